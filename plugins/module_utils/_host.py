@@ -1,0 +1,190 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one door to the host: files, programs and the engine's API. Faked in tests."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import os
+import socket
+import stat
+import subprocess
+import tempfile
+import typing as t
+
+
+class HostError(Exception):
+    """The host said no; the message is a complete sentence."""
+
+
+class File(t.NamedTuple):
+    """A file as it is or shall be."""
+
+    contents: bytes
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+class Run(t.NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return (self.out + self.err).strip()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("docker", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Host:
+    """This machine. ``move`` is AnsibleModule.atomic_move where there is one (it keeps the SELinux context)."""
+
+    def __init__(self, move: t.Optional[t.Callable[[str, str], t.Any]] = None) -> None:
+        self._move = move or os.replace
+
+    def read(self, path: str) -> t.Optional[File]:
+        """The file behind the path, links followed; None where there is none."""
+        try:
+            with open(path, "rb") as handle:
+                found = os.fstat(handle.fileno())
+                return File(handle.read(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise HostError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def write(self, path: str, file: File) -> None:
+        """The whole file or nothing: written beside it, synced, renamed, the directory synced.
+
+        A symbolic link stays one: the file that it names is replaced.
+        """
+        target = os.path.realpath(path)
+        folder = os.path.dirname(target)
+        temporary = ""
+        try:
+            self._make_folder(folder)
+            handle, temporary = tempfile.mkstemp(prefix=".buildfleet-", dir=folder)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(file.contents)
+                if (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid) != (file.uid, file.gid):
+                    os.fchown(stream.fileno(), file.uid, file.gid)
+                os.fchmod(stream.fileno(), file.mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._move(temporary, target)
+            self._sync_folder(folder)
+        except OSError as error:
+            raise HostError(f"{path} cannot be written: {error.strerror}.") from error
+        finally:
+            if temporary and os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def remove(self, path: str) -> None:
+        target = os.path.realpath(path)
+        try:
+            os.unlink(target)
+            self._sync_folder(os.path.dirname(target))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
+
+    def remove_folder(self, path: str) -> None:
+        """Remove the folder if it is empty; else leave it."""
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST, errno.ENOTDIR):
+                raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
+
+    def names(self, folder: str) -> t.List[str]:
+        """The sorted names in a folder; none where it does not exist."""
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise HostError(f"{folder} cannot be read: {error.strerror}.") from error
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def changed_at(self, path: str) -> float:
+        """When the file's contents or attributes last changed, seconds since the epoch; 0 where there is none."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return 0.0
+        return max(found.st_mtime, found.st_ctime)
+
+    def run(
+        self,
+        argv: t.Sequence[str],
+        env: t.Optional[t.Mapping[str, str]] = None,
+        cwd: t.Optional[str] = None,
+        timeout: float = 60,
+        stdin: str = "",
+    ) -> Run:
+        """Run a program without a shell; env is the whole environment (None: ours, in the C locale)."""
+        try:
+            done = subprocess.run(
+                list(argv),
+                env=dict(os.environ, LC_ALL="C") if env is None else dict(env),
+                cwd=cwd,
+                timeout=timeout,
+                input=stdin.encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        except FileNotFoundError:
+            return Run(127, "", f"{argv[0]}: not found")
+        except subprocess.TimeoutExpired as late:
+            return Run(124, (late.stdout or b"").decode(errors="replace"), (late.stderr or b"").decode(errors="replace") + f"\n{argv[0]}: no end within {timeout:g} s")
+        except OSError as error:
+            raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
+        return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def engine(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
+        """The engine's answer to an API request as parsed JSON; None when it does not answer."""
+        connection = _UnixConnection(sock, timeout)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status >= 300:
+                return None
+            return json.loads(body) if body.strip().startswith((b"{", b"[")) else body.decode(errors="replace")
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+
+    def _make_folder(self, folder: str) -> None:
+        if not os.path.isdir(folder):
+            self._make_folder(os.path.dirname(folder))
+            os.mkdir(folder, 0o755)
+            self._sync_folder(os.path.dirname(folder))
+
+    @staticmethod
+    def _sync_folder(folder: str) -> None:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

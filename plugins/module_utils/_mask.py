@@ -1,0 +1,79 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Secrets, in one place: what must not be shown, and how it is shown instead.
+
+A proxy's user and password are written as Docker itself writes them,
+``http://xxxxx:xxxxx@proxy:3128`` (moby, MaskCredentials).
+When in doubt the masker hides more, never less.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "xxxxx"
+
+# The userinfo is what stands between '://' and the last '@' of the word, so that
+# a password with '/' or '@' that nobody encoded is hidden too.
+_USERINFO = re.compile(r"""(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s"'<>]*@""")
+# Too short to be looked for outside a URL: '12' would blank half of a log.
+_SHORTEST = 4
+
+
+def urls(text: str) -> str:
+    """The text with the userinfo of every URL in it hidden."""
+    return _USERINFO.sub(lambda found: f"{found['scheme']}{MASK}:{MASK}@", text)
+
+
+def userinfo(url: str) -> t.Tuple[str, str]:
+    """User and password of a proxy's URL as they are written there ('' where there is none)."""
+    head, at, _rest = url.rpartition("@")
+    if not at:
+        return "", ""
+    user, _colon, password = head.rpartition("://")[2].partition(":")
+    return user, password
+
+
+class Secrets:
+    """The passwords that this run has met, and texts without them."""
+
+    def __init__(self) -> None:
+        self._passwords: t.Set[str] = set()
+        self._heads: t.Set[str] = set()
+
+    def learn_url(self, url: str) -> None:
+        head, at, _rest = url.rpartition("@")
+        if at:
+            # A proxy may be written without a scheme, which hides it from urls().
+            self._heads.add(head.rpartition("://")[2] + "@")
+            self.learn(userinfo(url)[1])
+
+    def learn(self, password: str) -> None:
+        if password:
+            plain = unquote(password)
+            self._passwords.update({password, plain, quote(password, safe=""), quote(plain, safe=""), quote_plus(plain)})
+
+    def text(self, text: str) -> str:
+        """A text that others wrote (a log, a file) or that quotes one."""
+        for head in sorted(self._heads, key=len, reverse=True):
+            text = text.replace(head, f"{MASK}:{MASK}@")
+        text = urls(text)
+        for password in sorted(self._passwords, key=len, reverse=True):
+            if len(password) >= _SHORTEST:
+                # Whole words only: the password 'lock' leaves 'docker is blocked' alone.
+                text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(password)}(?![A-Za-z0-9])", MASK, text)
+        return text
+
+    def tree(self, value: t.Any) -> t.Any:
+        """A result: every string in it, keys too, as ``text`` shows it; everything else as it is."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.tree(key): self.tree(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple, set)):
+            return [self.tree(item) for item in value]
+        return value

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options in, result out: the only place that knows AnsibleModule, and the last one that masks."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK, Secrets
+
+# Options that hold nothing but a secret, and those that hold a URL with one in it.
+_SECRET_OPTIONS = ("proxy_password", "proxy_username")
+_URL_OPTIONS = ("http_proxy", "https_proxy")
+
+
+class Refused(Exception):
+    """The run stops: a complete sentence, and what the result shows beside it."""
+
+    def __init__(self, message: str, **result: t.Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class Module(AnsibleModule):
+    """An AnsibleModule whose every way out is masked, argument errors included.
+
+    Options that carry credentials are declared without Ansible's no_log: it would hide
+    a whole URL, and blank every '12' of a result where the password is '12'.
+    """
+
+    def __init__(self, **kwargs: t.Any) -> None:
+        self.secrets = Secrets()
+        # no_log here only keeps Ansible from writing the options into the host's journal.
+        super().__init__(no_log=True, **kwargs)
+        self._learn()
+        for name, value in self.params.items():
+            if value == "":
+                self.params[name] = None  # surveys send an empty answer for "not given"
+
+    @property
+    def host(self) -> Host:
+        return Host(move=self.atomic_move)
+
+    def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
+        super().exit_json(**self._masked(kwargs))
+
+    def fail_json(self, msg: str, **kwargs: t.Any) -> t.NoReturn:
+        kwargs.pop("exception", None)
+        kwargs = self._masked(dict(kwargs, msg=msg))
+        super().fail_json(**kwargs)
+
+    def warn(self, warning: str, **kwargs: t.Any) -> None:
+        super().warn(self.secrets.text(warning), **kwargs)
+
+    def _learn(self) -> None:
+        for name in _URL_OPTIONS:
+            if isinstance(self.params.get(name), str):
+                self.secrets.learn_url(self.params[name])
+        if self.params.get("proxy_password"):
+            self.secrets.learn(str(self.params["proxy_password"]))
+
+    def _masked(self, result: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+        self._learn()  # an argument error comes here before __init__ is through
+        shown = {name: MASK if name in _SECRET_OPTIONS and value else value for name, value in self.params.items()}
+        masked = self.secrets.tree(dict(result, invocation={"module_args": shown}))
+        return t.cast("t.Dict[str, t.Any]", masked)
+
+
+def run(work: t.Callable[[Module], t.Dict[str, t.Any]], **kwargs: t.Any) -> None:
+    """main() of every module: do the work, exit with its result, or fail with one sentence."""
+    module = Module(**kwargs)
+    try:
+        result = work(module)
+    except Refused as refusal:
+        module.fail_json(msg=str(refusal), **refusal.result)
+    except HostError as error:
+        module.fail_json(msg=str(error))
+    except Exception as error:  # a traceback could quote a secret
+        module.fail_json(msg=f"A fault in this module, please report it: {type(error).__name__}: {error}", where=_where(error))
+    module.exit_json(**result)
+
+
+def _where(error: BaseException) -> t.List[str]:
+    import traceback
+
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

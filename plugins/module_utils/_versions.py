@@ -1,0 +1,44 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Since when each thing exists: the one place where versions stand."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+Version = t.Tuple[int, ...]
+
+
+class Since(t.NamedTuple):
+    component: str  # engine, go, buildx, compose, frontend
+    version: Version
+    source: str
+
+
+TABLE = {
+    "daemon_json_proxies": Since("engine", (23, 0), "moby 427c7cc5f8, first released in v23.0.0"),
+    "validate": Since("engine", (23, 0), "moby cmd/dockerd --validate; 20.10: unknown flag"),
+    "mirror_path": Since("engine", (24, 0, 8), "moby registry/config.go ValidateMirror"),
+    "mirror_http_buildkit": Since("engine", (28, 0), "daemon/hosts.go mirrorsToRegistryHosts; seen on 28.5, not on 26.1"),
+    "mirror_http_buildkit_insecure": Since("engine", (26, 0), "seen on 26.1 with insecure-registries; not on 20.10"),
+    "tolerates_bom": Since("engine", (26, 0), "seen on 26.1; 20.10 does not start with a BOM or an empty file"),
+    "buildkit_default": Since("engine", (23, 0), "docker/cli docs/deprecated.md, legacy builder"),
+    "source_policy_engine": Since("engine", (25, 0), "BuildKit 0.12 in moby 25.0 (applySourcePolicies)"),
+    "source_policy_buildx": Since("buildx", (0, 11), "buildx build/build.go ReadSourcePolicy"),
+    "default_buildkitd_toml": Since("buildx", (0, 9), "buildx util/confutil/config.go"),
+    "socks5h": Since("go", (1, 23), "net/http/transport.go of Go 1.23"),
+}
+
+
+def parse(text: str) -> Version:
+    """The leading numbers of '26.1.5+dfsg1', 'go1.24.4' or 'v0.13.1'; () where there are none."""
+    found = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", text.strip())
+    return tuple(int(part) for part in found.group(1).split(".")) if found else ()
+
+
+def has(feature: str, version: str) -> bool:
+    """Whether a component of this version has the feature (an unknown version has none)."""
+    return parse(version) >= TABLE[feature].version

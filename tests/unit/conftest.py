@@ -1,0 +1,7 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Nothing here: the Makefile puts the collection where Ansible finds it (ANSIBLE_COLLECTIONS_PATH, PYTHONPATH)."""
+
+from __future__ import annotations
