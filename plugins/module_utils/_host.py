@@ -112,6 +112,14 @@ class Host:
             if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST, errno.ENOTDIR):
                 raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
 
+    def make_private_folder(self, folder: str) -> None:
+        """A folder that only its owner may enter."""
+        try:
+            self._make_folder(folder)
+            os.chmod(folder, 0o700)
+        except OSError as error:
+            raise HostError(f"{folder} cannot be made: {error.strerror}.") from error
+
     def names(self, folder: str) -> t.List[str]:
         """The sorted names in a folder; none where it does not exist."""
         try:
