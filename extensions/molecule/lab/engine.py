@@ -1,0 +1,95 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outer engine: the one in which the lab's machines are containers. Started when none answers, stopped if we started it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from shell import CACHE, STATE, run, say, text
+
+PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "mmdebstrap": "mmdebstrap", "zstd": "zstd", "openssl": "openssl"}
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+PID_FILE = STATE / "dockerd.pid"
+FIREWALL_BEFORE = STATE / "forward-policy"
+FORWARDING_BEFORE = STATE / "ip_forward"
+
+
+def install() -> None:
+    missing = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")}
+    if not shutil.which("docker") and os.path.exists("/etc/debian_version"):
+        missing |= {"docker.io"}
+    if missing:
+        say(f"installing with apt-get: {', '.join(sorted(missing))}")
+        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+        run("apt-get", "update", "-qq")
+        # docker-cli is a package of its own since trixie.
+        own_cli = ["docker-cli"] if "docker.io" in missing and text("apt-cache", "policy", "docker-cli").strip() else []
+        run("apt-get", "install", "-qq", "-y", "--no-install-recommends", *sorted(missing), *own_cli)
+
+
+def answers() -> bool:
+    return bool(text("docker", "version", "--format", "{{.Server.Version}}").strip())
+
+
+def start() -> None:
+    if answers():
+        return
+    say("no Docker engine answers here: starting one for the lab (`down` stops it)")
+    STATE.mkdir(parents=True, exist_ok=True)
+    FORWARDING_BEFORE.write_text(FORWARDING.read_text())
+    policy = [line for line in text("iptables", "-S", "FORWARD").splitlines() if line.startswith("-P")]
+    FIREWALL_BEFORE.write_text("".join(policy))
+    with (STATE / "dockerd.log").open("w") as log:
+        subprocess.Popen(
+            ["dockerd", f"--data-root={CACHE / 'docker'}", f"--pidfile={PID_FILE}", "--bridge=none"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    for _ in range(150):
+        if answers():
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"lab: the Docker engine that was started does not answer; its last words:\n{(STATE / 'dockerd.log').read_text()[-2000:]}")
+
+
+def ours() -> int | None:
+    """The process id of the engine that we started, if it still runs."""
+    try:
+        pid = int(PID_FILE.read_text())
+        return pid if "dockerd" in Path(f"/proc/{pid}/comm").read_text() else None
+    except (OSError, ValueError):
+        return None
+
+
+def stop() -> None:
+    if not FORWARDING_BEFORE.exists():
+        return
+    pid = ours()
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(150):
+            if not ours():
+                break
+            time.sleep(0.2)
+        else:
+            raise SystemExit(f"lab: the lab's dockerd (process {pid}) does not end.")
+    give_back_the_firewall()
+    FORWARDING.write_text(FORWARDING_BEFORE.read_text())
+    for directory in Path("/sys/fs/cgroup").glob("*/docker"):
+        directory.rmdir()
+    FORWARDING_BEFORE.unlink()
+
+
+def give_back_the_firewall() -> None:
+    """dockerd leaves its chains behind: load every rule again except those that name them."""
+    kept = [line for line in text("iptables-save").splitlines() if "DOCKER" not in line]
+    subprocess.run(["iptables-restore"], input="\n".join(kept) + "\n", text=True, check=True)
+    policy = FIREWALL_BEFORE.read_text().split()
+    if policy:
+        run("iptables", *policy)

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A wall in a box: three generations of Docker hosts that cannot reach a fake Docker Hub, with mirrors and proxies that can."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import re
+import sys
+import time
+
+import engine
+import images
+import machines
+import pki
+import wall
+from shell import CACHE, STATE, run, say, text
+from table import HOSTS, SERVICES
+
+
+def wanted_hosts(spec: str) -> dict[str, str]:
+    """`name=suite,...`; `web*3=trixie` means web01, web02, web03."""
+    hosts: dict[str, str] = {}
+    for part in spec.split(","):
+        matched = re.fullmatch(r"([a-z][a-z0-9-]*)(?:\*(\d+))?=([a-z]+)", part)
+        if not matched or matched[3] not in images.RECIPES or matched[3] == "services":
+            raise SystemExit(f"lab: `{part}` is not NAME=SUITE or NAME*COUNT=SUITE (suites: bookworm, trixie, forky).")
+        name, count, suite = matched.groups()
+        hosts.update({f"{name}{number:02}": suite for number in range(1, int(count) + 1)} if count else {name: suite})
+    return hosts
+
+
+def wait_until(ready: tuple[str, ...], what: str, seconds: int = 60) -> None:
+    for _ in range(seconds * 4):
+        if text(*ready).strip():
+            return
+        time.sleep(0.25)
+    raise SystemExit(f"lab: {what} is not ready after {seconds} s.")
+
+
+def up(hosts: dict[str, str]) -> None:
+    engine.install()
+    engine.start()
+    images.load_all({"services", *hosts.values()})
+    pki.issue()
+    machines.network()
+    machines.start_services()
+    machines.raise_wall("reset")
+    machines.start_hosts(hosts)
+    for host in hosts:
+        wait_until(("docker", "exec", host, "docker", "version", "--format", "{{.Server.Version}}"), f"the engine of {host}")
+    say(f"up: {', '.join(hosts)}")
+
+
+def down() -> None:
+    if engine.answers():
+        machines.remove_all()
+    engine.stop()
+    say("down: no container, network, rule or process of the lab is left")
+
+
+def reset(hosts: list[str]) -> None:
+    suites = machines.hosts()
+    for host in hosts or suites:
+        machines.remove(host)
+    up({host: suites[host] for host in hosts or suites})
+
+
+def status() -> None:
+    for host, suite in machines.hosts().items():
+        version = text("docker", "exec", host, "docker", "version", "--format", "{{.Server.Version}}").strip()
+        print(f"{host:12} {suite:10} {'engine ' + version if version else 'no engine answers'}")
+    for service in SERVICES:
+        print(f"{service:12} {'runs' if machines.running(machines.container(service)) else 'does not run'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="start what is not running yet")
+    start.add_argument("--hosts", type=wanted_hosts, default=HOSTS, metavar="SPEC", help="NAME=SUITE,... or NAME*COUNT=SUITE")
+    commands.add_parser("down", help="remove everything, stop the engine if it is ours")
+    commands.add_parser("status", help="what runs")
+    commands.add_parser("wall", help="raise another wall").add_argument("mode", choices=wall.MODES)
+    commands.add_parser("reset", help="give hosts back as they were on the first day").add_argument("hosts", nargs="*")
+    log = commands.add_parser("log", help="what a service was asked, by whom")
+    log.add_argument("service", choices=SERVICES)
+    log.add_argument("--since", default="", help="as `docker logs --since` has it: 10s, or a time")
+    options = parser.parse_args()
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    STATE.mkdir(exist_ok=True)
+    if options.command == "status":
+        status()
+    elif options.command == "log":
+        print(run("sh", "-c", f"docker logs --since '{options.since}' {machines.container(options.service)} 2>&1"), end="")
+    else:
+        with (CACHE / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if options.command == "up":
+                up(options.hosts)
+            elif options.command == "down":
+                down()
+            elif options.command == "reset":
+                reset(options.hosts)
+            else:
+                machines.raise_wall(options.mode)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("lab: interrupted; `down` removes what is there, `up` goes on.")

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The containers of the lab: the services that play the outside world, and the hosts that build."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import images
+import wall
+from pki import PKI
+from shell import HERE, STATE, run, text
+from table import BEHIND_THE_WALL, GATEWAY, IMAGES, NAME_SERVER, NETWORK, PASSWORD, SERVICES, SILENT_NAME, SUBNET, USERNAME
+
+LABEL = "buildfleet-lab"
+INSIDE = HERE / "inside"
+LAB = STATE / "lab"  # what hosts see as /lab
+
+TINYPROXY = "Port 8888\nLogLevel Connect\nMaxClients 200\nTimeout 120\nConnectPort 443\nDisableViaHeader Yes\n"
+
+COMMANDS = {
+    "names": f"exec python3 /inside/name_server.py /lab/names {SILENT_NAME}",
+    "token": "exec python3 /inside/token_server.py /pki",
+    "cdn": "exec nginx -c /inside/cdn.conf",
+    "hub": f"python3 /inside/seed_hub.py /hub {' '.join(IMAGES)} && exec docker-registry serve /inside/hub.yml",
+    "mirror": "exec docker-registry serve /inside/mirror.yml",
+    "relay": "exec nginx -c /inside/relay.conf",
+    "proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
+    "client-proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
+    "auth-proxy": f"printf '{TINYPROXY}BasicAuth %s %s\\n' '{USERNAME}' '{PASSWORD}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
+    "socks": "exec microsocks -p 1080",
+    "auth-socks": f"exec microsocks -p 1080 -u '{USERNAME}' -P '{PASSWORD}'",
+}
+
+
+def exists(kind: str, name: str) -> bool:
+    return bool(text("docker", kind, "inspect", "--format", "{{.ID}}" if kind == "container" else "{{.Id}}", name).strip())
+
+
+def container(service: str) -> str:
+    return f"buildfleet-{service}"
+
+
+def network() -> None:
+    """An internal network: the engine gives it no way out, so the lab is closed before anything in it starts."""
+    if not exists("network", NETWORK):
+        run(
+            "docker", "network", "create", "--internal", f"--subnet={SUBNET}", f"--gateway={GATEWAY}", f"--ip-range={BEHIND_THE_WALL}",
+            f"--label={LABEL}", NETWORK,
+        )  # fmt: skip
+
+
+def start_service(name: str) -> None:
+    service = SERVICES[name]
+    if running(container(name)):
+        return
+    remove(container(name))
+    run(
+        "docker", "run", "--detach", f"--name={container(name)}", f"--hostname={name}", f"--label={LABEL}", f"--network={NETWORK}",
+        f"--ip={service.address}", "--cap-add=NET_ADMIN", "--env=SSL_CERT_FILE=/pki/ca.crt",
+        f"--volume={INSIDE}:/inside:ro", f"--volume={PKI}:/pki:ro", f"--volume={LAB}:/lab:ro", f"--volume={STATE / 'hub'}:/hub",
+        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", COMMANDS[name],
+    )  # fmt: skip
+
+
+def start_services() -> None:
+    LAB.mkdir(parents=True, exist_ok=True)
+    (STATE / "hub").mkdir(exist_ok=True)
+    (LAB / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:2 attempts:1\n")
+    (LAB / "ca.crt").write_bytes((PKI / "ca.crt").read_bytes())
+    write_names()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(start_service, SERVICES))
+
+
+def running(name: str) -> bool:
+    return text("docker", "container", "inspect", "--format", "{{.State.Running}}", name).strip() == "true"
+
+
+def capabilities() -> list[str]:
+    """Everything that this machine itself may do: --privileged fails where its own bounding set is not full."""
+    known_to_every_engine = (
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
+        "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
+        "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
+        "BLOCK_SUSPEND AUDIT_READ"
+    ).split()
+    status = Path("/proc/self/status").read_text().split()
+    bounding_set = int(status[status.index("CapBnd:") + 1], 16)
+    return [f"--cap-add={name}" for bit, name in enumerate(known_to_every_engine) if bounding_set >> bit & 1]
+
+
+def start_host(name: str, suite: str) -> None:
+    if running(name):
+        return
+    remove(name)
+    run(
+        "docker", "run", "--detach", f"--name={name}", f"--hostname={name}", f"--label={LABEL}", f"--label={LABEL}.suite={suite}",
+        f"--network={NETWORK}", *capabilities(), "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
+        "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/tmp:exec", "--volume=/var/lib/docker", "--volume=/var/lib/containerd",
+        f"--volume={LAB}:/lab:ro", "--stop-signal=SIGRTMIN+3", images.tag(suite), "/sbin/host-init",
+    )  # fmt: skip
+
+
+def start_hosts(hosts: dict[str, str]) -> None:
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(start_host, hosts, hosts.values()))
+    write_names()
+
+
+def hosts() -> dict[str, str]:
+    """The hosts that exist, and the suite of each."""
+    rows = text("docker", "ps", "--all", f"--filter=label={LABEL}.suite", "--format", f'{{{{.Names}}}} {{{{.Label "{LABEL}.suite"}}}}')
+    return dict(sorted(row.split() for row in rows.splitlines()))
+
+
+def write_names() -> None:
+    rows = [f"{service.address} {' '.join(service.names)}" for service in SERVICES.values() if service.names]
+    attached = json.loads(text("docker", "network", "inspect", NETWORK) or "[{}]")[0].get("Containers", {}).values()
+    for end in attached:
+        if not end["Name"].startswith(container("")):
+            rows.append(f"{end['IPv4Address'].split('/')[0]} {end['Name']}.lab {end['Name']}")
+    (LAB / "names").write_text("\n".join(sorted(rows)) + "\n")
+
+
+def remove(*names: str) -> None:
+    if names:
+        text("docker", "rm", "--force", "--volumes", *names)
+
+
+def remove_all() -> None:
+    remove(*text("docker", "ps", "--all", "--quiet", f"--filter=label={LABEL}").split())
+    if exists("network", NETWORK):
+        run("docker", "network", "rm", NETWORK)
+
+
+def raise_wall(mode: str) -> None:
+    for name, service in SERVICES.items():
+        if service.wall:
+            run("docker", "exec", container(name), "sh", "-c", wall.script(mode, name))

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lab's files share: where its state lives, and how it runs a program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(
+    os.environ.get("BUILDFLEET_LAB_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "buildfleet-lab"
+)
+STATE = CACHE / "state"
+
+
+def say(sentence: str) -> None:
+    print(f"lab: {sentence}", flush=True)
+
+
+def run(*command: str, stdin: Any = subprocess.DEVNULL) -> str:
+    """Run a program, return what it printed; end with its own words when it fails."""
+    done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"lab: `{' '.join(command)}` failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def text(*command: str) -> str:
+    """What a program prints, or nothing when it fails or is not there."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one table of the lab: who stands where, under which names, with which password. Tests, demo and docs read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+NETWORK = "buildfleet-lab"
+SUBNET = "10.57.0.0/24"
+GATEWAY = "10.57.0.1"
+BEHIND_THE_WALL = "10.57.0.128/25"  # where the hosts live; services live below and are not hindered by the wall
+NAME_SERVER = "10.57.0.53"
+SILENT_NAME = "silent.lab"  # the name server never answers for it; names that it does not know are denied at once
+
+USERNAME = "builder"
+PASSWORD = "p@ss:w/rd%41"  # awkward on purpose: an encoding mistake anywhere makes the proxy say no
+
+
+class Service(NamedTuple):
+    address: str
+    names: tuple[str, ...] = ()
+    tls: bool = False
+    wall: bool = False  # the wall stands in front of it
+
+
+SERVICES = {
+    "names": Service(NAME_SERVER),
+    "token": Service("10.57.0.11", ("auth.docker.io",), tls=True, wall=True),
+    "cdn": Service("10.57.0.12", ("production.cloudflare.docker.com",), tls=True, wall=True),
+    "hub": Service("10.57.0.10", ("registry-1.docker.io", "index.docker.io", "docker.io", "hub.docker.com"), tls=True, wall=True),
+    "mirror": Service("10.57.0.20", ("mirror.lab",), tls=True),
+    "relay": Service("10.57.0.21", ("relay.lab",), tls=True),
+    "proxy": Service("10.57.0.30", ("proxy.lab",)),
+    "client-proxy": Service("10.57.0.31", ("client-proxy.lab",)),
+    "auth-proxy": Service("10.57.0.32", ("auth-proxy.lab",)),
+    "socks": Service("10.57.0.33", ("socks.lab",)),
+    "auth-socks": Service("10.57.0.34", ("auth-socks.lab",)),
+}
+
+LOGIN = f"{USERNAME}:{quote(PASSWORD, safe='')}"
+HTTP_PROXY = "http://proxy.lab:8888"  # for the daemon: its log says what the daemon asked
+CLIENT_PROXY = "http://client-proxy.lab:8888"  # for the client
+AUTH_PROXY = "http://auth-proxy.lab:8888"  # wants USERNAME and PASSWORD
+SOCKS_PROXY = "socks5://socks.lab:1080"
+AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # wants them too
+MIRROR = "https://mirror.lab"  # (i) pulls through, hands out images without a token
+RELAY = "https://relay.lab"  # (ii) passes the Hub's answers on, and with them its token server's name
+
+IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu")
+
+HOSTS = {"engine20": "bookworm", "engine26": "trixie", "engine28": "forky"}
