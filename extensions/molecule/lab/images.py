@@ -34,7 +34,7 @@ RECIPES = {
     "services": Recipe(
         "bookworm",
         ("busybox-static", "ca-certificates", "docker-registry", "iproute2", "iptables", "microsocks", "nginx-light", "openssl",
-         "python3", "python3-cryptography", "python3-jwt", "tinyproxy"),
+         "python3", "python3-cryptography", "python3-jwt", "squid", "tinyproxy"),
     ),
 }  # fmt: skip
 

@@ -26,11 +26,15 @@ COMMANDS = {
     "token": "exec python3 /inside/token_server.py /pki",
     "cdn": "exec nginx -c /inside/cdn.conf",
     "hub": f"python3 /inside/seed_hub.py /hub {' '.join(IMAGES)} && exec docker-registry serve /inside/hub.yml",
-    "mirror": "exec docker-registry serve /inside/mirror.yml",
+    "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it wants the Hub to answer when it starts
     "relay": "exec nginx -c /inside/relay.conf",
     "proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
     "client-proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
-    "auth-proxy": f"printf '{TINYPROXY}BasicAuth %s %s\\n' '{USERNAME}' '{PASSWORD}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
+    "auth-proxy": (
+        f"echo '{USERNAME}':$(openssl passwd -apr1 '{PASSWORD}') > /run/passwords && "
+        # A shell of squid's own user makes the pipe that squid opens as /dev/stdout.
+        "exec setpriv --reuid=proxy --regid=proxy --clear-groups sh -c 'squid -N -f /inside/auth-proxy.conf 2>&1 | cat'"
+    ),
     "socks": "exec microsocks -p 1080",
     "auth-socks": f"exec microsocks -p 1080 -u '{USERNAME}' -P '{PASSWORD}'",
 }
