@@ -1,0 +1,68 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of all scenarios' tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Iterator, Mapping
+
+import pytest
+import testinfra
+
+LAB = Path(__file__).resolve().parent / "lab"
+sys.path.insert(0, str(LAB))
+
+import build as lab_build  # noqa: E402
+import table  # noqa: E402
+
+
+def lab(*arguments: str) -> str:
+    """Run lab.py: `lab("wall", "drop")`, `lab("log", "proxy", "--since", "10s")`."""
+    return subprocess.run([sys.executable, str(LAB / "lab.py"), *arguments], check=True, capture_output=True, text=True).stdout
+
+
+class Engine:
+    """One host of the lab. `host` is testinfra's."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.host = testinfra.get_host(f"docker://{name}")
+
+    @property
+    def version(self) -> str:
+        return str(self.host.check_output("docker version --format '{{.Server.Version}}'"))
+
+    @property
+    def major(self) -> int:
+        return int(self.version.split(".")[0])
+
+    def build(
+        self, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True
+    ) -> lab_build.Outcome:
+        """A build or a pull from a clean slate (images, cache and tokens forgotten) unless `clean` is false."""
+        return lab_build.build(self.name, builder, image, env, login, clean)
+
+    def forget(self) -> None:
+        assert lab_build.forget(self.name), "dockerd does not start again"
+
+    def restart(self) -> bool:
+        return lab_build.restart(self.name)
+
+    def write(self, file: str, content: str) -> None:
+        lab_build.write(self.name, file, content)
+
+
+@pytest.fixture(params=table.HOSTS)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return Engine(request.param)
+
+
+@pytest.fixture()
+def wall() -> Iterator[object]:
+    """`wall("drop")` raises another wall until the test ends."""
+    yield lambda mode: lab("wall", mode)
+    lab("wall", "reset")
