@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import http.client
 import json
 import os
@@ -14,6 +16,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 import typing as t
 
 
@@ -139,6 +142,38 @@ class Host:
         except OSError:
             return 0.0
         return max(found.st_mtime, found.st_ctime)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def process(self, pid: int) -> t.List[str]:
+        """The command line of a process; [] where it is gone."""
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as handle:
+                return handle.read().decode(errors="replace").rstrip("\0").split("\0")
+        except OSError:
+            return []
+
+    def parent(self, pid: int) -> int:
+        """The process that started this one; 0 where it is gone."""
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as handle:
+                return int(handle.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            return 0
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> t.Iterator[None]:
+        """One run at a time."""
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise HostError(f"Another run of this module is at work on this host ({path} is locked). Try again when it has ended.") from error
+        finally:
+            os.close(handle)
 
     def run(
         self,

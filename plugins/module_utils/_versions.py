@@ -42,3 +42,8 @@ def parse(text: str) -> Version:
 def has(feature: str, version: str) -> bool:
     """Whether a component of this version has the feature (an unknown version has none)."""
     return parse(version) >= TABLE[feature].version
+
+
+def text(feature: str) -> str:
+    """The version that a sentence names."""
+    return ".".join(str(part) for part in TABLE[feature].version)

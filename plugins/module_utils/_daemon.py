@@ -1,0 +1,234 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is there: the engine, its unit, its files and what it runs with."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _environment_file as environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
+
+CONFIG_FILE = "/etc/docker/daemon.json"
+_UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_BUSY_PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
+_BUSY_WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "create", "run", "up", "cp")
+_WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
+
+Files = t.Dict[str, t.Optional[File]]
+
+
+class Daemon(t.NamedTuple):
+    """A docker service as it was found."""
+
+    service: str
+    engine: str  # version, '' where there is no engine
+    go: str
+    info: t.Dict[str, t.Any]  # GET /info; {} when it does not answer
+    systemd: bool
+    state: str  # systemd's ActiveState, or 'active' / 'inactive'
+    pid: int
+    started: float  # seconds since the epoch, 0 when it does not run
+    fragment: str  # the unit file, '' where there is none
+    drop_ins: t.Tuple[str, ...]
+    reload_needed: bool
+    config_file: str
+    files: Files  # every file that takes part, by path
+    changed: t.Dict[str, float]  # when each of them changed
+
+    @property
+    def drop_in(self) -> str:
+        return f"/etc/systemd/system/{self.service}.service.d/zz-buildfleet.conf"
+
+    @property
+    def environment_file(self) -> str:
+        return f"/etc/systemd/system/{self.service}.service.d/zz-buildfleet.env"
+
+    @property
+    def defaults_file(self) -> str:
+        return f"/etc/default/{self.service}"
+
+    @property
+    def up(self) -> bool:
+        return bool(self.info)
+
+
+class Start(t.NamedTuple):
+    """What the next start of the daemon gets from these files."""
+
+    environment: t.Dict[str, environment_file.Setting]
+    argv: t.List[str]
+
+
+def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
+    systemd = host.exists("/run/systemd/system")
+    unit = _show(host, service) if systemd else {}
+    version = host.engine("/version") or {}
+    info = host.engine("/info", timeout=30) if version else None
+    drop_ins = _drop_ins(host, service) if systemd else ()
+    fragment = unit.get("FragmentPath", "")
+    files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
+    daemon = Daemon(
+        service=service,
+        engine=version.get("Version", "") or _program_version(host),
+        go=version.get("GoVersion", ""),
+        info=info or {},
+        systemd=systemd and unit.get("LoadState") == "loaded",
+        state=unit.get("ActiveState", "active" if version else "inactive"),
+        pid=int(unit.get("MainPID") or 0) or _pid_file(host),
+        started=0,
+        fragment=fragment,
+        drop_ins=drop_ins,
+        reload_needed=unit.get("NeedDaemonReload") == "yes",
+        config_file="",
+        files=files,
+        changed={},
+    )
+    for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
+        files.setdefault(path, host.read(path))
+    for path in environment_paths(daemon, files):
+        files.setdefault(path, host.read(path))
+    config = config_file or flags(next_start(daemon, files).argv).get("config-file", [CONFIG_FILE])[-1]
+    files.setdefault(config, host.read(config))
+    return daemon._replace(
+        config_file=config,
+        started=_started(host, daemon.pid),
+        changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
+    )
+
+
+def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
+    """The environment files that the unit reads, in its order."""
+    found: t.List[str] = []
+    for path in unit_files(daemon, files):
+        for directive in environment_file.directives(_contents(files, path)):
+            if directive.name == "EnvironmentFile":
+                found = [*found, directive.value.lstrip("-").strip('"')] if directive.value else []
+    return found
+
+
+def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
+    """The unit and its drop-ins as systemd reads them: by the drop-ins' names."""
+    drop_ins = {path for path in (*daemon.drop_ins, daemon.drop_in) if files.get(path) is not None}
+    return ([daemon.fragment] if daemon.fragment else []) + sorted(drop_ins, key=lambda path: path.rpartition("/")[2])
+
+
+def next_start(daemon: Daemon, files: Files) -> Start:
+    """The environment and command line that these files give the daemon."""
+    environment: t.Dict[str, environment_file.Setting] = {}
+    argv = "/usr/bin/dockerd"
+    if daemon.systemd or daemon.fragment:
+        for path in unit_files(daemon, files):
+            for directive in environment_file.directives(_contents(files, path)):
+                if directive.name == "Environment":
+                    settings = environment_file.assignments(directive, path)
+                    environment = {**environment, **{one.name: one for one in settings}} if directive.value else {}
+                elif directive.name == "ExecStart" and directive.value:
+                    argv = directive.value
+        sources = environment_paths(daemon, files)
+    else:
+        sources, argv = [daemon.defaults_file], "dockerd -p /var/run/docker.pid $DOCKER_OPTS"
+    for path in sources:
+        environment.update({one.name: one for one in environment_file.environment_file(path, _contents(files, path))})
+    if not daemon.systemd and not daemon.fragment:
+        text = _contents(files, daemon.defaults_file).decode(errors="replace")
+        exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
+        expanded = _expanded(argv, environment)
+        return Start({name: one for name, one in environment.items() if name in exported}, expanded)
+    return Start(environment, _expanded(argv, environment))
+
+
+def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
+    """dockerd's flags by their long names; a flag without a value has ''."""
+    short = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver"}
+    found: t.Dict[str, t.List[str]] = {}
+    rest = list(argv[1:])
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not word.startswith("--") and name[:1] in short and len(name) > 1 and not equals:
+            name, value, equals = name[0], name[1:], "="
+        if not equals and rest and not rest[0].startswith("-"):
+            value = rest.pop(0)
+        found.setdefault(short.get(name, name), []).append(value)
+    return found
+
+
+def busy(host: Host, daemon: Daemon) -> str:
+    """Why a restart would hurt somebody now; '' when it would not."""
+    running = int(daemon.info.get("ContainersRunning") or 0)
+    if running and not daemon.info.get("LiveRestoreEnabled"):
+        return f"{running} running container{'s' if running > 1 else ''} would be stopped (live-restore is off)"
+    for pid in host.names("/proc"):
+        if not pid.isdigit() or int(pid) == os.getpid():
+            continue
+        argv = host.process(int(pid))
+        if not argv:
+            continue
+        program = argv[0].rpartition("/")[2]
+        if program in _WORKERS and host.parent(int(pid)) == daemon.pid:
+            return f"the daemon is at work ({program}: a build step, a pull or an export)"
+        if program.startswith("python") and len(argv) > 1:
+            argv = argv[1:]
+            program = argv[0].rpartition("/")[2]
+        if program in _BUSY_PROGRAMS and any(word in _BUSY_WORDS for word in argv[1:]):
+            return f"'{' '.join([program, *[word for word in argv[1:] if word in _BUSY_WORDS]][:3])}' is running (process {pid})"
+    return ""
+
+
+def _expanded(line: str, environment: t.Dict[str, environment_file.Setting]) -> t.List[str]:
+    argv: t.List[str] = []
+    for word in environment_file.words(line.lstrip("-@:+!")):
+        whole = re.match(r"\$(\w+)$", word)
+        if whole:  # systemd splits a $NAME that stands alone, and drops an empty one
+            value = environment.get(whole[1])
+            argv += value.value.split() if value else []
+        else:
+            argv.append(re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]].value if found[1] in environment else "", word).replace("%%", "%"))
+    return argv
+
+
+def _contents(files: Files, path: str) -> bytes:
+    file = files.get(path)
+    return file.contents if file else b""
+
+
+def _show(host: Host, service: str) -> t.Dict[str, str]:
+    names = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload"
+    shown = host.run(["systemctl", "show", f"{service}.service", "-p", names])
+    return dict(line.split("=", 1) for line in shown.out.splitlines() if "=" in line)
+
+
+def _drop_ins(host: Host, service: str) -> t.Tuple[str, ...]:
+    found: t.Dict[str, str] = {}
+    for folder in _UNIT_FOLDERS:
+        for kind in (f"{service}.service.d", "service.d"):
+            for name in host.names(f"{folder}/{kind}"):
+                if name.endswith(".conf"):
+                    found.setdefault(name, f"{folder}/{kind}/{name}")
+    return tuple(found[name] for name in sorted(found))
+
+
+def _program_version(host: Host) -> str:
+    found = re.search(r"version ([0-9][^,\s]*)", host.run(["dockerd", "--version"]).out)
+    return found[1] if found else ""
+
+
+def _pid_file(host: Host) -> int:
+    file = host.read("/run/docker.pid")
+    text = file.contents.strip() if file else b""
+    return int(text) if text.isdigit() else 0
+
+
+def _started(host: Host, pid: int) -> float:
+    stat, uptime = host.read(f"/proc/{pid}/stat") if pid else None, host.read("/proc/uptime")
+    if not stat or not uptime:
+        return 0.0
+    ticks = int(stat.contents.rpartition(b")")[2].split()[19])
+    return host.now() - float(uptime.contents.split()[0]) + ticks / os.sysconf("SC_CLK_TCK")

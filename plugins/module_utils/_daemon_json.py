@@ -1,0 +1,254 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""daemon.json, edited key by key: every byte that is not ours stays where it was."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+BOM = "\ufeff"
+_DEEPEST = 100
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z.+-])")
+_WORD = re.compile(r"(?:true|false|null)(?![0-9A-Za-z_])")
+
+
+class NotJson(ValueError):
+    """The file is no JSON object as the engine reads it; the message names file, line, column and remedy."""
+
+
+class Node(t.NamedTuple):
+    """A value and where it stands: text[start:end]; the members of an object in their order."""
+
+    start: int
+    end: int
+    kind: str
+    members: t.Tuple[t.Tuple[str, int, "Node"], ...] = ()  # key, where its quote stands, value
+
+    def member(self, key: str) -> t.Optional["Node"]:
+        return next((value for name, _start, value in self.members if name == key), None)
+
+
+class Document:
+    """A JSON object's text with the place of every value."""
+
+    def __init__(self, contents: bytes, path: str) -> None:
+        self._path = path
+        self._all = _decoded(contents, path)
+        self.text = self._all.lstrip(BOM)
+        self.bom = self._all[: len(self._all) - len(self.text)]
+        if not self.text.strip(" \t\r\n"):
+            self.root: t.Optional[Node] = None  # an empty file: 26 reads it as {}, 20.10 does not start with it
+            self.value: t.Dict[str, t.Any] = {}
+            return
+        start = self._blanks(0)
+        if self.text[start] != "{":
+            raise self._error(start, "the file is no JSON object. It must begin with '{' and end with '}'")
+        self.root = self._value(start, 0)
+        rest = self._blanks(self.root.end)
+        if rest < len(self.text):
+            raise self._error(rest, "something stands after the last '}'. Remove it")
+        self.value = _parsed(self.text)
+
+    def line(self, *keys: str) -> int:
+        """The line, from 1, on which the key stands."""
+        node, place = self.root, 0
+        for key in keys:
+            for name, start, value in node.members if node else ():
+                if name == key:
+                    node, place = value, start
+        return self.text.count("\n", 0, place) + 1
+
+    def _error(self, place: int, why: str) -> NotJson:
+        line = self.text.count("\n", 0, place) + 1
+        column = place - (self.text.rfind("\n", 0, place) + 1) + 1
+        return NotJson(f"{self._path}, line {line}, column {column}: {why}.")
+
+    def _blanks(self, place: int) -> int:
+        found = _BLANKS.match(self.text, place)
+        return found.end() if found else place
+
+    def _value(self, place: int, depth: int) -> Node:
+        if depth > _DEEPEST:
+            raise self._error(place, f"values are nested more than {_DEEPEST} deep, which no setting of Docker is. Simplify it")
+        first = self.text[place : place + 1]
+        if first == "{":
+            return self._object(place, depth)
+        if first == "[":
+            return self._array(place, depth)
+        for kind, shape in (("string", _STRING), ("number", _NUMBER), ("word", _WORD)):
+            found = shape.match(self.text, place)
+            if found:
+                return Node(place, found.end(), kind)
+        raise self._error(place, self._trouble(place))
+
+    def _object(self, place: int, depth: int) -> Node:
+        members: t.List[t.Tuple[str, int, Node]] = []
+        here = self._blanks(place + 1)
+        if self.text[here : here + 1] == "}":
+            return Node(place, here + 1, "object")
+        while True:
+            found = _STRING.match(self.text, here)
+            if not found:
+                raise self._error(here, self._trouble(here, key=True))
+            key = json.loads(found.group())
+            if any(key == name for name, _start, _value in members):
+                raise self._error(here, f"the key {key!r} stands twice in one object; Docker takes the last. Remove one of them")
+            colon = self._blanks(found.end())
+            if self.text[colon : colon + 1] != ":":
+                raise self._error(colon, f"a ':' is missing after the key {key!r}" if colon < len(self.text) else self._trouble(colon))
+            value = self._value(self._blanks(colon + 1), depth + 1)
+            members.append((key, here, value))
+            here = self._blanks(value.end)
+            if self.text[here : here + 1] == "}":
+                return Node(place, here + 1, "object", tuple(members))
+            here = self._comma(here, "}")
+
+    def _array(self, place: int, depth: int) -> Node:
+        here = self._blanks(place + 1)
+        if self.text[here : here + 1] == "]":
+            return Node(place, here + 1, "array")
+        while True:
+            here = self._blanks(self._value(here, depth + 1).end)
+            if self.text[here : here + 1] == "]":
+                return Node(place, here + 1, "array")
+            here = self._comma(here, "]")
+
+    def _comma(self, place: int, closing: str) -> int:
+        if self.text[place : place + 1] != ",":
+            raise self._error(place, self._trouble(place) if place >= len(self.text) or self.text[place] in "/#" else f"a ',' or '{closing}' is missing")
+        after = self._blanks(place + 1)
+        if self.text[after : after + 1] == closing:
+            raise self._error(place, f"a ',' stands before the closing '{closing}', which JSON does not allow. Remove the ','")
+        return after
+
+    def _trouble(self, place: int, key: bool = False) -> str:
+        rest = self.text[place : place + 20]
+        if not rest:
+            return "the file ends in the middle of a value: it is cut off. Complete it, or give back a backup"
+        if rest[0] in "/#":
+            return "a comment, which JSON does not have. Remove it"
+        if rest[0] == "'":
+            return "a single quote. JSON wants double quotes"
+        if rest[0] == '"':
+            return "a string that does not end on its line, or has a wrong '\\' in it. Close it with '\"' and write a '\\' as '\\\\'"
+        word = re.match(r"[-+]?[A-Za-z_]+|[-+.0-9A-Za-z]+", rest)
+        if word and not key:
+            return f"{word.group()!r} is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes"
+        return "a key in double quotes is missing" if key else f"{rest[0]!r} is no value of JSON"
+
+
+def _parsed(text: str) -> t.Any:
+    # Python refuses to convert integers of thousands of digits; none of them is ours.
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+
+
+def _decoded(contents: bytes, path: str) -> str:
+    if contents[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in contents[:4]:
+        raise NotJson(f"{path}, line 1, column 1: the file is written in UTF-16 or UTF-32. Save it as UTF-8.")
+    try:
+        text = contents.decode("utf-8")
+        bad = text.find("\x00")
+    except UnicodeDecodeError as error:
+        text, bad = contents[: error.start].decode("utf-8"), error.start
+    if bad >= 0:
+        line = text.count("\n", 0, bad) + 1
+        column = bad - (text.rfind("\n", 0, bad) + 1) + 1
+        raise NotJson(f"{path}, line {line}, column {column}: a byte that is no UTF-8 text: the file is binary or in another encoding. Save it as UTF-8.")
+    return text
+
+
+# --- edits ----------------------------------------------------------------------------------------
+
+
+def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> bytes:
+    """The file with one key set (the objects on its way made); the same bytes where it has the value already."""
+    document = Document(contents, path)
+    newline = "\r\n" if "\r\n" in document.text else "\n"
+    if document.root is None:
+        return (document.bom + json.dumps(_nested(keys, value), indent=2, ensure_ascii=False) + "\n").replace("\n", newline).encode()
+    node, depth = document.root, 0
+    for depth, key in enumerate(keys):
+        child = node.member(key)
+        last = depth == len(keys) - 1
+        if child is None or not last and child.kind != "object":
+            return _insert(document, node, depth, key, _nested(keys[depth + 1 :], value), child, newline)
+        if last:
+            if _parsed(document.text[child.start : child.end]) == value:
+                return contents
+            return _insert(document, node, depth, key, value, child, newline)
+        node = child
+    return contents
+
+
+def drop(contents: bytes, path: str, keys: t.Sequence[str]) -> bytes:
+    """The file without the key; the same bytes where it is not there."""
+    document = Document(contents, path)
+    node = document.root
+    for key in keys[:-1]:
+        node = node.member(key) if node else None
+    names = [name for name, _start, _value in node.members] if node else []
+    if node is None or keys[-1] not in names:
+        return contents
+    at = names.index(keys[-1])
+    if at > 0:
+        start, end = node.members[at - 1][2].end, node.members[at][2].end
+    elif len(names) > 1:
+        start, end = node.members[0][1], node.members[1][1]
+    else:
+        start, end = node.start + 1, node.end - 1
+    return (document.bom + document.text[:start] + document.text[end:]).encode()
+
+
+def _nested(keys: t.Sequence[str], value: t.Any) -> t.Any:
+    for key in reversed(keys):
+        value = {key: value}
+    return value
+
+
+def _insert(document: Document, node: Node, depth: int, key: str, value: t.Any, old: t.Optional[Node], newline: str) -> bytes:
+    """Replace the old value, or add a member behind the last one, in the manner of the file."""
+    text = document.text
+    unit = _unit(document)
+    one_line = unit is None
+    own = "" if unit is None else unit * (depth + 1)
+    written = json.dumps(value, ensure_ascii=False, indent=unit)
+    if not one_line:
+        written = written.replace("\n", newline + own)
+    if old is not None:
+        return (document.bom + text[: old.start] + written + text[old.end :]).encode()
+    member = f"{json.dumps(key, ensure_ascii=False)}: {written}"
+    if node.members:
+        place = node.members[-1][2].end
+        before = text[node.start + 1 : node.members[0][1]]
+        gap = before if len(node.members) == 1 or not before.strip(" ") else _gap(text, node)
+        if one_line and not gap:
+            gap = " " if ", " in text or len(node.members) == 1 else ""
+        added = "," + gap + member
+    else:
+        place = node.start + 1
+        closing = text[place : node.end - 1]
+        edge = "" if one_line else newline
+        added = edge + own + member + (edge + own[: -len(unit)] if unit else "")
+        return (document.bom + text[:place] + added + text[place + len(closing) :]).encode()
+    return (document.bom + text[:place] + added + text[place:]).encode()
+
+
+def _gap(text: str, node: Node) -> str:
+    """The blanks between a comma and the next key, as this object has them."""
+    return text[node.members[-2][2].end : node.members[-1][1]].partition(",")[2]
+
+
+def _unit(document: Document) -> t.Optional[str]:
+    """One step of the file's indentation; None for a file on one line."""
+    root = document.root
+    if root is None or not root.members:
+        return "  " if root is None or "\n" in document.text.strip() or len(document.text.strip()) <= 4 else None
+    blanks = document.text[root.start + 1 : root.members[0][1]]
+    return blanks.rpartition("\n")[2] or "  " if "\n" in blanks else None

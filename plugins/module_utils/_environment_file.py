@@ -1,0 +1,139 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Environments as text: systemd's environment files and units, and /etc/default files of sysvinit.
+
+Readers keep path and line of every value, so that who sets what can be said.
+Source: systemd.exec(5), systemd src/basic/env-file.c and extract-word.c.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import typing as t
+
+MARK = "# buildfleet.docker"
+
+
+class Setting(t.NamedTuple):
+    """One variable, as a file sets it."""
+
+    name: str
+    value: str
+    path: str
+    line: int
+
+
+class Directive(t.NamedTuple):
+    """One directive of a unit's [Service] section; ``last`` is its last line where it goes on over several."""
+
+    name: str
+    value: str
+    line: int
+    last: int
+
+
+def render(values: t.Mapping[str, str]) -> bytes:
+    """An EnvironmentFile; the values are URLs and host lists without quotes, blanks and backslashes."""
+    return "".join(f"{name}={value}\n" for name, value in values.items()).encode()
+
+
+def exports(values: t.Mapping[str, str]) -> str:
+    """Our marked lines for a file that a shell reads."""
+    return "".join(f"export {name}={shlex.quote(value)}  {MARK}\n" for name, value in values.items())
+
+
+def with_exports(contents: bytes, values: t.Mapping[str, str]) -> bytes:
+    """A shell file with our lines at its end, the old ones of ours gone, the rest as it was."""
+    kept = b"".join(line for line in contents.splitlines(keepends=True) if MARK.encode() not in line)
+    if values and kept and not kept.endswith(b"\n"):
+        kept += b"\n"
+    return kept + exports(values).encode()
+
+
+def environment_file(path: str, contents: bytes) -> t.List[Setting]:
+    """What systemd (or, with 'export' before it, a shell) reads from the file."""
+    found = []
+    for number, line in _lines(contents):
+        assignment = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
+        if assignment and not line.lstrip().startswith(("#", ";")):
+            found.append(Setting(assignment[1], _unquoted(assignment[2]), path, number))
+    return found
+
+
+def directives(contents: bytes) -> t.List[Directive]:
+    """The directives of a unit file's or drop-in's [Service] section."""
+    found, section = [], ""
+    for number, line in _lines(contents):
+        text = line.strip()
+        if text.startswith("["):
+            section = text
+        elif section == "[Service]" and "=" in text and not text.startswith(("#", ";")):
+            name, _equals, value = text.partition("=")
+            found.append(Directive(name.strip(), value.strip(), number, number + line.count("\n")))
+    return found
+
+
+def assignments(directive: Directive, path: str) -> t.List[Setting]:
+    """The variables of one Environment= directive."""
+    found = []
+    for word in words(directive.value):
+        name, equals, value = word.partition("=")
+        if equals:
+            found.append(Setting(name, value.replace("%%", "%"), path, directive.line))
+    return found
+
+
+def words(text: str) -> t.List[str]:
+    """systemd's quoting, which is the shell's as far as units use it."""
+    try:
+        return shlex.split(text.replace("\n", " "), posix=True)
+    except ValueError:
+        return text.split()
+
+
+def without(contents: bytes, names: t.Collection[str]) -> bytes:
+    """A unit, drop-in or environment file without these variables; every other line stays as it is."""
+    lines = contents.splitlines(keepends=True)
+    drop: t.Dict[int, bytes] = {}
+    for directive in directives(contents):
+        if directive.name != "Environment":
+            continue
+        kept = [word for word in words(directive.value) if word.partition("=")[0] not in names]
+        if len(kept) != len(words(directive.value)):
+            drop.update({number: b"" for number in range(directive.line, directive.last + 1)})
+            if kept:
+                drop[directive.line] = f"Environment={' '.join(_quoted(word) for word in kept)}\n".encode()
+    if not directives(contents):
+        for setting in environment_file("", contents):
+            if setting.name in names:
+                drop[setting.line] = b""
+    return b"".join(drop.get(number, line) for number, line in enumerate(lines, 1))
+
+
+def _quoted(word: str) -> str:
+    return word if re.match(r"[\w=:/.,%@+-]+$", word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _lines(contents: bytes) -> t.Iterator[t.Tuple[int, str]]:
+    """Lines with the number of their first; a backslash at the end joins the next one."""
+    joined, first = "", 0
+    for number, line in enumerate(contents.decode(errors="replace").splitlines(), 1):
+        first = first or number
+        if line.endswith("\\"):
+            joined += line[:-1] + "\n"
+            continue
+        yield first, joined + line
+        joined, first = "", 0
+    if joined:
+        yield first, joined.rstrip("\n")
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    try:
+        return "".join(shlex.split(value, comments=False, posix=True)) if value[:1] in "'\"" else re.split(r"\s+#", value)[0]
+    except ValueError:
+        return value
