@@ -147,6 +147,9 @@ class Host:
         """Seconds since the epoch."""
         return time.time()
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def process(self, pid: int) -> t.List[str]:
         """The command line of a process; [] where it is gone."""
         try:

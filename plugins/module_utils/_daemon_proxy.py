@@ -1,0 +1,411 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the daemon shall reach registries: wishes and findings in, a plan out."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json as daemon_json
+from ansible_collections.buildfleet.docker.plugins.module_utils import _environment_file as environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils import _proxy as proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils import _versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, Files, Start, flags, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
+
+# daemon.json's key under "proxies", the variable, and the field of `docker info`
+PROXIES = {"http_proxy": ("http-proxy", "HTTP_PROXY", "HttpProxy"), "https_proxy": ("https-proxy", "HTTPS_PROXY", "HttpsProxy"), "no_proxy": ("no-proxy", "NO_PROXY", "NoProxy")}
+VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
+_LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
+# daemon.json's key where its flag has another name (moby cmd/dockerd/config.go)
+_FLAG_KEYS = {"hosts": "host", "registry-mirrors": "registry-mirror", "insecure-registries": "insecure-registry", "labels": "label", "storage-opts": "storage-opt", "exec-opts": "exec-opt", "authorization-plugins": "authorization-plugin", "dns-opts": "dns-opt", "runtimes": "add-runtime", "default-address-pools": "default-address-pool", "log-opts": "log-opt", "graph": "data-root"}
+_CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
+_DROP_IN = "[Service]\nEnvironmentFile={path}\n"
+
+
+class PlanRefused(Exception):
+    """This cannot work, and nothing was written; a complete sentence with the remedy."""
+
+
+class Wanted(t.NamedTuple):
+    """The options, checked. None: not given, so not touched."""
+
+    proxies: t.Optional[t.Dict[str, str]]  # http_proxy, https_proxy, no_proxy; '' removes
+    registry_mirrors: t.Optional[t.List[str]]
+    insecure_registries: t.Optional[t.List[str]]
+
+
+class Force(t.NamedTuple):
+    """Settings in force, or as the next start would have them (credentials in clear)."""
+
+    proxies: t.Dict[str, str]
+    registry_mirrors: t.List[str]
+    insecure_registries: t.FrozenSet[str]
+
+
+class Plan(t.NamedTuple):
+    mechanism: str
+    changes: Changes
+    expected: Force  # after the next start
+    conflicts: t.List[str]
+    warnings: t.List[str]
+
+
+def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Wanted, t.List[str]]:
+    """The options as values that the engine can use, and warnings; ValueRefused where it cannot."""
+    warnings: t.List[str] = []
+    proxies: t.Optional[t.Dict[str, str]] = None
+    user, password = options.get("proxy_username") or "", options.get("proxy_password") or ""
+    urls = {name: options[name] for name in ("http_proxy", "https_proxy") if options.get(name)}
+    if (user or password) and not urls:
+        raise proxy.ValueRefused("proxy_username, proxy_password: there is no http_proxy or https_proxy that they belong to. Give its URL.")
+    if urls or options.get("no_proxy") is not None:
+        exceptions = proxy.no_proxy(options.get("no_proxy") or [])
+        proxies = {"http_proxy": "", "https_proxy": "", "no_proxy": ",".join(exceptions)}
+        for name, text in urls.items():
+            found = proxy.proxy(text, name, user, password)
+            if found.scheme == "socks5h" and go and not _versions.has("socks5h", go):
+                raise proxy.ValueRefused(f"{name}: this engine is built with {go}, which does not know socks5h (Go {_versions.text('socks5h')} and later). Write socks5://, which leaves names to the proxy as well.")
+            if proxy.is_loopback(found):
+                warnings.append(f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot reach it; give an address that containers reach.")
+            proxies[name] = found.url()
+        if urls and "https_proxy" not in urls:
+            warnings.append("https_proxy is not given: Docker Hub is asked by https, so the daemon would still go there directly. Give https_proxy, usually with the same URL.")
+        warnings += proxy.no_proxy_warnings(exceptions)
+    mirrors = options.get("registry_mirrors")
+    if mirrors is not None:
+        mirrors = [proxy.mirror(text, engine) for text in mirrors if text]
+        if any(text.startswith("http://") for text in mirrors) and not _versions.has("mirror_http_buildkit", engine):
+            warnings.append(f"registry_mirrors: BuildKit of engine {engine} does not use a mirror without TLS (engine {_versions.text('mirror_http_buildkit')} does). Give the mirror a certificate, or name it in insecure_registries from engine {_versions.text('mirror_http_buildkit_insecure')}.")
+    insecure = options.get("insecure_registries")
+    if insecure is not None:
+        insecure = [proxy.insecure_registry(text) for text in insecure if text]
+    return Wanted(proxies, mirrors, insecure), warnings
+
+
+def mechanism(asked: str, daemon: Daemon) -> str:
+    """Where the proxies are written: the engine's own file from 23.0, an environment below."""
+    modern = _versions.has("daemon_json_proxies", daemon.engine)
+    if asked == "auto":
+        if not daemon.engine:
+            raise PlanRefused("There is no Docker Engine on this host: dockerd was not found. Install it first, or name the mechanism (daemon_json, systemd or sysvinit) to write its files beforehand.")
+        return "daemon_json" if modern else "systemd" if daemon.systemd else "sysvinit"
+    if asked == "daemon_json" and daemon.engine and not modern:
+        raise PlanRefused(f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from {_versions.text('daemon_json_proxies')}). Use mechanism: auto.")
+    return asked
+
+
+def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: bool) -> Plan:
+    """The files that make the wish come true, and nothing else."""
+    how = mechanism(asked, daemon)
+    warnings = _check_config(daemon)
+    conflicts: t.List[str] = []
+    after: Files = dict(daemon.files)
+    if wish.proxies is not None:
+        for path, names in _foreign(daemon).items():
+            if adopt:
+                found = t.cast(File, after[path])
+                after[path] = found._replace(contents=environment_file.without(found.contents, names))
+                conflicts.append(f"{_said(daemon, path)} was taken over.")
+        _write_environment(after, daemon, how, wish.proxies)
+        _write_keys(after, daemon, how, wish)
+    else:
+        _write_keys(after, daemon, how, wish)
+    _protect(after, daemon, record)
+    changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
+    start = next_start(daemon, after)
+    expected = force(daemon, after, start)
+    _check_flags(daemon, after, start)
+    _check_winners(wish, daemon, expected, start, conflicts)
+    return Plan(how, changes, expected, conflicts, warnings)
+
+
+def absent(daemon: Daemon, record: Record) -> Plan:
+    """The host's first state from the record; where files changed since, our settings alone are taken out."""
+    after: Files = dict(daemon.files)
+    conflicts = []
+    for path in record.paths:
+        found = after.get(path)
+        if record.as_we_left_it(path, found):
+            after[path] = record.first(path)
+        elif path in (daemon.drop_in, daemon.environment_file):
+            after[path] = None
+        elif found is not None:
+            conflicts.append(f"{path} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.")
+            after[path] = _without_ours(path, found, record)
+    changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
+    start = next_start(daemon, after)
+    _check_config(daemon, strict=False)
+    return Plan("", changes, force(daemon, after, start), conflicts, [])
+
+
+def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Force:
+    """What a start with these files has in force: file or flag before environment, capitals first (Go)."""
+    start = start or next_start(daemon, files)
+    given = flags(start.argv)
+    config = _config(files, daemon.config_file).value
+    block = config.get("proxies") if isinstance(config.get("proxies"), dict) else {}
+    proxies = {}
+    for name, (key, variable, _field) in PROXIES.items():
+        values = [block.get(key) if _versions.has("daemon_json_proxies", daemon.engine or "99") else "", *given.get(key, [])]
+        values += [start.environment[one].value for one in (variable, variable.lower()) if one in start.environment]
+        proxies[name] = next((str(value) for value in values if value), "")
+    return Force(
+        proxies,
+        [str(one) for one in [*(config.get("registry-mirrors") or []), *given.get("registry-mirror", [])]],
+        frozenset(str(one) for one in [*(config.get("insecure-registries") or []), *given.get("insecure-registry", [])]),
+    )
+
+
+def in_force(info: t.Mapping[str, t.Any]) -> Force:
+    """What `docker info` says, credentials masked by the engine."""
+    registries = info.get("RegistryConfig") or {}
+    insecure = {name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)}
+    insecure.update(set(registries.get("InsecureRegistryCIDRs") or []) - {"127.0.0.0/8", "::1/128"})
+    return Force(
+        {name: info.get(field) or info.get(field.replace("Http", "HTTP")) or "" for name, (_key, _variable, field) in PROXIES.items()},
+        list(registries.get("Mirrors") or []),
+        frozenset(insecure),
+    )
+
+
+def masked(one: Force) -> Force:
+    """The same as `docker info` would show it."""
+    shown = dict(one.proxies)
+    for name in ("http_proxy", "https_proxy"):
+        try:
+            shown[name] = proxy.proxy(shown[name], name).masked() if shown[name] else ""
+        except proxy.ValueRefused:
+            pass  # a foreign value that we would not write; the engine shows it as it can
+    return one._replace(proxies=shown)
+
+
+def differences(found: Force, expected: Force) -> t.List[str]:
+    """In which settings what runs differs from what is expected."""
+    expected = masked(expected)
+    names = [name for name in ("http_proxy", "https_proxy") if found.proxies[name] != expected.proxies[name]]
+    if proxy.no_proxy_set(found.proxies["no_proxy"]) != proxy.no_proxy_set(expected.proxies["no_proxy"]):
+        names.append("no_proxy")
+    if [one.rstrip("/") for one in found.registry_mirrors] != [one.rstrip("/") for one in expected.registry_mirrors]:
+        names.append("registry_mirrors")
+    if found.insecure_registries != expected.insecure_registries:
+        names.append("insecure_registries")
+    return names
+
+
+def credentials(one: Force) -> str:
+    """The part of the settings that `docker info` hides; '' where there is none."""
+    urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
+    return "\n".join(urls) if any("@" in url for url in urls) else ""
+
+
+# --- the parts of a plan --------------------------------------------------------------------------
+
+
+def _config(files: Files, path: str) -> daemon_json.Document:
+    file = files.get(path)
+    return daemon_json.Document(file.contents if file else b"", path)
+
+
+def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[str, str]) -> None:
+    values: t.Dict[str, str] = {}
+    inherited = next_start(daemon, {**after, daemon.drop_in: None}).environment
+    for name, (_key, upper, _field) in PROXIES.items():
+        for variable in (upper, upper.lower()):
+            # An empty value clears what another file sets: the last environment file wins.
+            if proxies[name] or variable in inherited:
+                values[variable] = proxies[name]
+    for path in (daemon.drop_in, daemon.environment_file):
+        after[path] = None
+    if how == "systemd":
+        if values:
+            after[daemon.environment_file] = _kept(daemon, daemon.environment_file, environment_file.render(values), 0o600)
+            after[daemon.drop_in] = _kept(daemon, daemon.drop_in, _DROP_IN.format(path=daemon.environment_file).encode(), 0o644)
+        return
+    defaults = after.get(daemon.defaults_file)
+    if how == "sysvinit" or defaults is not None and environment_file.MARK.encode() in defaults.contents:
+        shown = {name: value for name, value in values.items() if value} if how == "sysvinit" else {}
+        before = defaults or File(b"")
+        after[daemon.defaults_file] = before._replace(contents=environment_file.with_exports(before.contents, shown))
+
+
+def _kept(daemon: Daemon, path: str, contents: bytes, mode: int) -> File:
+    found = daemon.files.get(path)
+    return File(contents, mode) if found is None else found._replace(contents=contents)
+
+
+def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
+    path = daemon.config_file
+    file = after.get(path)
+    contents = file.contents if file else b""
+    for option, key in _LISTS.items():
+        value = getattr(wish, option)
+        if value is None:
+            continue
+        found = _config({path: File(contents)}, path).value.get(key)
+        if value and not _same_list(option, found, value):
+            contents = daemon_json.put(contents, path, [key], value)
+        elif not value:
+            contents = daemon_json.drop(contents, path, [key])
+    if wish.proxies is not None:
+        for name, (key, _variable, _field) in PROXIES.items():
+            block = _config({path: File(contents)}, path).value.get("proxies") or {}
+            value = wish.proxies[name] if how == "daemon_json" else ""
+            if not value:
+                contents = daemon_json.drop(contents, path, ["proxies", key])
+            elif name != "no_proxy" or proxy.no_proxy_set(str(block.get(key, ""))) != proxy.no_proxy_set(value):
+                contents = daemon_json.put(contents, path, ["proxies", key], value)
+        if _config({path: File(contents)}, path).value.get("proxies") == {} and _config(daemon.files, path).value.get("proxies") != {}:
+            contents = daemon_json.drop(contents, path, ["proxies"])
+    if contents != (file.contents if file else b""):
+        after[path] = (file or File(b""))._replace(contents=contents)
+
+
+def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
+    if not isinstance(found, list):
+        return False
+    if option == "insecure_registries":
+        return set(map(str, found)) == set(value)
+    return len(found) == len(value) and all(proxy.same_mirror(str(left), right) for left, right in zip(found, value))
+
+
+def _protect(after: Files, daemon: Daemon, record: Record) -> None:
+    """A file that receives a password loses group and other read; one that lost it gets its mode back."""
+    for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file):
+        file = after.get(path)
+        if file is None or file == daemon.files.get(path) and not record.knows(path):
+            continue
+        first = record.first(path) if record.knows(path) else daemon.files.get(path)
+        own_mode = first.mode if first else (0o600 if path == daemon.environment_file else 0o644)
+        secret = b"@" in file.contents and any("@" in url for url in _urls(path, file))
+        if secret:
+            after[path] = file._replace(mode=file.mode & 0o700)
+        elif record.knows(path) and file.mode == own_mode & 0o700:
+            after[path] = file._replace(mode=own_mode)
+
+
+def _urls(path: str, file: File) -> t.List[str]:
+    if path.endswith(".json"):
+        block = daemon_json.Document(file.contents, path).value.get("proxies")
+        return [str(value) for value in block.values()] if isinstance(block, dict) else []
+    return [one.value for one in environment_file.environment_file(path, file.contents) if one.name.upper().endswith("PROXY")]
+
+
+def _foreign(daemon: Daemon) -> t.Dict[str, t.List[str]]:
+    """Files of others that put proxy variables into the daemon's environment."""
+    found: t.Dict[str, t.List[str]] = {}
+    for name, one in next_start(daemon, {**daemon.files, daemon.drop_in: None}).environment.items():
+        ours = one.path == daemon.defaults_file and environment_file.MARK in _line(daemon, one)
+        if name in VARIABLES and not ours:
+            found.setdefault(one.path, []).append(name)
+    return found
+
+
+def _line(daemon: Daemon, setting: environment_file.Setting) -> str:
+    file = daemon.files.get(setting.path)
+    lines = file.contents.decode(errors="replace").splitlines() if file else []
+    return lines[setting.line - 1] if setting.line <= len(lines) else ""
+
+
+def _said(daemon: Daemon, path: str) -> str:
+    lines = sorted({one.line for one in next_start(daemon, daemon.files).environment.values() if one.path == path and one.name in VARIABLES})
+    names = sorted({name.upper() for name in _foreign(daemon).get(path, [])})
+    where = f"{path}, line {lines[0]}" if lines else path
+    return f"{where}: {', '.join(names)}"
+
+
+def _check_config(daemon: Daemon, strict: bool = True) -> t.List[str]:
+    """Refuse a daemon.json that is no JSON, or whose keys do not mean what their writer thinks."""
+    path = daemon.config_file
+    try:
+        document = _config(daemon.files, path)
+    except daemon_json.NotJson as error:
+        raise PlanRefused(str(error)) from error
+    if not strict:
+        return []
+    block = document.value.get("proxies", {})
+    if not isinstance(block, dict):
+        raise PlanRefused(f"{path}, line {document.line('proxies')}: 'proxies' is no object. Write it as {{\"http-proxy\": ..., \"https-proxy\": ..., \"no-proxy\": ...}}, or remove it.")
+    for key in block:
+        if key not in ("http-proxy", "https-proxy", "no-proxy"):
+            remedy = f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs into the client's ~/.docker/config.json)" if key in _CLIENT_KEYS else "the daemon knows http-proxy, https-proxy and no-proxy"
+            raise PlanRefused(f"{path}, line {document.line('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it.")
+    warnings = []
+    for key in document.value:
+        if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
+            remedy = 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit' if key == "buildkit" else "that key belongs into the client's ~/.docker/config.json"
+            raise PlanRefused(f"{path}, line {document.line(key)}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it.")
+        if key in ("http-proxy", "https-proxy", "no-proxy"):
+            warnings.append(f"{path}, line {document.line(key)}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it.")
+    return warnings
+
+
+def _check_flags(daemon: Daemon, after: Files, start: Start) -> None:
+    """A key that is a flag too stops the next start."""
+    document = _config(after, daemon.config_file)
+    given = flags(start.argv)
+    keys = {key: (key,) for key in document.value if key != "proxies"}
+    keys.update({key: ("proxies", key) for key in document.value.get("proxies") or {}})
+    for key, place in keys.items():
+        flag = _FLAG_KEYS.get(key, key)
+        if flag in given or key in given:
+            raise PlanRefused(
+                f"{daemon.config_file}, line {document.line(*place)}: '{key}' is set here and by --{flag} in the command line of {daemon.fragment or daemon.defaults_file}, "
+                f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
+            )
+    for number, text in enumerate(document.value.get("registry-mirrors") or []):
+        try:
+            proxy.mirror(str(text), daemon.engine or "99")
+        except proxy.ValueRefused as error:
+            raise PlanRefused(f"{daemon.config_file}, line {document.line('registry-mirrors')}, entry {number + 1}: {error}") from error
+
+
+def _check_winners(wish: Wanted, daemon: Daemon, expected: Force, start: Start, conflicts: t.List[str]) -> None:
+    if wish.proxies is None:
+        return
+    for name, (_key, variable, _field) in PROXIES.items():
+        won = expected.proxies[name]
+        same = proxy.no_proxy_set(won) == proxy.no_proxy_set(wish.proxies[name]) if name == "no_proxy" else won == wish.proxies[name]
+        winner = start.environment.get(variable) or start.environment.get(variable.lower())
+        where = f"{winner.path}, line {winner.line}" if winner else "the command line of the unit"
+        if not same:
+            raise PlanRefused(f"{name}: {where} sets {variable}, which would win over this option. Remove it there, or set adopt: true to take it over (it is kept in the record and given back by state: absent).")
+        if winner and winner.path not in (daemon.environment_file, daemon.defaults_file):
+            conflicts.append(f"{where} sets {variable} too; {daemon.config_file} wins over it.")
+
+
+def _without_ours(path: str, found: File, record: Record) -> File:
+    if environment_file.MARK.encode() in found.contents:
+        return found._replace(contents=environment_file.with_exports(found.contents, {}))
+    if not path.endswith(".json"):
+        return found
+    contents = found.contents
+    first = record.first(path)
+    before = daemon_json.Document(first.contents if first else b"", path).value
+    for keys in [["proxies", key] for key, _variable, _field in PROXIES.values()] + [[key] for key in _LISTS.values()]:
+        value = json.loads(json.dumps(record.note("written") or {})).get("/".join(keys))
+        now: t.Any = daemon_json.Document(contents, path).value
+        old: t.Any = before
+        for key in keys:
+            now = now.get(key) if isinstance(now, dict) else None
+            old = old.get(key) if isinstance(old, dict) else None
+        if now is None or value is None or record.fingerprint(json.dumps(now)) != value:
+            continue
+        contents = daemon_json.drop(contents, path, keys) if old is None else daemon_json.put(contents, path, keys, old)
+    if daemon_json.Document(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
+        contents = daemon_json.drop(contents, path, ["proxies"])
+    return found._replace(contents=contents)
+
+
+def written(record: Record, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
+    """Fingerprints of our values in daemon.json, so that undo knows them again."""
+    file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
+    value = daemon_json.Document(file.contents if file else b"", daemon.config_file).value
+    block = value.get("proxies") or {}
+    ours = {f"proxies/{key}": block[key] for key, _variable, _field in PROXIES.values() if key in block}
+    ours.update({key: value[key] for key in _LISTS.values() if key in value})
+    return {name: record.fingerprint(json.dumps(one)) for name, one in ours.items()}

@@ -1,0 +1,149 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A change to a daemon: validate, record, write, activate, prove, or roll back. Nothing else."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils import _versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, busy, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record, apply
+
+
+class Failed(Exception):
+    """The change did not hold; the message says what the daemon said and how the host stands now."""
+
+    def __init__(self, message: str, rolled_back: bool, restarted: bool) -> None:
+        super().__init__(message)
+        self.rolled_back = rolled_back
+        self.restarted = restarted
+
+
+class Restart(t.NamedTuple):
+    """Whether a restart is due, and what keeps it from being done now."""
+
+    due: bool
+    pending: str
+
+
+def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
+    """A restart is due when what runs differs from what the files say, and is put off when it would hurt."""
+    if not daemon.up:
+        return Restart(daemon.state in ("failed", "activating", "active") and bool(plan.changes), "")
+    differs = daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected)
+    if not differs and not _credentials_changed(daemon, record, plan):
+        return Restart(False, "")
+    if policy == "never":
+        return Restart(True, "restart: never")
+    return Restart(True, busy(host, daemon) if policy == "if_idle" else "")
+
+
+def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
+    """Ask the engine itself, with the unit's real flags, whether it would start; the file goes in by a pipe."""
+    file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
+    if file is None or not _versions.has("validate", daemon.engine):
+        return
+    argv = next_start(daemon, {**daemon.files, **plan.changes}).argv
+    kept = [word for number, word in enumerate(argv[1:], 1) if not word.startswith("--config-file") and argv[number - 1] != "--config-file"]
+    said = host.run([argv[0], *kept, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+    if said.code not in (0, 127):
+        words = said.text.replace("/dev/stdin", daemon.config_file)
+        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
+
+
+def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
+    """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
+    before: Changes = {path: daemon.files.get(path) for path in plan.changes}
+    record.remember(plan.changes)
+    record.put_note("written", daemon_proxy.written(record, daemon, plan))
+    record.save()
+    try:
+        apply(host, plan.changes)
+    except BaseException:
+        apply(host, before)
+        raise
+    if due.pending or not due.due:
+        if _units(plan.changes, daemon):
+            _reload_units(host, daemon)
+        return False
+    since = host.now()
+    trouble = _start(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
+    info = {} if trouble else _answer(host, timeout)
+    if not trouble and not info:
+        trouble = f"It did not answer within {timeout} s."
+    if not trouble:
+        wrong = daemon_proxy.differences(daemon_proxy.in_force(info), plan.expected)
+        trouble = f"It runs, but without the wanted {', '.join(wrong)}." if wrong else ""
+    if trouble:
+        words = _words(host, daemon, since) or trouble
+        apply(host, before)
+        up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, timeout))
+        state = "docker is up again as it was" if up else "docker is NOT up: it does not start with the old files either, so the fault was there before (journalctl -u " + daemon.service + ")"
+        raise Failed(f"Docker did not start with the new settings; every file is back as it was and {state}. It said: {words}", True, up)
+    return True
+
+
+def note_start(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
+    """Keep a keyed digest of the credentials that the daemon was started with: `docker info` hides them."""
+    record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), "credentials": record.fingerprint(daemon_proxy.credentials(plan.expected))})
+    record.save()
+
+
+def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> bool:
+    wanted = daemon_proxy.credentials(plan.expected)
+    if not wanted:
+        return False
+    noted = record.note("started") or {}
+    if noted.get("pid") == daemon.pid and abs(noted.get("at", 0) - daemon.started) < 2:
+        return bool(noted["credentials"] != record.fingerprint(wanted))
+    carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]
+    return bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
+
+
+def _units(changes: Changes, daemon: Daemon) -> t.List[str]:
+    return [path for path in changes if daemon.systemd and path.endswith((".conf", ".service"))]
+
+
+def _reload_units(host: Host, daemon: Daemon) -> None:
+    if daemon.systemd:
+        host.run(["systemctl", "daemon-reload"])
+
+
+def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
+    """Restart the service; '' or what went wrong."""
+    if not daemon.systemd:
+        done = host.run(["service", daemon.service, "restart"], timeout=timeout)
+        return "" if done.code == 0 else done.text
+    if reload_units:
+        _reload_units(host, daemon)
+    # Three starts within a minute are docker.service's limit; our restart must not be the one too many.
+    host.run(["systemctl", "reset-failed", f"{daemon.service}.service", f"{daemon.service}.socket"])
+    done = host.run(["systemctl", "restart", f"{daemon.service}.service"], timeout=timeout)
+    return "" if done.code == 0 else done.text
+
+
+def _answer(host: Host, timeout: int) -> t.Dict[str, t.Any]:
+    until = host.now() + timeout
+    while True:
+        info = host.engine("/info", timeout=max(1.0, min(30.0, until - host.now())))
+        if info or host.now() > until:
+            return info or {}
+        host.sleep(0.1)
+
+
+def _words(host: Host, daemon: Daemon, since: float) -> str:
+    """The daemon's own last words about why it does not start."""
+    if not daemon.systemd:
+        file = host.read("/var/log/docker.log")
+        text = file.contents.decode(errors="replace")[-4000:] if file else ""
+    else:
+        text = host.run(["journalctl", "-u", f"{daemon.service}.service", "--since", f"@{int(since)}", "-o", "cat", "--no-pager", "-n", "200"]).out
+    found = [line for line in text.splitlines() if re.search(r"unable to configure|failed to (start|load|create)|level=fatal|invalid|cannot|conflict", line)]
+    unique = list(dict.fromkeys(line for line in found if "systemd" not in line))
+    return " | ".join(unique[-3:])

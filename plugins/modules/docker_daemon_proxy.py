@@ -1,0 +1,300 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_daemon_proxy
+short_description: Set how the Docker daemon reaches registries
+version_added: 1.0.0
+description:
+  - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if what is in force differs.
+  - From Docker Engine 23.0 the proxies are written into C(daemon.json); below, into an environment file and a systemd drop-in, or into C(/etc/default) without systemd.
+    Every byte that is not ours stays as it was.
+  - The change is checked before it is written, proved by the running daemon afterwards, and rolled back if the daemon does not come up with it.
+  - This reaches the daemon alone. With BuildKit the I(client) fetches the registry token, so combine it with M(buildfleet.docker.docker_build_env).
+author:
+  - The buildfleet authors (@buildfleet)
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+options:
+  http_proxy:
+    description:
+      - URL of the proxy for registries without TLS, such as V(http://proxy.example.com:3128).
+      - Schemes are V(http), V(https), V(socks5), and V(socks5h) where the engine was built with a Go that knows it.
+      - The proxy options describe the whole proxy configuration. With one of them given, one that is not given is removed.
+    type: str
+  https_proxy:
+    description: URL of the proxy for registries with TLS, Docker Hub among them. Its scheme is usually V(http).
+    type: str
+  proxy_username:
+    description: The user for the proxies of O(http_proxy) and O(https_proxy), as plain text. Encoded into the URLs by the module.
+    type: str
+  proxy_password:
+    description: The password that belongs to O(proxy_username), as plain text.
+    type: str
+  no_proxy:
+    description: Hosts, domains, addresses and networks that are asked directly.
+    type: list
+    elements: str
+  registry_mirrors:
+    description:
+      - URLs of the mirrors of Docker Hub, in the order in which they are asked.
+      - Not given, mirrors are left alone. An empty list removes them.
+    type: list
+    elements: str
+  insecure_registries:
+    description: Registries without TLS or with an unknown certificate, as host, host:port or network. Not given, they are left alone. An empty list removes them.
+    type: list
+    elements: str
+  state:
+    description:
+      - V(present) sets what is given, and needs at least one setting.
+      - V(absent) gives back the host's first state from the record in C(/var/lib/buildfleet), byte for byte where the files are as we left them.
+        Otherwise it takes out our settings alone, and says so in RV(conflicts).
+    type: str
+    choices: [present, absent]
+    default: present
+  mechanism:
+    description: Where the proxies are written. V(auto) decides by engine and init system.
+    type: str
+    choices: [auto, daemon_json, systemd, sysvinit]
+    default: auto
+  config_file:
+    description: The daemon's configuration file. Without it, what the unit says, else C(/etc/docker/daemon.json).
+    type: path
+  service:
+    description: The name of the daemon's service.
+    type: str
+    default: docker
+  restart:
+    description:
+      - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending) is V(true) and a later run restarts.
+      - V(if_needed) restarts when what is in force differs, whatever runs.
+      - V(never) only writes.
+    type: str
+    choices: [if_idle, if_needed, never]
+    default: if_idle
+  validate:
+    description: Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
+    type: bool
+    default: true
+  timeout:
+    description: Seconds that the daemon has to come up.
+    type: int
+    default: 60
+  adopt:
+    description: Whether proxy settings that others wrote into drop-ins and environment files are taken over. They are kept in the record and given back by O(state=absent).
+    type: bool
+    default: false
+  backup:
+    description: Whether a copy of each changed file is kept beside it. The record keeps the first state anyway.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Reach registries through the company's proxy
+  buildfleet.docker.docker_daemon_proxy:
+    http_proxy: http://proxy.example.com:3128
+    https_proxy: http://proxy.example.com:3128
+    proxy_username: builder
+    proxy_password: "{{ vault_proxy_password }}"
+    no_proxy: [localhost, .example.com, 10.0.0.0/8]
+
+- name: Ask a mirror first
+  buildfleet.docker.docker_daemon_proxy:
+    registry_mirrors: [https://mirror.example.com]
+
+- name: Give the host back as it was
+  buildfleet.docker.docker_daemon_proxy:
+    state: absent
+"""
+
+RETURN = r"""
+mechanism:
+  description: Where the proxies are written. Empty with O(state=absent).
+  type: str
+  returned: success
+engine:
+  description: The engine's version, empty where there is none.
+  type: str
+  returned: success
+proxies:
+  description: The proxies in force afterwards (in check mode those that would be), credentials as V(xxxxx:xxxxx@).
+  type: dict
+  returned: success
+registry_mirrors:
+  description: The mirrors in force afterwards.
+  type: list
+  elements: str
+  returned: success
+restarted:
+  description: Whether the daemon was restarted.
+  type: bool
+  returned: always
+restart_pending:
+  description: Whether a restart is still due.
+  type: bool
+  returned: success
+pending_reason:
+  description: Why the restart was put off.
+  type: str
+  returned: when RV(restart_pending) is V(true)
+rolled_back:
+  description: Whether the files were put back because the daemon did not come up.
+  type: bool
+  returned: always
+conflicts:
+  description: Sentences about settings of others that compete with these.
+  type: list
+  elements: str
+  returned: success
+backup_files:
+  description: The copies made with O(backup=true).
+  type: list
+  elements: str
+  returned: when O(backup=true)
+"""
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, next_start, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
+from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
+
+SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    with module.host.lock("/run/buildfleet-docker.lock"):
+        return _change(module)
+
+
+def _change(module: Module) -> t.Dict[str, t.Any]:
+    options, host = module.params, module.host
+    if options["state"] == "present" and all(options[name] is None for name in SETTINGS):
+        raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Give one, or state: absent.", **_untouched())
+    record = Record(host, f"docker_daemon_proxy.{options['service']}")
+    daemon = observe(host, options["service"], options["config_file"])
+    _learn(module, daemon)
+    try:
+        plan = _plan(module, daemon, record)
+        if options["validate"] and plan.changes and options["state"] == "present":
+            transaction.validate(host, daemon, plan)
+    except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
+        raise Refused(str(error), **_untouched()) from error
+    for warning in plan.warnings:
+        module.warn(warning)
+    due = transaction.restart(host, daemon, record, plan, options["restart"])
+    restarts = due.due and not due.pending
+    diff = [_diff(path, daemon.files.get(path), file) for path, file in plan.changes.items()]
+    copies: t.List[str] = []
+    if not module.check_mode and (plan.changes or restarts):
+        if options["backup"]:
+            copies = [module.backup_local(path) for path in plan.changes if daemon.files.get(path) is not None]
+        try:
+            transaction.carry_out(host, daemon, record, plan, due, options["timeout"])
+        except transaction.Failed as error:
+            raise Refused(str(error), rolled_back=error.rolled_back, restarted=error.restarted, diff=diff) from error
+        if restarts:
+            daemon = observe(host, options["service"], options["config_file"])
+            transaction.note_start(host, daemon, record, plan)
+    if options["state"] == "absent" and not module.check_mode and not due.pending and record.paths:
+        record.forget()
+    force = daemon_proxy.in_force(daemon.info) if daemon.up and (not module.check_mode or due.pending) else daemon_proxy.masked(plan.expected)
+    result = {
+        "changed": bool(plan.changes) or restarts,
+        "mechanism": plan.mechanism,
+        "engine": daemon.engine,
+        "proxies": force.proxies,
+        "registry_mirrors": force.registry_mirrors,
+        "restarted": restarts,
+        "restart_pending": due.due and bool(due.pending),
+        "rolled_back": False,
+        "conflicts": plan.conflicts,
+        "diff": diff,
+    }
+    if due.due and due.pending:
+        result["pending_reason"] = due.pending
+    if options["backup"]:
+        result["backup_files"] = copies
+    return result
+
+
+def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
+    if module.params["state"] == "absent":
+        return daemon_proxy.absent(daemon, record)
+    wish, warnings = daemon_proxy.wanted(module.params, daemon.engine, daemon.go)
+    for url in (wish.proxies or {}).values():
+        module.secrets.learn_url(url)
+    try:
+        plan = daemon_proxy.present(wish, daemon, record, module.params["mechanism"], module.params["adopt"])
+    except daemon_proxy.PlanRefused:
+        if module.check_mode and not daemon.engine and module.params["mechanism"] == "auto":
+            module.warn("There is no Docker Engine on this host yet, so nothing could be predicted.")
+            return daemon_proxy.Plan("", {}, daemon_proxy.Force({name: "" for name in daemon_proxy.PROXIES}, [], frozenset()), [], warnings)
+        raise
+    return plan._replace(warnings=warnings + plan.warnings)
+
+
+def _learn(module: Module, daemon: Daemon) -> None:
+    """The passwords that stand on this host already are as secret as the new ones."""
+    for name, setting in next_start(daemon, daemon.files).environment.items():
+        if name.upper().endswith("PROXY"):
+            module.secrets.learn_url(setting.value)
+    try:
+        for url in daemon_proxy.force(daemon, daemon.files).proxies.values():
+            module.secrets.learn_url(url)
+    except NotJson:
+        pass  # the plan refuses the file with a sentence; masking of URLs needs no parsing
+
+
+def _untouched() -> t.Dict[str, bool]:
+    return {"changed": False, "restarted": False, "rolled_back": False}
+
+
+def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
+    def side(file: t.Optional[File]) -> t.Tuple[str, str]:
+        if file is None:
+            return f"{path} (absent)", ""
+        return f"{path} (mode {file.mode:04o})", file.contents.decode(errors="replace")
+
+    (before_header, before_text), (after_header, after_text) = side(before), side(after)
+    return {"before_header": before_header, "before": before_text, "after_header": after_header, "after": after_text}
+
+
+def main() -> None:
+    run(
+        work,
+        argument_spec={
+            "http_proxy": {"type": "str"},
+            "https_proxy": {"type": "str"},
+            "proxy_username": {"type": "str"},
+            "proxy_password": {"type": "str", "no_log": False},  # masked by _module, in every way out
+            "no_proxy": {"type": "list", "elements": "str"},
+            "registry_mirrors": {"type": "list", "elements": "str"},
+            "insecure_registries": {"type": "list", "elements": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "mechanism": {"type": "str", "choices": ["auto", "daemon_json", "systemd", "sysvinit"], "default": "auto"},
+            "config_file": {"type": "path"},
+            "service": {"type": "str", "default": "docker"},
+            "restart": {"type": "str", "choices": ["if_idle", "if_needed", "never"], "default": "if_idle"},
+            "validate": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 60},
+            "adopt": {"type": "bool", "default": False},
+            "backup": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
