@@ -11,13 +11,19 @@ import re
 import shlex
 import typing as t
 
-MARK = "Managed by buildfleet.docker.docker_build_env"
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json, _versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, policy
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import no_proxy, proxy
+
+MARK = "buildfleet.docker.docker_build_env"
 PROFILE = "/etc/profile.d/buildfleet-docker.sh"
 ENVIRONMENT = "/etc/environment"  # PAM reads it: cron, SSH without a login shell, su, sudo
 FOLDER = "/etc/buildfleet"
 SERVICE_ENVIRONMENT = f"{FOLDER}/docker-build.env"
 POLICY = f"{FOLDER}/source-policy.json"
 DROP_IN = "zz-buildfleet.conf"
+LEFTOVERS = (PROFILE, ENVIRONMENT, SERVICE_ENVIRONMENT, POLICY)
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"  # the only name that buildx knows
 
 Bytes = t.Optional[bytes]  # None: no file
@@ -27,13 +33,6 @@ Variables = t.Dict[str, str]
 
 class BuildEnvError(Exception):
     """An option or a file that cannot be worked with; the message is a complete sentence."""
-
-
-class Account(t.NamedTuple):
-    name: str
-    home: str
-    uid: int
-    gid: int
 
 
 # What the options say
@@ -58,30 +57,14 @@ def _proxies(options: Options, where: str) -> Variables:
     found: Variables = {}
     for name in ("http_proxy", "https_proxy"):
         if options.get(name):
-            found[name] = _checked_proxy(where + name, options[name])
-    names = [name.strip() for name in options.get("no_proxy") or () if name.strip()]
-    if names:
-        found["no_proxy"] = _checked(where + "no_proxy", ",".join(names))
+            found[name] = proxy(options[name], where + name).url()
+    entries = no_proxy(options.get("no_proxy") or (), where + "no_proxy")
+    for entry in entries:
+        if re.search(r"[^!-~]|#", entry):  # PAM cuts a line at a '#', even inside of quotes
+            raise BuildEnvError(f"{where}no_proxy: the entry {entry[:60]!r} holds a '#' or a character outside of ASCII. Write names as DNS has them.")
+    if entries:
+        found["no_proxy"] = ",".join(entries)
     return found
-
-
-def _checked(option: str, value: str) -> str:
-    # PAM cuts a value at '#' even inside quotes, joins lines that end in a backslash and drops quotes;
-    # what remains arrives as data in sh, in PAM and in systemd's EnvironmentFile.
-    if re.search(r"""[^!-~]|["'#\\]""", value):
-        raise BuildEnvError(f"{option} holds a blank, a quote, a backslash, a '#' or a character outside ASCII; percent-encode it or leave it out.")
-    return value
-
-
-def _checked_proxy(option: str, url: str) -> str:
-    _checked(option, url)
-    scheme, colon, rest = url.rpartition("://")
-    if colon and scheme not in ("http", "https", "socks5", "socks5h"):
-        raise BuildEnvError(f"{option} has a scheme that the Docker client does not know; write http://, https:// or socks5://.")
-    host = rest.rpartition("@")[2]
-    if not re.match(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?/?$", host):
-        raise BuildEnvError(f"{option} names no host; write scheme://host:port, for example http://proxy.example.com:3128.")
-    return url
 
 
 def check(options: Options) -> None:
@@ -108,27 +91,21 @@ def check(options: Options) -> None:
             raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
 
 
-def source_policy(mirrors: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
-    """A BuildKit source policy that fetches what the map names from its mirrors."""
-    rules = []
-    for registry in sorted(mirrors, key=lambda name: (-len(name), name)):
-        source, mirror = registry.strip("/"), str(mirrors[registry]).strip("/")
-        for name in (source, mirror):
-            if not re.match(r"[A-Za-z0-9._-]+(:\d+)?(/[a-z0-9._/-]+)?$", name):
-                raise BuildEnvError(f"source_policy: {name!r} is not a registry; write host, host:port or host/path, without a scheme.")
-        if f"{mirror}/".startswith(f"{source}/"):
-            raise BuildEnvError(f"source_policy sends {source} to {mirror}, which the same rule would send on without end.")
-        rules.append(
-            {
-                "action": "CONVERT",
-                "selector": {"identifier": f"docker-image://{source}/*", "match_type": "WILDCARD"},
-                "updates": {"identifier": f"docker-image://{mirror}/${{1}}"},
-            }
-        )
-    return {"version": 1, "rules": rules}
+def source_policy(mirrors: t.Mapping[str, str], engine: str, buildx: str) -> t.Dict[str, t.Any]:
+    """The policy, or a refusal where engine or buildx would ignore it without a word."""
+    for name, feature, version in (("Docker Engine", "source_policy_engine", engine), ("buildx", "source_policy_buildx", buildx)):
+        if not _versions.has(feature, version):
+            raise BuildEnvError(
+                f"source_policy needs {name} {_versions.text(feature)}; here is {version or 'none'}. "
+                "Leave it out, and rewrite the image names with dockerfile_mirror or set registry_mirrors of docker_daemon_proxy."
+            )
+    try:
+        return policy(mirrors)
+    except MirrorError as error:
+        raise BuildEnvError(str(error).replace("mirrors:", "source_policy:", 1)) from None
 
 
-def builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
+def _builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
     """The tables of buildkitd.default.toml; BuildKit wants host names there and ignores a URL without a word."""
     lines = []
     for registry in sorted(mirrors):
@@ -146,80 +123,85 @@ def builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
 class WholeFile:
     """A file that nobody else writes."""
 
-    def __init__(self, text: str = "", mode: int = 0o644) -> None:
+    def __init__(self, text: str) -> None:
         self._contents = text.encode()
 
-    def into(self, found: Bytes) -> bytes:
+    def into(self, path: str, found: Bytes) -> bytes:
         return self._contents
 
     @staticmethod
-    def out_of(found: Bytes, first: Bytes) -> Bytes:
-        return first
+    def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
+        return None if path.startswith(f"{FOLDER}/") or MARK.encode() in (first or b"") else first
 
     @staticmethod
-    def shown(contents: Bytes) -> str:
+    def shown(path: str, contents: Bytes) -> str:
         return (contents or b"").decode(errors="replace")
 
 
 class Block:
     """Lines of ours between two comments, in a file of others."""
 
-    _BEGIN = f"# {MARK}: begin\n".encode()
-    _END = f"# {MARK}: end\n".encode()
+    BEGIN = f"# {MARK}: begin\n".encode()
+    END = f"# {MARK}: end\n".encode()
 
-    def __init__(self, lines: t.Sequence[str] = ()) -> None:
+    def __init__(self, lines: t.Sequence[str]) -> None:
         self._lines = "".join(f"{line}\n" for line in lines).encode()
 
-    def into(self, found: Bytes) -> bytes:
-        before, old, after = self._split(found or b"")
+    def into(self, path: str, found: Bytes) -> bytes:
+        before, old, after = _split(found)
         if not old and before and not before.endswith(b"\n"):
             before += b"\n"
-        return before + self._BEGIN + self._lines + self._END + after
+        return before + self.BEGIN + self._lines + self.END + after
 
-    @classmethod
-    def out_of(cls, found: Bytes, first: Bytes) -> Bytes:
-        before, old, after = cls._split(found or b"")
+    @staticmethod
+    def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
+        before, old, after = _split(found)
         if not old:
             return found
-        ours = cls()
-        ours._lines = old[len(cls._BEGIN) : -len(cls._END)]
-        if ours.into(first) == found:  # nobody else wrote since: the first bytes, final newline or none
+        if first is not None:
+            first = b"".join(_split(first)[::2])
+        gap = b"\n" if first and not first.endswith(b"\n") else b""
+        if (first or b"") + gap + old == found:  # nobody else wrote since
             return first
         return before + after
 
-    @classmethod
-    def foreign(cls, found: Bytes) -> bytes:
-        """The contents with our lines blanked, so that line numbers stay."""
-        before, old, after = cls._split(found or b"")
-        return before + b"\n" * old.count(b"\n") + after
-
-    @classmethod
-    def shown(cls, contents: Bytes) -> str:
-        return cls._split(contents or b"")[1].decode(errors="replace")
-
-    @classmethod
-    def _split(cls, found: bytes) -> t.Tuple[bytes, bytes, bytes]:
-        start = found.find(cls._BEGIN)
-        stop = found.find(cls._END, start)
-        if start < 0 or stop < 0:
-            return found, b"", b""
-        stop += len(cls._END)
-        return found[:start], found[start:stop], found[stop:]
+    @staticmethod
+    def shown(path: str, contents: Bytes) -> str:
+        return _split(contents)[1].decode(errors="replace")
 
 
 class Registries(Block):
     """Our tables in buildkitd.default.toml, which must not define a registry twice."""
 
     def __init__(self, mirrors: t.Mapping[str, t.Any]) -> None:
-        super().__init__(builder_lines(mirrors))
+        super().__init__(_builder_lines(mirrors))
         self._names = list(mirrors)
 
-    def into(self, found: Bytes) -> bytes:
-        for number, line in enumerate(self.foreign(found).decode(errors="replace").splitlines(), 1):
+    def into(self, path: str, found: Bytes) -> bytes:
+        for number, line in enumerate(_foreign(found).splitlines(), 1):
             table = re.match(r"""\s*\[\s*registry\s*\.\s*["']?([^"'\]]+)["']?\s*\]""", line)
             if (table and table.group(1).strip() in self._names) or re.match(r"\s*registry\s*[.=]", line):
-                raise BuildEnvError(f"buildkitd.default.toml, line {number}, already says how a registry of builder_mirrors is reached; remove it there first.")
-        return super().into(found)
+                raise BuildEnvError(
+                    f"{path}, line {number}, says already how a registry of builder_mirrors is reached. Remove it there, or leave out builder_mirrors."
+                )
+        return super().into(path, found)
+
+
+def _split(contents: Bytes) -> t.Tuple[bytes, bytes, bytes]:
+    """What stands before our lines, they with their comments, what follows."""
+    found = contents or b""
+    start = found.find(Block.BEGIN)
+    stop = found.find(Block.END, start)
+    if start < 0 or stop < 0:
+        return found, b"", b""
+    stop += len(Block.END)
+    return found[:start], found[start:stop], found[stop:]
+
+
+def _foreign(contents: Bytes) -> str:
+    """The text with our lines blanked, so that line numbers stay."""
+    before, old, after = _split(contents)
+    return (before + b"\n" * old.count(b"\n") + after).decode(errors="replace")
 
 
 class StepProxy:
@@ -229,65 +211,62 @@ class StepProxy:
 
     def __init__(self, proxies: t.Mapping[str, t.Any]) -> None:
         found = _proxies(proxies, "step_proxy.")
-        self._wanted = {self._KEYS[name]: found[name] for name in self._KEYS if name in found}
+        self._wanted = {key: found[name] for name, key in self._KEYS.items() if name in found}
 
-    def into(self, found: Bytes) -> bytes:
-        return _with_default_proxies(found, self._wanted)
+    def into(self, path: str, found: Bytes) -> bytes:
+        _step_keys(path, found)
+        return _with_step_keys(path, found, self._wanted)
 
-    @classmethod
-    def out_of(cls, found: Bytes, first: Bytes) -> Bytes:
+    @staticmethod
+    def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
         if found is None:
             return None
-        ours = cls({})
-        ours._wanted = cls._ours(found)
-        if ours.into(first) == found:
+        if _with_step_keys(path, first, _step_keys(path, found)) == found:  # nobody else wrote since
             return first
-        return _with_default_proxies(found, cls._ours(first))
+        rest = _with_step_keys(path, found, _step_keys(path, first))
+        for keys in (("proxies", "default"), ("proxies",)):
+            if _at(_document(path, rest), keys) == {} and _at(_document(path, first), keys) is None:
+                rest = _daemon_json.drop(rest, path, keys)
+        return None if first is None and not _document(path, rest) else rest
 
-    @classmethod
-    def _ours(cls, contents: Bytes) -> t.Dict[str, t.Any]:
-        default = _default_proxies(_parsed(contents))
-        return {key: default[key] for key in cls._KEYS.values() if key in default}
-
-    @classmethod
-    def shown(cls, contents: Bytes) -> str:
-        ours = cls._ours(contents)
+    @staticmethod
+    def shown(path: str, contents: Bytes) -> str:
+        ours = _step_keys(path, contents)
         return json.dumps({"proxies": {"default": ours}}, indent=2) + "\n" if ours else ""
 
 
-Piece = t.Union[WholeFile, Block, StepProxy]
-
-
-def _parsed(contents: Bytes) -> t.Dict[str, t.Any]:
-    if contents is None or not contents.strip():
-        return {}
+def _document(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
     try:
-        value = json.loads(contents.decode("utf-8-sig"))
-    except ValueError as error:
-        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise BuildEnvError(f"config.json is not valid JSON{where}; the docker client cannot read it either.") from None
-    if not isinstance(value, dict) or not isinstance(value.get("proxies", {}), dict) or not isinstance(value.get("proxies", {}).get("default", {}), dict):
-        raise BuildEnvError("config.json, or proxies or proxies.default in it, is not an object; correct it first.")
+        return _daemon_json.Document(contents or b"", path).value
+    except _daemon_json.NotJson as error:
+        where = re.match(r".*?, line \d+, column \d+", str(error))  # the rest could quote a login
+        raise BuildEnvError(f"{where.group() if where else path}: it is no JSON as Docker reads it. Correct it first.") from None
+
+
+def _at(value: t.Any, keys: t.Sequence[str]) -> t.Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _default_proxies(config: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    return dict(config.get("proxies", {}).get("default", {}))
+def _step_keys(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
+    document = _document(path, contents)
+    for keys in (("proxies",), ("proxies", "default")):
+        if not isinstance(_at(document, keys), (dict, type(None))):
+            raise BuildEnvError(f"{path}: {'.'.join(keys)} is no object. Correct it first.")
+    default = _at(document, ("proxies", "default")) or {}
+    return {key: default[key] for key in StepProxy._KEYS.values() if key in default}
 
 
-def _with_default_proxies(found: Bytes, wanted: t.Mapping[str, t.Any]) -> bytes:
-    config = _parsed(found)
-    foreign = {key: value for key, value in _default_proxies(config).items() if key not in StepProxy._KEYS.values()}
-    proxies = {name: value for name, value in config.get("proxies", {}).items() if name != "default"}
-    if foreign or wanted:
-        proxies["default"] = {**foreign, **wanted}
-    if proxies == config.get("proxies", {}):
-        return found or b"{}\n"
-    config.pop("proxies", None)
-    if proxies:
-        config["proxies"] = proxies
-    indent = re.search(rb"\n([ \t]+)\"", found or b"")
-    return (json.dumps(config, indent=indent.group(1).decode() if indent else "\t", ensure_ascii=False) + "\n").encode()
+def _with_step_keys(path: str, contents: Bytes, wanted: t.Mapping[str, t.Any]) -> bytes:
+    found = contents or b""
+    for key in StepProxy._KEYS.values():
+        keys = ("proxies", "default", key)
+        found = _daemon_json.put(found, path, keys, wanted[key]) if key in wanted else _daemon_json.drop(found, path, keys)
+    return found
+
+
+Piece = t.Union[WholeFile, Block, StepProxy]
 
 
 # Which file gets what
@@ -298,11 +277,11 @@ def assignments(values: t.Mapping[str, str], prefix: str = "") -> t.List[str]:
     return [f"{prefix}{name}={shlex.quote(values[name])}" for name in sorted(values)]
 
 
-def pieces(options: Options, accounts: t.Sequence[Account]) -> t.Dict[str, Piece]:
+def pieces(options: Options, accounts: t.Sequence[Account], engine: str = "", buildx: str = "") -> t.Dict[str, Piece]:
     """The part of each file that the options ask for."""
     values = variables(options)
     wanted: t.Dict[str, Piece] = {}
-    header = f"# {MARK}; changes are overwritten.\n"
+    header = f"# Written by {MARK}; changes are overwritten.\n"
     if values:
         wanted[PROFILE] = WholeFile(header + "\n".join(assignments(values, "export ")) + "\n")
         wanted[ENVIRONMENT] = Block(assignments(values))
@@ -312,7 +291,7 @@ def pieces(options: Options, accounts: t.Sequence[Account]) -> t.Dict[str, Piece
             # An EnvironmentFile wins over every Environment= of the unit, and needs no doubled '%'.
             wanted[drop_in(service)] = WholeFile(f"{header}[Service]\nEnvironmentFile=-{SERVICE_ENVIRONMENT}\n")
     if options.get("source_policy"):
-        wanted[POLICY] = WholeFile(json.dumps(source_policy(options["source_policy"]), indent=2) + "\n")
+        wanted[POLICY] = WholeFile(json.dumps(source_policy(options["source_policy"], engine, buildx), indent=2) + "\n")
     for account in accounts:
         if options.get("step_proxy"):
             wanted[config_file(account)] = StepProxy(options["step_proxy"])
@@ -350,29 +329,41 @@ def kind(path: str) -> t.Type[Piece]:
     return StepProxy if path.endswith("/config.json") else WholeFile
 
 
+def is_ours(path: str, found: Bytes) -> bool:
+    """Whether an earlier run wrote here, whatever became of the record."""
+    return MARK.encode() in (found or b"") or (found is not None and path.startswith(f"{FOLDER}/"))
+
+
+def is_secret(path: str, options: Options) -> bool:
+    return kind(path) is StepProxy and any("@" in str((options.get("step_proxy") or {}).get(name)) for name in ("http_proxy", "https_proxy"))
+
+
+def urls(path: str, contents: Bytes) -> t.List[str]:
+    """The proxies that stand in a config.json, which may hold a password."""
+    return [str(value) for value in _step_keys(path, contents).values()] if kind(path) is StepProxy else []
+
+
 def after(path: str, piece: t.Optional[Piece], found: Bytes, first: Bytes) -> Bytes:
     """A file's contents with the wanted part of ours in it, or, where none is wanted, as it was without us."""
-    try:
-        return kind(path).out_of(found, first) if piece is None else piece.into(found)
-    except BuildEnvError as error:
-        raise BuildEnvError(f"{path}: {error}") from None
+    if piece is None:
+        return kind(path).out_of(path, found, first)
+    if piece.into(path, found) == found:
+        return found
+    # From the first bytes, so that these can be recognised when they are to be given back.
+    return piece.into(path, kind(path).out_of(path, found, first))
 
 
 # What others say
 
 
 def foreign_winners(values: t.Mapping[str, str], path: str, contents: bytes) -> t.List[str]:
-    """Sentences about lines of others that set a variable of ours to something else, after us."""
-    text = Block.foreign(contents).decode(errors="replace") if path == ENVIRONMENT else contents.decode(errors="replace")
-    ours = contents.find(Block._END) if path == ENVIRONMENT else 0
-    first_line = contents[: max(ours, 0)].count(b"\n") + 1
+    """Sentences about lines of others that come after ours and set a variable to something else."""
+    before = _split(contents)[0].count(b"\n") if _split(contents)[1] else 0
     sentences = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_foreign(contents).splitlines(), 1):
         found = re.match(r"\s*(?:export\s+|declare\s+-x\s+)?([A-Za-z_]+)=(\"[^\"]*\"|'[^']*'|[^\s#;]*)", line)
-        if not found or number < first_line or found.group(1) not in values:
-            continue
-        if found.group(2).strip("\"'") != values[found.group(1)]:
-            sentences.append(f"{path}, line {number}, sets {found.group(1)} again, and it wins over ours; remove it there.")
+        if found and number > before and found.group(2).strip("\"'") != values.get(found.group(1), found.group(2).strip("\"'")):
+            sentences.append(f"{path}, line {number}, sets {found.group(1)} too, and wins over ours. Remove it there.")
     return sentences
 
 

@@ -60,6 +60,10 @@ class Record:
             entry = self._data["files"].setdefault(path, {"first": _packed(self._host.read(path))})
             entry["left"] = self._digest(after)
 
+    def drop(self, path: str) -> None:
+        """The file is as it was without us: what is found there later is others' again."""
+        self._data["files"].pop(path, None)
+
     def note(self, name: str) -> t.Any:
         return self._data["notes"].get(name)
 

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whose home directory it is, and working there with that user's rights alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import typing as t
+
+
+class Account(t.NamedTuple):
+    name: str
+    home: str
+    uid: int
+    gid: int
+
+
+def account(name: str) -> t.Optional[Account]:
+    try:
+        found = pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        return None
+    return Account(name, found.pw_dir.rstrip("/"), found.pw_uid, found.pw_gid)
+
+
+@contextlib.contextmanager
+def acting_as(user: t.Optional[Account]) -> t.Iterator[None]:
+    """A link that the user laid in the own home leads root nowhere that the user could not go."""
+    if user is None or user.uid == os.geteuid():
+        yield
+        return
+    uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
+    try:
+        os.setgroups(os.getgrouplist(user.name, user.gid))
+        os.setegid(user.gid)
+        os.seteuid(user.uid)
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)
