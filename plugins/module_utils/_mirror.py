@@ -1,0 +1,97 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A map of registries to mirrors, and what it makes of an image name."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import DOCKER_HUB, ImageName, InvalidImageName, parse, parse_name
+
+
+class MirrorError(ValueError):
+    """The map cannot be used; the message is a complete sentence."""
+
+
+class Mirrors:
+    """``replacement`` is the whole map: reference in, reference at the mirror out."""
+
+    def __init__(self, wanted: t.Mapping[str, str]) -> None:
+        self.targets: t.Dict[str, str] = {}
+        for key, mirror in wanted.items():
+            self.targets[_name(key)] = _name(mirror)
+        for source in self.targets:
+            for other, mirror in self.targets.items():
+                if source != other and _is_under(mirror, source) and not _is_under(mirror, other):
+                    raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is to be replaced itself; a reference would move twice.")
+        self._sources = sorted(self.targets, key=len, reverse=True)
+        self._known: t.Dict[str, t.Optional[ImageName]] = {}
+
+    def replacement(self, reference: str) -> t.Optional[ImageName]:
+        """None where the map does not name it, or where it is at its mirror already."""
+        if reference not in self._known:
+            self._known[reference] = self._replacement(parse(reference))
+        return self._known[reference]
+
+    def _replacement(self, image: ImageName) -> t.Optional[ImageName]:
+        name = _same_host(image.registry) + "/" + image.path
+        source = next((key for key in self._sources if _is_under(name, key)), None)
+        if source is None:
+            return None
+        target = self.targets[source]
+        if any(len(mirror) >= len(source) and _is_under(name, mirror) for mirror in self.targets.values()):
+            return None
+        registry, _, path = (target + name[len(source) :]).partition("/")
+        if not path:
+            return None  # a whole repository cannot become a registry
+        if registry == DOCKER_HUB and "/" not in path:
+            path = f"library/{path}"
+        return ImageName(registry, path, image.suffix)
+
+
+def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
+    """The BuildKit source policy with the effect of the map, without editing a file.
+
+    BuildKit takes the first CONVERT that matches and then starts again, so the longest key
+    comes first and no mirror may match a rule (moby/buildkit sourcepolicy/engine.go).
+    """
+    targets = Mirrors(wanted).targets
+    for source, mirror in targets.items():
+        if _is_under(mirror, source):
+            raise MirrorError(f"mirrors: a source policy cannot send {source} to {mirror}: BuildKit would convert the result again, without end.")
+    rules = []
+    for source in sorted(targets, key=lambda name: (-len(name), name)):
+        # A key with a path may be a whole repository: then a tag or a digest follows.
+        for mark in ("/", ":", "@") if "/" in source and "/" in targets[source] else ("/",):
+            rules.append(
+                {
+                    "action": "CONVERT",
+                    "selector": {"identifier": f"docker-image://{source}{mark}*", "match_type": "WILDCARD"},
+                    "updates": {"identifier": f"docker-image://{targets[source]}{mark}${{1}}"},
+                }
+            )
+    return {"version": 1, "rules": rules}
+
+
+def _name(text: t.Any) -> str:
+    if not isinstance(text, str):
+        raise MirrorError(f"mirrors: {text!r} is no text; write the name of a registry, such as docker.io.")
+    if "://" in text:
+        raise MirrorError(f"mirrors: {text!r} must be written without {text.partition('://')[0]}://, as it stands in an image name.")
+    try:
+        registry, path = parse_name(text.strip().rstrip("/"))
+    except InvalidImageName as error:
+        raise MirrorError(f"mirrors: {error}") from error
+    return _same_host(registry) + ("/" + path if path else "")
+
+
+def _same_host(registry: str) -> str:
+    """Host names mean the same in any case; but only docker.io in small letters is Docker Hub."""
+    lower = registry.lower()
+    return registry if lower == DOCKER_HUB else lower
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + "/")

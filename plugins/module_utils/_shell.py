@@ -1,0 +1,290 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Shell words as BuildKit reads them (frontend/dockerfile/shell/lex.go), every character with its place.
+
+The place is what makes an edit exact: a character of an evaluated reference is edited where it was written,
+in the word itself or in the ARG that it came from.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+SPACES = " \t\n\v\f\r\x85\xa0"
+NOWHERE = -1
+UNKNOWN = -2
+
+_NAME = re.compile(r"[0-9]+|[@*#?\-$!0]|[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PATTERN_ESCAPES = {"*", "?", "\\"}
+
+
+class ShellError(ValueError):
+    """BuildKit refuses this word."""
+
+
+class Char(t.NamedTuple):
+    text: str
+    origin: int  # where it was written
+    own: int  # where it, or the $ that it came through, stands in the word
+    splits: bool = False
+
+
+class Empty(t.NamedTuple):
+    """A variable that gave nothing."""
+
+    before: int  # the number of characters before it
+    start: int
+    end: int
+    spelling: str
+
+
+Look = t.Callable[[str], t.Optional[t.Sequence[Char]]]
+
+
+def written(text: str, origin: t.Sequence[int]) -> t.List[Char]:
+    return [Char(char, place, place) for char, place in zip(text, origin)]
+
+
+def plain(chars: t.Iterable[Char]) -> str:
+    return "".join([char.text for char in chars])
+
+
+class Lexer:
+    """One word to its value; ``raw`` keeps quotes and escapes and unset variables, as the search for heredocs does."""
+
+    def __init__(self, word: t.Sequence[Char], escape: str, look: Look, unset_is_unknown: bool = False, raw: bool = False, blank_after_arrows: bool = True) -> None:
+        self._word = word
+        self._escape = escape
+        self._look = look
+        self._unset_is_unknown = unset_is_unknown
+        self._raw = raw
+        self._blank_after_arrows = blank_after_arrows
+        self._at = 0
+        self._depth = 0
+        self.empty: t.List[Empty] = []
+        self.unset: t.List[str] = []
+
+    def value(self) -> t.List[Char]:
+        return self._until("", self._raw)
+
+    def words(self) -> t.List[str]:
+        found: t.List[str] = []
+        word = ""
+        for char in self.value():
+            if char.splits and char.text in SPACES:
+                if word:
+                    found.append(word)
+                word = ""
+            else:
+                word += char.text
+        return found + [word] if word else found
+
+    def _peek(self) -> str:
+        return self._word[self._at].text if self._at < len(self._word) else ""
+
+    def _next(self) -> Char:
+        self._at += 1
+        return self._word[self._at - 1]
+
+    def _until(self, stop: str, raw_escapes: bool) -> t.List[Char]:
+        out: t.List[Char] = []
+        while self._peek():
+            char = self._peek()
+            if char == stop:
+                self._at += 1
+                return out
+            if char == "$":
+                out += [part._replace(splits=True) for part in self._dollar(len(out))]
+            elif char == "'":
+                out += self._single_quoted()
+            elif char == '"':
+                out += self._double_quoted(raw_escapes, len(out))
+            elif char == "<" and self._raw:
+                out += self._arrows()
+            elif char == self._escape:
+                taken = self._next()
+                if raw_escapes:
+                    out.append(taken)
+                if self._peek():
+                    out.append(self._next())
+            else:
+                out.append(self._next()._replace(splits=True))
+        if stop:
+            raise ShellError(f"{stop} is missing")
+        return out
+
+    def _single_quoted(self) -> t.List[Char]:
+        out = [self._next()] if self._raw else self._skip()
+        while self._peek():
+            if self._peek() == "'":
+                return out + ([self._next()] if self._raw else self._skip())
+            out.append(self._next())
+        raise ShellError("a single quote is not closed")
+
+    def _double_quoted(self, raw_escapes: bool, before: int) -> t.List[Char]:
+        out = [self._next()] if self._raw else self._skip()
+        while self._peek():
+            if self._peek() == '"':
+                return out + ([self._next()] if self._raw else self._skip())
+            if self._peek() == "$":
+                out += self._dollar(before + len(out))
+                continue
+            char = self._next()
+            if char.text == self._escape:
+                if raw_escapes:
+                    out.append(char)
+                if not self._peek():
+                    continue
+                if self._peek() in ('"', "$", self._escape):
+                    char = self._next()
+            out.append(char)
+        raise ShellError("a double quote is not closed")
+
+    def _skip(self) -> t.List[Char]:
+        self._at += 1
+        return []
+
+    def _arrows(self) -> t.List[Char]:
+        out = [self._next()._replace(splits=True)]
+        if self._blank_after_arrows and self._peek() == "<":
+            out.append(self._next())
+            while self._peek() in ("\t", "\r", " "):
+                out.append(self._next())
+        return out
+
+    def _dollar(self, before: int) -> t.List[Char]:
+        start = self._at
+        self._depth += 1
+        value = self._substitution(start)
+        self._depth -= 1
+        if self._depth:
+            return value
+        place = self._word[start].own
+        if not value:
+            spelling = plain(self._word[start : self._at])
+            self.empty.append(Empty(before, place, self._word[self._at - 1].own + 1, spelling))
+        return [char._replace(own=place) for char in value]
+
+    def _substitution(self, start: int) -> t.List[Char]:
+        self._at += 1
+        if self._peek() != "{":
+            name = self._name()
+            return self._variable(name, start) if name else [self._word[start]]
+        self._at += 1
+        if self._peek() in ("", "{", "}", ":"):
+            raise ShellError("a substitution has no name")
+        name = self._name()
+        sign = self._sign()
+        if sign == "}":
+            return self._variable(name, start)
+        if sign == "/":
+            return self._replaced(name, start)
+        if sign[-1:] not in ("+", "-", "?", "#", "%") or sign in (":#", ":%"):
+            raise ShellError(f"the modifier {sign} is not known")
+        word = self._until("}", sign in ("#", "%"))
+        value = self._look(name)
+        if value is None and self._raw:
+            return self._word_between(start, name + sign, word)
+        missing = value is None or (sign[0] == ":" and not value)
+        if sign[-1] == "-":
+            return word if missing else list(value or [])
+        if sign[-1] == "+":
+            return [] if missing else word
+        if sign[-1] == "?":
+            if missing:
+                raise ShellError(f"{name} must be given")
+            return list(value or [])
+        return _trimmed(list(value or []), word, sign)
+
+    def _sign(self) -> str:
+        if not self._peek():
+            raise ShellError("} is missing")
+        sign = self._next().text
+        if sign == ":":
+            sign += self._peek()
+            self._at += 1
+        return sign
+
+    def _name(self) -> str:
+        found = _NAME.match(plain(self._word[self._at : self._at + 200]))
+        if not found:
+            return ""
+        self._at += found.end()
+        return found.group()
+
+    def _variable(self, name: str, start: int) -> t.List[Char]:
+        value = self._look(name)
+        if value is not None:
+            return list(value)
+        if self._raw:
+            return list(self._word[start : self._at])
+        self.unset.append(name)
+        return [Char("x", UNKNOWN, UNKNOWN)] if self._unset_is_unknown else []
+
+    def _replaced(self, name: str, start: int) -> t.List[Char]:
+        every = self._peek() == "/"
+        self._at += every
+        pattern = self._until("/", True)
+        replacement = self._until("}", True)
+        value = self._look(name)
+        if value is None and self._raw:
+            return self._word_between(start, name + "/", pattern + replacement)
+        out: t.List[Char] = []
+        done = 0
+        chars = list(value or [])
+        for found in re.finditer(_regex(plain(pattern)), plain(chars)):
+            out += chars[done : found.start()] + replacement
+            done = found.end()
+            if not every:
+                break
+        return out + chars[done:]
+
+    def _word_between(self, start: int, head: str, word: t.List[Char]) -> t.List[Char]:
+        place = self._word[start]
+        return [place._replace(text=char) for char in "${" + head] + word + [place._replace(text="}")]
+
+
+def expand(word: t.Sequence[Char], escape: str, look: Look, unset_is_unknown: bool = False) -> t.Tuple[t.List[Char], t.List[Empty], t.List[str]]:
+    """The value, the variables that gave nothing, and the names that nobody set."""
+    lexer = Lexer(word, escape, look, unset_is_unknown)
+    return lexer.value(), lexer.empty, lexer.unset
+
+
+def _trimmed(value: t.List[Char], pattern: t.List[Char], sign: str) -> t.List[Char]:
+    """``#`` and ``%`` cut the shortest match, doubled the longest, off the front or the end."""
+    text = plain(pattern)
+    longest = text[:1] == sign
+    shape = re.compile(_regex(text[1:] if longest else text), re.DOTALL)
+    whole = plain(value)
+    lengths = range(len(whole) + 1)
+    for length in reversed(lengths) if longest else lengths:
+        cut = whole[:length] if sign == "#" else whole[len(whole) - length :]
+        if shape.fullmatch(cut):
+            return value[length:] if sign == "#" else value[: len(value) - length]
+    return value
+
+
+def _regex(pattern: str) -> str:
+    out = ""
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "*":
+            out += ".*"
+        elif char == "?":
+            out += "."
+        elif char == "\\":
+            following = pattern[at : at + 1]
+            if following in ("}", "/"):
+                continue  # the escape only kept the word open
+            if following not in _PATTERN_ESCAPES:
+                raise ShellError(f"\\{following} is not known in a pattern")
+            out += re.escape(following)
+            at += 1
+        else:
+            out += re.escape(char)
+    return out
