@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Callable, Iterator, Mapping
 
 import pytest
 import testinfra
@@ -62,7 +62,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture()
-def wall() -> Iterator[object]:
-    """`wall("drop")` raises another wall until the test ends."""
-    yield lambda mode: lab("wall", mode)
-    lab("wall", "reset")
+def wall(engine: Engine) -> Iterator[Callable[[str], str]]:
+    """`wall("drop")` raises another wall against this engine's host until the test ends."""
+    yield lambda mode: lab("wall", mode, engine.name)
+    lab("wall", "reset", engine.name)

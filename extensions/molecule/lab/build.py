@@ -44,11 +44,11 @@ def restart(host: str) -> bool:
 
 def forget(host: str) -> bool:
     """Images and build cache go, and with a restart the token that dockerd keeps for BuildKit."""
-    on(
+    forgotten = on(
         host,
-        "docker ps -aq | xargs -r docker rm -f; docker images -aq | sort -u | xargs -r docker rmi -f; docker builder prune -af",
+        "docker ps -aq | xargs -r docker rm -f; docker image prune -af; docker builder prune -af; test -z \"$(docker images -aq)\"",
     )
-    return restart(host)
+    return restart(host) and forgotten.ok
 
 
 def dockerfile(image: str, step: str = "cat /etc/image") -> str:
@@ -59,8 +59,8 @@ def build(
     host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True
 ) -> Outcome:
     """`builder` is one of BUILDERS, or `default`: whatever the environment asks for. `login`: in the login shell of that user."""
-    if clean:
-        forget(host)
+    if clean and not forget(host):
+        return Outcome(False, f"{host} has no clean slate: its engine does not answer, or images stay")
     write(host, f"{CONTEXT}/Dockerfile", dockerfile(image))
     write(host, f"{CONTEXT}/docker-compose.yml", COMPOSE)
     command = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,24 +15,32 @@ from pathlib import Path
 
 from shell import CACHE, STATE, run, say, text
 
-PROGRAMS = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "mmdebstrap": "mmdebstrap", "zstd": "zstd", "openssl": "openssl"}
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "docker": "docker-cli",
+    "iptables": "iptables",
+    "mmdebstrap": "mmdebstrap",
+    "openssl": "openssl",
+    "zstd": "zstd",
+}
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-PID_FILE = STATE / "dockerd.pid"
+PID_FILE = STATE / "engine.pid"
 FIREWALL_BEFORE = STATE / "forward-policy"
 FORWARDING_BEFORE = STATE / "ip_forward"
 
 
 def install() -> None:
-    missing = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")}
-    if not shutil.which("docker") and os.path.exists("/etc/debian_version"):
-        missing |= {"docker.io"}
-    if missing:
-        say(f"installing with apt-get: {', '.join(sorted(missing))}")
-        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-        run("apt-get", "update", "-qq")
-        # docker-cli is a package of its own since trixie.
-        own_cli = ["docker-cli"] if "docker.io" in missing and text("apt-cache", "policy", "docker-cli").strip() else []
-        run("apt-get", "install", "-qq", "-y", "--no-install-recommends", *sorted(missing), *own_cli)
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    os.environ["PATH"] = path
+    missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
+    if not missing:
+        return
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    run("apt-get", "update", "-qq")
+    if "docker-cli" in missing and not text("apt-cache", "madison", "docker-cli"):
+        missing = missing - {"docker-cli"} | {"docker.io"}  # one package until bookworm, two since trixie
+    say(f"installing with apt-get: {', '.join(sorted(missing))}")
+    run("apt-get", "install", "-qq", "-y", "--no-install-recommends", *sorted(missing))
 
 
 def answers() -> bool:
@@ -42,15 +51,8 @@ def start() -> None:
     if answers():
         return
     say("no Docker engine answers here: starting one for the lab (`down` stops it)")
-    STATE.mkdir(parents=True, exist_ok=True)
-    FORWARDING_BEFORE.write_text(FORWARDING.read_text())
-    policy = [line for line in text("iptables", "-S", "FORWARD").splitlines() if line.startswith("-P")]
-    FIREWALL_BEFORE.write_text("".join(policy))
-    with (STATE / "dockerd.log").open("w") as log:
-        subprocess.Popen(
-            ["dockerd", f"--data-root={CACHE / 'docker'}", f"--pidfile={PID_FILE}", "--bridge=none"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    if not ours():
+        launch()
     for _ in range(150):
         if answers():
             return
@@ -58,13 +60,27 @@ def start() -> None:
     raise SystemExit(f"lab: the Docker engine that was started does not answer; its last words:\n{(STATE / 'dockerd.log').read_text()[-2000:]}")
 
 
+def launch() -> None:
+    if not FORWARDING_BEFORE.exists():
+        policy = [line for line in text("iptables", "-S", "FORWARD").splitlines() if line.startswith("-P")]
+        FIREWALL_BEFORE.write_text("".join(policy))
+        FORWARDING_BEFORE.write_text(FORWARDING.read_text())
+    with (STATE / "dockerd.log").open("w") as log:
+        engine = subprocess.Popen(
+            ["dockerd", f"--data-root={CACHE / 'docker'}", "--bridge=none"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    PID_FILE.write_text(str(engine.pid))
+
+
 def ours() -> int | None:
     """The process id of the engine that we started, if it still runs."""
     try:
         pid = int(PID_FILE.read_text())
-        return pid if "dockerd" in Path(f"/proc/{pid}/comm").read_text() else None
+        name, state = Path(f"/proc/{pid}/stat").read_text().split()[1:3]
     except (OSError, ValueError):
         return None
+    return pid if name == "(dockerd)" and state != "Z" else None
 
 
 def stop() -> None:
@@ -82,7 +98,8 @@ def stop() -> None:
     give_back_the_firewall()
     FORWARDING.write_text(FORWARDING_BEFORE.read_text())
     for directory in Path("/sys/fs/cgroup").glob("*/docker"):
-        directory.rmdir()
+        with contextlib.suppress(OSError):  # another engine's, still in use
+            directory.rmdir()
     FORWARDING_BEFORE.unlink()
 
 

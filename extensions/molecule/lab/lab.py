@@ -48,7 +48,6 @@ def up(hosts: dict[str, str]) -> None:
     pki.issue()
     machines.network()
     machines.start_services()
-    machines.raise_wall("reset")
     machines.start_hosts(hosts)
     for host in hosts:
         wait_until(("docker", "exec", host, "docker", "version", "--format", "{{.Server.Version}}"), f"the engine of {host}")
@@ -63,10 +62,12 @@ def down() -> None:
 
 
 def reset(hosts: list[str]) -> None:
-    suites = machines.hosts()
-    for host in hosts or suites:
-        machines.remove(host)
-    up({host: suites[host] for host in hosts or suites})
+    suites = {**HOSTS, **machines.hosts()}
+    for host in hosts:
+        if host not in suites:
+            raise SystemExit(f"lab: there is no host {host}; there are {', '.join(suites)}.")
+        machines.remove_host(host)
+    up({host: suites[host] for host in hosts})
 
 
 def status() -> None:
@@ -84,8 +85,10 @@ def main() -> None:
     start.add_argument("--hosts", type=wanted_hosts, default=HOSTS, metavar="SPEC", help="NAME=SUITE,... or NAME*COUNT=SUITE")
     commands.add_parser("down", help="remove everything, stop the engine if it is ours")
     commands.add_parser("status", help="what runs")
-    commands.add_parser("wall", help="raise another wall").add_argument("mode", choices=wall.MODES)
-    commands.add_parser("reset", help="give hosts back as they were on the first day").add_argument("hosts", nargs="*")
+    another = commands.add_parser("wall", help="raise another wall, for everyone or against the given hosts")
+    another.add_argument("mode", choices=wall.MODES)
+    another.add_argument("hosts", nargs="*")
+    commands.add_parser("reset", help="give hosts back as they were on the first day").add_argument("hosts", nargs="+")
     log = commands.add_parser("log", help="what a service was asked, by whom")
     log.add_argument("service", choices=SERVICES)
     log.add_argument("--since", default="", help="as `docker logs --since` has it: 10s, or a time")
@@ -107,7 +110,7 @@ def main() -> None:
             elif options.command == "reset":
                 reset(options.hosts)
             else:
-                machines.raise_wall(options.mode)
+                machines.raise_wall(options.mode, options.hosts)
 
 
 if __name__ == "__main__":

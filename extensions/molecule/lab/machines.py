@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable, Iterable
 
 import images
 import wall
@@ -66,7 +67,7 @@ def start_service(name: str) -> None:
         "docker", "run", "--detach", f"--name={container(name)}", f"--hostname={name}", f"--label={LABEL}", f"--network={NETWORK}",
         f"--ip={service.address}", "--cap-add=NET_ADMIN", "--env=SSL_CERT_FILE=/pki/ca.crt",
         f"--volume={INSIDE}:/inside:ro", f"--volume={PKI}:/pki:ro", f"--volume={LAB}:/lab:ro", f"--volume={STATE / 'hub'}:/hub",
-        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", COMMANDS[name],
+        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", f"{wall.first(name)} && {{ {COMMANDS[name]}; }}" if service.wall else COMMANDS[name],
     )  # fmt: skip
 
 
@@ -141,7 +142,25 @@ def remove_all() -> None:
         run("docker", "network", "rm", NETWORK)
 
 
-def raise_wall(mode: str) -> None:
+def address(host: str) -> str:
+    return text("docker", "container", "inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAddress}}}}', host).strip()
+
+
+def at_the_wall(script: Callable[[str], str]) -> None:
     for name, service in SERVICES.items():
         if service.wall:
-            run("docker", "exec", container(name), "sh", "-c", wall.script(mode, name))
+            run("docker", "exec", container(name), "sh", "-c", script(name))
+
+
+def raise_wall(mode: str, hosts: Iterable[str] = ()) -> None:
+    if not hosts:
+        at_the_wall(lambda machine: wall.for_everyone(mode, machine))
+    for host in hosts:
+        at_the_wall(lambda machine, source=address(host): wall.for_one(mode, machine, source))  # type: ignore[misc]
+
+
+def remove_host(name: str) -> None:
+    source = address(name)
+    if source:
+        at_the_wall(lambda _machine: wall.forget(source))
+    remove(name)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wall: rules in front of the Hub's three machines, against the hosts alone. Proxies and mirrors stand outside it."""
+"""The wall: rules in front of the Hub's three machines, against the hosts, all or one. Proxies and mirrors stand outside it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,22 @@ MODES = {
 }
 
 
-def script(mode: str, machine: str) -> str:
-    rule = MODES[mode].get(machine)
-    return "iptables -F INPUT" + (f" && iptables -A INPUT -s {BEHIND_THE_WALL} {rule}" if rule else "")
+def rule(mode: str, machine: str, source: str) -> str:
+    return f"-s {source} {MODES[mode].get(machine, '-j ACCEPT')}"
+
+
+def first(machine: str) -> str:
+    """Run by the machine itself, before its service: it is never seen without the wall."""
+    return f"iptables -A INPUT {rule('reset', machine, BEHIND_THE_WALL)}"
+
+
+def for_everyone(mode: str, machine: str) -> str:
+    return f"iptables -F INPUT && iptables -A INPUT {rule(mode, machine, BEHIND_THE_WALL)}"
+
+
+def for_one(mode: str, machine: str, address: str) -> str:
+    return f"{forget(address)} && iptables -I INPUT {rule(mode, machine, address)}"
+
+
+def forget(address: str) -> str:
+    return f"{{ iptables -S INPUT | grep -F -- '-s {address}/32 ' | sed 's/^-A/iptables -D/' | sh; }}"
