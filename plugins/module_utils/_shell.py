@@ -53,13 +53,26 @@ def plain(chars: t.Iterable[Char]) -> str:
 
 
 class Lexer:
-    """One word to its value; ``raw`` keeps quotes and escapes and unset variables, as the search for heredocs does."""
+    """One word to its value.
 
-    def __init__(self, word: t.Sequence[Char], escape: str, look: Look, unset_is_unknown: bool = False, raw: bool = False, blank_after_arrows: bool = True) -> None:
+    ``raw`` keeps quotes and escapes and ``keep_unset`` the variables that nobody set, as the search for heredocs does.
+    """
+
+    def __init__(
+        self,
+        word: t.Sequence[Char],
+        escape: str,
+        look: Look,
+        unset_is_unknown: bool = False,
+        keep_unset: bool = False,
+        raw: bool = False,
+        blank_after_arrows: bool = False,
+    ) -> None:
         self._word = word
         self._escape = escape
         self._look = look
         self._unset_is_unknown = unset_is_unknown
+        self._keep_unset = keep_unset
         self._raw = raw
         self._blank_after_arrows = blank_after_arrows
         self._at = 0
@@ -102,7 +115,7 @@ class Lexer:
                 out += self._single_quoted()
             elif char == '"':
                 out += self._double_quoted(raw_escapes, len(out))
-            elif char == "<" and self._raw:
+            elif char == "<" and self._blank_after_arrows:
                 out += self._arrows()
             elif char == self._escape:
                 taken = self._next()
@@ -149,7 +162,7 @@ class Lexer:
 
     def _arrows(self) -> t.List[Char]:
         out = [self._next()._replace(splits=True)]
-        if self._blank_after_arrows and self._peek() == "<":
+        if self._peek() == "<":
             out.append(self._next())
             while self._peek() in ("\t", "\r", " "):
                 out.append(self._next())
@@ -186,7 +199,7 @@ class Lexer:
             raise ShellError(f"the modifier {sign} is not known")
         word = self._until("}", sign in ("#", "%"))
         value = self._look(name)
-        if value is None and self._raw:
+        if value is None and self._keep_unset:
             return self._word_between(start, name + sign, word)
         missing = value is None or (sign[0] == ":" and not value)
         if sign[-1] == "-":
@@ -219,7 +232,7 @@ class Lexer:
         value = self._look(name)
         if value is not None:
             return list(value)
-        if self._raw:
+        if self._keep_unset:
             return list(self._word[start : self._at])
         self.unset.append(name)
         return [Char("x", UNKNOWN, UNKNOWN)] if self._unset_is_unknown else []
@@ -230,7 +243,7 @@ class Lexer:
         pattern = self._until("/", True)
         replacement = self._until("}", True)
         value = self._look(name)
-        if value is None and self._raw:
+        if value is None and self._keep_unset:
             return self._word_between(start, name + "/", pattern + replacement)
         out: t.List[Char] = []
         done = 0

@@ -1,0 +1,301 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Dockerfile as BuildKit's parser sees it: instructions, each character with its place in the file.
+
+Sources: moby/buildkit frontend/dockerfile/parser (parser.go, directives.go, split_command.go).
+Files are bytes; text is latin-1, one character a byte, so that every place is exact.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import SPACES, Lexer, ShellError, written
+
+LONGEST_LINE = 65535
+BOM = b"\xef\xbb\xbf"
+
+_KEYWORDS = frozenset(
+    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR".split()
+)
+_WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD"))
+_BLANK = rb"[ \t\v\f\r]"
+_SKIPPED = rb"(?:" + _BLANK + rb"*#[^\n]*(?:\n|\Z)|" + _BLANK + rb"*\n)*"
+_WORD_END = re.compile(r"[\t\v\f\r ]+")
+_DIRECTIVE = re.compile(rb"#[\t\n\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*")
+_PLAIN_JSON = re.compile(r'\[\s*(?:"[^"\\]*"\s*(?:,\s*"[^"\\]*"\s*)*)?\]', re.ASCII)
+_HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
+_OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
+
+
+class Rejected(ValueError):
+    """BuildKit refuses the file; the message ends a sentence."""
+
+    def __init__(self, at: int, message: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+class Reading(t.NamedTuple):
+    """What the versions of the frontend read differently (docs/reference of dockerfile/1.9.0, 1.15.0, 1.16.0)."""
+
+    strict_json: bool = True
+    flags_use_escape: bool = True
+    blank_after_arrows: bool = True
+
+
+# Newest first: it decides; where an older one finds other references, nothing is touched.
+READINGS = (Reading(), Reading(blank_after_arrows=False), Reading(flags_use_escape=False, blank_after_arrows=False), Reading(False, False, False))
+
+
+class Instruction(t.NamedTuple):
+    keyword: str
+    text: str  # behind the keyword and its flags, continuation lines joined
+    origin: t.Sequence[int]
+    flags: t.List[t.List[t.Tuple[str, int]]]
+    at: int
+    onbuild: bool = False
+
+
+class File(t.NamedTuple):
+    instructions: t.List[Instruction]
+    escape: str
+    syntax: t.Optional[t.Tuple[str, int]]  # value and place
+    ambiguous: bool  # the readings may differ
+
+
+def _body(escape: bytes) -> bytes:
+    e = re.escape(escape)
+    ends = e + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)"
+    return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
+
+
+_INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
+_CONTINUATION = {
+    e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")
+}
+
+
+def read(data: bytes, reading: Reading = READINGS[0]) -> File:
+    start = len(BOM) if data.startswith(BOM) else 0
+    if len(data) > LONGEST_LINE:
+        _refuse_long_lines(data)
+    escape, syntax = _directives(data, start)
+    match = _INSTRUCTION[escape].match
+    instructions: t.List[Instruction] = []
+    ambiguous = False
+    at = start
+    size = len(data)
+    while at < size:
+        found = match(data, at)
+        assert found is not None  # every part of the pattern may be empty
+        word, rest = found.groups()
+        begin = found.start(1)
+        at = found.end()
+        keyword = word.upper()
+        if rest and rest[0] not in b" \t\v\f\r":
+            keyword = b""  # split by a continuation, or no keyword at all
+        elif keyword in _WANTED:
+            # Without leading flags and heredocs these name no image; most of a file's bytes are here.
+            if keyword in (b"COPY", b"RUN", b"ADD") and b"<<" not in rest and rest.lstrip()[:1] not in (b"-", escape):
+                continue
+        elif keyword.decode() in _KEYWORDS:
+            continue
+        elif not word and not rest.strip():
+            continue
+        text, origin = _joined(data, begin, found.end(2), escape)
+        instruction, doubtful = _instruction(text, origin, begin, chr(escape[0]), reading)
+        ambiguous = ambiguous or doubtful
+        if instruction.keyword in ("COPY", "RUN", "ADD") and b"<<" in rest:
+            names, doubtful = _heredocs(instruction, text, reading)
+            ambiguous = ambiguous or doubtful
+            for name, chomp in names:
+                at = _after_heredoc(data, at, name, chomp, begin)
+        instructions.append(instruction)
+    return File(instructions, chr(escape[0]), syntax, ambiguous)
+
+
+def _refuse_long_lines(data: bytes) -> None:
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at) + 1 or len(data)
+        if end - at > LONGEST_LINE:
+            raise Rejected(at, f"a line is longer than {LONGEST_LINE} bytes")
+        at = end
+
+
+def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[str, int]]]:
+    """The escape token, and the value of ``# syntax``.
+
+    Two readers that differ: the parser takes blanks before ``#`` and no ``#!`` line, the search for the frontend the reverse.
+    """
+    escape = b"\\"
+    head = data[start : start + 1]
+    if head not in (b"#", b" ", b"\t", b"\r", b"\v", b"\f"):
+        return escape, None
+    seen = set()
+    for at, line in _lines(data, start):
+        found = _DIRECTIVE.fullmatch(line.lstrip(SPACES.encode("latin-1")))
+        key = found.group(1).lower() if found else b""
+        if not found or key not in (b"syntax", b"escape", b"check"):
+            break
+        if key in seen:
+            raise Rejected(at, f"the directive {key.decode()} stands there twice")
+        seen.add(key)
+        if key == b"escape":
+            escape = found.group(2)
+            if escape not in (b"\\", b"`"):
+                raise Rejected(at, "the escape directive names neither \\ nor `")
+    return escape, _syntax(data, start)
+
+
+def _syntax(data: bytes, start: int) -> t.Optional[t.Tuple[str, int]]:
+    seen = set()
+    for at, line in _lines(data, start):
+        if at == start and line.startswith(b"#!"):
+            continue
+        found = _DIRECTIVE.fullmatch(line)
+        key = found.group(1).lower() if found else b""
+        if not found or key not in (b"syntax", b"escape", b"check") or key in seen:
+            return None
+        seen.add(key)
+        if key == b"syntax":
+            return found.group(2).partition(b" ")[0].decode("latin-1"), at + found.start(2)
+    return None
+
+
+def _lines(data: bytes, at: int) -> t.Iterator[t.Tuple[int, bytes]]:
+    while at < len(data):
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        yield at, data[at:end].rstrip(b"\r")
+        at = end + 1
+
+
+def _joined(data: bytes, start: int, end: int, escape: bytes) -> t.Tuple[str, t.Sequence[int]]:
+    if data.find(b"\n", start, end) < 0 and escape not in data[end - 2 : end]:
+        return data[start:end].decode("latin-1").rstrip("\r"), range(start, end)
+    text = ""
+    origin: t.List[int] = []
+    at = start
+    for found in _CONTINUATION[escape].finditer(data, start, end):
+        text += data[at : found.start()].decode("latin-1")
+        origin += range(at, found.start())
+        at = found.end()
+    text += data[at:end].decode("latin-1")
+    origin += range(at, end)
+    return text.rstrip("\r"), origin
+
+
+def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
+    text, origin = _stripped(text, origin)
+    end = _WORD_END.search(text)
+    keyword = (text[: end.start()] if end else text).upper()
+    rest = end.end() if end else len(text)
+    if keyword not in _KEYWORDS or (onbuild and keyword in ("FROM", "ONBUILD", "MAINTAINER")):
+        shown = text.split()[0] if text.split() else text
+        raise Rejected(at, f"{shown[:40]} is no instruction{' behind ONBUILD' if onbuild else ''}")
+    if keyword == "ONBUILD":
+        return _instruction(text[rest:], origin[rest:], at, escape, reading, onbuild=True)
+    flags: t.List[t.List[t.Tuple[str, int]]] = []
+    doubtful = False
+    if text.startswith("--", rest):
+        flags, after = _flags(text, origin, rest, escape if reading.flags_use_escape else "\\")
+        doubtful = escape == "`" and any(mark in text[rest:after] for mark in "\\`")
+        rest = after
+    text, origin = _stripped(text[rest:], origin[rest:])
+    return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
+
+
+def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int]]:
+    whole = text.rstrip(SPACES)
+    cut = len(whole) - len(whole.lstrip(SPACES))
+    return whole[cut:], origin[cut : len(whole)]
+
+
+def _flags(text: str, origin: t.Sequence[int], at: int, escape: str) -> t.Tuple[t.List[t.List[t.Tuple[str, int]]], int]:
+    """The leading words that start with ``--``, quotes and escapes taken off, and where the rest begins."""
+    flags: t.List[t.List[t.Tuple[str, int]]] = []
+    size = len(text)
+    while True:
+        while at < size and text[at] in SPACES:
+            at += 1
+        if not text.startswith("--", at):
+            return flags, at
+        word: t.List[t.Tuple[str, int]] = []
+        quote = ""
+        while at < size and (quote or text[at] not in SPACES):
+            char = text[at]
+            if char == escape:
+                at += 1
+                if at < size:
+                    word.append((text[at], origin[at]))
+            elif quote:
+                if char == quote:
+                    quote = ""
+                else:
+                    word.append((char, origin[at]))
+            elif char in "'\"":
+                quote = char
+            else:
+                word.append((char, origin[at]))
+            at += 1
+        if [char for char, place in word] == ["-", "-"]:
+            return flags, min(at, size)
+        flags.append(word)
+
+
+def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[t.List[t.Tuple[bytes, bool]], bool]:
+    doubtful = bool(re.search(r"<<[\t\r ]", line))
+    if instruction.text.startswith("["):
+        json_now, json_before = _is_json(instruction.text, True), _is_json(instruction.text, False)
+        doubtful = doubtful or json_now != json_before
+        if json_now if reading.strict_json else json_before:
+            return [], doubtful
+    names: t.List[t.Tuple[bytes, bool]] = []
+    shape = _HEREDOC if reading.blank_after_arrows else _OLD_HEREDOC
+    for word in _raw_words(line, reading):
+        found = shape.fullmatch(word)
+        if found and found.group(2):
+            try:
+                inner = Lexer(written(found.group(2), range(len(word))), "\\", _unset, keep_unset=True).words()
+            except ShellError as error:
+                raise Rejected(instruction.at, "the name of a heredoc cannot be read") from error
+            if len(inner) == 1:
+                names.append((inner[0].encode("latin-1"), found.group(1) == "-"))
+    return names, doubtful
+
+
+def _raw_words(line: str, reading: Reading) -> t.List[str]:
+    try:
+        return Lexer(written(line, range(len(line))), "\\", _unset, keep_unset=True, raw=True, blank_after_arrows=reading.blank_after_arrows).words()
+    except ShellError:
+        return []  # BuildKit looks for no heredoc in a line that it cannot lex
+
+
+def _unset(name: str) -> None:
+    return None
+
+
+def _is_json(text: str, strict: bool) -> bool:
+    if _PLAIN_JSON.fullmatch(text):
+        return True
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, list) and all(isinstance(item, str) for item in value) and (not strict or not text[end:].strip())
+
+
+def _after_heredoc(data: bytes, at: int, name: bytes, chomp: bool, instruction: int) -> int:
+    while at < len(data):
+        end = data.find(b"\n", at) + 1 or len(data)
+        line = data[at:end].rstrip(b"\r\n")
+        at = end
+        if (line.lstrip(b"\t") if chomp else line) == name:
+            return at
+    raise Rejected(instruction, f"the heredoc {name.decode('latin-1')} has no end")
