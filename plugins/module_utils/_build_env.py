@@ -87,7 +87,7 @@ def check(options: Options) -> None:
     if options.get("services") and not variables(options):
         raise BuildEnvError("services has no variable to get; give buildkit, daemon_token, a proxy or source_policy too.")
     for service in options.get("services") or ():
-        if not re.match(r"[A-Za-z0-9:_.@\\-]+$", service) or service.startswith("."):
+        if not re.match(r"[A-Za-z0-9:_.@\\-]+\Z", service) or service.startswith("."):
             raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
 
 
@@ -111,7 +111,7 @@ def _builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
     for registry in sorted(mirrors):
         names = mirrors[registry] if isinstance(mirrors[registry], list) else [mirrors[registry]]
         for name in [registry, *names]:
-            if not re.match(r"[A-Za-z0-9._-]+(:\d+)?(/[A-Za-z0-9._/-]+)?$", str(name)):
+            if not re.match(r"[A-Za-z0-9._-]+(:\d+)?(/[A-Za-z0-9._/-]+)?\Z", str(name)):
                 raise BuildEnvError(f"builder_mirrors: {name!r} is not a host name; write host, host:port or host/path, without a scheme and credentials.")
         lines += [f"[registry.{json.dumps(registry)}]", f"mirrors = {json.dumps(names)}"]
     return lines
@@ -318,7 +318,7 @@ def drop_in(service: str) -> str:
 
 def unit_of(path: str) -> t.Optional[str]:
     """The unit whose drop-in of ours this is."""
-    found = re.match(rf"/etc/systemd/system/([^/]+)\.d/{re.escape(DROP_IN)}$", path)
+    found = re.match(rf"/etc/systemd/system/([^/]+)\.d/{re.escape(DROP_IN)}\Z", path)
     return found.group(1) if found else None
 
 

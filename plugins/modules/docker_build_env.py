@@ -14,8 +14,9 @@ description:
     This module sets that environment for logins, cron, SSH commands and the services that build, and the proxy of RUN steps.
   - The options describe all that this module has written on the host. A setting of ours whose option is no longer given is taken out again;
     settings of others are left alone.
-  - Writes C(/etc/profile.d/buildfleet-docker.sh) and marked lines in C(/etc/environment), and for O(services) C(/etc/buildfleet/docker-build.env) with a drop-in for each.
-  - Plain C(sudo docker build) in a shell strips the variables where PAM does not give them back. The line
+  - Writes C(/etc/profile.d/buildfleet-docker.sh) and marked lines in C(/etc/environment).
+    For O(services) it writes C(/etc/buildfleet/docker-build.env) and a drop-in for each.
+  - Plain C(sudo docker build) strips the variables, and only some distributions let sudo read C(/etc/environment) again. The line
     C(Defaults env_keep += "BUILDKIT_NO_CLIENT_TOKEN DOCKER_BUILDKIT HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy") in sudoers keeps them.
   - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read this host's environment. Set it there.
 author:
@@ -39,7 +40,9 @@ options:
       - A URL with credentials is refused, since everybody on the host can read the files. O(daemon_token) needs none.
     type: str
   https_proxy:
-    description: URL of the client's proxy for addresses with TLS, the token server of Docker Hub among them. Its scheme is usually V(http). Credentials are refused.
+    description:
+      - URL of the client's proxy for addresses with TLS, the token server of Docker Hub among them. Its scheme is usually V(http).
+      - A URL with credentials is refused.
     type: str
   no_proxy:
     description: Hosts, domains, addresses and networks that the client asks directly.
@@ -82,7 +85,9 @@ options:
       - Written into C(/etc/buildfleet/source-policy.json) and named by C(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY).
     type: dict
   users:
-    description: Whose C(config.json) and buildx files are written. Needed with O(step_proxy) and O(builder_mirrors). Builds under C(sudo -i) are those of V(root).
+    description:
+      - Whose C(config.json) and buildx files are written. Needed with O(step_proxy) and O(builder_mirrors).
+      - Builds under C(sudo -i) are those of V(root).
     type: list
     elements: str
   services:
@@ -308,7 +313,8 @@ class _Services:
         self.warnings: t.List[str] = []
         if self._wanted and not host.exists("/run/systemd/system"):
             raise Refused("services needs systemd, which does not run here. Give the agent the variables in the way of its init system.", changed=False)
-        self.pending = [name for name in sorted({*self._wanted, *ours}) if self._needs_restart(name)]
+        earlier = record.note("services") or []  # they may still run with what was taken away since
+        self.pending = [name for name in sorted({*self._wanted, *ours, *earlier}) if self._needs_restart(name)]
         self.due = [name for name in self.pending if self._restarted.get(name) != self._variables(name)]
         self.in_vain: t.List[str] = []
 
@@ -340,6 +346,7 @@ class _Services:
         for name, value in self._values.items() if self._wanted else ():
             if value not in self._written.setdefault(name, []):
                 self._written[name].append(value)
+        self._record.put_note("services", sorted({*self._wanted, *self.pending}))
         self._record.put_note("written", self._written)
         self._record.put_note("restarted", self._restarted)
 

@@ -1,0 +1,225 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import os
+import types
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
+from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
+from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env
+
+CONFIG = "/home/jane/.docker/config.json"
+PROXY = "http://proxy.example.com:3128"
+DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": "present"}
+NAMES = (*docker_build_env.SETTINGS, "users", "services")
+
+
+class Machine(Host):
+    """A host in memory: files, folders, and services that run with an environment."""
+
+    def __init__(self, files=()):
+        super().__init__()
+        self.files = dict(files)
+        self.folders = {
+            "/",
+            "/etc",
+            "/etc/profile.d",
+            "/etc/systemd/system",
+            "/home/jane",
+            "/run/systemd/system",
+            *(os.path.dirname(path) for path in self.files),
+        }
+        self.running = {}
+        self.obeys = True
+        self.ran = []
+        self.engine_version = "26.1.5"
+
+    def read(self, path):
+        if path.startswith("/proc/"):
+            variables = self.running[path.split("/")[2]]
+            return File("".join(f"{name}={value}\0" for name, value in variables.items()).encode())
+        return self.files.get(path)
+
+    def write(self, path, file):
+        folder = os.path.dirname(path)
+        while folder not in self.folders:
+            self.folders.add(folder)
+            folder = os.path.dirname(folder)
+        self.files[path] = file
+
+    def remove(self, path):
+        self.files.pop(path, None)
+
+    def remove_folder(self, path):
+        if not any(name.startswith(f"{path}/") for name in (*self.files, *self.folders)):
+            self.folders.discard(path)
+
+    def make_private_folder(self, folder):
+        self.folders.add(folder)
+
+    def exists(self, path):
+        return path in self.files or path in self.folders
+
+    def names(self, folder):
+        return sorted(path.rpartition("/")[2] for path in self.files if os.path.dirname(path) == folder)
+
+    def engine(self, path, **_more):
+        return {"Version": self.engine_version}
+
+    def lock(self, path):
+        return contextlib.nullcontext()
+
+    def run(self, argv, **_more):
+        self.ran.append(list(argv))
+        if argv[:2] == ["systemctl", "show"]:
+            known = argv[-1] in self.running
+            return Run(0, f"LoadState={'loaded' if known else 'not-found'}\nMainPID={argv[-1] if known else 0}\n", "")
+        if argv[:2] == ["systemctl", "restart"] and self.obeys:
+            contents = self.files.get(build_env.SERVICE_ENVIRONMENT, File(b"")).contents.decode()
+            self.running[argv[-1]] = dict(line.split("=", 1) for line in contents.splitlines() if not line.startswith("#"))
+        return Run(0, "github.com/docker/buildx 0.13.1+ds1 0.13.1\n" if "buildx" in argv else "", "")
+
+    def state(self):
+        return dict(self.files), set(self.folders)
+
+
+@pytest.fixture(autouse=True)
+def _accounts(monkeypatch):
+    monkeypatch.setattr(docker_build_env, "account", {"jane": Account("jane", "/home/jane", os.geteuid(), os.getegid())}.get)
+
+
+def run(machine, check=False, **options):
+    module = types.SimpleNamespace(host=machine, check_mode=check, secrets=Secrets(), warnings=[], params={**dict.fromkeys(NAMES), **DEFAULTS, **options})
+    module.warn = module.warnings.append
+    result = docker_build_env.work(module)
+    return {**module.secrets.tree(result), "warnings": module.warnings}
+
+
+EVERYTHING = {
+    "daemon_token": True,
+    "https_proxy": PROXY,
+    "services": ["agent"],
+    "users": ["jane"],
+    "step_proxy": {"http_proxy": PROXY, "https_proxy": None, "no_proxy": None},
+    "builder_mirrors": {"docker.io": "mirror.example.com"},
+    "source_policy": {"docker.io": "mirror.example.com"},
+}
+FOREIGN = {"/etc/environment": File(b"PATH=/bin", 0o640, 3, 4), CONFIG: File(b'{"auths": {"r": {"auth": "eA=="}}}', 0o644)}
+
+
+@pytest.mark.parametrize("first", [{}, FOREIGN], ids=["bare", "foreign"])
+def test_check_predicts_present_is_idempotent_and_absent_gives_everything_back(first):
+    machine = Machine(first)
+    before = machine.state()
+    predicted = run(machine, check=True, **EVERYTHING)
+    assert machine.state() == before
+    done = run(machine, **EVERYTHING)
+    assert done == predicted
+    assert done["changed"]
+    again = run(machine, **EVERYTHING)
+    assert not again["changed"]
+    assert again["diff"] == []
+    predicted = run(machine, check=True, state="absent")
+    undone = run(machine, state="absent")
+    assert undone == predicted
+    assert undone["changed"]
+    assert undone["environment"] == {}
+    assert machine.state()[0] == before[0]
+    assert machine.state()[1] - before[1] <= {"/var", "/var/lib"}
+    assert not run(machine, state="absent")["changed"]
+
+
+def test_a_setting_that_is_no_longer_given_is_taken_out():
+    machine = Machine(FOREIGN)
+    run(machine, **EVERYTHING)
+    done = run(machine, buildkit=True)
+    assert done["environment"] == {"DOCKER_BUILDKIT": "1"}
+    assert machine.files[CONFIG] == FOREIGN[CONFIG]
+    assert {path for path in machine.files if not path.startswith("/var/")} == {"/etc/environment", CONFIG, build_env.PROFILE}
+    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://theirs:1"}}}')
+    assert not run(machine, buildkit=True)["changed"], "what others write later is theirs"
+
+
+def test_the_environment_has_both_spellings():
+    assert run(Machine(), https_proxy=PROXY, daemon_token=True)["environment"] == {"BUILDKIT_NO_CLIENT_TOKEN": "1", "HTTPS_PROXY": PROXY, "https_proxy": PROXY}
+
+
+def test_a_running_service_is_pending_until_it_is_restarted():
+    machine = Machine()
+    machine.running = {"agent.service": {"PATH": "/bin"}}
+    assert run(machine, daemon_token=True, services=["agent"])["pending"] == ["agent.service"]
+    assert ["systemctl", "daemon-reload"] in machine.ran
+    assert run(machine, daemon_token=True, services=["agent"])["pending"] == ["agent.service"]
+    assert not any("restart" in argv for argv in machine.ran)
+    restarted = run(machine, daemon_token=True, services=["agent"], restart_services=True)
+    assert (restarted["changed"], restarted["pending"], restarted["restarted"]) == (True, [], ["agent.service"])
+    assert not run(machine, daemon_token=True, services=["agent"], restart_services=True)["changed"]
+    assert run(machine, buildkit=True)["pending"] == ["agent.service"], "it still has what we took away"
+    assert run(machine, state="absent")["pending"] == ["agent.service"]
+
+
+def test_a_service_that_does_not_obey_is_not_restarted_for_ever():
+    machine = Machine()
+    machine.running = {"agent.service": {"BUILDKIT_NO_CLIENT_TOKEN": "0"}}
+    machine.obeys = False
+    first = run(machine, daemon_token=True, services=["agent"], restart_services=True)
+    assert first["pending"] == ["agent.service"]
+    assert first["warnings"] == ["agent.service was restarted and still runs with another environment; its unit or program sets these variables itself."]
+    again = run(machine, daemon_token=True, services=["agent"], restart_services=True)
+    assert (again["changed"], again["restarted"], again["pending"]) == (False, [], ["agent.service"])
+
+
+def test_a_service_that_is_not_there_is_named():
+    assert run(Machine(), buildkit=True, services=["agnet"])["warnings"] == [
+        "services: there is no service agnet.service on this host yet; it gets the environment when it comes."
+    ]
+
+
+def test_a_secret_for_the_steps_is_read_by_its_owner_alone_and_shown_to_nobody():
+    machine = Machine(FOREIGN)
+    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://a:0ldone@p:1"}}, "auths": {"r": {"auth": "c2VjcmV0"}}}', 0o644)
+    secret = {"http_proxy": "http://joe:s3cret@proxy.example.com:3128"}
+    done = run(machine, users=["jane"], step_proxy=secret, allow_readable_secret=True)
+    assert machine.files[CONFIG].mode == 0o600
+    assert b"joe:s3cret@" in machine.files[CONFIG].contents
+    for word in ("s3cret", "0ldone", "c2VjcmV0"):
+        assert word not in str(done)
+    assert "http://xxxxx:xxxxx@proxy.example.com:3128" in str(done)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, f"state: present needs at least one of {', '.join(docker_build_env.SETTINGS)}. Give one, or state: absent."),
+        ({"step_proxy": {"http_proxy": PROXY}, "users": ["nobody-here"]}, "users: there is no user 'nobody-here' on this host."),
+    ],
+)
+def test_nothing_is_written_when_the_run_is_refused(options, message):
+    machine = Machine()
+    with pytest.raises(Refused) as refused:
+        run(machine, **options)
+    assert str(refused.value) == message
+    assert machine.files == {}
+
+
+def test_an_old_engine_refuses_a_source_policy():
+    machine = Machine()
+    machine.engine_version = "20.10.24+dfsg1"
+    with pytest.raises(Refused, match=r"source_policy needs Docker Engine 25\.0; here is 20\.10\.24"):
+        run(machine, source_policy={"docker.io": "mirror.example.com"})
+
+
+def test_others_that_win_are_named():
+    machine = Machine(
+        {"/etc/profile.d/proxy.sh": File(b"export HTTPS_PROXY=http://other:1\n"), "/etc/profile.d/a.sh": File(b"export HTTPS_PROXY=http://other:1\n")}
+    )
+    assert run(machine, https_proxy=PROXY)["warnings"] == ["/etc/profile.d/proxy.sh, line 1, sets HTTPS_PROXY too, and wins over ours. Remove it there."]
