@@ -1,0 +1,135 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shape of the collection: who imports whom, where versions stand, what roles accept."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOP = Path(__file__).resolve().parents[2]
+UTILS = "ansible_collections.buildfleet.docker.plugins.module_utils"
+FILES = {path.stem: path for path in sorted((TOP / "plugins/module_utils").glob("_*.py")) if path.stem != "__init__"}
+MODULES = {path.stem: path for path in sorted((TOP / "plugins/modules").glob("*.py"))}
+ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_specs.yml"))
+
+# What knows the host or Ansible; everything else in module_utils is a pure core.
+SHELLS = {"_host", "_module", "_daemon", "_record", "_transaction", "_daemon_proxy"}
+CORES = sorted(set(FILES) - SHELLS)
+WITH_IO = {
+    "asyncio", "fcntl", "glob", "grp", "http", "io", "multiprocessing", "os", "pathlib", "pwd", "shutil", "signal", "socket", "ssl",
+    "subprocess", "tempfile", "threading", "time",
+}  # fmt: skip
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> t.Iterator[str]:
+    """Every imported module, ours by its name alone ('_host')."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == UTILS:
+                yield from (name.name for name in node.names)
+            else:
+                yield (node.module or "").replace(f"{UTILS}.", "")
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_core_knows_neither_ansible_nor_the_host(core):
+    roots = {name.split(".")[0] for name in imports(FILES[core])}
+    assert not roots & (WITH_IO | SHELLS | {"ansible", "ansible_collections"})
+    calls = {node.func.id for node in ast.walk(tree(FILES[core])) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert not calls & {"open", "print", "input", "exec", "eval"}
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_only_the_shell_knows_ansible(name):
+    assert name == "_module" or not any(found.split(".")[0] == "ansible" for found in imports(FILES[name]))
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_only_the_host_touches_the_machine(name):
+    assert name == "_host" or not {found.split(".")[0] for found in imports(FILES[name])} & (WITH_IO - {"time"})
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_imports_run_one_way(name):
+    def reachable(start: str, seen: set[str]) -> set[str]:
+        for found in imports(FILES[start]):
+            if found in FILES and found not in seen:
+                reachable(found, seen | {found})
+                seen |= {found} | reachable(found, seen | {found})
+        return seen
+
+    assert name not in reachable(name, set())
+    assert "_module" not in imports(FILES[name])
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_is_a_thin_shell(name):
+    foreign = {found for found in imports(MODULES[name]) if found not in FILES and found not in ("__future__", "typing")}
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", [*FILES.values(), *MODULES.values()], ids=lambda path: path.stem)
+def test_versions_stand_in_one_table(path):
+    if path.stem == "_versions":
+        return
+    literals = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"(?:go|v)?\d+\.\d+(?:\.\d+)?", node.value):
+            literals.append((node.lineno, node.value))
+        if isinstance(node, ast.Compare):
+            for side in (node.left, *node.comparators):
+                if isinstance(side, ast.Tuple) and side.elts and all(isinstance(item, ast.Constant) and isinstance(item.value, int) for item in side.elts):
+                    literals.append((side.lineno, ast.unparse(side)))
+    allowed = [row for row in literals if row[1] == "1.0.0"]
+    assert [row for row in literals if row not in allowed] == []
+
+
+def documented(module: str) -> dict[str, dict[str, t.Any]]:
+    for node in tree(MODULES[module]).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DOCUMENTATION":
+            return yaml.safe_load(ast.literal_eval(node.value))["options"]
+    raise AssertionError(f"{module} has no DOCUMENTATION")
+
+
+def shape(option: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {key: option.get(key) for key in ("type", "elements", "choices", "required")} | {"type": option.get("type", "str")}
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role in MODULES])
+def test_a_role_accepts_what_its_module_accepts(role):
+    specs = yaml.safe_load((TOP / f"roles/{role}/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    assert {name: shape(option) for name, option in specs.items()} == {f"{role}_{name}": shape(option) for name, option in documented(role).items()}
+    assert not any("default" in option for option in specs.values())
+    assert not (TOP / f"roles/{role}/defaults").exists()
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role in MODULES])
+def test_a_role_passes_every_option_on_and_decides_nothing(role):
+    (task,) = yaml.safe_load((TOP / f"roles/{role}/tasks/main.yml").read_text())
+    assert task[f"buildfleet.docker.{role}"] == {name: f"{{{{ {role}_{name} | default(omit) }}}}" for name in documented(role)}
+    assert task["register"] == f"{role}_result"
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=TOP, check=True, capture_output=True, text=True)
+    return [TOP / name for name in listed.stdout.splitlines() if (TOP / name).is_file()]
+
+
+def test_every_source_file_carries_its_licence():
+    sources = [path for path in tracked() if path.suffix in (".py", ".yml", ".yaml", ".toml", ".sh") and "golden" not in path.parts]
+    assert len(sources) > 20
+    assert [str(path.relative_to(TOP)) for path in sources if "SPDX-License-Identifier: GPL-3.0-or-later" not in path.read_text()[:500]] == []
