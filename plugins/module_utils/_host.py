@@ -12,12 +12,18 @@ import fcntl
 import http.client
 import json
 import os
+import pwd
+import shutil
+import signal
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
 import time
 import typing as t
+import urllib.error
+import urllib.request
 
 
 class HostError(Exception):
@@ -43,6 +49,23 @@ class Run(t.NamedTuple):
         return (self.out + self.err).strip()
 
 
+class Answer(t.NamedTuple):
+    """A web server's answer; status 0: there was none, and reason says why."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    reason: str = ""
+
+
+def _transport(error: t.Any) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "wrong name" if "match" in error.verify_message else "unknown authority"
+    for kind, reason in ((ssl.SSLError, "tls"), (socket.gaierror, "dns"), (ConnectionRefusedError, "refused"), (socket.timeout, "timeout")):
+        if isinstance(error, kind):
+            return reason
+    return "reset"
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("docker", timeout=timeout)
@@ -55,10 +78,13 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Host:
-    """This machine. ``move`` is AnsibleModule.atomic_move where there is one (it keeps the SELinux context)."""
+    """This machine. ``label`` gives a new file the SELinux context of the path that it will have.
 
-    def __init__(self, move: t.Optional[t.Callable[[str, str], t.Any]] = None) -> None:
-        self._move = move or os.replace
+    AnsibleModule.atomic_move does not do: it makes a new file readable by all for a moment.
+    """
+
+    def __init__(self, label: t.Optional[t.Callable[[str, str], t.Any]] = None) -> None:
+        self._label = label
 
     def read(self, path: str) -> t.Optional[File]:
         """The file behind the path, links followed; None where there is none."""
@@ -89,7 +115,9 @@ class Host:
                 os.fchmod(stream.fileno(), file.mode)
                 stream.flush()
                 os.fsync(stream.fileno())
-            self._move(temporary, target)
+            if self._label:
+                self._label(temporary, target)
+            os.replace(temporary, target)
             self._sync_folder(folder)
         except OSError as error:
             raise HostError(f"{path} cannot be written: {error.strerror}.") from error
@@ -205,6 +233,92 @@ class Host:
         except OSError as error:
             raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def run_group(self, argv: t.Sequence[str], env: t.Mapping[str, str], cwd: str, timeout: float, user: str = "") -> Run:
+        """Run a program and end its whole process group when the time is up (code 124).
+
+        Its words come in the order in which they were said, errors among them, and a
+        child that keeps the output open cannot keep us waiting.
+        """
+
+        def become() -> None:
+            if user and os.geteuid() == 0:
+                entry = pwd.getpwnam(user)
+                os.initgroups(user, entry.pw_gid)
+                os.setgid(entry.pw_gid)
+                os.setuid(entry.pw_uid)
+
+        with tempfile.TemporaryFile() as output:
+            try:
+                child = subprocess.Popen(
+                    list(argv), env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, preexec_fn=become
+                )
+            except FileNotFoundError as error:
+                return Run(127, "", f"{error.filename or argv[0]}: not found")
+            except (OSError, subprocess.SubprocessError) as error:
+                raise HostError(f"{argv[0]} cannot be run{' as ' + user if user else ''}: {error}.") from error
+            code = 124
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._end_group(child)
+            except BaseException:
+                self._end_group(child)
+                raise
+            output.seek(0)
+            return Run(code, output.read().decode(errors="replace"), "")
+
+    @staticmethod
+    def _end_group(child: subprocess.Popen[bytes]) -> None:
+        # The client tells the engine to stop when it is asked to end; killed at once, it could not.
+        for number, patience in ((signal.SIGINT, 5.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(patience)
+                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def folder(self, files: t.Mapping[str, str], user: str = "") -> t.Iterator[str]:
+        """A folder with these files, the user's if one is named, gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="buildfleet-") as path:
+            for name, text in files.items():
+                with open(os.path.join(path, name), "w", encoding="utf-8") as handle:
+                    handle.write(text)
+            if user and os.geteuid() == 0:
+                entry = pwd.getpwnam(user)
+                for name in ["", *files]:
+                    os.chown(os.path.join(path, name), entry.pw_uid, entry.pw_gid)
+            yield path
+
+    def remove_tree(self, folder: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def user(self) -> str:
+        """Who we are."""
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return str(os.geteuid())
+
+    def home(self, user: str) -> str:
+        try:
+            return pwd.getpwnam(user).pw_dir
+        except KeyError as error:
+            raise HostError(f"There is no user {user} on this host.") from error
+
+    def ask(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
+        """What a web server says to a GET, asked directly, without any proxy."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=timeout) as answer:
+                return Answer(answer.status, dict(answer.headers.items()))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, dict(error.headers.items()))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(0, {}, _transport(getattr(error, "reason", error)))
 
     def engine(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
         """The engine's answer to an API request as parsed JSON; None when it does not answer."""

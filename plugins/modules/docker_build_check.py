@@ -1,0 +1,264 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_build_check
+short_description: Prove with a real build that docker build works, or say which process fails and why
+version_added: 1.0.0
+description:
+  - Runs a real build in the environment of whoever builds. If it fails, names the process that failed (daemon, client or RUN step), the reason, and the one
+    setting that cures it.
+  - Never changes anything. What the build brought is gone afterwards, images and cache records included, by name and by id. Nothing of others is pruned.
+author:
+  - The buildfleet authors (@buildfleet)
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+attributes:
+  check_mode:
+    description: In check mode nothing is built, and RV(msg) says so.
+    support: full
+  diff_mode:
+    description: There is never a difference to show.
+    support: none
+options:
+  image:
+    description:
+      - The image from which a small probe is built.
+      - Not given, C(busybox:latest) of Docker Hub, unless O(context) or O(compose_file) is given.
+    type: str
+  context:
+    description: A directory with a Dockerfile, built instead of the probe.
+    type: path
+  file:
+    description: The Dockerfile in O(context), if its name is another one. A relative path starts at O(context).
+    type: str
+  compose_file:
+    description: A compose file whose services are built instead of the probe, with C(docker compose) or C(docker-compose), whichever is there.
+    type: path
+  builder:
+    description: The builder that is asked for. V(default) leaves the choice to the environment and to Docker.
+    type: str
+    choices: [default, buildkit, legacy]
+    default: default
+  environment_of:
+    description:
+      - Whose environment the build gets, read where that process reads it.
+      - V(task) is the module's own. V(login) is a fresh login of the user that the module runs as. V(user:NAME) is a fresh login of another user, who then builds.
+      - V(service:NAME) is the environment of a running systemd service (what is configured for it, if it does not run); only Docker's and proxy variables leave it.
+      - All but V(task) need C(become).
+    type: str
+    default: task
+  env:
+    description: Variables that are set on top of that environment.
+    type: dict
+  pull:
+    description: Ask the registry even if the image is here already. Without it, a build can pass with what is stored.
+    type: bool
+    default: true
+  network_step:
+    description: A URL (http or https) that a RUN step fetches, to prove that steps reach the network. The probe's image needs C(wget) or C(curl).
+    type: str
+  timeout:
+    description: Seconds after which the build is stopped.
+    type: int
+    default: 180
+  required:
+    description: Whether a failed build fails the task.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Prove that builds work in a login shell
+  buildfleet.docker.docker_build_check:
+    environment_of: login
+  become: true
+
+- name: Prove it for the CI agent's service, with an image of its own
+  buildfleet.docker.docker_build_check:
+    image: python:3.12
+    environment_of: service:gitlab-runner
+  become: true
+
+- name: See what fails, without failing
+  buildfleet.docker.docker_build_check:
+    builder: buildkit
+    required: false
+  register: build
+
+- name: Say what cures it
+  ansible.builtin.debug:
+    msg: "{{ build.msg }}"
+  when: not build.ok
+"""
+
+RETURN = r"""
+ok:
+  description: Whether the build passed. Null in check mode.
+  type: bool
+  returned: always
+msg:
+  description: What happened, in sentences, with the cure.
+  type: str
+  returned: always
+  sample: The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token to true.
+builder_used:
+  description: V(buildkit) or V(legacy), as the output shows. Null if the build did not come that far.
+  type: str
+  returned: always
+cause:
+  description:
+    - V(ok), or one of V(dns), V(refused), V(reset), V(timeout), V(tls) (the registry was not reached),
+      V(token_unreachable), V(token_denied), V(proxy_unreachable), V(proxy_auth), V(proxy_refused), V(mirror_error), V(mirror_sends_token_elsewhere),
+      V(rate_limited), V(denied), V(not_found),
+      V(engine_down), V(disk_full), V(buildx_missing), V(legacy_cannot), V(bad_dockerfile), V(step_failed), V(unknown) (not the network).
+  type: str
+  returned: always
+asked_by:
+  description: The process whose request failed, V(daemon), V(client) or V(step).
+  type: str
+  returned: always
+host:
+  description: The host that was asked.
+  type: str
+  returned: always
+reason:
+  description: How it failed, such as V(reset) or V(status 403).
+  type: str
+  returned: always
+reference:
+  description: The image that was asked for.
+  type: str
+  returned: always
+cure:
+  description: One sentence that names the option to set.
+  type: str
+  returned: always
+proved:
+  description: What a green build proves. V(fresh) was asked of the network now, V(cached) was not, V(unknown) cannot be told from the output.
+  type: dict
+  returned: always
+  contains:
+    manifest:
+      description: The image's manifest.
+      type: str
+    token:
+      description: The registry's token. BuildKit keeps tokens in the daemon and does not say so.
+      type: str
+    layers:
+      description: The image's layers.
+      type: str
+log:
+  description: The decisive lines of the build's output, masked.
+  type: list
+  elements: str
+  returned: always
+seconds:
+  description: How long the build took.
+  type: float
+  returned: always
+"""
+
+import os
+import re
+import typing as t
+import uuid
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _build as build
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+
+_SECRET_NAME = re.compile(r"pass|secret|token|key|auth", re.I)
+_NOTHING = dict.fromkeys(("ok", "builder_used", "cause", "asked_by", "host", "reason", "reference", "cure", "proved"))
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    params = module.params
+    wish = _wish(params)
+    env = {str(name): str(value) for name, value in (params["env"] or {}).items()}
+    _learn(module, env)
+    if module.check_mode:
+        return dict(_NOTHING, changed=False, log=[], seconds=0.0, msg="Check mode: nothing was built.")
+    builder = build.builder_of(module.host, params["environment_of"], os.environ)
+    _learn(module, builder.environment)
+    outcome = build.check(module.host, wish, builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}")
+    for sentence in outcome.left:
+        module.warn(sentence)
+    verdict = outcome.verdict
+    result = {
+        "changed": False,
+        "ok": verdict.cause == "ok",
+        "builder_used": verdict.builder_used,
+        "cause": verdict.cause,
+        "asked_by": verdict.asked_by,
+        "host": verdict.host,
+        "reason": verdict.reason,
+        "reference": verdict.reference,
+        "cure": verdict.cure,
+        "proved": outcome.proved,
+        "log": list(verdict.lines),
+        "seconds": outcome.seconds,
+    }
+    if params["required"] and not result["ok"]:
+        raise Refused(verdict.sentence, **result)
+    return dict(result, msg=verdict.sentence)
+
+
+def _wish(params: t.Mapping[str, t.Any]) -> build.Wish:
+    given = [name for name in ("image", "context", "compose_file") if params[name]]
+    if len(given) > 1:
+        raise Refused(f"Give one of image, context and compose_file, not {' and '.join(given)}.")
+    if params["file"] and not params["context"]:
+        raise Refused("file names a Dockerfile in context, so it needs context.")
+    if params["timeout"] < 1:
+        raise Refused("timeout must be at least 1 second.")
+    if params["image"] and not re.match(r"[\w][\w./:@-]*$", params["image"]):
+        raise Refused(f"image: {params['image']} is not the name of an image.")
+    if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):
+        raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
+    context = params["context"] or ""
+    file = params["file"] or ""
+    return build.Wish(
+        image=params["image"] or build.PROBE_IMAGE,
+        context=context,
+        file=os.path.join(context, file) if file else "",
+        compose_file=params["compose_file"] or "",
+        builder=params["builder"],
+        pull=params["pull"],
+        network_step=params["network_step"] or "",
+        timeout=params["timeout"],
+    )
+
+
+def _learn(module: Module, environment: t.Mapping[str, str]) -> None:
+    for name, value in environment.items():
+        module.secrets.learn_url(value)
+        if _SECRET_NAME.search(name):
+            module.secrets.learn(value)
+
+
+def main() -> None:
+    run(
+        work,
+        argument_spec={
+            "image": {"type": "str"},
+            "context": {"type": "path"},
+            "file": {"type": "str"},
+            "compose_file": {"type": "path"},
+            "builder": {"type": "str", "choices": ["default", "buildkit", "legacy"], "default": "default"},
+            "environment_of": {"type": "str", "default": "task"},
+            "env": {"type": "dict"},
+            "pull": {"type": "bool", "default": True},
+            "network_step": {"type": "str"},
+            "timeout": {"type": "int", "default": 180},
+            "required": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
