@@ -21,7 +21,8 @@ MODULES = {path.stem: path for path in sorted((TOP / "plugins/modules").glob("*.
 ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_specs.yml"))
 
 # What knows the host or Ansible; everything else in module_utils is a pure core.
-SHELLS = {"_host", "_module", "_daemon", "_record", "_transaction", "_daemon_proxy"}
+SHELLS = {"_host", "_accounts", "_module", "_daemon", "_record", "_transaction", "_daemon_proxy", "_build"}
+DOORS = {"_host", "_accounts", "_module"}
 CORES = sorted(set(FILES) - SHELLS)
 WITH_IO = {
     "asyncio", "fcntl", "glob", "grp", "http", "io", "multiprocessing", "os", "pathlib", "pwd", "shutil", "signal", "socket", "ssl",
@@ -58,9 +59,27 @@ def test_only_the_shell_knows_ansible(name):
     assert name == "_module" or not any(found.split(".")[0] == "ansible" for found in imports(FILES[name]))
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_only_the_host_touches_the_machine(name):
-    assert name == "_host" or not {found.split(".")[0] for found in imports(FILES[name])} & (WITH_IO - {"time"})
+# Names of files and of this process; nothing that reads or changes the machine.
+HARMLESS_OS = {"path", "environ", "getpid", "geteuid", "getegid", "sysconf"}
+HARMLESS_PATH = {"join", "dirname", "basename", "split", "abspath", "normpath", "isabs"}
+
+
+def touched(path: Path) -> set[str]:
+    """What in this file reads or changes the machine by itself."""
+    found = {name for name in imports(path) if name.split(".")[0] in WITH_IO - {"os", "time"}}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
+            found.add("open")
+        if isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value)
+            if (owner == "os" and node.attr not in HARMLESS_OS) or (owner == "os.path" and node.attr not in HARMLESS_PATH):
+                found.add(f"{owner}.{node.attr}")
+    return found
+
+
+@pytest.mark.parametrize("path", [*(FILES[name] for name in sorted(set(FILES) - DOORS)), *MODULES.values()], ids=lambda path: path.stem)
+def test_only_the_host_touches_the_machine(path):
+    assert touched(path) == set()
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -77,9 +96,9 @@ def test_imports_run_one_way(name):
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_module_is_a_thin_shell(name):
-    foreign = {found for found in imports(MODULES[name]) if found not in FILES and found not in ("__future__", "typing")}
-    assert not foreign
+def test_a_module_reaches_ansible_through_the_shell_alone(name):
+    assert "_module" in imports(MODULES[name])
+    assert not any(found.split(".")[0] == "ansible" for found in imports(MODULES[name]))
 
 
 @pytest.mark.parametrize("path", [*FILES.values(), *MODULES.values()], ids=lambda path: path.stem)
@@ -90,7 +109,7 @@ def test_versions_stand_in_one_table(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"(?:go|v)?\d+\.\d+(?:\.\d+)?", node.value):
             literals.append((node.lineno, node.value))
-        if isinstance(node, ast.Compare):
+        if isinstance(node, ast.Compare) and all(isinstance(operator, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) for operator in node.ops):
             for side in (node.left, *node.comparators):
                 if isinstance(side, ast.Tuple) and side.elts and all(isinstance(item, ast.Constant) and isinstance(item.value, int) for item in side.elts):
                     literals.append((side.lineno, ast.unparse(side)))
