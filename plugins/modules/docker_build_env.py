@@ -74,13 +74,13 @@ options:
   builder_mirrors:
     description:
       - Mirrors for docker-container builders, by registry. Each value is a host name or a list of them, with a port or path if need be, not a URL.
-        For example V({docker.io: mirror.example.com}).
+        For example the key V(docker.io) with the value V(mirror.example.com).
       - Written into C(~/.docker/buildx/buildkitd.default.toml) of O(users), which buildx reads from 0.9 on when a builder is created.
         Builders that exist keep their old settings until they are created anew.
     type: dict
   source_policy:
     description:
-      - Registries and the mirrors to fetch from instead, without changing a Dockerfile. For example V({docker.io: mirror.example.com/hub}).
+      - Registries and the mirrors to fetch from instead, without changing a Dockerfile, for example the key V(docker.io) with the value V(mirror.example.com/hub).
       - Needs Docker Engine 25.0 and buildx 0.11, and is refused elsewhere. The legacy builder ignores it.
       - Written into C(/etc/buildfleet/source-policy.json) and named by C(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY).
     type: dict
