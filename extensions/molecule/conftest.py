@@ -66,3 +66,12 @@ def wall(engine: Engine) -> Iterator[Callable[[str], str]]:
     """`wall("drop")` raises another wall against this engine's host until the test ends."""
     yield lambda mode: lab("wall", mode, engine.name)
     lab("wall", "reset", engine.name)
+
+
+def playbook(name: str, limit: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the collection on one host (or several) of the lab."""
+    inventory = LAB.parent / "inventory" / "hosts.yml"
+    return subprocess.run(
+        ["ansible-playbook", f"buildfleet.docker.{name}", f"--inventory={inventory}", f"--limit={limit},localhost", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip

@@ -46,7 +46,7 @@ def forget(host: str) -> bool:
     """Images and build cache go, and with a restart the token that dockerd keeps for BuildKit."""
     forgotten = on(
         host,
-        "docker ps -aq | xargs -r docker rm -f; docker image prune -af; docker builder prune -af; test -z \"$(docker images -aq)\"",
+        'docker ps -aq | xargs -r docker rm -f; docker image prune -af; docker builder prune -af; test -z "$(docker images -aq)"',
     )
     return restart(host) and forgotten.ok
 
@@ -55,9 +55,7 @@ def dockerfile(image: str, step: str = "cat /etc/image") -> str:
     return f"FROM {image} as builder\nRUN {step}\n"
 
 
-def build(
-    host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True
-) -> Outcome:
+def build(host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True) -> Outcome:
     """`builder` is one of BUILDERS, or `default`: whatever the environment asks for. `login`: in the login shell of that user."""
     if clean and not forget(host):
         return Outcome(False, f"{host} has no clean slate: its engine does not answer, or images stay")

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from shell import CACHE, HERE, say, run, text
+from shell import CACHE, HERE, run, say, text
 
 COMMON = (
     "ca-certificates", "cron", "curl", "dbus", "docker.io", "iproute2", "iptables", "kmod", "libpam-systemd", "login", "mount",
@@ -64,7 +64,7 @@ def debian_mirror() -> str:
 def hooks(name: str) -> tuple[str, ...]:
     if name == "services":
         return ()
-    return (f"--customize-hook=copy-in {HOST_INIT} /sbin", f"--customize-hook=sh {HOST_SETUP} \"$1\"")
+    return (f"--customize-hook=copy-in {HOST_INIT} /sbin", f'--customize-hook=sh {HOST_SETUP} "$1"')
 
 
 def digest(name: str) -> str:

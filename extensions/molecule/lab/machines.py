@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterable
 
@@ -19,6 +20,14 @@ from table import BEHIND_THE_WALL, GATEWAY, IMAGES, NAME_SERVER, NETWORK, PASSWO
 LABEL = "buildfleet-lab"
 INSIDE = HERE / "inside"
 LAB = STATE / "lab"  # what hosts see as /lab
+
+# In the kernel's order, as far as every engine since 20.10 knows them.
+CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
+    "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
+    "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
+    "BLOCK_SUSPEND AUDIT_READ"
+)
 
 TINYPROXY = "Port 8888\nLogLevel Connect\nMaxClients 200\nTimeout 120\nConnectPort 443\nDisableViaHeader Yes\n"
 
@@ -39,6 +48,10 @@ COMMANDS = {
     "socks": "exec microsocks -p 1080",
     "auth-socks": f"exec microsocks -p 1080 -u '{USERNAME}' -P '{PASSWORD}'",
 }
+
+
+def command(name: str) -> str:
+    return f"{wall.first(name)} && {{ {COMMANDS[name]}; }}" if SERVICES[name].wall else COMMANDS[name]
 
 
 def exists(kind: str, name: str) -> bool:
@@ -67,7 +80,7 @@ def start_service(name: str) -> None:
         "docker", "run", "--detach", f"--name={container(name)}", f"--hostname={name}", f"--label={LABEL}", f"--network={NETWORK}",
         f"--ip={service.address}", "--cap-add=NET_ADMIN", "--env=SSL_CERT_FILE=/pki/ca.crt",
         f"--volume={INSIDE}:/inside:ro", f"--volume={PKI}:/pki:ro", f"--volume={LAB}:/lab:ro", f"--volume={STATE / 'hub'}:/hub",
-        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", f"{wall.first(name)} && {{ {COMMANDS[name]}; }}" if service.wall else COMMANDS[name],
+        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", command(name),
     )  # fmt: skip
 
 
@@ -87,15 +100,9 @@ def running(name: str) -> bool:
 
 def capabilities() -> list[str]:
     """Everything that this machine itself may do: --privileged fails where its own bounding set is not full."""
-    known_to_every_engine = (
-        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
-        "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
-        "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
-        "BLOCK_SUSPEND AUDIT_READ"
-    ).split()
     status = Path("/proc/self/status").read_text().split()
     bounding_set = int(status[status.index("CapBnd:") + 1], 16)
-    return [f"--cap-add={name}" for bit, name in enumerate(known_to_every_engine) if bounding_set >> bit & 1]
+    return [f"--cap-add={name}" for bit, name in enumerate(CAPABILITIES.split()) if bounding_set >> bit & 1]
 
 
 def start_host(name: str, suite: str) -> None:
@@ -154,9 +161,9 @@ def at_the_wall(script: Callable[[str], str]) -> None:
 
 def raise_wall(mode: str, hosts: Iterable[str] = ()) -> None:
     if not hosts:
-        at_the_wall(lambda machine: wall.for_everyone(mode, machine))
-    for host in hosts:
-        at_the_wall(lambda machine, source=address(host): wall.for_one(mode, machine, source))  # type: ignore[misc]
+        at_the_wall(partial(wall.for_everyone, mode))
+    for source in map(address, hosts):
+        at_the_wall(partial(wall.for_one, mode, source))
 
 
 def remove_host(name: str) -> None:

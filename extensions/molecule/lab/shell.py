@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-CACHE = Path(
-    os.environ.get("BUILDFLEET_LAB_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "buildfleet-lab"
-)
+CACHE = Path(os.environ.get("BUILDFLEET_LAB_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "buildfleet-lab")
 STATE = CACHE / "state"
 
 
@@ -23,7 +21,7 @@ def say(sentence: str) -> None:
 
 def run(*command: str, stdin: Any = subprocess.DEVNULL) -> str:
     """Run a program, return what it printed; end with its own words when it fails."""
-    done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"lab: `{' '.join(command)}` failed ({done.returncode}):\n{done.stdout}{done.stderr}")
     return done.stdout

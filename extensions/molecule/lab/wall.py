@@ -35,7 +35,7 @@ def for_everyone(mode: str, machine: str) -> str:
     return f"iptables -F INPUT && iptables -A INPUT {rule(mode, machine, BEHIND_THE_WALL)}"
 
 
-def for_one(mode: str, machine: str, address: str) -> str:
+def for_one(mode: str, address: str, machine: str) -> str:
     return f"{forget(address)} && iptables -I INPUT {rule(mode, machine, address)}"
 
 
