@@ -43,3 +43,14 @@ def acting_as(user: t.Optional[Account]) -> t.Iterator[None]:
         os.seteuid(uid)
         os.setegid(gid)
         os.setgroups(groups)
+
+
+def hand_over(path: str, user: Account, uid: int, gid: int) -> None:
+    """Give a file that the user owns to the owner or group that it had; a file of others is never given away."""
+    with acting_as(user):
+        handle = os.open(path, os.O_RDONLY)
+    try:
+        if os.fstat(handle).st_uid == user.uid:
+            os.fchown(handle, uid, gid)
+    finally:
+        os.close(handle)

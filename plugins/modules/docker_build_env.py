@@ -160,7 +160,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
-from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account, account, acting_as
+from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account, account, acting_as, hand_over
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
@@ -287,11 +287,14 @@ def _write(host: Host, record: Record, changes: Changes, owners: t.Mapping[str, 
     if changes:
         record.save()
     for path, file in changes.items():
-        with acting_as(owners.get(path)):
+        owner = owners.get(path)
+        with acting_as(owner):
             if file is None:
                 host.remove(path)
             else:
-                host.write(path, file)
+                host.write(path, file._replace(uid=owner.uid, gid=owner.gid) if owner else file)
+        if file and owner and (file.uid, file.gid) != (owner.uid, owner.gid):
+            hand_over(path, owner, file.uid, file.gid)
     for path in record.paths:
         if path not in wanted:
             record.drop(path)

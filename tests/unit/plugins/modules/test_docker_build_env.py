@@ -113,7 +113,7 @@ EVERYTHING = {
     "builder_mirrors": {"docker.io": "mirror.example.com"},
     "source_policy": {"docker.io": "mirror.example.com"},
 }
-FOREIGN = {"/etc/environment": File(b"PATH=/bin", 0o640, 3, 4), CONFIG: File(b'{"auths": {"r": {"auth": "eA=="}}}', 0o644)}
+FOREIGN = {"/etc/environment": File(b"PATH=/bin", 0o640, 3, 4), CONFIG: File(b'{"auths": {"r": {"auth": "eA=="}}}', 0o644, os.geteuid(), os.getegid())}
 
 
 @pytest.mark.parametrize("first", [{}, FOREIGN], ids=["bare", "foreign"])
@@ -145,7 +145,7 @@ def test_a_setting_that_is_no_longer_given_is_taken_out():
     assert done["environment"] == {"DOCKER_BUILDKIT": "1"}
     assert machine.files[CONFIG] == FOREIGN[CONFIG]
     assert {path for path in machine.files if not path.startswith("/var/")} == {"/etc/environment", CONFIG, build_env.PROFILE}
-    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://theirs:1"}}}')
+    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://theirs:1"}}}', 0o644, os.geteuid(), os.getegid())
     assert not run(machine, buildkit=True)["changed"], "what others write later is theirs"
 
 
@@ -186,7 +186,7 @@ def test_a_service_that_is_not_there_is_named():
 
 def test_a_secret_for_the_steps_is_read_by_its_owner_alone_and_shown_to_nobody():
     machine = Machine(FOREIGN)
-    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://a:0ldone@p:1"}}, "auths": {"r": {"auth": "c2VjcmV0"}}}', 0o644)
+    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://a:0ldone@p:1"}}, "auths": {"r": {"auth": "c2VjcmV0"}}}', 0o644, os.geteuid(), os.getegid())
     secret = {"http_proxy": "http://joe:s3cret@proxy.example.com:3128"}
     done = run(machine, users=["jane"], step_proxy=secret, allow_readable_secret=True)
     assert machine.files[CONFIG].mode == 0o600

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import pwd
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import account, acting_as, hand_over
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+
+
+@pytest.fixture
+def nobody():
+    found = account("nobody")
+    return found._replace(home="/nonexistent")
+
+
+@pytest.fixture
+def home(tmp_path, nobody):
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, nobody.uid, nobody.gid)
+    return home
+
+
+def test_an_account_is_known_or_not():
+    assert account("root") == ("root", pwd.getpwnam("root").pw_dir, 0, 0)
+    assert account("no-such-user") is None
+    assert account("a\0b") is None
+
+
+def test_what_is_made_belongs_to_the_user_and_root_is_itself_again(home, nobody):
+    groups = os.getgroups()
+    with acting_as(nobody):
+        Host().write(f"{home}/.docker/config.json", File(b"{}", 0o600, nobody.uid, nobody.gid))
+    assert {os.stat(path).st_uid for path in (home / ".docker", home / ".docker/config.json")} == {nobody.uid}
+    assert (os.geteuid(), os.getegid(), os.getgroups()) == (0, os.getgid(), groups)
+
+
+def test_a_link_leads_root_nowhere_that_the_user_could_not_go(tmp_path, home, nobody):
+    secret = tmp_path / "shadow"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    (home / "config.json").symlink_to(secret)
+    with acting_as(nobody), pytest.raises(HostError, match="Permission denied"):
+        Host().read(f"{home}/config.json")
+    with acting_as(nobody), pytest.raises(HostError, match="Permission denied"):
+        Host().write(f"{home}/config.json", File(b"x", 0o600, nobody.uid, nobody.gid))
+    assert secret.read_text() == "secret"
+
+
+def test_only_a_file_of_the_user_is_handed_over(tmp_path, home, nobody):
+    mine, other = home / "mine", tmp_path / "other"
+    for path in (mine, other):
+        path.write_text("x")
+        path.chmod(0o644)
+    os.chown(mine, nobody.uid, nobody.gid)
+    hand_over(str(mine), nobody, nobody.uid, 0)
+    hand_over(str(other), nobody, nobody.uid, nobody.gid)
+    assert (mine.stat().st_uid, mine.stat().st_gid) == (nobody.uid, 0)
+    assert other.stat().st_uid == 0
