@@ -52,11 +52,16 @@ class Reading(t.NamedTuple):
 READINGS = (Reading(), Reading(blank_after_arrows=False), Reading(flags_use_escape=False, blank_after_arrows=False), Reading(False, False, False))
 
 
+class Flag(t.NamedTuple):
+    text: str
+    origin: t.List[int]
+
+
 class Instruction(t.NamedTuple):
     keyword: str
     text: str  # behind the keyword and its flags, continuation lines joined
     origin: t.Sequence[int]
-    flags: t.List[t.List[t.Tuple[str, int]]]
+    flags: t.List[Flag]
     at: int
     onbuild: bool = False
 
@@ -74,6 +79,12 @@ def _body(escape: bytes) -> bytes:
     return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
 
 
+_QUIET = rb"(?i:CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)[ \t\0]|(?i:RUN|COPY|ADD)[ \t]+[^-\0 \t\n]"
+# Each logical line that may matter; the rest is passed over at the speed of C.
+_LOUD = re.compile(rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))([^\n]*)")
+_DROPPED = re.compile(rb"\0(?:[ \t]*(?:#[^\n\0]*(?:\0\0|\n)|\n))+")
+_COMMENT_THAT_LOOKS_CONTINUED = re.compile(rb"\n[ \t]*#[^\n\0]*\0")
+_BLANK_BEHIND = re.compile(rb"[\\`][ \t]+\n")
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
 _CONTINUATION = {
     e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")
@@ -85,38 +96,69 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
     if len(data) > LONGEST_LINE:
         _refuse_long_lines(data)
     escape, syntax = _directives(data, start)
+    spans = _quick(data, start, escape)
+    if spans is None:
+        instructions, ambiguous = _thorough(data, start, escape, reading)
+        return File(instructions, chr(escape[0]), syntax, ambiguous)
+    found = [_instruction(*_joined(data, begin, end, escape), begin, chr(escape[0]), reading) for begin, end in spans]
+    return File([instruction for instruction, _ in found], chr(escape[0]), syntax, any(doubtful for _, doubtful in found))
+
+
+def _quick(data: bytes, start: int, escape: bytes) -> t.Optional[t.List[t.Tuple[int, int]]]:
+    """Where the instructions that matter begin and end, in a file without oddities (None in others).
+
+    Continuations become NUL bytes of the same length, so that a logical line is one line.
+    """
+    if b"<<" in data or b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or escape + escape + b"\n" in data:
+        return None
+    if (escape + b" " in data or escape + b"\t" in data) and _BLANK_BEHIND.search(data):
+        return None
+    folded = b"\n" + data[start:].replace(escape + b"\n", b"\0\0")
+    if _COMMENT_THAT_LOOKS_CONTINUED.search(folded):
+        return None
+    folded = _DROPPED.sub(_nothing, folded)
+    shift = start - 1
+    return [(found.start(1) + shift, found.end() + shift) for found in _LOUD.finditer(folded)]
+
+
+def _nothing(found: t.Match[bytes]) -> bytes:
+    return b"\0" * (found.end() - found.start())
+
+
+def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+    """The instructions that matter of any file."""
     match = _INSTRUCTION[escape].match
     instructions: t.List[Instruction] = []
     ambiguous = False
     at = start
-    size = len(data)
-    while at < size:
+    while at < len(data):
         found = match(data, at)
         assert found is not None  # every part of the pattern may be empty
         word, rest = found.groups()
-        begin = found.start(1)
         at = found.end()
-        keyword = word.upper()
-        if rest and rest[0] not in b" \t\v\f\r":
-            keyword = b""  # split by a continuation, or no keyword at all
-        elif keyword in _WANTED:
-            # Without leading flags and heredocs these name no image; most of a file's bytes are here.
-            if keyword in (b"COPY", b"RUN", b"ADD") and b"<<" not in rest and rest.lstrip()[:1] not in (b"-", escape):
-                continue
-        elif keyword.decode() in _KEYWORDS:
+        if _is_quiet(word.upper(), rest, escape):
             continue
-        elif not word and not rest.strip():
-            continue
-        text, origin = _joined(data, begin, found.end(2), escape)
-        instruction, doubtful = _instruction(text, origin, begin, chr(escape[0]), reading)
+        text, origin = _joined(data, found.start(1), found.end(2), escape)
+        instruction, doubtful = _instruction(text, origin, found.start(1), chr(escape[0]), reading)
         ambiguous = ambiguous or doubtful
-        if instruction.keyword in ("COPY", "RUN", "ADD") and b"<<" in rest:
+        if instruction.keyword in ("COPY", "RUN", "ADD") and "<<" in text:
             names, doubtful = _heredocs(instruction, text, reading)
             ambiguous = ambiguous or doubtful
             for name, chomp in names:
-                at = _after_heredoc(data, at, name, chomp, begin)
+                at = _after_heredoc(data, at, name, chomp, instruction.at)
         instructions.append(instruction)
-    return File(instructions, chr(escape[0]), syntax, ambiguous)
+    return instructions, ambiguous
+
+
+def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
+    """It names no image and no heredoc follows: most of a file's bytes."""
+    if rest and rest[0] not in b" \t\v\f\r":
+        return False  # split by a continuation, or no keyword at all
+    if keyword in (b"COPY", b"RUN", b"ADD"):
+        return b"<<" not in rest and rest.lstrip()[:1] not in (b"-", escape)
+    if keyword:
+        return keyword not in _WANTED and keyword.decode() in _KEYWORDS
+    return not rest.strip()
 
 
 def _refuse_long_lines(data: bytes) -> None:
@@ -201,7 +243,7 @@ def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, readi
         raise Rejected(at, f"{shown[:40]} is no instruction{' behind ONBUILD' if onbuild else ''}")
     if keyword == "ONBUILD":
         return _instruction(text[rest:], origin[rest:], at, escape, reading, onbuild=True)
-    flags: t.List[t.List[t.Tuple[str, int]]] = []
+    flags: t.List[Flag] = []
     doubtful = False
     if text.startswith("--", rest):
         flags, after = _flags(text, origin, rest, escape if reading.flags_use_escape else "\\")
@@ -217,36 +259,37 @@ def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int
     return whole[cut:], origin[cut : len(whole)]
 
 
-def _flags(text: str, origin: t.Sequence[int], at: int, escape: str) -> t.Tuple[t.List[t.List[t.Tuple[str, int]]], int]:
+def _flags(text: str, origin: t.Sequence[int], at: int, escape: str) -> t.Tuple[t.List[Flag], int]:
     """The leading words that start with ``--``, quotes and escapes taken off, and where the rest begins."""
-    flags: t.List[t.List[t.Tuple[str, int]]] = []
+    flags: t.List[Flag] = []
     size = len(text)
     while True:
         while at < size and text[at] in SPACES:
             at += 1
         if not text.startswith("--", at):
             return flags, at
-        word: t.List[t.Tuple[str, int]] = []
+        word: t.List[int] = []
         quote = ""
         while at < size and (quote or text[at] not in SPACES):
             char = text[at]
             if char == escape:
                 at += 1
                 if at < size:
-                    word.append((text[at], origin[at]))
+                    word.append(at)
             elif quote:
                 if char == quote:
                     quote = ""
                 else:
-                    word.append((char, origin[at]))
+                    word.append(at)
             elif char in "'\"":
                 quote = char
             else:
-                word.append((char, origin[at]))
+                word.append(at)
             at += 1
-        if [char for char, place in word] == ["-", "-"]:
+        flag = Flag("".join([text[place] for place in word]), [origin[place] for place in word])
+        if flag.text == "--":
             return flags, min(at, size)
-        flags.append(word)
+        flags.append(flag)
 
 
 def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[t.List[t.Tuple[bytes, bool]], bool]:

@@ -1,0 +1,254 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The images that BuildKit would pull for a Dockerfile, each with the places where it is written.
+
+Sources: moby/buildkit frontend/dockerfile/instructions, dockerfile2llb/convert.go.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Flag, Instruction, Reading, READINGS, Rejected, read
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, Char, Empty, Look, ShellError, expand, plain, written
+
+# BuildKit sets these itself; any value does, because no image name starts with one.
+_PLATFORM = {
+    "BUILDPLATFORM": "linux/amd64",
+    "BUILDOS": "linux",
+    "BUILDOSVERSION": "",
+    "BUILDARCH": "amd64",
+    "BUILDVARIANT": "",
+    "TARGETPLATFORM": "linux/amd64",
+    "TARGETOS": "linux",
+    "TARGETOSVERSION": "",
+    "TARGETARCH": "amd64",
+    "TARGETVARIANT": "",
+    "TARGETSTAGE": "default",
+}
+_BLANK = re.compile(r"[\t\v\f\r ]+")
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
+NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_ARGUMENT = re.compile(r"""(?:\\.|`.|'[^']*'?|"(?:[^"\\]|\\.)*"?|\S)+""", re.DOTALL | re.ASCII)
+_IS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+class Reference(t.NamedTuple):
+    kind: str
+    value: str
+    origin: t.Sequence[int]  # where each character of the value was written
+    spelling: str
+    word: t.Sequence[int]  # where the characters of the spelling are
+    at: int
+    stages: t.AbstractSet[str]  # names that mean a stage here
+    chars: t.Sequence[Char] = ()  # of a value that had to be evaluated
+    empty: t.Sequence[Empty] = ()
+    problem: str = ""
+
+    @property
+    def identity(self) -> t.Tuple[str, str, int]:
+        return self.kind, self.value, self.at
+
+
+class Argument(t.NamedTuple):
+    """The default of a global ARG as it is written."""
+
+    start: int
+    end: int
+
+
+class Scene(t.NamedTuple):
+    """All that decides where an edit may go."""
+
+    references: t.List[Reference]
+    arguments: t.Mapping[str, t.List[Argument]] = {}
+    again: t.Mapping[str, int] = {}  # global ARG that a stage declares again, and where
+    ambiguous: bool = False
+
+
+def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0]) -> Scene:
+    file = read(data, reading)
+    found: t.List[Reference] = []
+    arguments = _Arguments(file.escape, outside(len(data), given))
+    again: t.Dict[str, int] = {}
+    stages: t.Set[str] = set()
+    every_stage = {name for name in map(_stage_name, file.instructions) if name}
+    if file.syntax:
+        text, at = file.syntax
+        found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
+    started = False
+    for instruction in file.instructions:
+        keyword = instruction.keyword
+        if keyword == "FROM":
+            started = True
+            found += _from(instruction, file.escape, arguments.look, frozenset(stages))
+            stages.add(_stage_name(instruction))
+            stages.discard("")
+        elif keyword == "ARG" and not started:
+            arguments.declare(instruction)
+        elif not started:
+            raise Rejected(instruction.at, f"{keyword} stands before the first FROM")
+        elif keyword == "ARG":
+            for word in _ARGUMENT.findall(instruction.text):
+                if "=" not in word:
+                    again.setdefault(word, instruction.at)
+        elif keyword == "COPY":
+            found += _copied(instruction, every_stage)
+        elif keyword == "RUN":
+            found += _mounted(instruction, every_stage)
+    if not started:
+        raise Rejected(0, "it has no FROM")
+    return Scene(found, arguments.written, again, file.ambiguous)
+
+
+def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.AbstractSet[t.Tuple[str, str, int]]:
+    """The references that a version of the frontend would not find; a version that refuses the file has no say."""
+    every = frozenset(found.identity for found in newest.references)
+    agreed = every
+    for reading in READINGS[1:] if newest.ambiguous else ():
+        try:
+            older = scene(data, given, reading)
+        except Rejected:
+            continue
+        agreed &= frozenset(found.identity for found in older.references)
+    return every - agreed
+
+
+def outside(size: int, given: t.Mapping[str, str]) -> t.Dict[str, t.List[Char]]:
+    """Values of build arguments stand behind the end of the file, one after the other."""
+    values: t.Dict[str, t.List[Char]] = {}
+    at = size + 1
+    for name, value in given.items():
+        values[name] = written(value, range(at, at + len(value)))
+        at += len(value) + 1
+    return values
+
+
+class _Arguments:
+    """Global build arguments, in the order in which they are declared."""
+
+    def __init__(self, escape: str, given: t.Mapping[str, t.List[Char]]) -> None:
+        self.written: t.Dict[str, t.List[Argument]] = {}
+        self._escape = escape
+        self._given = given
+        self._values: t.Dict[str, t.Sequence[Char]] = {}
+
+    def look(self, name: str) -> t.Optional[t.Sequence[Char]]:
+        if name in self._values:
+            return self._values[name]
+        if name in _PLATFORM:
+            return [Char(char, NOWHERE, NOWHERE) for char in _PLATFORM[name]]
+        return None
+
+    def declare(self, instruction: Instruction) -> None:
+        for word in _ARGUMENT.finditer(instruction.text):
+            name, equals, value = word.group().partition("=")
+            if not _IS_NAME.fullmatch(name):
+                continue
+            if name in self._given:
+                self._values[name] = self._given[name]
+            elif equals:
+                chars = written(value, instruction.origin[word.start() + len(name) + 1 : word.end()])
+                try:
+                    self._values[name] = expand(chars, self._escape, self.look)[0]
+                except ShellError as error:
+                    raise Rejected(instruction.at, f"the value of ARG {name} cannot be read ({error})") from error
+                if chars:
+                    self.written.setdefault(name, []).append(Argument(chars[0].origin, chars[-1].origin + 1))
+
+
+def _stage_name(instruction: Instruction) -> str:
+    words = _BLANK.split(instruction.text) if instruction.keyword == "FROM" else []
+    return words[2].lower() if len(words) == 3 else ""
+
+
+def _plain(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], problem: str = "") -> Reference:
+    return Reference(kind, text, origin, text, origin, at, stages, problem=problem)
+
+
+def evaluated(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], escape: str, look: Look) -> Reference:
+    word = written(text, origin)
+    try:
+        chars, empty, unset = expand(word, escape, look)
+        if unset and not _is_image_name(plain(chars)):
+            chars, empty, unset = expand(word, escape, look, unset_is_unknown=True)
+    except ShellError as error:
+        return _plain(kind, text, origin, at, stages, f"it cannot be evaluated ({error}); write the image itself")
+    return Reference(kind, plain(chars), [char.origin for char in chars], text, origin, at, stages, chars, empty)
+
+
+def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractSet[str]) -> t.List[Reference]:
+    words = _BLANK.split(instruction.text)
+    if len(words) not in (1, 3) or not words[0] or (len(words) == 3 and words[1].upper() != "AS"):
+        raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
+    if len(words) == 3 and not _STAGE_NAME.fullmatch(words[2].lower()):
+        raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
+    text = words[0]
+    origin = instruction.origin[: len(text)]
+    if "$" in text or "'" in text or '"' in text or escape in text:
+        found = evaluated("from", text, origin, instruction.at, stages, escape, look)
+    else:
+        found = _plain("from", text, origin, instruction.at, stages)
+    return [] if found.value == "scratch" or found.value in stages else [found]
+
+
+def _is_image_name(value: str) -> bool:
+    try:
+        parse(value)
+    except InvalidImageName:
+        return False
+    return True
+
+
+def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
+    for text, origin in instruction.flags:
+        value = text[7:]
+        if not text.startswith("--from=") or not value or value == "scratch" or value.lower() in stages or NUMBER.fullmatch(value):
+            continue
+        yield _plain("copy", value, origin[7:], instruction.at, stages, _inner_problem(value, instruction))
+
+
+def _mounted(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
+    for flag in instruction.flags:
+        if not flag.text.startswith("--mount="):
+            continue
+        value, origin = "", []
+        for field in _csv(flag, len("--mount=")):
+            key, equals, named = field.text.partition("=")
+            if equals and key.lower() == "from":
+                value, origin = named, field.origin[len(key) + 1 :]
+        if value and value != "scratch" and value.lower() not in stages:
+            yield _plain("mount", value, origin, instruction.at, stages, _inner_problem(value, instruction))
+
+
+def _inner_problem(value: str, instruction: Instruction) -> str:
+    if "$" in value:
+        return "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage"
+    if instruction.onbuild and _STAGE_NAME.fullmatch(value.lower()):
+        return "behind ONBUILD this may be a stage of the build to come; write the image with its tag if it is none"
+    return ""
+
+
+def _csv(flag: Flag, at: int) -> t.Iterator[Flag]:
+    """Fields of one CSV line; a field in double quotes may hold commas, and a doubled quote is one."""
+    text, origin = flag
+    size = len(text)
+    while at <= size:
+        places: t.List[int] = []
+        quoted = text.startswith('"', at)
+        at += quoted
+        while at < size and (quoted or text[at] != ","):
+            if quoted and text[at] == '"':
+                if not text.startswith('""', at):
+                    quoted = False
+                    at += 1
+                    continue
+                at += 1
+            places.append(at)
+            at += 1
+        at += 1
+        yield Flag("".join([text[place] for place in places]), [origin[place] for place in places])
