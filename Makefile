@@ -29,7 +29,7 @@ sanity: ## ansible-test sanity, without ignores
 	$(IN) tests/sanity
 
 molecule: ## every scenario on three real engines behind the wall
-	cd extensions && ../$(IN) molecule test --all
+	$(IN) molecule test --all
 
 lab-up: ## start the lab and leave it running
 	$(IN) $(LAB) up
