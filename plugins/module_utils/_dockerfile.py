@@ -58,14 +58,21 @@ class _Impossible(Exception):
 _Plan = t.Tuple[Reference, t.List[Edit]]
 
 
-def rewrite(data: bytes, mirrors: Mirrors, build_args: t.Optional[t.Mapping[str, str]] = None, kinds: t.Container[str] = KINDS) -> Rewrite:
+def rewrite(
+    data: bytes,
+    mirrors: Mirrors,
+    build_args: t.Optional[t.Mapping[str, str]] = None,
+    kinds: t.Container[str] = KINDS,
+    edit_given: bool = False,
+) -> Rewrite:
+    """``edit_given``: the build arguments can be edited by the caller, who finds the edits in the result."""
     given = dict(build_args or {})
     try:
         found = scene(data, given)
         unsure = doubtful(data, given, found)
     except Rejected as error:
         return Rewrite(data, [], [Skip(line_of(data, error.at), "from", "", f"BuildKit refuses this file: {error}. Nothing in it was touched.")])
-    return Planner(data, mirrors, found, given, kinds, unsure).result()
+    return Planner(data, mirrors, found, given, kinds, unsure, edit_given).result()
 
 
 def references(data: bytes, build_args: t.Optional[t.Mapping[str, str]] = None) -> t.List[t.Tuple[str, str]]:
@@ -97,6 +104,8 @@ class Planner:
         given: t.Optional[t.Mapping[str, str]] = None,
         kinds: t.Container[str] = KINDS,
         unsure: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
+        edit_given: bool = False,
+        is_dockerfile: bool = True,
     ) -> None:
         self._data = data
         self._mirrors = mirrors
@@ -104,6 +113,8 @@ class Planner:
         self._given = given or {}
         self._kinds = kinds
         self._unsure = unsure
+        self._edit_given = edit_given
+        self._is_dockerfile = is_dockerfile
         self._skipped: t.List[Skip] = []
 
     def result(self) -> Rewrite:
@@ -117,7 +128,7 @@ class Planner:
         if not plans:
             return Rewrite(self._data, [], self._skipped)
         result = self._applied(plans)
-        if not any(reference.chars for reference, _ in plans) or self._says(result, wanted):
+        if not self._is_dockerfile or not any(reference.chars for reference, _ in plans) or self._says(result, wanted):
             return result
         # Editing a variable would have changed another reference: keep to those that hold none.
         for reference, _ in plans:
@@ -150,9 +161,12 @@ class Planner:
             if self._unsure and reference.identity in self._unsure:
                 raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
             after = _text(image, reference)
-            kept = _common_end(value, after)
-            first = len(value) - kept
-            return self._edits(reference, first, after[: len(after) - kept]), after
+            try:
+                return self._edits_to(reference, after), after
+            except _Impossible:
+                if after == image.full:
+                    raise
+            return self._edits_to(reference, image.full), image.full
         except _Impossible as reason:
             self._skip(reference, str(reason))
         return [], value
@@ -164,13 +178,17 @@ class Planner:
                 return self._mirrors.replacement(value)
             # What nobody knows yet may be a tag, a digest or a part of the path, but not the registry.
             slash = value.find("/") if "/" in value else len(value)
-            end = min(at for at in (value.find(":", value.rfind("/")), value.find("@"), len(value)) if at >= 0)
+            end = min(at for at in (value.find(":", max(0, value.rfind("/"))), value.find("@"), len(value)) if at >= 0)
             if UNKNOWN in reference.origin[: min(slash, end)]:
                 raise _Impossible("a variable in it has no default, so its registry is not known; give it one, or a value in build_args")
             image = self._mirrors.replacement(value[:end])
         except InvalidImageName as error:
             raise _Impossible(f"{str(error)[:-1]}; correct it, or exclude the file if it is a template") from error
         return image and image._replace(suffix=value[end:])
+
+    def _edits_to(self, reference: Reference, after: str) -> t.List[Edit]:
+        kept = _common_end(reference.value, after)
+        return self._edits(reference, len(reference.value) - kept, after[: len(after) - kept])
 
     def _edits(self, reference: Reference, first: int, prefix: str) -> t.List[Edit]:
         """Put ``prefix`` where the first characters of the value were written, wherever that is."""
@@ -197,7 +215,7 @@ class Planner:
         name, argument = homes.pop()
         if argument is None and name not in self._given:
             raise _Impossible("the place of its registry was not found; write the image itself")
-        if argument is None and "compose" not in self._given_by:
+        if argument is None and not self._edit_given:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and name in self._scene.again:
             if not first and _is_a_bare_name(reference) and not _may_be_a_stage(reference):
@@ -265,14 +283,6 @@ class Planner:
                 if argument.start <= edit.start <= argument.end:
                     return "arg", argument.start, argument.end
         return "arg", edit.start, edit.end
-
-    _given_by: t.Container[str] = ()
-
-
-class PlannerOfCompose(Planner):
-    """Build arguments that a compose file gives are edited there."""
-
-    _given_by = ("compose",)
 
 
 def _replaced(places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]:

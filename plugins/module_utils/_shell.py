@@ -207,8 +207,11 @@ class Lexer:
         if sign[-1] == "+":
             return [] if missing else word
         if sign[-1] == "?":
+            if missing and self._unset_is_unknown:
+                return [Char("x", UNKNOWN, UNKNOWN)]
             if missing:
-                raise ShellError(f"{name} must be given")
+                self.unset.append(name)
+                return []
             return list(value or [])
         return _trimmed(list(value or []), word, sign)
 

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of a source tree: found by name, read, replaced whole.
+
+Unlike a host's configuration these are not synced one by one: 10,000 syncs take minutes, and a source tree has a
+second copy in version control. A file is written beside the old one and renamed, so a run that is killed leaves
+whole files, old or new; one sync of the file system at the end makes them last.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+import tempfile
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
+
+LARGEST = 8 * 1024 * 1024
+
+
+class Refusal(t.NamedTuple):
+    """A file or folder that was not looked at, and why."""
+
+    path: str
+    reason: str
+
+
+class Source(t.NamedTuple):
+    path: str
+    contents: bytes
+    found: os.stat_result
+
+
+def sources(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str]) -> t.Iterator[t.Union[Source, Refusal]]:
+    """The files named, and those in the folders named whose names match; each file once."""
+    wanted, unwanted = _any_of(patterns), _any_of(excludes)
+    seen: t.Set[str] = set()
+    for path in paths:
+        found = _files_in(os.path.abspath(path), wanted, unwanted) if os.path.isdir(path) else iter([os.path.abspath(path)])
+        for file in found:
+            source = file if isinstance(file, Refusal) else _read(file)
+            if source.path not in seen:
+                seen.add(source.path)
+                yield source
+
+
+def replace(source: Source, contents: bytes) -> None:
+    """The whole file or nothing, owner and mode kept; the caller syncs once for the whole tree."""
+    folder = os.path.dirname(source.path)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".buildfleet-", dir=folder)
+        try:
+            _write_all(handle, contents)
+            mine = os.fstat(handle)
+            if (mine.st_uid, mine.st_gid) != (source.found.st_uid, source.found.st_gid):
+                os.fchown(handle, source.found.st_uid, source.found.st_gid)
+            os.fchmod(handle, stat.S_IMODE(source.found.st_mode))
+        finally:
+            os.close(handle)
+        os.rename(temporary, source.path)
+        temporary = ""
+    except OSError as error:
+        raise HostError(f"{source.path} cannot be written: {error.strerror}.") from error
+    finally:
+        if temporary:
+            os.unlink(temporary)
+
+
+def sync() -> None:
+    os.sync()
+
+
+def _write_all(handle: int, contents: bytes) -> None:
+    rest = memoryview(contents)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _any_of(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match
+
+
+def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[[str], t.Any]) -> t.Iterator[t.Union[str, Refusal]]:
+    real_root = os.path.realpath(root)
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Refusal(folder, f"cannot be read: {error.strerror}")
+            continue
+        inside: t.List[str] = []
+        for entry in entries:
+            if unwanted(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                inside.append(entry.path)
+            elif wanted(entry.name):
+                if not entry.is_symlink():
+                    yield entry.path
+                elif os.path.isfile(entry.path) and os.path.realpath(entry.path).startswith(real_root + os.sep):
+                    yield os.path.realpath(entry.path)
+        folders += reversed(inside)
+
+
+def _read(path: str) -> t.Union[Source, Refusal]:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                return Refusal(path, "is no regular file")
+            if found.st_size > LARGEST:
+                return Refusal(path, "is larger than 8 MiB")
+            contents = os.read(handle, found.st_size + 1)
+            while len(contents) < found.st_size:
+                more = os.read(handle, found.st_size - len(contents))
+                if not more:
+                    break
+                contents += more
+        finally:
+            os.close(handle)
+    except OSError as error:
+        return Refusal(path, f"cannot be read: {error.strerror}")
+    return Source(os.path.realpath(path) if os.path.islink(path) else path, contents, found)

@@ -1,0 +1,334 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dockerfile_mirror
+short_description: Point image references in source trees at mirrors
+version_added: 1.0.0
+author: The buildfleet authors (@buildfleet)
+description:
+  - Rewrites every image reference that BuildKit would pull, and no other byte.
+    C(FROM), C(ARG) defaults that feed a C(FROM), C(COPY --from), C(RUN --mount) with C(from), their C(ONBUILD) forms, C(# syntax),
+    and the images of compose files.
+  - Stage names, heredocs, comments, labels and registries that are not in the map are left alone.
+  - The map read backwards is the undo. It writes familiar names, C(redis) and not C(docker.io/library/redis).
+  - A reference that cannot be rewritten without changing something else is left and reported with a reason.
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+options:
+  paths:
+    description:
+      - Files, and directories to search.
+      - A file is taken as it is named, whatever O(patterns) say.
+      - Symbolic links are not followed out of a directory.
+    type: list
+    elements: path
+    required: true
+    aliases: [path]
+  mirrors:
+    description:
+      - A registry, or a registry with a path, and the mirror that replaces it. The longest key wins.
+      - 'A mirror may have a path: V(docker.io: mirror.example.com/hub).'
+    type: dict
+    required: true
+  patterns:
+    description: Names of the files to look at in directories.
+    type: list
+    elements: str
+    default:
+      - Dockerfile
+      - Dockerfile.*
+      - "*.Dockerfile"
+      - dockerfile
+      - "*.dockerfile"
+      - Containerfile
+      - Containerfile.*
+      - "*.Containerfile"
+      - compose.yaml
+      - compose.yml
+      - compose.*.yaml
+      - compose.*.yml
+      - docker-compose.yaml
+      - docker-compose.yml
+      - docker-compose.*.yaml
+      - docker-compose.*.yml
+  excludes:
+    description: Names of files and directories that are passed over.
+    type: list
+    elements: str
+    default: [.git, node_modules, vendor, "*~", "*.bak", "*.orig", "*.rej", "*.dockerignore", "*.j2", "*.tmpl"]
+  build_args:
+    description: Values of build arguments that are assumed when a reference is evaluated, instead of the defaults in the file.
+    type: dict
+  kinds:
+    description:
+      - Which references are rewritten.
+      - V(arg) is the default of an C(ARG) that feeds a C(FROM); without V(from) it is not looked at.
+    type: list
+    elements: str
+    choices: [from, arg, copy, mount, syntax, compose]
+    default: [from, arg, copy, mount, syntax, compose]
+  backup:
+    description: Keep a copy of each file before it is changed.
+    type: bool
+    default: false
+  strict:
+    description: Fail, and change nothing, when a reference would be skipped.
+    type: bool
+    default: false
+notes:
+  - Compose files need PyYAML on the host, other files do not.
+  - Named build contexts and source policies match images by name. Where a compose file names such a context for a reference that is rewritten, there is a warning.
+"""
+
+EXAMPLES = r"""
+- name: Point all sources at the mirror
+  buildfleet.docker.dockerfile_mirror:
+    paths: [/srv/src]
+    mirrors:
+      docker.io: mirror.example.com/hub
+      ghcr.io: mirror.example.com/ghcr
+
+- name: Undo
+  buildfleet.docker.dockerfile_mirror:
+    paths: [/srv/src]
+    mirrors:
+      mirror.example.com/hub: docker.io
+      mirror.example.com/ghcr: ghcr.io
+"""
+
+RETURN = r"""
+files:
+  description: The files with edits or skips, at most 200.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    edits:
+      description: What was, or in check mode would be, edited.
+      type: list
+      elements: dict
+      contains:
+        line: {description: The line., type: int}
+        kind: {description: One of O(kinds)., type: str}
+        before: {description: The reference as it was written., type: str}
+        after: {description: The reference as it is written now., type: str}
+    skipped:
+      description: References that the map names and that were left.
+      type: list
+      elements: dict
+      contains:
+        line: {description: The line., type: int}
+        kind: {description: One of O(kinds)., type: str}
+        reference: {description: The reference; empty where a whole file was left., type: str}
+        reason: {description: Why it was left and what to do., type: str}
+truncated:
+  description: Whether RV(files) leaves out some.
+  returned: always
+  type: bool
+counts:
+  description: How many files were looked at and changed, edits, skips, and files that could not be read.
+  returned: always
+  type: dict
+  sample: {files: 12, changed: 4, edits: 9, skipped: 1, unreadable: 0}
+"""
+
+import difflib
+import os
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, contexts, is_compose, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import Rewrite, rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import Refusal, Source, replace, sources, sync
+
+MOST_FILES = 200
+MOST_DIFF = 1024 * 1024
+MOST_NAMES = 10
+
+
+class Report:
+    """The result, bounded whatever the size of the tree."""
+
+    def __init__(self, with_diff: bool) -> None:
+        self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
+        self.files: t.List[t.Dict[str, t.Any]] = []
+        self.refusals: t.List[Refusal] = []
+        self.replaced_names: t.Dict[str, t.Set[str]] = {}  # images that a named build context replaces, by Dockerfile
+        self._diff = "" if with_diff else None
+        self._listed = 0
+
+    def add(self, source: Source, result: Rewrite) -> None:
+        changed = result.after != source.contents
+        self.counts["files"] += 1
+        self.counts["changed"] += changed
+        self.counts["edits"] += len(result.changes)
+        self.counts["skipped"] += len(result.skipped)
+        if not result.changes and not result.skipped:
+            return
+        self._listed += 1
+        if len(self.files) < MOST_FILES:
+            edits, skipped = [change._asdict() for change in result.changes], [skip._asdict() for skip in result.skipped]
+            self.files.append({"path": source.path, "edits": edits, "skipped": skipped})
+        if changed and self._diff is not None and len(self._diff) < MOST_DIFF:
+            self._diff += _unified(source, result.after)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.counts["unreadable"] += 1
+        if len(self.refusals) < MOST_NAMES:
+            self.refusals.append(refusal)
+
+    def result(self) -> t.Dict[str, t.Any]:
+        shown = {"changed": self.counts["changed"] > 0, "files": self.files, "truncated": self._listed > len(self.files), "counts": self.counts}
+        if self._diff is not None:
+            cut = "[The diff ends here because of its size.]\n" if len(self._diff) >= MOST_DIFF else ""
+            shown["diff"] = {"prepared": self._diff[:MOST_DIFF] + cut}
+        return shown
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    params = module.params
+    mirrors = _mirrors(params["mirrors"])
+    missing = [path for path in params["paths"] if not os.path.lexists(path)]
+    if missing:
+        raise Refused(f"paths: {missing[0]} does not exist.")
+    found = lambda: sources(params["paths"], params["patterns"], params["excludes"])  # noqa: E731
+    if params["strict"]:
+        dry = Report(False)
+        _rewrite_all(module, found(), mirrors, dry, write=False)
+        if dry.counts["skipped"]:
+            raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **dict(dry.result(), changed=False))
+    report = Report(module._diff)
+    _rewrite_all(module, found(), mirrors, report, write=not module.check_mode)
+    for refusal in report.refusals:
+        module.warn(f"{refusal.path} {refusal.reason}.")
+    if report.counts["unreadable"] > len(report.refusals):
+        module.warn(f"{report.counts['unreadable'] - len(report.refusals)} more files could not be read.")
+    return report.result()
+
+
+def _mirrors(wanted: t.Mapping[str, str]) -> Mirrors:
+    try:
+        mirrors = Mirrors(wanted)
+    except MirrorError as error:
+        raise Refused(str(error)) from error
+    if not mirrors.targets:
+        raise Refused("mirrors: name at least one registry and its mirror.")
+    return mirrors
+
+
+def _rewrite_all(module: Module, found: t.Iterator[t.Union[Source, Refusal]], mirrors: Mirrors, report: Report, write: bool) -> None:
+    kinds = frozenset(module.params["kinds"])
+    build_args = {name: str(value) for name, value in (module.params["build_args"] or {}).items()}
+    named: t.Dict[str, t.Set[str]] = {}
+    rewritten: t.List[t.Tuple[str, str]] = []
+    for source in found:
+        if isinstance(source, Refusal):
+            report.refuse(source)
+            continue
+        result = _rewritten(source, mirrors, build_args, kinds, named)
+        if result.after != source.contents:
+            if write:
+                if module.params["backup"]:
+                    module.backup_local(source.path)
+                replace(source, result.after)
+            if len(rewritten) < 100000:
+                rewritten += [(source.path, change.before) for change in result.changes if change.kind != "compose"]
+        report.add(source, result)
+    if write and report.counts["changed"]:
+        sync()
+    for path, reference in rewritten if named else ():
+        if path in named and _familiar(reference) in named[path]:
+            module.warn(f"{path}: the build context named {_familiar(reference)} replaced this image by name; rename it to the mirror's name.")
+
+
+def _rewritten(source: Source, mirrors: Mirrors, build_args: t.Mapping[str, str], kinds: t.AbstractSet[str], named: t.Dict[str, t.Set[str]]) -> Rewrite:
+    if not is_compose(os.path.basename(source.path)):
+        return rewrite(source.contents, mirrors, build_args, kinds)
+    folder = os.path.dirname(source.path)
+
+    def dockerfile_of(context: str, dockerfile: str) -> t.Optional[bytes]:
+        try:
+            with open(os.path.join(folder, context, dockerfile), "rb") as handle:
+                return handle.read()
+        except OSError:
+            return None
+
+    try:
+        result = rewrite_compose(source.contents, mirrors, dockerfile_of, kinds)
+        if b"additional_contexts" in source.contents:
+            for context, dockerfile, names in contexts(source.contents):
+                path = os.path.normpath(os.path.join(folder, context, dockerfile))
+                named.setdefault(path, set()).update(names)
+        return result
+    except Unavailable as error:
+        raise Refused(str(error)) from error
+
+
+def _familiar(reference: str) -> str:
+    try:
+        name = parse(reference).familiar
+    except InvalidImageName:
+        return reference
+    return name[: -len(":latest")] if name.endswith(":latest") else name
+
+
+def _unified(source: Source, after: bytes) -> str:
+    before_lines, after_lines = (text.decode("utf-8", "replace").splitlines(keepends=True) for text in (source.contents, after))
+    lines = difflib.unified_diff(before_lines, after_lines, f"{source.path} (before)", f"{source.path} (after)")
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+
+
+def main() -> None:
+    kinds = ["from", "arg", "copy", "mount", "syntax", "compose"]
+    run(
+        work,
+        argument_spec=dict(
+            paths=dict(type="list", elements="path", required=True, aliases=["path"]),
+            mirrors=dict(type="dict", required=True),
+            patterns=dict(
+                type="list",
+                elements="str",
+                default=[
+                    "Dockerfile",
+                    "Dockerfile.*",
+                    "*.Dockerfile",
+                    "dockerfile",
+                    "*.dockerfile",
+                    "Containerfile",
+                    "Containerfile.*",
+                    "*.Containerfile",
+                    "compose.yaml",
+                    "compose.yml",
+                    "compose.*.yaml",
+                    "compose.*.yml",
+                    "docker-compose.yaml",
+                    "docker-compose.yml",
+                    "docker-compose.*.yaml",
+                    "docker-compose.*.yml",
+                ],
+            ),
+            excludes=dict(
+                type="list",
+                elements="str",
+                default=[".git", "node_modules", "vendor", "*~", "*.bak", "*.orig", "*.rej", "*.dockerignore", "*.j2", "*.tmpl"],
+            ),
+            build_args=dict(type="dict"),
+            kinds=dict(type="list", elements="str", choices=kinds, default=kinds),
+            backup=dict(type="bool", default=False),
+            strict=dict(type="bool", default=False),
+        ),
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
