@@ -11,12 +11,7 @@ import os
 import pwd
 import typing as t
 
-
-class Account(t.NamedTuple):
-    name: str
-    home: str
-    uid: int
-    gid: int
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import Account
 
 
 def account(name: str) -> t.Optional[Account]:

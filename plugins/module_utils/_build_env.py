@@ -12,7 +12,6 @@ import shlex
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json, _versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, policy
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import no_proxy, proxy
 
@@ -29,6 +28,13 @@ POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"  # the only name that bu
 Bytes = t.Optional[bytes]  # None: no file
 Options = t.Mapping[str, t.Any]
 Variables = t.Dict[str, str]
+
+
+class Account(t.NamedTuple):
+    name: str
+    home: str
+    uid: int
+    gid: int
 
 
 class BuildEnvError(Exception):
