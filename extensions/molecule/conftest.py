@@ -68,10 +68,13 @@ def wall(engine: Engine) -> Iterator[Callable[[str], str]]:
     lab("wall", "reset", engine.name)
 
 
-def playbook(name: str, limit: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the collection on one host (or several) of the lab."""
+@pytest.fixture()
+def playbook() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`playbook("verify", engine.name)` runs a playbook of the collection on one host of the lab."""
     inventory = LAB.parent / "inventory" / "hosts.yml"
-    return subprocess.run(
-        ["ansible-playbook", f"buildfleet.docker.{name}", f"--inventory={inventory}", f"--limit={limit},localhost", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+
+    def run(name: str, limit: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["ansible-playbook", f"buildfleet.docker.{name}", f"--inventory={inventory}", f"--limit={limit},localhost", *arguments]
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    return run

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 import table
-from conftest import playbook
 
 IMAGE = "pytorch/torchserve:0.11.0-gpu"
 
@@ -35,7 +34,7 @@ def test_only_root_can_read_the_password(engine):
     assert readable == ""
 
 
-def test_verify_agrees(engine):
+def test_verify_agrees(engine, playbook):
     done = playbook("verify", engine.name)
     assert done.returncode == 0, done.stdout
     assert "changed=0" in done.stdout

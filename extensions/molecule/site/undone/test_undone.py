@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 import table
-from conftest import playbook
 
 FILES = "find /etc/docker /etc/systemd/system /etc/profile.d /etc/environment /etc/default /root -type f -exec sha256sum {} + 2>/dev/null | sort"
 PROXY = [f"-ebuildfleet_proxy_{scheme}={table.HTTP_PROXY}" for scheme in ("http", "https")]
@@ -19,7 +18,7 @@ def test_nothing_of_ours_is_left(engine):
     assert engine.host.run("test -e /etc/docker/daemon.json").rc == 1
 
 
-def test_verify_fails_and_says_who_could_not_reach_what(engine):
+def test_verify_fails_and_says_who_could_not_reach_what(engine, playbook):
     done = playbook("verify", engine.name)
     assert done.returncode != 0
     assert "registry-1.docker.io" in done.stdout
@@ -33,7 +32,7 @@ def latent_fault(engine):
     engine.host.check_output("rm /etc/docker/daemon.json")
 
 
-def test_a_fault_of_the_hosts_own_is_named_and_nothing_changes(engine, latent_fault):
+def test_a_fault_of_the_hosts_own_is_named_and_nothing_changes(engine, latent_fault, playbook):
     before, started = engine.host.check_output(FILES), engine.host.check_output("pidof dockerd")
     done = playbook("site", engine.name, *PROXY)
     assert done.returncode != 0
@@ -43,13 +42,13 @@ def test_a_fault_of_the_hosts_own_is_named_and_nothing_changes(engine, latent_fa
     assert engine.host.run("docker version").rc == 0
 
 
-def test_hosts_that_nobody_names_are_an_error():
+def test_hosts_that_nobody_names_are_an_error(playbook):
     done = playbook("site", "all", "-ebuildfleet_hosts=no_such_group", *PROXY)
     assert done.returncode != 0
     assert "No host of the inventory matches no_such_group." in done.stdout
 
 
-def test_site_without_a_wish_is_an_error(engine):
+def test_site_without_a_wish_is_an_error(engine, playbook):
     done = playbook("site", engine.name, "-ebuildfleet_proxy_https=", "-ebuildfleet_registry_mirrors=")
     assert done.returncode != 0
     assert "Nothing to configure" in done.stdout
