@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -44,7 +45,12 @@ class Module(AnsibleModule):
 
     @property
     def host(self) -> Host:
-        return Host(move=self.atomic_move)
+        return Host(label=self._selinux_label)
+
+    def _selinux_label(self, temporary: str, target: str) -> None:
+        if self.selinux_enabled():
+            context = self.selinux_context(target) if os.path.exists(target) else self.selinux_default_context(target)
+            self.set_context_if_different(temporary, context, False)
 
     def exit_json(self, **kwargs: t.Any) -> t.NoReturn:
         super().exit_json(**self._masked(kwargs))

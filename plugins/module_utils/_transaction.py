@@ -61,6 +61,7 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
     """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
     record.remember(plan.changes)
+    record.put_note("folders", sorted({*(record.note("folders") or []), *_new_folders(host, plan.changes)}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))
     record.save()
     try:
@@ -89,6 +90,13 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
     return True
 
 
+def forget(host: Host, record: Record) -> None:
+    """After undo: the folders that we made go if nobody else uses them, and so does the record."""
+    for folder in sorted(record.note("folders") or [], key=len, reverse=True):
+        host.remove_folder(folder)
+    record.forget()
+
+
 def note_start(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
     """Keep a keyed digest of the credentials that the daemon was started with: `docker info` hides them."""
     record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), "credentials": record.fingerprint(daemon_proxy.credentials(plan.expected))})
@@ -104,6 +112,11 @@ def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan
         return bool(noted["credentials"] != record.fingerprint(wanted))
     carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]
     return bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
+
+
+def _new_folders(host: Host, changes: Changes) -> t.Set[str]:
+    folders = {path.rpartition("/")[0] for path, file in changes.items() if file is not None}
+    return {folder for folder in folders if not host.exists(folder)}
 
 
 def _units(changes: Changes, daemon: Daemon) -> t.List[str]:

@@ -208,7 +208,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
             daemon = observe(host, options["service"], options["config_file"])
             transaction.note_start(host, daemon, record, plan)
     if options["state"] == "absent" and not module.check_mode and not due.pending and record.paths:
-        record.forget()
+        transaction.forget(host, record)
     force = daemon_proxy.in_force(daemon.info) if daemon.up and (not module.check_mode or due.pending) else daemon_proxy.masked(plan.expected)
     result = {
         "changed": bool(plan.changes) or restarts,
