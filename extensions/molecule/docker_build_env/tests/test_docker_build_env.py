@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 import time
@@ -10,7 +11,6 @@ import time
 import build
 import pytest
 import table
-from build import BUILDERS
 
 BUILD = f"docker build {build.CONTEXT}"
 AS_BUILDKIT = f"DOCKER_BUILDKIT=1 {BUILD}"
@@ -25,9 +25,8 @@ def asked_for_the_token_in_vain(log):
     return "auth.docker.io" in log and "connection reset by peer" in log
 
 
-@pytest.mark.parametrize("builder", BUILDERS)
-@pytest.mark.parametrize("user", ["root", "builder"])
-def test_builds_pass_from_a_login_shell(engine, builder, user):
+@pytest.mark.parametrize(("user", "builder"), [("root", "buildkit"), ("builder", "buildkit"), ("builder", "legacy"), ("builder", "compose")])
+def test_builds_pass_from_a_login_shell(engine, user, builder):
     outcome = engine.build(builder, login=user)
     assert outcome.ok, outcome.log
 
@@ -38,7 +37,7 @@ def test_without_our_environment_the_client_asks_for_the_token_in_vain(engine):
     assert asked_for_the_token_in_vain(outcome.log)
 
 
-@pytest.mark.parametrize("builder", ["buildkit", "legacy", "compose"])
+@pytest.mark.parametrize("builder", ["buildkit", "compose"])
 def test_builds_pass_with_the_returned_environment(engine, builder):
     outcome = engine.build(builder, env={"BUILDKIT_NO_CLIENT_TOKEN": "1"})
     assert outcome.ok, outcome.log
@@ -109,7 +108,7 @@ def test_a_step_gets_the_proxy_of_config_json(engine, variable):
 
 def test_the_login_in_config_json_stands_untouched(engine):
     file = engine.host.file("/home/builder/.docker/config.json")
-    assert file.content.startswith(b'{"auths": {"r.lab": {"auth": "c2VjcmV0"}},   "psFormat": "x", "proxies": ')
+    assert file.content.startswith(b'{"auths": {"r.lab": {"auth": "am9lOnNlY3JldC1sYWI="}},   "psFormat": "x", "proxies": ')
     assert (file.user, file.mode) == ("builder", 0o640)
     proxies = json.loads(file.content)["proxies"]
     assert proxies == {"default": {"httpProxy": table.HTTP_PROXY, "httpsProxy": table.HTTP_PROXY, "noProxy": "localhost,.corp.lab"}}
@@ -120,7 +119,8 @@ def test_buildx_reads_the_mirrors_of_a_new_builder(engine):
         pytest.skip("this generation has no buildx")
     engine.host.check_output("su - builder -c 'docker buildx create --name lab --driver docker-container'")
     try:
-        assert "mirror.lab" in engine.host.check_output("su - builder -c 'docker buildx inspect lab; cat ~/.docker/buildx/instances/lab'")
+        kept = json.loads(engine.host.file("/home/builder/.docker/buildx/instances/lab").content)["Nodes"][0]["Files"]["buildkitd.toml"]
+        assert 'mirrors = ["mirror.lab"]' in base64.b64decode(kept).decode()
     finally:
         engine.host.run("su - builder -c 'docker buildx rm lab'")
 
