@@ -64,9 +64,10 @@ class Module(AnsibleModule):
         super().warn(self.secrets.text(warning), **kwargs)
 
     def _learn(self) -> None:
-        for name in _URL_OPTIONS:
-            if isinstance(self.params.get(name), str):
-                self.secrets.learn_url(self.params[name])
+        for options in (self.params, self.params.get("step_proxy")):
+            for name in _URL_OPTIONS:
+                if isinstance(options, dict) and isinstance(options.get(name), str):
+                    self.secrets.learn_url(options[name])
         if self.params.get("proxy_password"):
             self.secrets.learn(str(self.params["proxy_password"]))
 

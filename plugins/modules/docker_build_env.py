@@ -31,13 +31,14 @@ options:
     description:
       - Whether the daemon fetches BuildKit's registry tokens, through its own proxy (C(BUILDKIT_NO_CLIENT_TOKEN)). Not given, it is left alone.
       - The cure where the daemon has a proxy (M(buildfleet.docker.docker_daemon_proxy)) and nobody else has one.
-        The playbook P(buildfleet.docker.site#playbook) sets it where a daemon proxy is configured.
+        The playbook C(buildfleet.docker.site) sets it where a daemon proxy is configured.
       - With it the client hands the credentials of C(docker login) to the daemon. Do not set it where C(DOCKER_HOST) names somebody else's daemon.
     type: bool
   http_proxy:
     description:
       - URL of the client's proxy for addresses without TLS, for example V(http://proxy.example.com:3128).
       - A URL with credentials is refused, since everybody on the host can read the files. O(daemon_token) needs none.
+      - Most programs of a login shell read these variables, not Docker's alone.
     type: str
   https_proxy:
     description:
@@ -80,7 +81,8 @@ options:
     type: dict
   source_policy:
     description:
-      - Registries and the mirrors to fetch from instead, without changing a Dockerfile, for example the key V(docker.io) with the value V(mirror.example.com/hub).
+      - Registries and the mirrors to fetch from instead, without changing a Dockerfile.
+        For example the key V(docker.io) with the value V(mirror.example.com/hub).
       - Needs Docker Engine 25.0 and buildx 0.11, and is refused elsewhere. The legacy builder ignores it.
       - Written into C(/etc/buildfleet/source-policy.json) and named by C(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY).
     type: dict
@@ -179,9 +181,6 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 
 def _change(module: Module) -> t.Dict[str, t.Any]:
     host, options = module.host, module.params
-    for url in (options["step_proxy"] or {}).values():
-        if isinstance(url, str):
-            module.secrets.learn_url(url)
     record = Record(host, "docker_build_env")
     owners = {path: account(name) for path, name in (record.note("owners") or {}).items()}
     values: t.Dict[str, str] = {}

@@ -9,6 +9,7 @@ import os
 import types
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account
@@ -186,7 +187,9 @@ def test_a_service_that_is_not_there_is_named():
 
 def test_a_secret_for_the_steps_is_read_by_its_owner_alone_and_shown_to_nobody():
     machine = Machine(FOREIGN)
-    machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://a:0ldone@p:1"}}, "auths": {"r": {"auth": "c2VjcmV0"}}}', 0o644, os.geteuid(), os.getegid())
+    machine.files[CONFIG] = File(
+        b'{"proxies": {"default": {"httpProxy": "http://a:0ldone@p:1"}}, "auths": {"r": {"auth": "c2VjcmV0"}}}', 0o644, os.geteuid(), os.getegid()
+    )
     secret = {"http_proxy": "http://joe:s3cret@proxy.example.com:3128"}
     done = run(machine, users=["jane"], step_proxy=secret, allow_readable_secret=True)
     assert machine.files[CONFIG].mode == 0o600
@@ -223,3 +226,13 @@ def test_others_that_win_are_named():
         {"/etc/profile.d/proxy.sh": File(b"export HTTPS_PROXY=http://other:1\n"), "/etc/profile.d/a.sh": File(b"export HTTPS_PROXY=http://other:1\n")}
     )
     assert run(machine, https_proxy=PROXY)["warnings"] == ["/etc/profile.d/proxy.sh, line 1, sets HTTPS_PROXY too, and wins over ours. Remove it there."]
+
+
+def test_a_password_is_masked_when_another_option_is_wrong(capsys):
+    options = {"users": ["jane"], "step_proxy": {"http_proxy": "joe:s3cret@proxy.example.com:3128"}, "https_proxy": "joe:0ther1@p:1", "no_such_option": 1}
+    with patch_module_args(options), pytest.raises(SystemExit):
+        docker_build_env.main()
+    said = capsys.readouterr().out
+    assert "no_such_option" in said
+    assert "s3cret" not in said
+    assert "0ther1" not in said
