@@ -29,9 +29,9 @@ class Node(t.NamedTuple):
     start: int
     end: int
     kind: str
-    members: t.Tuple[t.Tuple[str, int, "Node"], ...] = ()  # key, where its quote stands, value
+    members: t.Tuple[t.Tuple[str, int, Node], ...] = ()  # key, where its quote stands, value
 
-    def member(self, key: str) -> t.Optional["Node"]:
+    def member(self, key: str) -> t.Optional[Node]:
         return next((value for name, _start, value in self.members if name == key), None)
 
 
@@ -177,7 +177,7 @@ def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> byte
     for depth, key in enumerate(keys):
         child = node.member(key)
         last = depth == len(keys) - 1
-        if child is None or not last and child.kind != "object":
+        if child is None or (not last and child.kind != "object"):
             return _insert(document, node, depth, key, _nested(keys[depth + 1 :], value), child, newline)
         if last:
             if _parsed(document.text[child.start : child.end]) == value:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
@@ -18,11 +19,28 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import Fil
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
 
 # daemon.json's key under "proxies", the variable, and the field of `docker info`
-PROXIES = {"http_proxy": ("http-proxy", "HTTP_PROXY", "HttpProxy"), "https_proxy": ("https-proxy", "HTTPS_PROXY", "HttpsProxy"), "no_proxy": ("no-proxy", "NO_PROXY", "NoProxy")}
+PROXIES = {
+    "http_proxy": ("http-proxy", "HTTP_PROXY", "HttpProxy"),
+    "https_proxy": ("https-proxy", "HTTPS_PROXY", "HttpsProxy"),
+    "no_proxy": ("no-proxy", "NO_PROXY", "NoProxy"),
+}
 VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
 _LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
 # daemon.json's key where its flag has another name (moby cmd/dockerd/config.go)
-_FLAG_KEYS = {"hosts": "host", "registry-mirrors": "registry-mirror", "insecure-registries": "insecure-registry", "labels": "label", "storage-opts": "storage-opt", "exec-opts": "exec-opt", "authorization-plugins": "authorization-plugin", "dns-opts": "dns-opt", "runtimes": "add-runtime", "default-address-pools": "default-address-pool", "log-opts": "log-opt", "graph": "data-root"}
+_FLAG_KEYS = {
+    "hosts": "host",
+    "registry-mirrors": "registry-mirror",
+    "insecure-registries": "insecure-registry",
+    "labels": "label",
+    "storage-opts": "storage-opt",
+    "exec-opts": "exec-opt",
+    "authorization-plugins": "authorization-plugin",
+    "dns-opts": "dns-opt",
+    "runtimes": "add-runtime",
+    "default-address-pools": "default-address-pool",
+    "log-opts": "log-opt",
+    "graph": "data-root",
+}
 _CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
 
@@ -69,18 +87,30 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
         for name, text in urls.items():
             found = proxy.proxy(text, name, user, password)
             if found.scheme == "socks5h" and go and not _versions.has("socks5h", go):
-                raise proxy.ValueRefused(f"{name}: this engine is built with {go}, which does not know socks5h (Go {_versions.text('socks5h')} and later). Write socks5://, which leaves names to the proxy as well.")
+                raise proxy.ValueRefused(
+                    f"{name}: this engine is built with {go}, which does not know socks5h (Go {_versions.text('socks5h')} "
+                    f"and later). Write socks5://, which leaves names to the proxy as well."
+                )
             if proxy.is_loopback(found):
-                warnings.append(f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot reach it; give an address that containers reach.")
+                warnings.append(
+                    f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot "
+                    f"reach it; give an address that containers reach."
+                )
             proxies[name] = found.url()
         if urls and "https_proxy" not in urls:
-            warnings.append("https_proxy is not given: Docker Hub is asked by https, so the daemon would still go there directly. Give https_proxy, usually with the same URL.")
+            warnings.append(
+                "https_proxy is not given: Docker Hub is asked by https, so the daemon would still go there directly. "
+                "Give https_proxy, usually with the same URL."
+            )
         warnings += proxy.no_proxy_warnings(exceptions)
     mirrors = options.get("registry_mirrors")
     if mirrors is not None:
         mirrors = [proxy.mirror(text, engine) for text in mirrors if text]
         if any(text.startswith("http://") for text in mirrors) and not _versions.has("mirror_http_buildkit", engine):
-            warnings.append(f"registry_mirrors: BuildKit of engine {engine} does not use a mirror without TLS (engine {_versions.text('mirror_http_buildkit')} does). Give the mirror a certificate, or name it in insecure_registries from engine {_versions.text('mirror_http_buildkit_insecure')}.")
+            warnings.append(
+                f"registry_mirrors: BuildKit of engine {engine} does not use a mirror without TLS (engine {_versions.text('mirror_http_buildkit')} "
+                f"does). Give the mirror a certificate, or name it in insecure_registries from engine {_versions.text('mirror_http_buildkit_insecure')}."
+            )
     insecure = options.get("insecure_registries")
     if insecure is not None:
         insecure = [proxy.insecure_registry(text) for text in insecure if text]
@@ -92,10 +122,16 @@ def mechanism(asked: str, daemon: Daemon) -> str:
     modern = _versions.has("daemon_json_proxies", daemon.engine)
     if asked == "auto":
         if not daemon.engine:
-            raise PlanRefused("There is no Docker Engine on this host: dockerd was not found. Install it first, or name the mechanism (daemon_json, systemd or sysvinit) to write its files beforehand.")
+            raise PlanRefused(
+                "There is no Docker Engine on this host: dockerd was not found. Install it first, or name the "
+                "mechanism (daemon_json, systemd or sysvinit) to write its files beforehand."
+            )
         return "daemon_json" if modern else "systemd" if daemon.systemd else "sysvinit"
     if asked == "daemon_json" and daemon.engine and not modern:
-        raise PlanRefused(f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from {_versions.text('daemon_json_proxies')}). Use mechanism: auto.")
+        raise PlanRefused(
+            f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from "
+            f"{_versions.text('daemon_json_proxies')}). Use mechanism: auto."
+        )
     return asked
 
 
@@ -177,10 +213,8 @@ def masked(one: Force) -> Force:
     """The same as `docker info` would show it."""
     shown = dict(one.proxies)
     for name in ("http_proxy", "https_proxy"):
-        try:
+        with contextlib.suppress(proxy.ValueRefused):  # a foreign value that we would not write; the engine shows it as it can
             shown[name] = proxy.proxy(shown[name], name).masked() if shown[name] else ""
-        except proxy.ValueRefused:
-            pass  # a foreign value that we would not write; the engine shows it as it can
     return one._replace(proxies=shown)
 
 
@@ -201,6 +235,11 @@ def credentials(one: Force) -> str:
     """The part of the settings that `docker info` hides; '' where there is none."""
     urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
     return "\n".join(urls) if any("@" in url for url in urls) else ""
+
+
+def keys(file: File, path: str) -> t.List[str]:
+    """The keys at the top of daemon.json."""
+    return list(daemon_json.Document(file.contents, path).value)
 
 
 # --- the parts of a plan --------------------------------------------------------------------------
@@ -227,7 +266,7 @@ def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[s
             after[daemon.drop_in] = _kept(daemon, daemon.drop_in, _DROP_IN.format(path=daemon.environment_file).encode(), 0o644)
         return
     defaults = after.get(daemon.defaults_file)
-    if how == "sysvinit" or defaults is not None and environment_file.MARK.encode() in defaults.contents:
+    if how == "sysvinit" or (defaults is not None and environment_file.MARK.encode() in defaults.contents):
         shown = {name: value for name, value in values.items() if value} if how == "sysvinit" else {}
         before = defaults or File(b"")
         after[daemon.defaults_file] = before._replace(contents=environment_file.with_exports(before.contents, shown))
@@ -270,14 +309,14 @@ def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
         return False
     if option == "insecure_registries":
         return set(map(str, found)) == set(value)
-    return len(found) == len(value) and all(proxy.same_mirror(str(left), right) for left, right in zip(found, value))
+    return [str(one).rstrip("/") for one in found] == [one.rstrip("/") for one in value]
 
 
 def _protect(after: Files, daemon: Daemon, record: Record) -> None:
     """A file that receives a password loses group and other read; one that lost it gets its mode back."""
     for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file):
         file = after.get(path)
-        if file is None or file == daemon.files.get(path) and not record.knows(path):
+        if file is None or (file == daemon.files.get(path) and not record.knows(path)):
             continue
         first = record.first(path) if record.knows(path) else daemon.files.get(path)
         own_mode = first.mode if first else (0o600 if path == daemon.environment_file else 0o644)
@@ -329,15 +368,26 @@ def _check_config(daemon: Daemon, strict: bool = True) -> t.List[str]:
         return []
     block = document.value.get("proxies", {})
     if not isinstance(block, dict):
-        raise PlanRefused(f"{path}, line {document.line('proxies')}: 'proxies' is no object. Write it as {{\"http-proxy\": ..., \"https-proxy\": ..., \"no-proxy\": ...}}, or remove it.")
+        raise PlanRefused(
+            f"{path}, line {document.line('proxies')}: 'proxies' is no object. "
+            f'Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.'
+        )
     for key in block:
         if key not in ("http-proxy", "https-proxy", "no-proxy"):
-            remedy = f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs into the client's ~/.docker/config.json)" if key in _CLIENT_KEYS else "the daemon knows http-proxy, https-proxy and no-proxy"
+            remedy = (
+                f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs into the client's ~/.docker/config.json)"
+                if key in _CLIENT_KEYS
+                else "the daemon knows http-proxy, https-proxy and no-proxy"
+            )
             raise PlanRefused(f"{path}, line {document.line('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it.")
     warnings = []
     for key in document.value:
         if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
-            remedy = 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit' if key == "buildkit" else "that key belongs into the client's ~/.docker/config.json"
+            remedy = (
+                'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
+                if key == "buildkit"
+                else "that key belongs into the client's ~/.docker/config.json"
+            )
             raise PlanRefused(f"{path}, line {document.line(key)}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it.")
         if key in ("http-proxy", "https-proxy", "no-proxy"):
             warnings.append(f"{path}, line {document.line(key)}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it.")
@@ -354,7 +404,8 @@ def _check_flags(daemon: Daemon, after: Files, start: Start) -> None:
         flag = _FLAG_KEYS.get(key, key)
         if flag in given or key in given:
             raise PlanRefused(
-                f"{daemon.config_file}, line {document.line(*place)}: '{key}' is set here and by --{flag} in the command line of {daemon.fragment or daemon.defaults_file}, "
+                f"{daemon.config_file}, line {document.line(*place)}: '{key}' is set here and by --{flag} in the "
+                f"command line of {daemon.fragment or daemon.defaults_file}, "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
             )
     for number, text in enumerate(document.value.get("registry-mirrors") or []):
@@ -373,7 +424,10 @@ def _check_winners(wish: Wanted, daemon: Daemon, expected: Force, start: Start, 
         winner = start.environment.get(variable) or start.environment.get(variable.lower())
         where = f"{winner.path}, line {winner.line}" if winner else "the command line of the unit"
         if not same:
-            raise PlanRefused(f"{name}: {where} sets {variable}, which would win over this option. Remove it there, or set adopt: true to take it over (it is kept in the record and given back by state: absent).")
+            raise PlanRefused(
+                f"{name}: {where} sets {variable}, which would win over this option. Remove it there, or set adopt: "
+                f"true to take it over (it is kept in the record and given back by state: absent)."
+            )
         if winner and winner.path not in (daemon.environment_file, daemon.defaults_file):
             conflicts.append(f"{where} sets {variable} too; {daemon.config_file} wins over it.")
 

@@ -103,7 +103,7 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
             continue
         kept = [word for word in words(directive.value) if word.partition("=")[0] not in names]
         if len(kept) != len(words(directive.value)):
-            drop.update({number: b"" for number in range(directive.line, directive.last + 1)})
+            drop.update(dict.fromkeys(range(directive.line, directive.last + 1), b""))
             if kept:
                 drop[directive.line] = f"Environment={' '.join(_quoted(word) for word in kept)}\n".encode()
     if not directives(contents):

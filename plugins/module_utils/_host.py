@@ -222,14 +222,15 @@ class Host:
                 cwd=cwd,
                 timeout=timeout,
                 input=stdin.encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 check=False,
             )
         except FileNotFoundError:
             return Run(127, "", f"{argv[0]}: not found")
         except subprocess.TimeoutExpired as late:
-            return Run(124, (late.stdout or b"").decode(errors="replace"), (late.stderr or b"").decode(errors="replace") + f"\n{argv[0]}: no end within {timeout:g} s")
+            return Run(
+                124, (late.stdout or b"").decode(errors="replace"), (late.stderr or b"").decode(errors="replace") + f"\n{argv[0]}: no end within {timeout:g} s"
+            )
         except OSError as error:
             raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

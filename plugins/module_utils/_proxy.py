@@ -119,7 +119,10 @@ def no_proxy(entries: t.Sequence[str], option: str = "no_proxy") -> t.Tuple[str,
     for entry in ",".join(entries).split(","):
         entry = entry.strip()
         if re.search(r"[\s\x00-\x1f\x7f\"'`$\\;]", entry):
-            raise ValueRefused(f"{option}: the entry {entry[:60]!r} holds a blank, a quote or another character that stands in no host name. Give one host, domain, address or network an entry.")
+            raise ValueRefused(
+                f"{option}: the entry {entry[:60]!r} holds a blank, a quote or another character that stands in no "
+                f"host name. Give one host, domain, address or network an entry."
+            )
         if "://" in entry or "@" in entry:
             raise ValueRefused(f"{option}: an entry is a URL. Give the host alone, without scheme and credentials.")
         if entry and entry not in found:
@@ -139,8 +142,10 @@ def no_proxy_warnings(entries: t.Sequence[str]) -> t.List[str]:
         name = entry.partition(":")[0]
         if re.match(r"\d+(\.\d+)*\.?\*", name) or re.match(r"\d+(\.\d+){0,2}\.?$", name):
             warnings.append(f"no_proxy: Docker does not understand '{entry}'. Write a network, such as 192.168.0.0/16.")
-        elif "*" in name.lstrip("*") or name.startswith("*") and name != "*" and not name.startswith("*."):
-            warnings.append(f"no_proxy: Docker does not understand '{entry}'. Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'.")
+        elif "*" in name.lstrip("*") or (name.startswith("*") and name != "*" and not name.startswith("*.")):
+            warnings.append(
+                f"no_proxy: Docker does not understand '{entry}'. Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'."
+            )
         elif re.search(r"[\^$()|+?{}]", entry):
             warnings.append(f"no_proxy: '{entry}' looks like a regular expression, which Docker does not understand. Write a domain, an address or a network.")
         elif "/" in entry and not _is_network(entry):
@@ -164,19 +169,20 @@ def mirror(text: str, engine: str, option: str = "registry_mirrors") -> str:
     if not found or scheme.lower() not in ("http", "https"):
         raise refuse("a mirror needs the scheme https:// (or http://). Write https://host.")
     if "@" in rest:
-        raise refuse("Docker sends no credentials to a mirror and does not start with them here. Use a mirror without a login, or rewrite image names with dockerfile_mirror.")
+        raise refuse(
+            "Docker sends no credentials to a mirror and does not start with them here. Use a mirror without a login, "
+            "or rewrite image names with dockerfile_mirror."
+        )
     if re.search(r"[?#]", rest):
         raise refuse("a query or fragment in it, with which Docker does not start. Write https://host.")
     address, _slash, path = rest.partition("/")
     _address(address, lambda why: ValueRefused(f"{option}: {text!r}: {why}"))
     if path.strip("/") and not _versions.has("mirror_path", engine):
-        raise refuse(f"a path, with which engines below {_versions.text('mirror_path')} do not start (this one is {engine or 'unknown'}). Use a mirror that has a host of its own.")
+        raise refuse(
+            f"a path, with which engines below {_versions.text('mirror_path')} do not start (this one is "
+            f"{engine or 'unknown'}). Use a mirror that has a host of its own."
+        )
     return f"{scheme.lower()}://{rest}"
-
-
-def same_mirror(left: str, right: str) -> bool:
-    """Docker adds the last slash itself."""
-    return left.rstrip("/") == right.rstrip("/")
 
 
 def insecure_registry(text: str, option: str = "insecure_registries") -> str:

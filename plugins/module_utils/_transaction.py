@@ -11,9 +11,27 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils import _versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, busy, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, busy, flags, next_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record, apply
+
+_DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
+# Ends with 3 when the daemon ended by itself, with 0 when it answered; whatever else happens proves nothing.
+# Its network, processes, mounts, data and sockets are its own and are gone when it ends.
+_REHEARSAL = """
+mount --make-rprivate / && mount -t tmpfs tmpfs /var/lib/docker && mount -t tmpfs tmpfs /run && ip link set lo up || exit 4
+wait=$1; shift
+mkdir -p /run/trial && cat > /run/trial/daemon.json || exit 4
+"$@" --config-file /run/trial/daemon.json --host unix:///run/trial/docker.sock --pidfile /run/trial/docker.pid > /run/trial/log 2>&1 &
+docker=$!
+while kill -0 $docker 2>/dev/null; do
+  [ -S /run/trial/docker.sock ] && grep -q 'API listen on' /run/trial/log && exit 0
+  [ $wait -gt 0 ] || exit 0
+  wait=$((wait - 1)); sleep 1
+done
+sed 's,/run/trial/daemon.json,/etc/docker/daemon.json,' /run/trial/log
+exit 3
+"""
 
 
 class Failed(Exception):
@@ -57,6 +75,34 @@ def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
         raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
 
 
+def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int) -> None:
+    """Start the daemon once beside the real one, in namespaces and folders of its own, with the files as they shall be.
+
+    Only where a file was changed by others since the daemon started: such a fault lies in wait for the next
+    start, --validate misses it (a bad bip), and rolling back cannot help, since the old file does not start either.
+    """
+    file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
+    if file is None or not daemon.up or daemon.changed.get(daemon.config_file, 0) <= daemon.started:
+        return
+    argv = next_start(daemon, {**daemon.files, **plan.changes}).argv
+    places = {"data-root", "graph", "exec-root", "pidfile", "containerd", "hosts"}
+    if places & {*daemon_proxy.keys(file, daemon.config_file), *flags(argv)} - {"containerd"}:
+        return  # a trial start could touch what the real daemon works in
+    dropped = ("--config-file", "--containerd", "--host", "-H", "--pidfile", "-p", "--data-root", "--exec-root")
+    kept = [word for number, word in enumerate(argv[1:], 1) if not word.startswith(dropped) and argv[number - 1] not in dropped]
+    said = host.run(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _REHEARSAL, "sh", str(timeout), argv[0], *kept],
+        stdin=file.contents.decode(errors="replace"),
+        timeout=timeout + 10,
+    )
+    if said.code == 3:
+        words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
+        raise daemon_proxy.PlanRefused(
+            f"{daemon.config_file} was changed since Docker started, and Docker would not start with it (a trial "
+            f"start failed). Nothing was written, and Docker still runs. It said: {words} Repair the file, then run this again."
+        )
+
+
 def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
     """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
@@ -85,7 +131,11 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
         words = _words(host, daemon, since) or trouble
         apply(host, before)
         up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, timeout))
-        state = "docker is up again as it was" if up else "docker is NOT up: it does not start with the old files either, so the fault was there before (journalctl -u " + daemon.service + ")"
+        state = (
+            "docker is up again as it was"
+            if up
+            else "docker is NOT up: it does not start with the old files either, so the fault was there before (journalctl -u " + daemon.service + ")"
+        )
         raise Failed(f"Docker did not start with the new settings; every file is back as it was and {state}. It said: {words}", True, up)
     return True
 
@@ -157,6 +207,6 @@ def _words(host: Host, daemon: Daemon, since: float) -> str:
         text = file.contents.decode(errors="replace")[-4000:] if file else ""
     else:
         text = host.run(["journalctl", "-u", f"{daemon.service}.service", "--since", f"@{int(since)}", "-o", "cat", "--no-pager", "-n", "200"]).out
-    found = [line for line in text.splitlines() if re.search(r"unable to configure|failed to (start|load|create)|level=fatal|invalid|cannot|conflict", line)]
+    found = [line for line in text.splitlines() if _DECISIVE.search(line)]
     unique = list(dict.fromkeys(line for line in found if "systemd" not in line))
     return " | ".join(unique[-3:])

@@ -11,7 +11,8 @@ short_description: Set how the Docker daemon reaches registries
 version_added: 1.0.0
 description:
   - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if what is in force differs.
-  - From Docker Engine 23.0 the proxies are written into C(daemon.json); below, into an environment file and a systemd drop-in, or into C(/etc/default) without systemd.
+  - From Docker Engine 23.0 the proxies are written into C(daemon.json); below, into an environment file and a systemd drop-in,
+    or into C(/etc/default) without systemd.
     Every byte that is not ours stays as it was.
   - The change is checked before it is written, proved by the running daemon afterwards, and rolled back if the daemon does not come up with it.
   - This reaches the daemon alone. With BuildKit the I(client) fetches the registry token, so combine it with M(buildfleet.docker.docker_build_env).
@@ -46,7 +47,8 @@ options:
     type: list
     elements: str
   insecure_registries:
-    description: Registries without TLS or with an unknown certificate, as host, host:port or network. Not given, they are left alone. An empty list removes them.
+    description: Registries without TLS or with an unknown certificate, as host, host:port or network. Not given, they are left
+      alone. An empty list removes them.
     type: list
     elements: str
   state:
@@ -71,14 +73,17 @@ options:
     default: docker
   restart:
     description:
-      - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending) is V(true) and a later run restarts.
+      - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending)
+        is V(true) and a later run restarts.
       - V(if_needed) restarts when what is in force differs, whatever runs.
       - V(never) only writes.
     type: str
     choices: [if_idle, if_needed, never]
     default: if_idle
   validate:
-    description: Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
+    description:
+      - Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
+      - Where C(daemon.json) was changed by others since the daemon started, a trial start in namespaces of its own tells whether the next start would fail.
     type: bool
     default: true
   timeout:
@@ -86,7 +91,8 @@ options:
     type: int
     default: 60
   adopt:
-    description: Whether proxy settings that others wrote into drop-ins and environment files are taken over. They are kept in the record and given back by O(state=absent).
+    description: Whether proxy settings that others wrote into drop-ins and environment files are taken over. They are kept in
+      the record and given back by O(state=absent).
     type: bool
     default: false
   backup:
@@ -168,7 +174,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json imp
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
-from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
 
@@ -189,11 +195,13 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         plan = _plan(module, daemon, record)
         if options["validate"] and plan.changes and options["state"] == "present":
             transaction.validate(host, daemon, plan)
+        due = transaction.restart(host, daemon, record, plan, options["restart"])
+        if options["validate"] and due.due and not due.pending:
+            transaction.rehearse(host, daemon, plan, options["timeout"])
     except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
         raise Refused(str(error), **_untouched()) from error
     for warning in plan.warnings:
         module.warn(warning)
-    due = transaction.restart(host, daemon, record, plan, options["restart"])
     restarts = due.due and not due.pending
     diff = [_diff(path, daemon.files.get(path), file) for path, file in plan.changes.items()]
     copies: t.List[str] = []
@@ -240,7 +248,7 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
     except daemon_proxy.PlanRefused:
         if module.check_mode and not daemon.engine and module.params["mechanism"] == "auto":
             module.warn("There is no Docker Engine on this host yet, so nothing could be predicted.")
-            return daemon_proxy.Plan("", {}, daemon_proxy.Force({name: "" for name in daemon_proxy.PROXIES}, [], frozenset()), [], warnings)
+            return daemon_proxy.Plan("", {}, daemon_proxy.Force(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
         raise
     return plan._replace(warnings=warnings + plan.warnings)
 

@@ -1,0 +1,78 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""After the role: what the daemon reaches, what stands in the files, and what a daemon that would not start does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MODULE = "buildfleet.docker.docker_daemon_proxy"
+INVENTORY = Path(__file__).parents[2] / "inventory" / "hosts.yml"
+FIRST = '{\r\n\t"log-level": "info",\r\n\t"max-concurrent-downloads": 4'
+
+
+def module(engine, **options):
+    command = ["ansible", engine.name, f"--inventory={INVENTORY}", "--module-name", MODULE, "--args", json.dumps(options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def state(engine):
+    files = "/etc/docker/daemon.json /etc/systemd/system/docker.service.d /var/lib/buildfleet"
+    return engine.host.check_output(f"find {files} -type f -printf '%p %m %u:%g ' -exec md5sum {{}} + 2>/dev/null; true")
+
+
+@pytest.mark.parametrize("builder", ["pull", "legacy"])
+def test_the_daemon_reaches_docker_hub(engine, builder):
+    outcome = engine.build(builder)
+    assert outcome.ok, outcome.log
+
+
+def test_every_foreign_byte_is_where_it_was(engine):
+    assert engine.host.file("/etc/docker/daemon.json").content.decode().startswith(FIRST + ",\r\n\t")
+
+
+def test_below_23_the_proxies_stand_in_an_environment_that_only_root_reads(engine):
+    drop_in = engine.host.file("/etc/systemd/system/docker.service.d/zz-buildfleet.conf")
+    assert drop_in.exists == (engine.major < 23)
+    path = "/etc/systemd/system/docker.service.d/zz-buildfleet.env" if drop_in.exists else "/etc/docker/daemon.json"
+    assert engine.host.file(path).mode == 0o600
+    assert engine.host.file("/var/lib/buildfleet").mode == 0o700
+
+
+def test_a_rotated_password_restarts_and_the_same_one_does_not(engine):
+    options = {"https_proxy": "http://auth-proxy.lab:8888", "proxy_username": "builder", "no_proxy": ["mirror.lab", "localhost"]}
+    options["http_proxy"] = options["https_proxy"]
+    same = module(engine, **options, proxy_password="p@ss:w/rd%41")
+    assert same.returncode == 0 and '"changed": false' in same.stdout, same.stdout
+    other = module(engine, **options, proxy_password="other-p4ss")
+    assert other.returncode == 0 and '"restarted": true' in other.stdout and "other-p4ss" not in other.stdout, other.stdout
+    back = module(engine, **options, proxy_password="p@ss:w/rd%41")
+    assert back.returncode == 0 and '"restarted": true' in back.stdout, back.stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        pytest.param('"hosts": ["unix:///run/other.sock"]', "hosts", id="a key that is a flag too"),
+        pytest.param('"bip": "999.1.1.1/8"', "999.1.1.1/8", id="a value that --validate lets pass"),
+        pytest.param('"no-such-key": 1', "no-such-key", id="an unknown key"),
+    ],
+)
+def test_a_fault_that_lies_in_wait_is_seen_before_anything_is_written(engine, fault, words):
+    file = engine.host.file("/etc/docker/daemon.json")
+    good = file.content.decode()
+    try:
+        engine.write("/etc/docker/daemon.json", good.replace("{", "{" + fault + ",", 1))
+        before = state(engine)
+        done = module(engine, registry_mirrors=["https://relay.lab"])
+        assert done.returncode != 0 and words in done.stdout, done.stdout
+        assert state(engine) == before
+        assert engine.host.check_output("systemctl is-active docker") == "active"
+        assert engine.host.run("docker info").rc == 0
+    finally:
+        engine.write("/etc/docker/daemon.json", good)
