@@ -184,7 +184,8 @@ def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Forc
     start = start or next_start(daemon, files)
     given = flags(start.argv)
     config = _config(files, daemon.config_file).value
-    block = config.get("proxies") if isinstance(config.get("proxies"), dict) else {}
+    found = config.get("proxies")
+    block: t.Dict[str, t.Any] = found if isinstance(found, dict) else {}
     proxies = {}
     for name, (key, variable, _field) in PROXIES.items():
         values = [block.get(key) if _versions.has("daemon_json_proxies", daemon.engine or "99") else "", *given.get(key, [])]

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _proxy as proxy
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "password", "url"),
+    [
+        ("http://p:1", "", "", "http://p:1"),
+        ("HTTP://p:1/", "", "", "http://p:1"),
+        ("http://p:1", "joe", "p@ss:w/rd%41", "http://joe:p%40ss%3Aw%2Frd%2541@p:1"),
+        ("http://joe:p%40ss@p:1", "", "", "http://joe:p%40ss@p:1"),
+        ("socks5://j$e:a'b@p", "", "", "socks5://j%24e:a%27b@p"),
+        ("https://[2001:db8::1]:3128", "", "", "https://[2001:db8::1]:3128"),
+    ],
+)
+def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
+    assert proxy.proxy(text, "https_proxy", user, password).url() == url
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("p:3128", "no scheme"),
+        ("http://", "no host"),
+        ("socks4://p:1", "unknown to Docker"),
+        ("http://p:99999", "no number from 1 to 65535"),
+        ("http://p:1 ", "control character"),
+        ("http://p:1\nX", "control character"),
+        ("http://j:s3cret@x@p:1", "more than one '@'"),
+        ("http://j:s3cret%zz@p:1", "two hex digits"),
+        ("http://j:s3cret/x@p:1", "'/'"),
+        ("http://p:1/path", "a path"),
+        ("http://2001:db8::1:3128", "in brackets"),
+    ],
+)
+def test_a_proxy_that_cannot_work_is_refused_without_its_password(text, words):
+    with pytest.raises(proxy.ValueRefused) as caught:
+        proxy.proxy(text, "https_proxy")
+    assert words in str(caught.value) and str(caught.value).startswith("https_proxy: ") and "s3cret" not in str(caught.value)
+
+
+def test_credentials_stand_in_one_place():
+    with pytest.raises(proxy.ValueRefused, match="Give them in one place"):
+        proxy.proxy("http://a:b@p:1", "http_proxy", "joe", "x")
+    with pytest.raises(proxy.ValueRefused, match="no proxy_username"):
+        proxy.proxy("http://p:1", "http_proxy", "", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "words"),
+    [
+        ("mirror.lab", "26.1", "needs the scheme"),
+        ("https://u:s3cret@m.lab", "28.5", "no credentials"),
+        ("https://m.lab?x", "28.5", "a query"),
+        ("https://m.lab/hub", "20.10.24", "below 24.0.8"),
+    ],
+)
+def test_a_mirror_with_which_docker_does_not_start_is_refused(text, engine, words):
+    with pytest.raises(proxy.ValueRefused) as caught:
+        proxy.mirror(text, engine)
+    assert words in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_a_mirror_may_have_a_path_where_the_engine_takes_it():
+    assert proxy.mirror("https://m.lab/hub", "24.0.8") == "https://m.lab/hub"
+
+
+@pytest.mark.parametrize("entry", ["192.168.*", "10.", "*example.com", r"^a.*$", "10.0.0.0/99"])
+def test_exceptions_that_docker_does_not_understand_are_named(entry):
+    assert proxy.no_proxy_warnings([entry])
+
+
+@pytest.mark.parametrize("entry", ["localhost", ".example.com", "*.example.com", "*", "10.0.0.0/8", "10.0.0.1", "h:5000", "::1"])
+def test_exceptions_that_docker_understands_are_not(entry):
+    assert not proxy.no_proxy_warnings([entry])
+
+
+def test_exceptions_are_a_set():
+    assert proxy.no_proxy([" a,b", "a"]) == ("a", "b")
+    assert proxy.no_proxy_set("B, a") == proxy.no_proxy_set("a,b")
+    with pytest.raises(proxy.ValueRefused):
+        proxy.no_proxy(["a\nHTTP_PROXY=x"])
