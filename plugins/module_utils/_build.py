@@ -139,16 +139,15 @@ def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], na
     """Build, judge, clean. ``name`` is unique to this run and marks what is ours."""
     environment = build_environment(builder, wish, env)
     known = Known(
-        builder=wish.builder,
         image="" if wish.context or wish.compose_file else wish.image,
         timeout=wish.timeout,
         network_step=wish.network_step,
         daemon_token=_true(environment.get("BUILDKIT_NO_CLIENT_TOKEN", "")),
         client_proxy=environment.get("HTTPS_PROXY") or environment.get("https_proxy", ""),
     )
-    unable = legacy_cannot(_dockerfile(host, wish)) if _is_legacy(wish, environment) else ""
-    if unable:
-        return Outcome(diagnose(f"the {unable} option requires BuildKit", known))
+    cannot = legacy_cannot(_dockerfile(host, wish))
+    if cannot and _is_legacy(wish, environment):
+        return Outcome(diagnose("", known._replace(cannot=cannot)))
     sock = _socket(environment)
     before = _store(host, sock, not _is_legacy(wish, environment))
     traces = _Traces(host, environment, builder.user)
@@ -168,16 +167,12 @@ def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], na
         known = known._replace(code=code, timed_out=code == 124 and seconds >= wish.timeout - 1)
         if code:
             known = _with_facts(host, sock, known, diagnose(log, known).reference or wish.image)
+        if builder_used(log) == "legacy":  # by default; a heredoc's build even passes, and does something else
+            known = known._replace(cannot=cannot)
         verdict = diagnose(log, known)
-        if not code and verdict.builder_used == "legacy":
-            unable = legacy_cannot(_dockerfile(host, wish))
-            if unable:  # a heredoc: the build passed, and did something else
-                verdict = diagnose(f"{log}\nthe {unable} option requires BuildKit", known._replace(code=1))
-        # A tag alone names an image; the default of a name without one is latest.
         stored = familiar(_tagged(verdict.reference or wish.image)) in before.tags
-        return Outcome(
-            verdict, round(seconds, 1), proved(log, wish.pull, known, stored) if verdict.cause == "ok" else None, traces.clean(sources) + _left(sock)
-        )
+        proof = proved(log, wish.pull, stored) if verdict.cause == "ok" else None
+        return Outcome(verdict, round(seconds, 1), proof, _left(sock))
     finally:
         _clean(host, sock, before, log, name, len(sources))
         traces.clean(sources)
@@ -280,6 +275,8 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
     """What this build brought goes, by name and id; what was there, or what others bring meanwhile, stays."""
     if not sock:
         return
+    for container in re.findall(r"^ ---> Running in ([0-9a-f]{12})$", log, re.M):
+        host.engine(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, when it was stopped
     named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)", log)
     tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {f"{name}:latest"}
     after = _store(host, sock, False)
@@ -293,7 +290,7 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
             host.engine(f"/images/{quote(tag, safe='')}", "DELETE", sock=sock, timeout=60)
     made = re.findall(r"^ ---> ([0-9a-f]{12})$|^Successfully built ([0-9a-f]{12})|writing image (sha256:[0-9a-f]{64})", log, re.M)
     short = {next(part for part in parts if part) for parts in made}
-    for image in reversed(sorted(short)):
+    for image in sorted(short, reverse=True):
         full = next((found for found in after.images - before.images if found.startswith((image, f"sha256:{image}"))), None)
         if full:
             host.engine(f"/images/{full}", "DELETE", sock=sock, timeout=60)  # refused while something else stands on it
@@ -316,40 +313,48 @@ def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, buil
 
 
 def _ours(records: t.Sequence[t.Dict[str, t.Any]], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
-    """Records that our log speaks of. Those of a build context bear no name: more of them than we made are left."""
+    """Records that our log speaks of.
+
+    Those of a build context and of a copied file (20.10) bear no name: if there are more than we made, others made some of them too, and all are left.
+    """
+    named = [record for record in records if _spoken_of(str(record.get("Description") or ""), log)]
+    ids = {record["ID"] for record in named}
     local = [record for record in records if record.get("Type") == "source.local"]
-    ours = [record for record in records if record not in local and _spoken_of(str(record.get("Description") or ""), log)]
-    return ours + (local if len(local) <= 3 * builds else [])
+    copied = [record for record in records if record.get("Description") == "fileop target" and ids & {record.get("Parent"), *(record.get("Parents") or [])}]
+    made = len(re.findall(r"^#\d+ \[[^\]]*\d/\d+\] (?:COPY|ADD)", log, re.M))
+    return named + (local if len(local) <= 3 * builds else []) + (copied if len(copied) <= made else [])
 
 
 def _spoken_of(description: str, log: str) -> bool:
-    pulled = re.match(r"pulled from (\S+)", description)
-    if pulled:
-        return pulled.group(1) in log or pulled.group(1).partition("@")[2] in log
+    source = re.match(r"(?:pulled from|from local) (\S+)", description)
+    if source:
+        return source.group(1) in log or (source.group(1).partition("@")[2] or "?") in log
     words = description.rpartition("mount / from exec ")[2]
-    return bool(words) and words in log
+    return bool(words) and words != "fileop target" and words in log
 
 
 class _Traces:
-    """What buildx leaves in the user's configuration."""
+    """What docker and buildx leave in the user's configuration."""
+
+    _OF_DOCKER = ("buildx", ".buildNodeID", ".token_seed", ".token_seed.lock")
 
     def __init__(self, host: Host, environment: t.Mapping[str, str], user: str) -> None:
         self._host = host
         self._config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME") or host.home(user or host.user()), ".docker")
-        self._buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
-        self._had = {path: host.exists(path) for path in (self._config, self._buildx)}
-        self._refs = os.path.join(self._buildx, "refs", "default", "default")
-        self._before = set(host.names(self._refs)) if self._had[self._buildx] else set()
+        self._had = host.exists(self._config)
+        self._before = set(host.names(self._config))
+        self._refs = os.path.join(environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx"), "refs", "default", "default")
+        self._refs_before = set(host.names(self._refs))
 
-    def clean(self, sources: t.Sequence[str]) -> t.Tuple[str, ...]:
-        if not self._had[self._buildx]:
-            self._host.remove_tree(self._buildx)
-            if not self._had[self._config]:
-                self._host.remove_folder(self._config)
-            return ()
-        for name in set(self._host.names(self._refs)) - self._before:
+    def clean(self, sources: t.Sequence[str]) -> None:
+        for name in set(self._host.names(self._refs)) - self._refs_before:
             path = os.path.join(self._refs, name)
             file = self._host.read(path)
             if file and any(source.encode() in file.contents for source in sources):
                 self._host.remove(path)
-        return ()
+        for name in set(self._host.names(self._config)) - self._before:
+            if name in self._OF_DOCKER:
+                path = os.path.join(self._config, name)
+                self._host.remove_tree(path) if name == "buildx" else self._host.remove(path)
+        if not self._had:
+            self._host.remove_folder(self._config)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com")
 TOKEN_SERVER = "auth.docker.io"
+LAYERS = "production.cloudflare.docker.com"
 MOST_LINES = 20
 
 
@@ -55,7 +56,7 @@ class Known(t.NamedTuple):
     code: int = 1
     timed_out: bool = False
     timeout: int = 0
-    builder: str = "default"  # the one asked for
+    cannot: str = ""  # what the Dockerfile asks for and the legacy builder does not do
     image: str = ""
     network_step: str = ""
     daemon_token: bool = False  # BUILDKIT_NO_CLIENT_TOKEN in the build's environment
@@ -96,7 +97,7 @@ RULES = (
     Rule("client", r"permission denied while trying to connect to the [Dd]ocker", "engine_down", "permission denied"),
     Rule(
         "client",
-        r"Cannot connect to the Docker daemon|error during connect|Is the docker daemon running|failed to connect to the docker API",
+        r"[Cc]annot connect to the Docker daemon|error during connect|Is the docker daemon running|failed to connect to the docker API",
         "engine_down",
         "no answer",
     ),
@@ -116,7 +117,11 @@ RULES = (
         "{1}",
     ),
     Rule(
-        "engine", r"(invalid reference format(?:: [^)\n]*)?|invalid from flag value \S+: index out of bounds|invalid stage index \d+)", "bad_dockerfile", "{1}"
+        "engine",
+        r"(invalid reference format(?:: repository name (?:\([^)]*\) )?must be lowercase)?|invalid from "
+        r"flag value \S+: index out of bounds|invalid stage index \d+)",
+        "bad_dockerfile",
+        "{1}",
     ),
     Rule(
         "client",
@@ -124,7 +129,8 @@ RULES = (
         "bad_dockerfile",
         "{1}",
     ),
-    Rule("engine", r"((?:COPY|ADD) failed: .*|failed to (?:calculate checksum|compute cache key).*not found.*)", "bad_dockerfile", "{1}"),
+    Rule("engine", r"(?:COPY|ADD) failed: (.*)", "bad_dockerfile", "{1}"),
+    Rule("engine", r'failed to (?:calculate checksum|compute cache key)[^"]*("[^"]+"):? not found', "bad_dockerfile", "{1} is not in the context"),
     # The proxy stands between: its faults come before those of the host behind it.
     Rule("engine", r"proxyconnect tcp: dial tcp: lookup ", "proxy_unreachable", "dns"),
     Rule("engine", r"proxyconnect tcp: .*connection refused", "proxy_unreachable", "refused"),
@@ -135,17 +141,14 @@ RULES = (
         "engine",
         r"socks connect tcp .*(?:username/password authentication failed|no acceptable authentication methods)",
         "proxy_auth",
-        "status of the socks proxy",
+        "wrong user or password",
     ),
-    Rule("engine", r"socks connect tcp .*: dial tcp: lookup ", "proxy_unreachable", "dns"),
-    Rule("engine", r"socks connect tcp .*: dial tcp .*connection refused$", "proxy_unreachable", "refused"),
-    Rule("engine", r"socks connect tcp .*: dial tcp .*(?:timeout|deadline exceeded)", "proxy_unreachable", "timeout"),
-    Rule("engine", r"socks connect tcp .*: (?:unknown error )?([a-z /]+)$", "proxy_refused", "{1}"),
+    Rule("engine", r"socks connect tcp .*: (?:unknown error )?([\w /]+?)\s*(?:\(did you mean .*\))?$", "proxy_refused", "{1}"),
     Rule("engine", r'": Proxy Authentication Required', "proxy_auth", "status 407"),
     Rule("engine", r'": Unauthorized\s*(?:\(did you mean .*\))?$', "proxy_auth", "status 401"),
     Rule("engine", _PROXY_WORDS, "proxy_refused", "{1}"),
     # The token server said no.
-    Rule("engine", r"fetch (?:anonymous|oauth) token: unexpected status[^\n]*?: (\d{3})", "token_denied", "status {1}"),
+    Rule("engine", r"fetch (?:anonymous|oauth) token: unexpected status(?: from \S+ request to \S+)?: (\d{3})", "token_denied", "status {1}"),
     Rule("engine", r'Head "https?://[^"]+/manifests/[^"]+": (unauthorized|denied)\b', "token_denied", "{1}"),
     # The registry's answer.
     Rule("engine", r"toomanyrequests|429 Too Many Requests|pull rate limit", "rate_limited", "status 429"),
@@ -156,10 +159,16 @@ RULES = (
         "status {1}",
     ),
     Rule("engine", r"unexpected status from \w+ request to \S+: (403|401)|status code \[[^\]]*\]: (403|401)", "denied", "status {1}"),
-    Rule("engine", r"error parsing HTTP (\d{3}) response body", "registry_error", "status {1}, no registry's answer"),
-    Rule("engine", r"text/html|invalid character '<' looking for beginning of value", "registry_error", "html page"),
-    Rule("engine", r"pull access denied|insufficient_scope|requested access to the resource is denied|: denied\b", "denied", "denied"),
-    Rule("engine", r"manifest unknown|manifest for \S+ not found|name unknown|(?<![\w ]): not found\b|no matching manifest for", "not_found", "not found"),
+    Rule("engine", r"text/html|invalid character '<' looking for beginning of value|unknown: <", "registry_error", "html page"),
+    Rule("engine", r"error parsing HTTP (\d{3}) response body", "registry_error", "status {1}"),
+    Rule("engine", r"pull access denied|insufficient_scope|requested access to the resource is denied|(?::|^) ?(?:denied|unauthorized)\b", "denied", "denied"),
+    Rule(
+        "engine",
+        r"manifest unknown|manifest for \S+ not found|name unknown|\S: not found\s*(?:\(did you "
+        r"mean .*\))?$|no matching manifest for",
+        "not_found",
+        "not found",
+    ),
     # Nobody was reached.
     Rule("engine", r"dial tcp: lookup [^\n]*|no such host|server misbehaving|Temporary failure in name resolution", "dns", "dns"),
     Rule("engine", r"x509: certificate signed by unknown authority", "tls", "unknown authority"),
@@ -167,6 +176,7 @@ RULES = (
     Rule("engine", r"x509: ([^\n]*)", "tls", "{1}"),
     Rule("engine", r"server gave HTTP response to HTTPS client", "tls", "http answer"),
     Rule("engine", r"TLS handshake timeout", "timeout", "timeout"),
+    Rule("engine", r"first record does not look like a TLS handshake", "tls", "http answer"),
     Rule("engine", r"(?:remote error: )?tls: ([^\n]*)", "tls", "{1}"),
     Rule("engine", r"connection reset by peer|unexpected EOF|: EOF\b", "reset", "reset"),
     Rule("engine", r"connection refused", "refused", "refused"),
@@ -211,9 +221,12 @@ def diagnose(log: str, known: Known) -> Verdict:
     lines = log.splitlines()
     builder = builder_used(log)
     reference = _reference(lines, known)
-    if known.code == 0 and not known.timed_out:
+    if known.code == 0 and not known.cannot:
         return Verdict("ok", builder, reference=reference, lines=tuple(_proof(lines)), sentence="The build passed.")
-    found = _timed_out(lines, known, builder) if known.timed_out else _judge(lines, known, builder)
+    if known.cannot:
+        found = Verdict("legacy_cannot", reason=known.cannot)
+    else:
+        found = _timed_out(lines, known, builder) if known.timed_out else _judge(lines, known, builder)
     found = _through_mirrors(found, reference, known)
     cure = _cure(found, known, reference)
     return found._replace(
@@ -237,10 +250,11 @@ def _judge(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Ve
             return Verdict(rule.cause, asked_by="step" if network else None, host=(_step_host(line, step, known) or None) if network else None, reason=reason)
         code = step["ca"] or step["cb"] or step["cc"]
         asked = bool(known.network_step) and known.network_step in step.group(0)
-        return Verdict("step_failed", "", "step" if asked else None, _host(known.network_step) if asked else None, f"exit code {code}")
+        host = _host(known.network_step) if asked else None
+        return Verdict("step_failed", asked_by="step" if asked else None, host=host, reason=f"exit code {code}")
     words = [line for line in lines if not _STEP_OUTPUT.match(line)]
     for rule, line, reason in _matches(("client", "engine"), words):
-        return _place(rule, line, reason, known, builder)
+        return _place(rule, line, reason, known, builder, _reference(lines, known))
     return Verdict("unknown", reason=f"exit code {known.code}")
 
 
@@ -255,14 +269,14 @@ def _matches(where: t.Tuple[str, ...], lines: t.Sequence[str]) -> t.Iterator[t.T
                     break
 
 
-def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional[str]) -> Verdict:
+def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional[str], reference: t.Optional[str]) -> Verdict:
     """Who asked whom, from the last URL in the line: the one whose request failed."""
     cause = rule.cause
     if cause in _NO_NETWORK:
         return Verdict(cause, reason=reason or None)
     urls = [a or b for a, b in _URL.findall(line)]
     url = urls[-1] if urls else ""
-    token = "fetch anonymous token" in line or "fetch oauth token" in line or "scope=" in urlsplit(url).query
+    token = re.search(r"fetch (?:anonymous|oauth) token", line) is not None or "scope=" in urlsplit(url).query
     asked_by = "client" if token and builder == "buildkit" and not known.daemon_token else "daemon"
     host = _host(url)
     if cause in ("proxy_unreachable", "proxy_auth", "proxy_refused"):
@@ -271,12 +285,14 @@ def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional
         cause = "token_unreachable"
     elif token and cause in ("denied", "rate_limited", "registry_error"):
         cause = "token_denied"
-    if cause == "token_denied":
-        host = _host(url) if token else TOKEN_SERVER if host in HUB else host
+    if cause == "token_denied" and (not host or (not token and host in HUB)):
+        host = TOKEN_SERVER
     if not host:
-        looked_up = re.search(r"lookup ([\w.-]+)", line)
-        host = looked_up.group(1) if looked_up else ""
-    return Verdict(cause, asked_by=asked_by, host=host or None, reason=reason or None)
+        named = re.search(r"lookup ([\w.-]+)|pulling from host ([\w.-]+)", line)
+        host = (named.group(1) or named.group(2)) if named else ""
+    if not host:  # the layers' errors name no host; the Hub's stand elsewhere
+        host = LAYERS if "download failed after" in line and _registry(reference or "") in HUB else _asked(reference)
+    return Verdict(cause, asked_by=asked_by, host=host, reason=reason or None)
 
 
 def _timed_out(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Verdict:
@@ -285,18 +301,18 @@ def _timed_out(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -
     running: t.Dict[str, str] = {}
     for line in lines:
         found = re.match(r"#(\d+) (.*)", line)
-        if found and re.match(r"DONE|ERROR|CACHED|CANCELED", found.group(2)):
+        if found and re.match(r"DONE|CACHED|ERROR(?!.*context canceled)", found.group(2)):
             running.pop(found.group(1), None)
-        elif found:
+        elif found and not found.group(2).startswith("CANCELED"):
             running.setdefault(found.group(1), found.group(2))
     if builder == "legacy":
         steps = [line.partition(" : ")[2] for line in lines if re.match(r"Step \d+/\d+ :", line)]
         running = {"0": steps[-1] if steps else ""}
     waiting = " ".join(running.values())
-    if re.search(r"\[auth\]", waiting):
+    if "[auth]" in waiting or any("failed to authorize" in line for line in lines):
         return Verdict("timeout", asked_by="client", host=TOKEN_SERVER, reason=reason)
     if re.search(r"load metadata for|resolve image config|\bFROM\b", waiting):
-        return Verdict("timeout", asked_by="daemon", host=_registry(_reference(lines, known) or ""), reason=reason)
+        return Verdict("timeout", asked_by="daemon", host=_asked(_reference(lines, known)), reason=reason)
     if re.search(r"\bRUN\b", waiting):
         return Verdict("timeout", asked_by="step", host=_host(known.network_step) or None, reason=reason)
     return Verdict("timeout", reason=reason)
@@ -309,6 +325,8 @@ def _through_mirrors(found: Verdict, reference: t.Optional[str], known: Known) -
     registry = _registry(reference or "")
     if found.cause == "token_unreachable" and registry not in HUB and found.host == TOKEN_SERVER:
         return found._replace(cause="mirror_sends_token_elsewhere")  # FROM at a mirror that passes the Hub's realm on
+    if found.reason == "html page" and not known.mirrors and found.cause == "registry_error":
+        return found._replace(cause="proxy_refused")  # no registry speaks HTML: something between answered in its name
     if registry not in HUB:
         return found._replace(cause="mirror_error" if found.cause == "registry_error" else found.cause)
     for mirror in known.mirrors:
@@ -319,7 +337,7 @@ def _through_mirrors(found: Verdict, reference: t.Optional[str], known: Known) -
             return found._replace(cause="mirror_error", host=mirror.host, reason=mirror.error, asked_by="daemon")
         if named and found.cause in ("registry_error", "denied", "rate_limited"):
             return found._replace(cause="mirror_error")
-        if mirror.manifest == 404 and found.cause in _UNREACHED and found.host in HUB:
+        if mirror.manifest == 404 and found.cause in (*_UNREACHED, "not_found") and found.host in HUB:
             return found._replace(cause="not_found", host=mirror.host, reason="status 404", asked_by="daemon")
         if not mirror.status and mirror.reason and found.cause in _UNREACHED and found.host in HUB:
             return found._replace(cause=_cause_of(mirror.reason), host=mirror.host, reason=mirror.reason, asked_by="daemon")
@@ -335,11 +353,12 @@ def _cause_of(reason: str) -> str:
 # What to set, one sentence for each cause; 'Set X Y' names the module and its option.
 _CURES = {
     "no daemon proxy": "Set docker_daemon_proxy https_proxy (or registry_mirrors), so that the daemon reaches {host} another way.",
-    "daemon proxy": "Take {host} out of docker_daemon_proxy no_proxy, and set its https_proxy: the daemon asked {host} directly.",
+    "daemon proxy": "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, and keep {host} out of its no_proxy.",
     "mirror": "Repair the mirror {host}, or set docker_daemon_proxy registry_mirrors to another one.",
     "registry": "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, or correct the name in the Dockerfile.",
     "daemon token": "Set docker_build_env daemon_token: true.",
-    "client token": "Set docker_build_env https_proxy to a proxy that reaches {host}, or docker_daemon_proxy https_proxy with docker_build_env daemon_token: true.",
+    "client token": "Set docker_build_env https_proxy to a proxy that reaches {host}, or docker_daemon_proxy "
+    "https_proxy with docker_build_env daemon_token: true.",
     "token of the daemon": "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
     "token_denied": "Log in with the right credentials (docker login), or log out: the token server {host} does not accept what it was sent.",
     "daemon proxy_unreachable": "Set docker_daemon_proxy https_proxy to a proxy that answers.",
@@ -351,8 +370,10 @@ _CURES = {
     "proxy_refused": "Have the proxy's owner allow this host, or set {process} to another proxy.",
     "mirror_error": "Set docker_daemon_proxy registry_mirrors to a mirror that answers; {host} says {reason}, and only its owner can change that.",
     "mirror elsewhere, proxied": "Set docker_build_env daemon_token: true.",
-    "mirror elsewhere": "Set docker_daemon_proxy registry_mirrors to a mirror that hands out images without a token (role registry_cache), or have the mirror's owner rewrite its realm.",
-    "mirror elsewhere, client": "Set docker_build_env https_proxy to a proxy that reaches {host}, or use a mirror that hands out images without a token (role registry_cache).",
+    "mirror elsewhere": "Set docker_daemon_proxy registry_mirrors to a mirror that hands out images without a token "
+    "(role registry_cache), or have the mirror's owner rewrite its realm.",
+    "mirror elsewhere, client": "Set docker_build_env https_proxy to a proxy that reaches {host}, or use a mirror "
+    "that hands out images without a token (role registry_cache).",
     "unknown authority": "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client knows it.",
     "rate_limited": "Log in (docker login), or set docker_daemon_proxy registry_mirrors to a mirror of your own (role registry_cache).",
     "denied": "Log in (docker login) with a user that may read {reference}, or correct its name.",
@@ -367,6 +388,7 @@ _CURES = {
     "step": "Set docker_build_env step_proxy, so that RUN steps reach {host}.",
     "timeout": "Set docker_daemon_proxy https_proxy (or registry_mirrors) if {host} is slow or silent, or a longer timeout here.",
     "step_failed": "Correct the RUN step: it ended with {reason}.",
+    "registry_error": "Try again later, or set docker_daemon_proxy registry_mirrors to a mirror.",
     "unknown": "Read the lines in log, and please report them.",
 }
 
@@ -385,6 +407,8 @@ def _cure(found: Verdict, known: Known, reference: t.Optional[str]) -> str:
 
 def _cure_name(found: Verdict, known: Known) -> str:
     cause, asked_by, reason = found.cause, found.asked_by, found.reason or ""
+    if cause == "unknown" and found.host:
+        return "registry_error"
     if cause == "engine_down":
         return reason
     if reason == "unknown authority":
@@ -429,11 +453,15 @@ def _what(found: Verdict, known: Known, reference: t.Optional[str]) -> str:
     if cause == "proxy_auth":
         return f"The proxy {host} wants other credentials from {asker.lower()} ({reason})."
     if cause == "proxy_refused":
-        return f"The proxy of {asker.lower()} said no ({reason}): {host}."
+        if reason == "html page":
+            return f"Something between answers {asker.lower()} in the name of {host} with an {reason}."
+        return f"The proxy {host} said no to {asker.lower()} ({reason})."
     if cause in _UNREACHED and reason.startswith("no end within"):
         return f"The build was stopped ({reason}) while {asker.lower()} waited." if found.asked_by else f"The build was stopped ({reason})."
     if cause in _UNREACHED:
         return f"{asker} could not reach {host} ({reason})."
+    if cause == "unknown" and found.host:
+        return f"{host} answers with an error ({reason})."
     return {
         "mirror_error": f"The mirror {host} answers with an error ({reason}).",
         "rate_limited": f"{host} limits how often it is asked ({reason}).",
@@ -471,7 +499,7 @@ def _reference(lines: t.Sequence[str], known: Known) -> t.Optional[str]:
         copied = re.search(r"invalid from flag value (\S+):", line)
         failed = copied.group(1) if copied else failed
     name = failed or last or known.image
-    return familiar(name) if name and "$" not in name else known.image or None
+    return familiar(name) if name and "$" not in name and name != "scratch" else known.image or None
 
 
 def familiar(reference: str) -> str:
@@ -486,6 +514,11 @@ def familiar(reference: str) -> str:
 def _registry(reference: str) -> str:
     first, slash, _rest = reference.partition("/")
     return first.partition(":")[0] if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
+def _asked(reference: t.Optional[str]) -> str:
+    registry = _registry(reference or "")
+    return "registry-1.docker.io" if registry in HUB else registry
 
 
 def _host(url: str) -> str:
@@ -530,7 +563,7 @@ def _proof(lines: t.Sequence[str]) -> t.List[str]:
     return [line for line in lines if re.search(r"load metadata for|\[auth\]|^#\d+ resolve |^Step |^Status: |^Successfully |naming to", line)][:MOST_LINES]
 
 
-def proved(log: str, pull: bool, known: Known, stored: bool) -> t.Dict[str, str]:
+def proved(log: str, pull: bool, stored: bool) -> t.Dict[str, str]:
     """What a green build proves: fresh (asked of the network now), cached, or unknown.
 
     ``stored``: the image was in the engine's store before. BuildKit keeps tokens in the daemon
@@ -541,9 +574,7 @@ def proved(log: str, pull: bool, known: Known, stored: bool) -> t.Dict[str, str]
         asked = fetched or re.search(r"^Status: Image is up to date", log, re.M) is not None
         return {"manifest": _fresh(asked), "token": _fresh(asked), "layers": _fresh(fetched)}
     asked = pull or not stored
-    fetched = (
-        re.search(r"^#\d+ (?:extracting )?sha256:[0-9a-f]{64}(?: [\d.]+[kMG]?B / | [\d.]+s done|$)", log, re.M) is not None and "extracting sha256:" in log
-    )
+    fetched = re.search(r"^#\d+ extracting sha256:", log, re.M) is not None
     token = "fresh" if "[auth]" in log else "unknown" if asked else "cached"
     return {"manifest": _fresh(asked), "token": token, "layers": _fresh(fetched)}
 

@@ -47,8 +47,10 @@ options:
   environment_of:
     description:
       - Whose environment the build gets, read where that process reads it.
-      - V(task) is the module's own. V(login) is a fresh login of the user that the module runs as. V(user:NAME) is a fresh login of another user, who then builds.
-      - V(service:NAME) is the environment of a running systemd service (what is configured for it, if it does not run); only Docker's and proxy variables leave it.
+      - V(task) is the module's own. V(login) is a fresh login of the user that the module runs as. V(user:NAME) is a fresh login
+        of another user, who then builds.
+      - V(service:NAME) is the environment of a running systemd service (what is configured for it, if it does not run); only
+        Docker's and proxy variables leave it.
       - All but V(task) need C(become).
     type: str
     default: task
@@ -215,7 +217,7 @@ def _wish(params: t.Mapping[str, t.Any]) -> build.Wish:
         raise Refused("file names a Dockerfile in context, so it needs context.")
     if params["timeout"] < 1:
         raise Refused("timeout must be at least 1 second.")
-    if params["image"] and not re.match(r"[\w][\w./:@-]*$", params["image"]):
+    if params["image"] and not re.match(r"\w[\w./:@-]*\Z", params["image"]):
         raise Refused(f"image: {params['image']} is not the name of an image.")
     if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):
         raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
