@@ -38,6 +38,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, policy
 
 

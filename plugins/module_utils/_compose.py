@@ -41,9 +41,7 @@ def is_compose(name: str) -> bool:
     return _NAMES.fullmatch(name) is not None or name.endswith((".yml", ".yaml"))
 
 
-def rewrite_compose(
-    data: bytes, mirrors: Mirrors, dockerfile_of: DockerfileOf = lambda context, dockerfile: None, kinds: t.Container[str] = KINDS
-) -> Rewrite:
+def rewrite_compose(data: bytes, mirrors: Mirrors, dockerfile_of: DockerfileOf = lambda context, dockerfile: None, kinds: t.Container[str] = KINDS) -> Rewrite:
     if "compose" not in kinds:
         return Rewrite(data, [], [])
     try:
@@ -117,7 +115,7 @@ class _Document:
 
     def entry(self, node: t.Any, key: str) -> t.Any:
         """The value under a key, merge keys (<<) followed."""
-        merged = []
+        merged: t.List[t.Any] = []
         if not _is_map(node):
             return None
         for name, value in node.value:
@@ -210,14 +208,16 @@ class _Document:
             return
         text, origin, variables = _without_doubled_dollars(block)
         contents = text.encode("utf-8")
-        places = [place for char, place in zip(text, origin) for _ in char.encode("utf-8")] + [block.origin[-1] + 1 if block.origin else 0]
+        places = [place for char, place in zip(text, origin, strict=False) for _ in char.encode("utf-8")] + [block.origin[-1] + 1 if block.origin else 0]
         result = rewrite(contents, self._mirrors, *self._plain(arguments), edit_given=True)
         if variables and (result.edits or result.skipped):
             self._skip(node.start_mark.index, "dockerfile_inline", "compose puts values into it before it is read; write $$ for the build's own variables")
             return
         self._given(result, arguments)
         first = line_of(self._flat, places[0]) - 1
-        self._edits.update(Edit(places[edit.start], places[max(edit.start, edit.end - 1)] + (edit.end > edit.start), edit.text.replace("$", "$$")) for edit in result.edits)
+        self._edits.update(
+            Edit(places[edit.start], places[max(edit.start, edit.end - 1)] + (edit.end > edit.start), edit.text.replace("$", "$$")) for edit in result.edits
+        )
         for change in result.changes:
             self._changes[places[0] + change.line] = change._replace(kind="compose", line=change.line + first)
         self._skipped += [skip._replace(kind="compose", line=skip.line + first) for skip in result.skipped]

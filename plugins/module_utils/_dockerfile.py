@@ -9,6 +9,7 @@ Each character of a reference knows where it was written; the edit goes there, o
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 
@@ -21,6 +22,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NO
 KINDS = ("from", "arg", "copy", "mount", "syntax", "compose")
 
 _SIMPLE_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::-)?\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
+_USED_TWICE = "the variable in it is used for something else too, which would change; give the image a variable of its own"
 
 
 class Change(t.NamedTuple):
@@ -116,25 +118,25 @@ class Planner:
         self._edit_given = edit_given
         self._is_dockerfile = is_dockerfile
         self._skipped: t.List[Skip] = []
+        self._arguments_too = True
 
     def result(self) -> Rewrite:
-        wanted: t.List[t.Tuple[str, str]] = []
-        plans: t.List[_Plan] = []
-        for reference in self._scene.references:
-            edits, after = self.plan(reference)
-            wanted.append((reference.kind, after))
-            if edits:
-                plans.append((reference, edits))
-        if not plans:
-            return Rewrite(self._data, [], self._skipped)
-        result = self._applied(plans)
-        if not self._is_dockerfile or not any(reference.chars for reference, _ in plans) or self._says(result, wanted):
-            return result
-        # Editing a variable would have changed another reference: keep to those that hold none.
+        """First every edit where it belongs; if that changes another reference, then those alone that touch no ARG."""
+        for self._arguments_too in (True, False):
+            self._skipped = []
+            planned = [(reference, *self.plan(reference)) for reference in self._scene.references]
+            plans = [(reference, edits) for reference, edits, _ in planned if edits]
+            if not plans:
+                break
+            result = self._applied(plans)
+            direct = not self._is_dockerfile or not any(reference.chars for reference, _ in plans)
+            if direct or self._says(result, [(reference.kind, after) for reference, _, after in planned]):
+                return result
         for reference, _ in plans:
             if reference.chars:
-                self._skip(reference, "the variable in it is used for something else too, which would change; write the image itself")
-        return self._applied([plan for plan in plans if not plan[0].chars])
+                self._skip(reference, _USED_TWICE)
+        plans = [plan for plan in plans if not plan[0].chars]
+        return self._applied(plans) if plans else Rewrite(self._data, [], self._skipped)
 
     def _says(self, result: Rewrite, wanted: t.List[t.Tuple[str, str]]) -> bool:
         """The proof: what BuildKit sees in the result is what was wanted, reference by reference."""
@@ -217,9 +219,11 @@ class Planner:
             raise _Impossible("the place of its registry was not found; write the image itself")
         if argument is None and not self._edit_given:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
-        if argument is not None and name in self._scene.again:
+        if argument is not None and (name in self._scene.again or not self._arguments_too):
             if not first and _is_a_bare_name(reference) and not _may_be_a_stage(reference):
                 return _replaced((), reference.chars[0].own, prefix)
+            if name not in self._scene.again:
+                raise _Impossible(_USED_TWICE)
             line = line_of(self._data, self._scene.again[name])
             raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would show; give the image a variable of its own")
         if argument is not None and "arg" not in self._kinds:
@@ -253,11 +257,11 @@ class Planner:
     def _agreed(self, plans: t.List[_Plan]) -> t.List[Edit]:
         """All edits in the order of the file; of two that meet in one place neither is made."""
         edits = sorted({edit for _, found in plans for edit in found})
-        for before, after in zip(edits, edits[1:]):
+        for before, after in itertools.pairwise(edits):
             if after.start < before.end or after.start == before.start:
                 lost = [plan for plan in plans if before in plan[1] or after in plan[1]]
                 for reference, _ in lost:
-                    self._skip(reference, "its variable feeds several references that need different mirrors; write the images themselves")
+                    self._skip(reference, _USED_TWICE)
                 plans[:] = [plan for plan in plans if plan not in lost]
                 return self._agreed(plans)
         return edits
@@ -291,7 +295,7 @@ def _replaced(places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]
         return [Edit(before, before, prefix)]
     edits: t.List[Edit] = []
     start = places[0]
-    for left, right in zip(places, [*places[1:], -1]):
+    for left, right in zip(places, [*places[1:], -1], strict=False):
         if right != left + 1:
             edits.append(Edit(start, left + 1, "" if edits else prefix))
             start = right

@@ -20,9 +20,31 @@ LONGEST_LINE = 65535
 BOM = b"\xef\xbb\xbf"
 
 _KEYWORDS = frozenset(
-    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL STOPSIGNAL USER VOLUME WORKDIR".split()
+    [
+        "ADD",
+        "ARG",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "FROM",
+        "HEALTHCHECK",
+        "LABEL",
+        "MAINTAINER",
+        "ONBUILD",
+        "RUN",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ]
 )
-_WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD"))
+_WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD", b"ENV", b"LABEL"))
+_TOO_EARLY = "an instruction stands before the first FROM"
+# Words of ARG, ENV and LABEL, quotes and escapes kept.
+WORD = re.compile(r"""(?:\\.|`.|'[^']*'?|"(?:[^"\\]|\\.)*"?|\S)+""", re.DOTALL | re.ASCII)
 _BLANK = rb"[ \t\v\f\r]"
 _SKIPPED = rb"(?:" + _BLANK + rb"*#[^\n]*(?:\n|\Z)|" + _BLANK + rb"*\n)*"
 _WORD_END = re.compile(r"[\t\v\f\r ]+")
@@ -79,16 +101,20 @@ def _body(escape: bytes) -> bytes:
     return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
 
 
-_QUIET = rb"(?i:CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)[ \t\0]|(?i:RUN|COPY|ADD)[ \t]+[^-\0 \t\n]"
+_PAIR = rb"[^=\"'`\\ \t\0\n]+=(?:\"[^\"\\`\0\n]*\"|[^=\"'`\\ \t\0\n]*)"
+_QUIET = (
+    rb"(?i:CMD|ENTRYPOINT|EXPOSE|HEALTHCHECK|MAINTAINER|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)[ \t\0]"
+    rb"|(?i:RUN|COPY|ADD)[ \t]+[^-\0 \t\n]"
+    rb"|(?i:ENV|LABEL)[ \t]+(?:[^=\"' \t\0\n]+[ \t]+[^ \t\0\n]|(?:" + _PAIR + rb"[ \t\0]+)*" + _PAIR + rb"[ \t\0]*(?:\n|\Z))"
+)
+_LETTER = re.compile(rb"\n[ \t]*[A-Za-z]")
 # Each logical line that may matter; the rest is passed over at the speed of C.
 _LOUD = re.compile(rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))([^\n]*)")
 _DROPPED = re.compile(rb"\0(?:[ \t]*(?:#[^\n\0]*(?:\0\0|\n)|\n))+")
 _COMMENT_THAT_LOOKS_CONTINUED = re.compile(rb"\n[ \t]*#[^\n\0]*\0")
 _BLANK_BEHIND = re.compile(rb"[\\`][ \t]+\n")
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
-_CONTINUATION = {
-    e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")
-}
+_CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
 
 
 def read(data: bytes, reading: Reading = READINGS[0]) -> File:
@@ -118,6 +144,10 @@ def _quick(data: bytes, start: int, escape: bytes) -> t.Optional[t.List[t.Tuple[
         return None
     folded = _DROPPED.sub(_nothing, folded)
     shift = start - 1
+    first = _LOUD.search(folded)
+    early = _LETTER.search(folded, 0, first.start() if first else len(folded))
+    if early:
+        raise Rejected(early.end() + shift - 1, _TOO_EARLY)
     return [(found.start(1) + shift, found.end() + shift) for found in _LOUD.finditer(folded)]
 
 
@@ -137,6 +167,8 @@ def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tup
         word, rest = found.groups()
         at = found.end()
         if _is_quiet(word.upper(), rest, escape):
+            if word and not instructions:
+                raise Rejected(found.start(1), _TOO_EARLY)
             continue
         text, origin = _joined(data, found.start(1), found.end(2), escape)
         instruction, doubtful = _instruction(text, origin, found.start(1), chr(escape[0]), reading)
@@ -157,7 +189,7 @@ def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
     if keyword in (b"COPY", b"RUN", b"ADD"):
         return b"<<" not in rest and rest.lstrip()[:1] not in (b"-", escape)
     if keyword:
-        return keyword not in _WANTED and keyword.decode() in _KEYWORDS
+        return keyword not in _WANTED and keyword.decode("latin-1") in _KEYWORDS
     return not rest.strip()
 
 
@@ -250,7 +282,17 @@ def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, readi
         doubtful = escape == "`" and any(mark in text[rest:after] for mark in "\\`")
         rest = after
     text, origin = _stripped(text[rest:], origin[rest:])
+    if keyword in ("ENV", "LABEL"):
+        _check_pairs(keyword, text, at)
     return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
+
+
+def _check_pairs(keyword: str, text: str, at: int) -> None:
+    words = WORD.findall(text)
+    if not words or ("=" not in words[0] and len(words) == 1):
+        raise Rejected(at, f"{keyword} needs a name and a value")
+    if "=" in words[0] and not all("=" in word for word in words):
+        raise Rejected(at, f"{keyword} takes NAME=VALUE only")
 
 
 def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int]]:

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Flag, Instruction, Reading, READINGS, Rejected, read
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import READINGS, WORD, Flag, Instruction, Reading, Rejected, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, Char, Empty, Look, ShellError, expand, plain, written
 
 # BuildKit sets these itself; any value does, because no image name starts with one.
@@ -33,7 +33,6 @@ _PLATFORM = {
 _BLANK = re.compile(r"[\t\v\f\r ]+")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_ARGUMENT = re.compile(r"""(?:\\.|`.|'[^']*'?|"(?:[^"\\]|\\.)*"?|\S)+""", re.DOTALL | re.ASCII)
 _IS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -91,9 +90,9 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
         elif keyword == "ARG" and not started:
             arguments.declare(instruction)
         elif not started:
-            raise Rejected(instruction.at, f"{keyword} stands before the first FROM")
+            raise Rejected(instruction.at, "an instruction stands before the first FROM")
         elif keyword == "ARG":
-            for word in _ARGUMENT.findall(instruction.text):
+            for word in WORD.findall(instruction.text):
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
         elif keyword == "COPY":
@@ -145,7 +144,7 @@ class _Arguments:
         return None
 
     def declare(self, instruction: Instruction) -> None:
-        for word in _ARGUMENT.finditer(instruction.text):
+        for word in WORD.finditer(instruction.text):
             name, equals, value = word.group().partition("=")
             if not _IS_NAME.fullmatch(name):
                 continue

@@ -45,7 +45,7 @@ Look = t.Callable[[str], t.Optional[t.Sequence[Char]]]
 
 
 def written(text: str, origin: t.Sequence[int]) -> t.List[Char]:
-    return [Char(char, place, place) for char, place in zip(text, origin)]
+    return [Char(char, place, place) for char, place in zip(text, origin, strict=False)]
 
 
 def plain(chars: t.Iterable[Char]) -> str:
@@ -93,7 +93,7 @@ class Lexer:
                 word = ""
             else:
                 word += char.text
-        return found + [word] if word else found
+        return [*found, word] if word else found
 
     def _peek(self) -> str:
         return self._word[self._at].text if self._at < len(self._word) else ""

@@ -76,6 +76,15 @@ def sync() -> None:
     os.sync()
 
 
+def exists(path: str) -> bool:
+    return os.path.lexists(path)
+
+
+def contents_of(path: str) -> t.Optional[bytes]:
+    found = _read(path)
+    return found.contents if isinstance(found, Source) else None
+
+
 def _write_all(handle: int, contents: bytes) -> None:
     rest = memoryview(contents)
     while rest:

@@ -81,7 +81,8 @@ options:
     default: false
 notes:
   - Compose files need PyYAML on the host, other files do not.
-  - Named build contexts and source policies match images by name. Where a compose file names such a context for a reference that is rewritten, there is a warning.
+  - Named build contexts and source policies match images by name. Where a compose file names such a context for a reference that
+    is rewritten, there is a warning.
 """
 
 EXAMPLES = r"""
@@ -144,11 +145,11 @@ import os
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, contexts, is_compose, rewrite_compose
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import Rewrite, rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Rewrite, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree import Refusal, Source, replace, sources, sync
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import Refusal, Source, contents_of, exists, replace, sources, sync
 
 MOST_FILES = 200
 MOST_DIFF = 1024 * 1024
@@ -197,7 +198,7 @@ class Report:
 def work(module: Module) -> t.Dict[str, t.Any]:
     params = module.params
     mirrors = _mirrors(params["mirrors"])
-    missing = [path for path in params["paths"] if not os.path.lexists(path)]
+    missing = [path for path in params["paths"] if not exists(path)]
     if missing:
         raise Refused(f"paths: {missing[0]} does not exist.")
     found = lambda: sources(params["paths"], params["patterns"], params["excludes"])  # noqa: E731
@@ -256,11 +257,7 @@ def _rewritten(source: Source, mirrors: Mirrors, build_args: t.Mapping[str, str]
     folder = os.path.dirname(source.path)
 
     def dockerfile_of(context: str, dockerfile: str) -> t.Optional[bytes]:
-        try:
-            with open(os.path.join(folder, context, dockerfile), "rb") as handle:
-                return handle.read()
-        except OSError:
-            return None
+        return contents_of(os.path.join(folder, context, dockerfile))
 
     try:
         result = rewrite_compose(source.contents, mirrors, dockerfile_of, kinds)
@@ -288,16 +285,16 @@ def _unified(source: Source, after: bytes) -> str:
 
 
 def main() -> None:
-    kinds = ["from", "arg", "copy", "mount", "syntax", "compose"]
+    kinds = list(KINDS)
     run(
         work,
-        argument_spec=dict(
-            paths=dict(type="list", elements="path", required=True, aliases=["path"]),
-            mirrors=dict(type="dict", required=True),
-            patterns=dict(
-                type="list",
-                elements="str",
-                default=[
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "required": True, "aliases": ["path"]},
+            "mirrors": {"type": "dict", "required": True},
+            "patterns": {
+                "type": "list",
+                "elements": "str",
+                "default": [
                     "Dockerfile",
                     "Dockerfile.*",
                     "*.Dockerfile",
@@ -315,17 +312,17 @@ def main() -> None:
                     "docker-compose.*.yaml",
                     "docker-compose.*.yml",
                 ],
-            ),
-            excludes=dict(
-                type="list",
-                elements="str",
-                default=[".git", "node_modules", "vendor", "*~", "*.bak", "*.orig", "*.rej", "*.dockerignore", "*.j2", "*.tmpl"],
-            ),
-            build_args=dict(type="dict"),
-            kinds=dict(type="list", elements="str", choices=kinds, default=kinds),
-            backup=dict(type="bool", default=False),
-            strict=dict(type="bool", default=False),
-        ),
+            },
+            "excludes": {
+                "type": "list",
+                "elements": "str",
+                "default": [".git", "node_modules", "vendor", "*~", "*.bak", "*.orig", "*.rej", "*.dockerignore", "*.j2", "*.tmpl"],
+            },
+            "build_args": {"type": "dict"},
+            "kinds": {"type": "list", "elements": "str", "choices": kinds, "default": kinds},
+            "backup": {"type": "bool", "default": False},
+            "strict": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
 

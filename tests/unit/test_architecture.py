@@ -21,8 +21,8 @@ MODULES = {path.stem: path for path in sorted((TOP / "plugins/modules").glob("*.
 ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_specs.yml"))
 
 # What knows the host or Ansible; everything else in module_utils is a pure core.
-SHELLS = {"_host", "_accounts", "_module", "_daemon", "_record", "_transaction", "_daemon_proxy", "_build"}
-DOORS = {"_host", "_accounts", "_module"}
+SHELLS = {"_host", "_accounts", "_module", "_daemon", "_record", "_transaction", "_daemon_proxy", "_build", "_tree"}
+DOORS = {"_host", "_accounts", "_module", "_tree"}
 CORES = sorted(set(FILES) - SHELLS)
 WITH_IO = {
     "asyncio", "fcntl", "glob", "grp", "http", "io", "multiprocessing", "os", "pathlib", "pwd", "shutil", "signal", "socket", "ssl",

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole files, byte for byte: tests/golden/dockerfile_mirror/CASE/{before,after,case.json}; and properties of any file."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._compose import rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite, spliced
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
+
+GOLDEN = Path(__file__).parents[3] / "golden/dockerfile_mirror"
+CASES = sorted(path.name for path in GOLDEN.iterdir())
+HUB = Mirrors({"docker.io": "mirror.example.com/hub"})
+
+
+def case(name):
+    folder = GOLDEN / name
+    wanted = json.loads((folder / "case.json").read_text())
+    work = rewrite_compose if name.endswith(".yml") else rewrite
+    return (folder / "before").read_bytes(), (folder / "after").read_bytes(), wanted, lambda data: work(data, Mirrors(wanted["mirrors"]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name):
+    before, after, wanted, work = case(name)
+    result = work(before)
+    assert result.after == after
+    assert [list(change) for change in result.changes] == wanted["changes"]
+    assert [list(skip) for skip in result.skipped] == wanted["skipped"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_twice_is_once(name):
+    _, after, _, work = case(name)
+    assert work(after).after == after
+    assert work(after).changes == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_in_the_map_leaves_every_byte(name):
+    before, _, _, _ = case(name)
+    work = rewrite_compose if name.endswith(".yml") else rewrite
+    assert work(before, Mirrors({"registry.invalid": "mirror.example.com"})).after == before
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bytes_outside_the_edits_are_the_same(name):
+    before, after, _, work = case(name)
+    text, decoded = (before.decode("utf-8"), "utf-8") if name.endswith(".yml") else (before.decode("latin-1"), "latin-1")
+    assert spliced(text, work(before).edits).encode(decoded) == after
+
+
+@pytest.mark.parametrize(
+    ("kinds", "after"),
+    [
+        pytest.param({"from"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM mirror.example.com/hub/library/alpine\nCOPY --from=nginx a b\n", id="from"),
+        pytest.param({"arg"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", id="arg needs from"),
+        pytest.param({"copy", "syntax"}, b"# syntax=mirror.example.com/hub/docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=mirror.example.com/hub/library/nginx a b\n", id="copy and syntax"),
+    ],
+)  # fmt: skip
+def test_kinds(kinds, after):
+    assert rewrite(b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", HUB, kinds=kinds).after == after
+
+
+def test_build_args_are_assumed_and_never_edited():
+    data = b"ARG REG=quay.io\nFROM $REG/library/alpine\nARG X\n"
+    assert rewrite(data, HUB).changes == []
+    skipped = rewrite(data, HUB, {"REG": "docker.io"}).skipped
+    assert [skip.reason for skip in skipped] == ["Its registry comes from build_args: give REG the mirror."]
+
+
+def test_a_long_line_is_refused_as_buildkit_does():
+    line = b"RUN " + b"x" * 65531
+    assert rewrite(b"FROM alpine\n" + line[:-1] + b"\n", HUB).changes
+    refused = rewrite(b"FROM alpine\n" + line + b"\n", HUB)
+    assert (refused.changes, refused.skipped[0].line) == ([], 2)
+
+
+PIECES = [
+    "FROM alpine", "FROM --platform=linux/amd64 redis:7 AS a", "FROM a", "ARG B=debian", "ARG B", "FROM $B", "FROM ${B:-nginx}", "RUN <<E", "E", "COPY --from=busybox a b",
+    "COPY --from=a x y", "RUN --mount=from=golang,target=/x ls", "# escape=`", "# syntax=docker/dockerfile:1", "#", "", "\\", "`", " \\", "RUN a \\", "  b", "ENV A=b c=d", "LABEL x",
+    "ONBUILD COPY --from=php:8 a b", "\t", "<<", "'", '"', "$", "FROM ${B%x}", "RUN [\"a\"] <<E", "RUN cat << E",
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_any_file_is_changed_at_the_edits_alone_and_once(lines, end, final):
+    data = (end.join(lines) + (end if final else "")).encode()
+    once = rewrite(data, HUB)
+    assert spliced(data.decode("latin-1"), once.edits).encode("latin-1") == once.after
+    assert rewrite(once.after, HUB).after == once.after
+    assert all("mirror.example.com/hub" in change.after for change in once.changes)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_are_too_strange(data):
+    assert (
+        rewrite(data, HUB).after.replace(b"mirror.example.com/hub/library/", b"").replace(b"mirror.example.com/hub", b"") == re.sub(rb"docker\.io/", b"", data)
+        or rewrite(data, HUB).changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("given_args", "after"),
+    [
+        pytest.param(b"{BASE: debian:12}", b"{BASE: mirror.example.com/hub/library/debian:12}", id="map"),
+        pytest.param(b"[BASE=debian:12, X=1]", b"[BASE=mirror.example.com/hub/library/debian:12, X=1]", id="list"),
+        pytest.param(b"{BASE: quay.io/x/y}", b"{BASE: quay.io/x/y}", id="another registry"),
+        pytest.param(b"{OTHER: debian}", b"{OTHER: debian}", id="feeds nothing"),
+    ],
+)
+def test_build_args_of_compose_are_edited_where_they_feed_a_from(given_args, after):
+    asked = []
+
+    def dockerfile_of(context, dockerfile):
+        asked.append((context, dockerfile))
+        return b"ARG BASE\nARG OTHER\nFROM $BASE\n"
+
+    before = b"services: {a: {build: {context: app, args: %s}}}\n"
+    assert rewrite_compose(before % given_args, HUB, dockerfile_of).after == before % after
+    assert asked == [("app", "Dockerfile")]

@@ -1,0 +1,152 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
+from ansible_collections.buildfleet.docker.plugins.modules import dockerfile_mirror
+
+HUB = {"docker.io": "mirror.example.com/hub"}
+
+
+class Fake:
+    check_mode = False
+    _diff = True
+
+    def __init__(self, **params):
+        defaults = {
+            "patterns": ["Dockerfile", "Dockerfile.*", "compose.yaml"],
+            "excludes": [".git", "*~"],
+            "build_args": None,
+            "kinds": list(dockerfile_mirror.KINDS),
+            "backup": False,
+            "strict": False,
+        }
+        self.params = dict(defaults, mirrors=HUB, **params)
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+    def backup_local(self, path):
+        with open(path, "rb") as old, open(path + ".1~", "wb") as new:
+            new.write(old.read())
+
+
+@pytest.fixture
+def tree(tmp_path):
+    files = {
+        "a/Dockerfile": b"FROM alpine\n",
+        "a/Dockerfile.dev": b"FROM quay.io/x/y\n",
+        "b/Dockerfile": b"ARG X\nFROM $X\n",
+        ".git/Dockerfile": b"FROM alpine\n",
+        "b/Dockerfile.old~": b"FROM alpine\n",
+        "c/notes.txt": b"FROM alpine\n",
+    }
+    for name, contents in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(contents)
+    return tmp_path
+
+
+def run(tree, **params):
+    module = Fake(paths=[str(tree)], **params)
+    return dockerfile_mirror.work(module), module
+
+
+def test_a_tree_is_rewritten_once(tree):
+    os.chmod(tree / "a/Dockerfile", 0o640)
+    result, _ = run(tree)
+    assert result["counts"] == {"files": 3, "changed": 1, "edits": 1, "skipped": 1, "unreadable": 0}
+    assert result["files"][0] == {
+        "path": str(tree / "a/Dockerfile"),
+        "edits": [{"line": 1, "kind": "from", "before": "alpine", "after": "mirror.example.com/hub/library/alpine"}],
+        "skipped": [],
+    }
+    assert (tree / "a/Dockerfile").read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
+    assert (tree / "a/Dockerfile").stat().st_mode & 0o777 == 0o640
+    assert (tree / ".git/Dockerfile").read_bytes() == (tree / "c/notes.txt").read_bytes() == b"FROM alpine\n"
+    assert "-FROM alpine\n+FROM mirror.example.com/hub/library/alpine\n" in result["diff"]["prepared"]
+    assert not run(tree)[0]["changed"]
+    assert sorted(os.listdir(tree / "a")) == ["Dockerfile", "Dockerfile.dev"]
+
+
+def test_check_mode_writes_nothing(tree, monkeypatch):
+    monkeypatch.setattr(Fake, "check_mode", True)
+    assert run(tree)[0]["changed"]
+    assert (tree / "a/Dockerfile").read_bytes() == b"FROM alpine\n"
+
+
+def test_strict_changes_nothing(tree):
+    with pytest.raises(Refused, match=r"^strict: 1 references cannot be rewritten, so nothing was changed\.$") as refused:
+        run(tree, strict=True)
+    assert refused.value.result["counts"]["skipped"] == 1
+    assert (tree / "a/Dockerfile").read_bytes() == b"FROM alpine\n"
+
+
+def test_backup(tree):
+    run(tree, backup=True)
+    assert (tree / "a/Dockerfile.1~").read_bytes() == b"FROM alpine\n"
+    assert not run(tree, backup=True)[0]["changed"]
+
+
+def test_links_are_followed_inside_the_tree_alone(tree, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "Dockerfile"
+    outside.write_bytes(b"FROM alpine\n")
+    (tree / "real").write_bytes(b"FROM alpine\n")
+    (tree / "b/Dockerfile.link").symlink_to("../real")
+    (tree / "b/Dockerfile.out").symlink_to(outside)
+    (tree / "b/loop").symlink_to("..")
+    assert run(tree)[0]["counts"]["changed"] == 2
+    assert (tree / "b/Dockerfile.link").is_symlink()
+    assert (tree / "real").read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
+    assert outside.read_bytes() == b"FROM alpine\n"
+
+
+def test_what_cannot_be_read_is_counted_and_named(tree):
+    os.mkfifo(tree / "a/Dockerfile.pipe")
+    with open(tree / "a/Dockerfile.big", "wb") as big:
+        big.truncate(8 * 1024 * 1024 + 1)
+    result, module = run(tree)
+    assert result["counts"]["unreadable"] == 2
+    assert module.warnings == [f"{tree}/a/Dockerfile.big is larger than 8 MiB.", f"{tree}/a/Dockerfile.pipe is no regular file."]
+
+
+def test_the_result_is_bounded(tree):
+    for number in range(250):
+        (tree / f"c/Dockerfile.{number}").write_bytes(b"FROM alpine\n")
+    result, _ = run(tree)
+    assert (len(result["files"]), result["truncated"], result["counts"]["changed"]) == (200, True, 251)
+
+
+def test_a_named_context_that_no_longer_matches_is_a_warning(tree):
+    (tree / "a/compose.yaml").write_bytes(b"services: {x: {build: {context: ., additional_contexts: {alpine: ../fork}}}}\n")
+    assert run(tree)[1].warnings == [f"{tree}/a/Dockerfile: the build context named alpine replaced this image by name; rename it to the mirror's name."]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"paths": ["/no/such"]}, "paths: /no/such does not exist."),
+        ({"paths": ["/"], "mirrors": {}}, "mirrors: name at least one registry and its mirror."),
+        ({"paths": ["/"], "mirrors": {"docker.io": "https://m"}}, "mirrors: 'https://m' must be written without https://, as it stands in an image name."),
+    ],
+)
+def test_what_is_refused(params, message):
+    module = Fake(paths=params["paths"])
+    module.params.update(params)
+    with pytest.raises(Refused, match=f"^{re.escape(message)}$"):
+        dockerfile_mirror.work(module)
+
+
+def test_a_host_without_yaml_needs_it_for_compose_alone(tree, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    assert run(tree)[0]["changed"]
+    (tree / "a/compose.yaml").write_bytes(b"services: {}\n")
+    with pytest.raises(Refused, match="^Compose files need PyYAML on the host: install python3-yaml there, or leave compose out of kinds.$"):
+        run(tree)
