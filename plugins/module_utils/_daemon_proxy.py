@@ -254,6 +254,9 @@ def _config(files: Files, path: str) -> daemon_json.Document:
 def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[str, str]) -> None:
     values: t.Dict[str, str] = {}
     inherited = next_start(daemon, {**after, daemon.drop_in: None}).environment
+    ours = next_start(daemon, after).environment.get("NO_PROXY")
+    if ours and proxy.no_proxy_set(ours.value) == proxy.no_proxy_set(proxies["no_proxy"]):
+        proxies = {**proxies, "no_proxy": ours.value}  # another order is no change
     for name, (_key, upper, _field) in PROXIES.items():
         for variable in (upper, upper.lower()):
             # An empty value clears what another file sets: the last environment file wins.

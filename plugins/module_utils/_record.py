@@ -51,12 +51,15 @@ class Record:
         return _unpacked(self._data["files"][path]["first"])
 
     def as_we_left_it(self, path: str, found: t.Optional[File]) -> bool:
-        """Whether nobody changed the file since our last write."""
-        return self.knows(path) and hmac.compare_digest(self._data["files"][path]["left"], self._digest(found))
+        """Whether nobody but us has changed the file since our first write."""
+        return self.knows(path) and not self._data["files"][path].get("shared") and hmac.compare_digest(self._data["files"][path]["left"], self._digest(found))
 
     def remember(self, changes: Changes) -> None:
         """Before a write: keep the first bytes of each file, and what it will be."""
         for path, after in changes.items():
+            # Others edited it between two writes of ours: the first bytes would lose their edit.
+            if self.knows(path) and not self.as_we_left_it(path, self._host.read(path)):
+                self._data["files"][path]["shared"] = True
             entry = self._data["files"].setdefault(path, {"first": _packed(self._host.read(path))})
             entry["left"] = self._digest(after)
 

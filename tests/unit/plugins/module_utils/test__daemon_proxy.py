@@ -129,3 +129,19 @@ def test_order_of_exceptions_needs_no_restart():
     assert daemon_proxy.differences(found, same) == []
     other = same._replace(registry_mirrors=["https://n.lab"], proxies={**same.proxies, "https_proxy": ""})
     assert daemon_proxy.differences(found, other) == ["https_proxy", "registry_mirrors"]
+
+
+def test_an_edit_of_others_between_two_runs_is_not_lost(tmp_path):
+    file = tmp_path / "daemon.json"
+    file.write_bytes(b'{"debug": false}')
+    record = Record(Host(), "test", str(tmp_path))
+
+    def change(contents):
+        record.remember({str(file): File(contents)})
+        file.write_bytes(contents)
+
+    change(b'{"debug": false, "proxies": {}}')
+    assert record.as_we_left_it(str(file), Host().read(str(file)))
+    file.write_bytes(b'{"debug": false, "log-level": "warn", "proxies": {}}')
+    change(b'{"debug": false, "log-level": "warn", "proxies": {"http-proxy": "x"}}')
+    assert not record.as_we_left_it(str(file), Host().read(str(file)))
