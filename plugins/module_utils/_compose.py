@@ -240,6 +240,8 @@ class _Document:
             reference = evaluated("compose", scalar.value, scalar.origin, at, frozenset(), "\0", _unset)
         else:
             reference = Reference("compose", scalar.value, scalar.origin, scalar.value, scalar.origin, at, frozenset())
+        if reference.problem:
+            reference = reference._replace(problem=f"it cannot be evaluated ({reference.problem}); write the image itself")
         return Planner(self._flat, self._mirrors, Scene([reference]), kinds=self._kinds, is_dockerfile=False).result()
 
     def _take(self, scalar: _Scalar, edits: t.Iterable[Edit]) -> None:

@@ -183,6 +183,8 @@ class Planner:
             end = min(at for at in (value.find(":", max(0, value.rfind("/"))), value.find("@"), len(value)) if at >= 0)
             if UNKNOWN in reference.origin[: min(slash, end)]:
                 raise _Impossible("a variable in it has no default, so its registry is not known; give it one, or a value in build_args")
+            if "/" in value[end:]:
+                raise InvalidImageName(f"{reference.spelling!r} is no valid image name.")
             image = self._mirrors.replacement(value[:end])
         except InvalidImageName as error:
             raise _Impossible(f"{str(error)[:-1]}; correct it, or exclude the file if it is a template") from error

@@ -42,6 +42,8 @@ _KEYWORDS = frozenset(
     ]
 )
 _WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD", b"ENV", b"LABEL"))
+# The scanner of flags takes bytes for characters, so these two bytes are blanks to it.
+_FLAG_SPACES = SPACES + "\x85\xa0"
 _TOO_EARLY = "an instruction stands before the first FROM"
 # Words of ARG, ENV and LABEL, quotes and escapes kept.
 WORD = re.compile(r"""(?:\\.|`.|'[^']*'?|"(?:[^"\\]|\\.)*"?|\S)+""", re.DOTALL | re.ASCII)
@@ -213,7 +215,7 @@ def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[st
         return escape, None
     seen = set()
     for at, line in _lines(data, start):
-        found = _DIRECTIVE.fullmatch(line.lstrip(SPACES.encode("latin-1")))
+        found = _DIRECTIVE.fullmatch(line.lstrip(SPACES.encode()))
         key = found.group(1).lower() if found else b""
         if not found or key not in (b"syntax", b"escape", b"check"):
             break
@@ -306,13 +308,13 @@ def _flags(text: str, origin: t.Sequence[int], at: int, escape: str) -> t.Tuple[
     flags: t.List[Flag] = []
     size = len(text)
     while True:
-        while at < size and text[at] in SPACES:
+        while at < size and text[at] in _FLAG_SPACES:
             at += 1
         if not text.startswith("--", at):
             return flags, at
         word: t.List[int] = []
         quote = ""
-        while at < size and (quote or text[at] not in SPACES):
+        while at < size and (quote or text[at] not in _FLAG_SPACES):
             char = text[at]
             if char == escape:
                 at += 1

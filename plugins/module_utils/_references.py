@@ -176,7 +176,7 @@ def evaluated(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.
         if unset and not _is_image_name(plain(chars)):
             chars, empty, unset = expand(word, escape, look, unset_is_unknown=True)
     except ShellError as error:
-        return _plain(kind, text, origin, at, stages, f"it cannot be evaluated ({error}); write the image itself")
+        return _plain(kind, text, origin, at, stages, str(error))
     return Reference(kind, plain(chars), [char.origin for char in chars], text, origin, at, stages, chars, empty)
 
 
@@ -190,6 +190,8 @@ def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractS
     origin = instruction.origin[: len(text)]
     if "$" in text or "'" in text or '"' in text or escape in text:
         found = evaluated("from", text, origin, instruction.at, stages, escape, look)
+        if found.problem:
+            raise Rejected(instruction.at, f"{text} cannot be evaluated ({found.problem})")
     else:
         found = _plain("from", text, origin, instruction.at, stages)
     return [] if found.value == "scratch" or found.value in stages else [found]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-SPACES = " \t\n\v\f\r\x85\xa0"
+SPACES = " \t\n\v\f\r"
 NOWHERE = -1
 UNKNOWN = -2
 

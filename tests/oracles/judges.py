@@ -151,8 +151,8 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
     except Exception:  # the package has an exception for each rule
         # A tag without its variable (golang:-alpine) is none, but the name before it is one.
         folder, slash, last = reference.rpartition("/")
-        last, colon, tag = last.partition(":")
-        name, rest = folder + slash + last, colon + tag
+        short = re.split("[:@]", last)[0]
+        name, rest = folder + slash + short, last[len(short) :]
     try:
         parsed = names.Reference.parse_normalized_named(name)
     except Exception:
@@ -163,6 +163,19 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
     tag = f":{parsed['tag']}" if parsed["tag"] else ""
     digest = f"@{parsed['digest']}" if parsed["digest"] else ""
     return f"{mirrors[host]}/{path}{tag}{digest}{rest}"
+
+
+def difference(before: Images, after: Images, mirrors: t.Mapping[str, str], skips: int) -> str:
+    """What is wrong with the images after a rewrite, which may have left as many as there are skips."""
+    if [kind for kind, _ in before] != [kind for kind, _ in after]:
+        return f"{before} became {after}"
+    left = 0
+    for (kind, old), (_, new) in zip(before, after):
+        wanted = mirrored(old, mirrors)
+        left += new != wanted
+        if new not in (wanted, old) or left > skips:
+            return f"{kind} {old} became {new}, not {wanted}"
+    return ""
 
 
 @functools.cache

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -62,13 +61,16 @@ def test_bytes_outside_the_edits_are_the_same(name):
 @pytest.mark.parametrize(
     ("kinds", "after"),
     [
-        pytest.param({"from"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM mirror.example.com/hub/library/alpine\nCOPY --from=nginx a b\n", id="from"),
+        pytest.param({"from"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM M/library/alpine\nCOPY --from=nginx a b\n", id="from"),
         pytest.param({"arg"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", id="arg needs from"),
-        pytest.param({"copy", "syntax"}, b"# syntax=mirror.example.com/hub/docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=mirror.example.com/hub/library/nginx a b\n", id="copy and syntax"),
+        pytest.param({"copy", "syntax"}, b"# syntax=M/docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\n"
+            b"COPY --from=M/library/nginx a b\n", id="copy and syntax"),
     ],
 )  # fmt: skip
 def test_kinds(kinds, after):
-    assert rewrite(b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", HUB, kinds=kinds).after == after
+    assert rewrite(b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", HUB, kinds=kinds).after == after.replace(
+        b"M/", b"mirror.example.com/hub/"
+    )
 
 
 def test_build_args_are_assumed_and_never_edited():
@@ -86,8 +88,10 @@ def test_a_long_line_is_refused_as_buildkit_does():
 
 
 PIECES = [
-    "FROM alpine", "FROM --platform=linux/amd64 redis:7 AS a", "FROM a", "ARG B=debian", "ARG B", "FROM $B", "FROM ${B:-nginx}", "RUN <<E", "E", "COPY --from=busybox a b",
-    "COPY --from=a x y", "RUN --mount=from=golang,target=/x ls", "# escape=`", "# syntax=docker/dockerfile:1", "#", "", "\\", "`", " \\", "RUN a \\", "  b", "ENV A=b c=d", "LABEL x",
+    "FROM alpine", "FROM --platform=linux/amd64 redis:7 AS a", "FROM a", "ARG B=debian", "ARG B", "FROM $B", "FROM ${B:-nginx}",
+    "RUN <<E", "E", "COPY --from=busybox a b",
+    "COPY --from=a x y", "RUN --mount=from=golang,target=/x ls", "# escape=`", "# syntax=docker/dockerfile:1", "#", "",
+    "\\", "`", " \\", "RUN a \\", "  b", "ENV A=b c=d", "LABEL x",
     "ONBUILD COPY --from=php:8 a b", "\t", "<<", "'", '"', "$", "FROM ${B%x}", "RUN [\"a\"] <<E", "RUN cat << E",
 ]  # fmt: skip
 
@@ -105,10 +109,8 @@ def test_any_file_is_changed_at_the_edits_alone_and_once(lines, end, final):
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_strange(data):
-    assert (
-        rewrite(data, HUB).after.replace(b"mirror.example.com/hub/library/", b"").replace(b"mirror.example.com/hub", b"") == re.sub(rb"docker\.io/", b"", data)
-        or rewrite(data, HUB).changes
-    )
+    result = rewrite(data, HUB)
+    assert spliced(data.decode("latin-1"), result.edits).encode("latin-1") == result.after
 
 
 @pytest.mark.parametrize(

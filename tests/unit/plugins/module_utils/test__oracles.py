@@ -47,17 +47,8 @@ def disagreements(name, data, parser):
     if refused or before is None:
         return ([f"{name}: {parser.__name__} refuses it, and it was edited"] if before is None and not refused and result.changes else []), 0, 0
     after = verdict(parser, result.after)
-    if after is None or len(after) != len(before):
-        return [f"{name}: {before} became {after}"], len(before), 0
-    wrong, left = [], 0
-    for (kind, old), (new_kind, new) in zip(before, after):
-        wanted = judges.mirrored(old, MAP)
-        if (kind, wanted) == (new_kind, new):
-            continue
-        left += 1
-        if kind != new_kind or old != new or left > len(result.skipped):
-            wrong.append(f"{name}: {kind} {old} became {new}, not {wanted}; skipped: {result.skipped}")
-    return wrong, len(before), len(result.skipped)
+    wrong = "refused after the rewrite" if after is None else judges.difference(before, after, MAP, len(result.skipped))
+    return [f"{name}: {wrong}; skipped: {result.skipped}"] if wrong else [], len(before), len(result.skipped)
 
 
 @needs_judges

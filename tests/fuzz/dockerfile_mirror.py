@@ -1,0 +1,136 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mutants of Dockerfiles: no exception, no byte changed beside the edits, and the judges see the same instructions.
+
+    python tests/fuzz/dockerfile_mirror.py [--mutants 100000] [--seed 7]
+
+Without the corpus beside the repository the golden files are mutated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import sys
+import typing as t
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests/oracles"))
+
+import judges  # noqa: E402
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite, spliced  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
+
+MAP = {"docker.io": "mirror.example.com/hub", "mcr.microsoft.com": "mirror.example.com/mcr", "gcr.io": "mirror.example.com/gcr"}
+FORWARD = Mirrors(MAP)
+TOKENS = [
+    b"\\", b"`", b"\n", b"\r\n", b"\\\n", b"`\n", b"\\ \n", b"\\\\\n", b" ", b"\t", b"#", b"# escape=`\n", b"# syntax=a/b:1\n"
+        b"", b"<<EOF", b"<<-E", b"<< X", b"EOF\n", b"E\n", b"FROM ",
+    b"FROM alpine\n", b" AS a", b"ARG X=redis\n", b"$X", b"${X:-nginx}", b"${X", b"'", b'"', b"--from=busybox ",
+    b"--mount=from=php,target=/x ", b"COPY --from=redis a b\n",
+    b"ONBUILD ", b"RUN ", b'["a"] ', b"\xef\xbb\xbf", b"\xff", b"docker.io/", b"library/", b"@", b":", b"--", b",",
+]  # fmt: skip
+
+
+def mutant(data: bytes, dice: random.Random) -> bytes:
+    for _ in range(dice.randint(1, 4)):
+        at = dice.randint(0, len(data))
+        kind = dice.random()
+        if kind < 0.45:
+            data = data[:at] + dice.choice(TOKENS) + data[at:]
+        elif kind < 0.7:
+            data = data[:at] + data[at + dice.randint(1, 12) :]
+        elif kind < 0.85:
+            data = data[:at] + bytes([dice.randrange(256)]) + data[at + 1 :]
+        else:
+            lines = data.split(b"\n")
+            lines.insert(dice.randint(0, len(lines)), dice.choice(lines))
+            data = b"\n".join(lines)
+    return data
+
+
+def fault(data: bytes) -> str:
+    """What is wrong with the rewrite of this file; nothing where all is well."""
+    result = rewrite(data, FORWARD)
+    if spliced(data.decode("latin-1"), result.edits).encode("latin-1") != result.after:
+        return "bytes beside the edits changed"
+    if not result.changes:
+        return "" if result.after == data else "it changed without an edit"
+    again = rewrite(result.after, FORWARD)
+    if again.changes:
+        return f"a second run edits again: {again.changes}"
+    if b"\0" in data:
+        return ""  # the Go package stops at NUL
+    return _judged(data, result.after, len(result.skipped))
+
+
+def _judged(before: bytes, after: bytes, skips: int) -> str:
+    """Both judges must see the same instructions and the images at their mirrors.
+
+    One alone may be wrong: the older parser knows no heredoc behind a blank, the newer takes strange blanks for spaces.
+    """
+    faults = [_fault(before, after, skips, parser) for parser in (judges.e2b_parser, judges.buildkit_parser)]
+    return "; ".join(faults) if all(faults) else ""
+
+
+def _fault(before: bytes, after: bytes, skips: int, parser: t.Callable[[bytes], t.List[judges.Command]]) -> str:
+    try:
+        old, old_images = parser(before), judges.images(before, parser)
+    except (judges.Refused, IndexError):
+        return f"{parser.__name__} refuses the file"
+    try:
+        new, new_images = parser(after), judges.images(after, parser)
+    except (judges.Refused, IndexError):
+        return f"{parser.__name__} refuses the file after the rewrite"
+    if [(each.name, each.line) for each in old] != [(each.name, each.line) for each in new]:
+        return f"{parser.__name__} sees other instructions"
+    found = judges.difference(old_images, new_images, MAP, skips)
+    return found and f"{parser.__name__}: {found}"
+
+
+def _share(job: t.Tuple[t.Sequence[bytes], int, int]) -> t.List[t.Tuple[bytes, str]]:
+    files, seed, mutants = job
+    dice = random.Random(seed)
+    faults = []
+    for _ in range(mutants):
+        data = mutant(dice.choice(files), dice)
+        try:
+            found = fault(data)
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+        if found:
+            faults.append((data, found))
+    return faults
+
+
+def small_files() -> t.List[bytes]:
+    if not judges.SHARED.is_dir():
+        return [path.read_bytes() for path in sorted((TOP / "tests/golden/dockerfile_mirror").glob("*/before")) if path.parent.suffix != ".yml"]
+    return [data for _, data in judges.corpus("dockerfiles") if len(data) < 4000] + [data for name, data, _ in judges.cases() if len(data) < 4000] * 20
+
+
+def run(mutants: int, seed: int) -> t.List[t.Tuple[bytes, str]]:
+    files = small_files()
+    jobs = [(files, seed * 1000 + part, mutants // 20) for part in range(20)]
+    with multiprocessing.Pool() as pool:
+        return [found for share in pool.imap(_share, jobs) for found in share]
+
+
+def main() -> int:
+    options = argparse.ArgumentParser()
+    options.add_argument("--mutants", type=int, default=100_000)
+    options.add_argument("--seed", type=int, default=7)
+    given = options.parse_args()
+    faults = run(given.mutants, given.seed)
+    for data, found in faults[:10]:
+        print(found, repr(data[:2000]), sep="\n")
+    print(f"{given.mutants} mutants, seed {given.seed}: {len(faults)} faults")
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
