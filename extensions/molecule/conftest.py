@@ -38,7 +38,7 @@ class Engine:
 
     @property
     def major(self) -> int:
-        return int(self.version.split(".")[0])
+        return int(self.version.partition(".")[0])
 
     def build(
         self, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True

@@ -60,7 +60,7 @@ def contexts(data: bytes) -> t.List[t.Tuple[str, str, t.List[str]]]:
         return [
             (document.word(build, "context") or ".", document.word(build, "dockerfile") or "Dockerfile", names)
             for build in document.builds()
-            for names in [[name for name, _ in document.pairs(document.entry(build, "additional_contexts"))]]
+            for names in [[name for name, _rest in document.pairs(document.entry(build, "additional_contexts"))]]
             if names
         ]
     except (UnicodeDecodeError, _Unreadable):
@@ -188,7 +188,7 @@ class _Document:
             contents = None if "://" in context else self._dockerfile_of(context, self.word(build, "dockerfile") or "Dockerfile")
             if contents is not None:
                 self._given(rewrite(contents, self._mirrors, *self._plain(arguments), edit_given=True), arguments)
-        for _, value in self.pairs(self.entry(build, "additional_contexts")):
+        for _rest, value in self.pairs(self.entry(build, "additional_contexts")):
             if value is not None and value.value.startswith(_IMAGE_CONTEXT):
                 start = len(_IMAGE_CONTEXT)
                 self._reference(_Scalar(value.value[start:], value.origin[start:]))
@@ -208,7 +208,7 @@ class _Document:
             return
         text, origin, variables = _without_doubled_dollars(block)
         contents = text.encode("utf-8")
-        places = [place for char, place in zip(text, origin, strict=False) for _ in char.encode("utf-8")] + [block.origin[-1] + 1 if block.origin else 0]
+        places = [place for char, place in zip(text, origin, strict=False) for _rest in char.encode("utf-8")] + [block.origin[-1] + 1 if block.origin else 0]
         result = rewrite(contents, self._mirrors, *self._plain(arguments), edit_given=True)
         if variables and (result.edits or result.skipped):
             self._skip(node.start_mark.index, "dockerfile_inline", "compose puts values into it before it is read; write $$ for the build's own variables")

@@ -125,14 +125,14 @@ class Planner:
         for self._arguments_too in (True, False):
             self._skipped = []
             planned = [(reference, *self.plan(reference)) for reference in self._scene.references]
-            plans = [(reference, edits) for reference, edits, _ in planned if edits]
+            plans = [(reference, edits) for reference, edits, _rest in planned if edits]
             if not plans:
                 break
             result = self._applied(plans)
-            direct = not self._is_dockerfile or not any(reference.chars for reference, _ in plans)
-            if direct or self._says(result, [(reference.kind, after) for reference, _, after in planned]):
+            direct = not self._is_dockerfile or not any(reference.chars for reference, _rest in plans)
+            if direct or self._says(result, [(reference.kind, after) for reference, _rest, after in planned]):
                 return result
-        for reference, _ in plans:
+        for reference, _rest in plans:
             if reference.chars:
                 self._skip(reference, _USED_TWICE)
         plans = [plan for plan in plans if not plan[0].chars]
@@ -258,11 +258,11 @@ class Planner:
 
     def _agreed(self, plans: t.List[_Plan]) -> t.List[Edit]:
         """All edits in the order of the file; of two that meet in one place neither is made."""
-        edits = sorted({edit for _, found in plans for edit in found})
+        edits = sorted({edit for _rest, found in plans for edit in found})
         for before, after in itertools.pairwise(edits):
             if after.start < before.end or after.start == before.start:
                 lost = [plan for plan in plans if before in plan[1] or after in plan[1]]
-                for reference, _ in lost:
+                for reference, _rest in lost:
                     self._skip(reference, _USED_TWICE)
                 plans[:] = [plan for plan in plans if plan not in lost]
                 return self._agreed(plans)

@@ -49,7 +49,7 @@ class ImageName(t.NamedTuple):
         """The shortest text that means this image."""
         if self.registry != DOCKER_HUB:
             return self.full
-        first, _, rest = self.path.partition("/")
+        first, _rest, rest = self.path.partition("/")
         short = rest if first == "library" and "/" not in rest else self.path
         return short + self.suffix if _is_read_as(short, self) else self.full
 

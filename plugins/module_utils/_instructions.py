@@ -129,7 +129,7 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
         instructions, ambiguous = _thorough(data, start, escape, reading)
         return File(instructions, chr(escape[0]), syntax, ambiguous)
     found = [_instruction(*_joined(data, begin, end, escape), begin, chr(escape[0]), reading) for begin, end in spans]
-    return File([instruction for instruction, _ in found], chr(escape[0]), syntax, any(doubtful for _, doubtful in found))
+    return File([instruction for instruction, _rest in found], chr(escape[0]), syntax, any(doubtful for _rest, doubtful in found))
 
 
 def _quick(data: bytes, start: int, escape: bytes) -> t.Optional[t.List[t.Tuple[int, int]]]:
@@ -164,8 +164,7 @@ def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tup
     ambiguous = False
     at = start
     while at < len(data):
-        found = match(data, at)
-        assert found is not None  # every part of the pattern may be empty
+        found = t.cast("t.Match[bytes]", match(data, at))  # every part of the pattern may be empty
         word, rest = found.groups()
         at = found.end()
         if _is_quiet(word.upper(), rest, escape):

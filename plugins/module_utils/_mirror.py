@@ -43,7 +43,7 @@ class Mirrors:
         target = self.targets[source]
         if any(len(mirror) >= len(source) and _is_under(name, mirror) for mirror in self.targets.values()):
             return None
-        registry, _, path = (target + name[len(source) :]).partition("/")
+        registry, _rest, path = (target + name[len(source) :]).partition("/")
         if not path:
             return None  # a whole repository cannot become a registry
         if registry == DOCKER_HUB and "/" not in path:

@@ -201,12 +201,15 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     missing = [path for path in params["paths"] if not exists(path)]
     if missing:
         raise Refused(f"paths: {missing[0]} does not exist.")
-    found = lambda: sources(params["paths"], params["patterns"], params["excludes"])  # noqa: E731
+
+    def found() -> t.Iterator[t.Union[Source, Refusal]]:
+        return sources(params["paths"], params["patterns"], params["excludes"])
+
     if params["strict"]:
         dry = Report(False)
         _rewrite_all(module, found(), mirrors, dry, write=False)
         if dry.counts["skipped"]:
-            raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **dict(dry.result(), changed=False))
+            raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **{**dry.result(), "changed": False})
     report = Report(module._diff)
     _rewrite_all(module, found(), mirrors, report, write=not module.check_mode)
     for refusal in report.refusals:

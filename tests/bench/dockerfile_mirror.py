@@ -24,7 +24,10 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/oracles"))
 
+import contextlib
+
 import judges  # noqa: E402
+
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite  # noqa: E402
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected, read  # noqa: E402
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
@@ -36,26 +39,22 @@ LOOPED = 50
 
 def files() -> t.List[bytes]:
     if judges.SHARED.is_dir():
-        return [data for _, data in judges.corpus("dockerfiles")]
+        return [data for _rest, data in judges.corpus("dockerfiles")]
     return [path.read_bytes() for path in sorted((TOP / "tests/golden/dockerfile_mirror").glob("*/before"))] * 100
 
 
 def ours_reading(contents: t.List[bytes]) -> None:
     """All references with their places: what a rewrite needs to know."""
     for data in contents:
-        try:
+        with contextlib.suppress(Rejected):
             scene(data, {})
-        except Rejected:
-            pass
 
 
 def ours_structure(contents: t.List[bytes]) -> None:
     """The instructions alone, as dockerfile-parse's structure has them."""
     for data in contents:
-        try:
+        with contextlib.suppress(Rejected):
             read(data)
-        except Rejected:
-            pass
 
 
 def ours_rewriting(contents: t.List[bytes]) -> None:
@@ -79,7 +78,7 @@ def dockerfile_parse(contents: t.List[bytes]) -> None:
 def in_rounds(work: t.Mapping[str, t.Callable[[], None]], rounds: int) -> t.Dict[str, float]:
     """Median seconds of each, all of them in each round so that a busy machine is busy for all."""
     seconds: t.Dict[str, t.List[float]] = {name: [] for name in work}
-    for _ in range(rounds):
+    for _rest in range(rounds):
         for name, run in work.items():
             start = time.perf_counter()
             run()

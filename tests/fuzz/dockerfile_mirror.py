@@ -28,8 +28,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import M
 MAP = {"docker.io": "mirror.example.com/hub", "mcr.microsoft.com": "mirror.example.com/mcr", "gcr.io": "mirror.example.com/gcr"}
 FORWARD = Mirrors(MAP)
 TOKENS = [
-    b"\\", b"`", b"\n", b"\r\n", b"\\\n", b"`\n", b"\\ \n", b"\\\\\n", b" ", b"\t", b"#", b"# escape=`\n", b"# syntax=a/b:1\n"
-        b"", b"<<EOF", b"<<-E", b"<< X", b"EOF\n", b"E\n", b"FROM ",
+    b"\\", b"`", b"\n", b"\r\n", b"\\\n", b"`\n", b"\\ \n", b"\\\\\n", b" ", b"\t", b"#", b"# escape=`\n", b"# syntax=a/b:1\n",
+    b"<<EOF", b"<<-E", b"<< X", b"EOF\n", b"E\n", b"FROM ",
     b"FROM alpine\n", b" AS a", b"ARG X=redis\n", b"$X", b"${X:-nginx}", b"${X", b"'", b'"', b"--from=busybox ",
     b"--mount=from=php,target=/x ", b"COPY --from=redis a b\n",
     b"ONBUILD ", b"RUN ", b'["a"] ', b"\xef\xbb\xbf", b"\xff", b"docker.io/", b"library/", b"@", b":", b"--", b",",
@@ -37,7 +37,7 @@ TOKENS = [
 
 
 def mutant(data: bytes, dice: random.Random) -> bytes:
-    for _ in range(dice.randint(1, 4)):
+    for _rest in range(dice.randint(1, 4)):
         at = dice.randint(0, len(data))
         kind = dice.random()
         if kind < 0.45:
@@ -96,7 +96,7 @@ def _share(job: t.Tuple[t.Sequence[bytes], int, int]) -> t.List[t.Tuple[bytes, s
     files, seed, mutants = job
     dice = random.Random(seed)
     faults = []
-    for _ in range(mutants):
+    for _rest in range(mutants):
         data = mutant(dice.choice(files), dice)
         try:
             found = fault(data)
@@ -110,7 +110,7 @@ def _share(job: t.Tuple[t.Sequence[bytes], int, int]) -> t.List[t.Tuple[bytes, s
 def small_files() -> t.List[bytes]:
     if not judges.SHARED.is_dir():
         return [path.read_bytes() for path in sorted((TOP / "tests/golden/dockerfile_mirror").glob("*/before")) if path.parent.suffix != ".yml"]
-    return [data for _, data in judges.corpus("dockerfiles") if len(data) < 4000] + [data for name, data, _ in judges.cases() if len(data) < 4000] * 20
+    return [data for _rest, data in judges.corpus("dockerfiles") if len(data) < 4000] + [data for name, data, _rest in judges.cases() if len(data) < 4000] * 20
 
 
 def run(mutants: int, seed: int) -> t.List[t.Tuple[bytes, str]]:

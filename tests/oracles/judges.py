@@ -106,7 +106,7 @@ def _stage(command: Command) -> str:
 def _inner(command: Command, stages: t.AbstractSet[str]) -> Images:
     found: Images = []
     for flag in command.flags:
-        name, _, value = flag.partition("=")
+        name, _rest, value = flag.partition("=")
         if command.name == "COPY" and name == "--from" and not re.fullmatch(r"[+-]?[0-9]+", value):
             found.append(("copy", value))
         if command.name == "RUN" and name == "--mount":
@@ -167,10 +167,10 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
 
 def difference(before: Images, after: Images, mirrors: t.Mapping[str, str], skips: int) -> str:
     """What is wrong with the images after a rewrite, which may have left as many as there are skips."""
-    if [kind for kind, _ in before] != [kind for kind, _ in after]:
+    if [kind for kind, _rest in before] != [kind for kind, _rest in after]:
         return f"{before} became {after}"
     left = 0
-    for (kind, old), (_, new) in zip(before, after):
+    for (kind, old), (_rest, new) in zip(before, after):
         wanted = mirrored(old, mirrors)
         left += new != wanted
         if new not in (wanted, old) or left > skips:

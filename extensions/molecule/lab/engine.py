@@ -53,7 +53,7 @@ def start() -> None:
     say("no Docker engine answers here: starting one for the lab (`down` stops it)")
     if not ours():
         launch()
-    for _ in range(150):
+    for _rest in range(150):
         if answers():
             return
         time.sleep(0.2)
@@ -89,7 +89,7 @@ def stop() -> None:
     pid = ours()
     if pid:
         os.kill(pid, signal.SIGTERM)
-        for _ in range(150):
+        for _rest in range(150):
             if not ours():
                 break
             time.sleep(0.2)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -34,7 +33,7 @@ def wanted_hosts(spec: str) -> dict[str, str]:
 
 
 def wait_until(ready: tuple[str, ...], what: str, seconds: int = 60) -> None:
-    for _ in range(seconds * 4):
+    for _rest in range(seconds * 4):
         if text(*ready).strip():
             return
         time.sleep(0.25)

@@ -67,7 +67,7 @@ def test_a_build_passes_from_cron(engine):
 
 
 def waited(engine, log):
-    for _ in range(60):
+    for _rest in range(60):
         text = engine.host.run(f"cat {log}").stdout
         if "rc=" in text:
             return text

@@ -232,7 +232,7 @@ def test_a_source_policy_is_written_where_it_works():
     found = build_env.pieces({"source_policy": {"docker.io": "m.lab"}}, [], "26.1.5+dfsg1", "0.13.1+ds1")
     policy = json.loads(found[build_env.POLICY].into(build_env.POLICY, None))
     assert policy["rules"][0]["updates"]["identifier"] == "docker-image://m.lab/${1}"
-    with pytest.raises(BuildEnvError, match="^source_policy:"):
+    with pytest.raises(BuildEnvError, match=r"^source_policy:"):
         build_env.pieces({"source_policy": {"docker.io": "https://m.lab"}}, [], "26.1.5", "0.13.1")
 
 

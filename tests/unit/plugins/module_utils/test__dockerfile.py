@@ -39,21 +39,21 @@ def test_golden(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_twice_is_once(name):
-    _, after, _, work = case(name)
+    _rest, after, _rest, work = case(name)
     assert work(after).after == after
     assert work(after).changes == []
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_in_the_map_leaves_every_byte(name):
-    before, _, _, _ = case(name)
+    before, _rest, _rest, _rest = case(name)
     work = rewrite_compose if name.endswith(".yml") else rewrite
     assert work(before, Mirrors({"registry.invalid": "mirror.example.com"})).after == before
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_bytes_outside_the_edits_are_the_same(name):
-    before, after, _, work = case(name)
+    before, after, _rest, work = case(name)
     text, decoded = (before.decode("utf-8"), "utf-8") if name.endswith(".yml") else (before.decode("latin-1"), "latin-1")
     assert spliced(text, work(before).edits).encode(decoded) == after
 
@@ -63,10 +63,11 @@ def test_bytes_outside_the_edits_are_the_same(name):
     [
         pytest.param({"from"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM M/library/alpine\nCOPY --from=nginx a b\n", id="from"),
         pytest.param({"arg"}, b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", id="arg needs from"),
-        pytest.param({"copy", "syntax"}, b"# syntax=M/docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\n"
-            b"COPY --from=M/library/nginx a b\n", id="copy and syntax"),
+        pytest.param(
+            {"copy", "syntax"}, b"# syntax=M/docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=M/library/nginx a b\n", id="copy and syntax"
+        ),
     ],
-)  # fmt: skip
+)
 def test_kinds(kinds, after):
     assert rewrite(b"# syntax=docker/dockerfile:1\nARG A=redis\nFROM $A\nFROM alpine\nCOPY --from=nginx a b\n", HUB, kinds=kinds).after == after.replace(
         b"M/", b"mirror.example.com/hub/"

@@ -54,7 +54,7 @@ def test_what_is_no_map(mirrors, message):
 
 def converted(rules, identifier):
     """BuildKit's engine in five lines: the first rule that matches, then all of them again."""
-    for _ in range(20):
+    for _rest in range(20):
         for rule in rules:
             shape = re.escape(rule["selector"]["identifier"]).replace(r"\*", "(.*)")
             found = re.fullmatch(shape, identifier)

@@ -69,7 +69,7 @@ def test_the_cases_name_what_is_pulled():
 def test_after_the_rewrite_every_image_is_at_its_mirror(parser):
     wrong: list[str] = []
     references = skipped = refused = 0
-    for name, data in [*judges.corpus("dockerfiles"), *((name, data) for name, data, _ in judges.cases())]:
+    for name, data in [*judges.corpus("dockerfiles"), *((name, data) for name, data, _rest in judges.cases())]:
         if b"\0" in data:
             continue  # the Go package stops at NUL
         bad, seen, left = disagreements(name, data, parser)
@@ -91,7 +91,7 @@ def test_a_file_that_was_left_as_refused_is_refused_by_a_judge_too():
                 continue  # refused by the layer above their parsers (frontend/dockerfile/instructions/parse.go)
             judged = verdict(judges.e2b_parser, data), verdict(judges.buildkit_parser, data)
             # Their parsers take an empty file and one without FROM; BuildKit's next layer does not.
-            assert None in judged or not [kind for kind, _ in judged[0] if kind == "from"], name
+            assert None in judged or not [kind for kind, _rest in judged[0] if kind == "from"], name
 
 
 @needs_judges

@@ -62,7 +62,7 @@ def run(tree, **params):
 
 def test_a_tree_is_rewritten_once(tree):
     os.chmod(tree / "a/Dockerfile", 0o640)
-    result, _ = run(tree)
+    result, _rest = run(tree)
     assert result["counts"] == {"files": 3, "changed": 1, "edits": 1, "skipped": 1, "unreadable": 0}
     assert result["files"][0] == {
         "path": str(tree / "a/Dockerfile"),
@@ -121,7 +121,7 @@ def test_what_cannot_be_read_is_counted_and_named(tree):
 def test_the_result_is_bounded(tree):
     for number in range(250):
         (tree / f"c/Dockerfile.{number}").write_bytes(b"FROM alpine\n")
-    result, _ = run(tree)
+    result, _rest = run(tree)
     assert (len(result["files"]), result["truncated"], result["counts"]["changed"]) == (200, True, 251)
 
 

@@ -1,0 +1,227 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import table
+
+INVENTORY = Path(__file__).resolve().parents[2] / "inventory" / "hosts.yml"
+HUB, TOKEN = "registry-1.docker.io", "auth.docker.io"
+BUILDERS = ("buildkit", "legacy")
+MIRRORED = "mirror.lab/library/busybox:1"
+DROP_IN = "/etc/systemd/system/docker.service.d/lab.conf"
+
+
+def checked(engine, **options):
+    """The module's result, and its whole output in result["output"]."""
+    command = ["ansible", engine.name, f"--inventory={INVENTORY}", "-m", "buildfleet.docker.docker_build_check", "-a", json.dumps(options)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    text = done.stdout.partition("=> ")[2]
+    assert text, done.stdout + done.stderr
+    return {**json.loads(text), "output": done.stdout + done.stderr}
+
+
+def verdict(result):
+    return result["cause"], result["asked_by"], result["host"], result["reason"]
+
+
+def store(engine):
+    """Everything that a build could leave behind."""
+    return [
+        engine.host.run(command).stdout
+        for command in (
+            "docker images --all --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort",
+            "docker ps --all --quiet",
+            "docker system df --verbose --format '{{range .BuildCache}}{{println .ID}}{{end}}' | sort",
+            "find /root/.docker /home/builder/.docker | sort",
+            "ls -d /tmp/buildfleet-* /tmp/*buildfleet*",
+        )
+    ]
+
+
+@pytest.fixture()
+def daemon(engine):
+    """`daemon(proxy=URL)` or `daemon(mirror=URL)` until the test ends; every build starts from a clean slate."""
+    engine.forget()
+
+    def configure(proxy="", mirror=""):
+        if proxy:
+            engine.write(DROP_IN, f'[Service]\nEnvironment="HTTPS_PROXY={proxy.replace("%", "%%")}"\n')
+        if mirror:
+            engine.write("/etc/docker/daemon.json", json.dumps({"registry-mirrors": [mirror]}))
+        assert engine.restart()
+
+    yield configure
+    engine.host.run(f"rm -f {DROP_IN} /etc/docker/daemon.json")
+    engine.forget()
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+@pytest.mark.parametrize(("mode", "cause"), [("reset", "reset"), ("refuse", "refused")])
+def test_the_wall_is_named(engine, daemon, wall, builder, mode, cause):
+    wall(mode)
+    result = checked(engine, builder=builder, required=False)
+    assert verdict(result) == (cause, "daemon", HUB, cause)
+    assert (result["ok"], result["changed"], result["builder_used"]) == (False, False, builder)
+    assert "docker_daemon_proxy" in result["cure"]
+
+
+@pytest.mark.parametrize(("builder", "asked_by"), [("buildkit", "client"), ("legacy", "daemon")])
+def test_the_token_server_alone_is_walled(engine, daemon, wall, builder, asked_by):
+    wall("token")
+    assert verdict(checked(engine, builder=builder, required=False)) == ("token_unreachable", asked_by, TOKEN, "reset")
+
+
+def test_the_riddle_and_its_cure(engine, daemon):
+    daemon(proxy=table.HTTP_PROXY)
+    result = checked(engine, builder="buildkit")
+    assert result["failed"]
+    assert verdict(result) == ("token_unreachable", "client", TOKEN, "reset")
+    assert result["msg"] == (
+        "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
+    )
+    assert checked(engine, builder="legacy")["ok"]
+    assert engine.restart()  # forgets tokens
+    assert checked(engine, builder="buildkit", env={"BUILDKIT_NO_CLIENT_TOKEN": "1"})["ok"]
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [
+        ("http://proxy.lab:9999", ("proxy_unreachable", "daemon", "proxy.lab", "refused")),
+        ("http://nosuch.lab:8888", ("proxy_unreachable", "daemon", "nosuch.lab", "dns")),
+        ("http://builder:wrong-one@auth-proxy.lab:8888", ("proxy_auth", "daemon", "auth-proxy.lab", "status 407")),
+    ],
+)
+def test_a_proxy_that_does_not_serve_the_daemon(engine, daemon, builder, proxy, expected):
+    daemon(proxy=proxy)
+    result = checked(engine, builder=builder, required=False)
+    assert verdict(result) == expected
+    assert "wrong-one" not in result["output"]
+
+
+def test_a_proxy_that_does_not_serve_the_client(engine, daemon):
+    daemon(proxy=table.HTTP_PROXY)
+    result = checked(engine, builder="buildkit", required=False, env={"HTTPS_PROXY": "http://builder:wrong-one@auth-proxy.lab:8888"})
+    assert verdict(result) == ("proxy_auth", "client", "auth-proxy.lab", "status 407")
+    assert "wrong-one" not in result["output"]
+
+
+@pytest.mark.parametrize(("builder", "asked_by"), [("buildkit", "client"), ("legacy", "daemon")])
+def test_a_mirror_that_sends_the_token_elsewhere(engine, daemon, builder, asked_by):
+    daemon(mirror=table.RELAY)
+    result = checked(engine, builder=builder, required=False)
+    assert verdict(result) == ("mirror_sends_token_elsewhere", asked_by, TOKEN, "reset")
+    assert "relay.lab" in result["msg"]
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_tag_that_is_missing(engine, daemon, wall, builder):
+    wall("open")
+    result = checked(engine, builder=builder, image="busybox:nosuch", required=False)
+    assert (*verdict(result)[:3], result["reference"]) == ("not_found", "daemon", HUB, "busybox:nosuch")
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_an_engine_that_does_not_run(engine, builder):
+    engine.host.check_output("systemctl stop docker.socket docker.service")
+    try:
+        result = checked(engine, builder=builder, required=False)
+    finally:
+        assert engine.restart()
+    assert result["cause"] == "engine_down"
+    assert result["cure"] == "Start the engine (systemctl start docker)."
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+@pytest.mark.parametrize("options", [{"image": MIRRORED}, {"image": MIRRORED, "network_step": "http://nosuch.lab/", "required": False}])
+def test_nothing_is_left(engine, daemon, builder, options):
+    before = store(engine)
+    result = checked(engine, builder=builder, **options)
+    assert result["cause"] == ("dns" if "network_step" in options else "ok"), result
+    assert store(engine) == before
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_build_of_another_user_leaves_nothing(engine, daemon, builder):
+    before = store(engine)
+    assert checked(engine, builder=builder, image=MIRRORED, environment_of="user:builder")["ok"]
+    assert store(engine) == before
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_images_and_cache_of_others_stay(engine, daemon, builder):
+    engine.host.check_output(f"docker pull -q {MIRRORED}")
+    assert engine.build("buildkit", MIRRORED, clean=False).ok
+    before = store(engine)
+    assert before[2].strip(), "the build of others left no cache"
+    assert checked(engine, builder=builder, image=MIRRORED)["ok"]
+    assert store(engine) == before
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_build_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemon, wall, builder):
+    wall("drop")
+    before = store(engine)
+    result = checked(engine, builder=builder, timeout=4, required=False)
+    assert verdict(result) == ("timeout", "daemon", HUB, "no end within 4 s")
+    assert store(engine) == before
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_step_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemon, builder):
+    before = store(engine)
+    engine.write("/var/tmp/slow/Dockerfile", f"FROM {MIRRORED}\nRUN sleep 300\n")
+    result = checked(engine, builder=builder, context="/var/tmp/slow", timeout=8, required=False)
+    assert (result["cause"], result["asked_by"]) == ("timeout", "step")
+    assert store(engine) == before
+
+
+def test_a_login_has_its_own_environment(engine, daemon):
+    engine.write("/etc/profile.d/lab.sh", "export DOCKER_BUILDKIT=0\n")
+    try:
+        assert checked(engine, image=MIRRORED, environment_of="login")["builder_used"] == "legacy"
+        assert checked(engine, image=MIRRORED, environment_of="user:builder")["builder_used"] == "legacy"
+        assert checked(engine, image=MIRRORED, env={"DOCKER_BUILDKIT": "1"})["builder_used"] == "buildkit"
+    finally:
+        engine.host.run("rm /etc/profile.d/lab.sh")
+
+
+def test_a_service_has_its_own_environment(engine, daemon):
+    engine.write("/etc/systemd/system/ci.service", "[Service]\nUser=builder\nEnvironment=DOCKER_BUILDKIT=0\nExecStart=/bin/sleep infinity\n")
+    engine.host.check_output("systemctl daemon-reload")
+    try:
+        assert checked(engine, image=MIRRORED, environment_of="service:ci")["builder_used"] == "legacy"
+        engine.host.check_output("systemctl start ci")
+        assert checked(engine, image=MIRRORED, environment_of="service:ci")["builder_used"] == "legacy"
+    finally:
+        engine.host.run("systemctl stop ci; rm /etc/systemd/system/ci.service; systemctl daemon-reload")
+
+
+def test_a_context_and_a_compose_file_are_built_and_leave_nothing(engine, daemon):
+    engine.write("/var/tmp/app/Dockerfile", f"FROM {MIRRORED}\nRUN true\n")
+    engine.write("/var/tmp/app/compose.yml", "services:\n  app:\n    build: .\n")
+    before = store(engine)
+    assert checked(engine, context="/var/tmp/app", builder="buildkit")["ok"]
+    assert store(engine) == before
+    result = checked(engine, compose_file="/var/tmp/app/compose.yml", builder="legacy")
+    assert result["ok"], result
+    assert store(engine) == before
+
+
+def test_what_the_legacy_builder_ignores_is_said_before_it_builds(engine):
+    engine.write("/var/tmp/heredoc/Dockerfile", f"FROM {MIRRORED}\nRUN <<EOT\nfalse\nEOT\n")
+    result = checked(engine, context="/var/tmp/heredoc", builder="legacy", required=False)
+    assert (result["cause"], result["reason"], result["seconds"]) == ("legacy_cannot", "heredocs", 0)
+
+
+def test_check_mode_builds_nothing(engine):
+    command = ["ansible", engine.name, f"--inventory={INVENTORY}", "--check", "-m", "buildfleet.docker.docker_build_check"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert "Check mode: nothing was built." in done.stdout
