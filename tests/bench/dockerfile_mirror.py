@@ -11,6 +11,7 @@ The corpus beside the repository is used; without it the golden files, a hundred
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import statistics
@@ -23,8 +24,6 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/oracles"))
-
-import contextlib
 
 import judges  # noqa: E402
 
