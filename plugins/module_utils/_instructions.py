@@ -44,6 +44,8 @@ _KEYWORDS = frozenset(
 _WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD", b"ENV", b"LABEL"))
 # The scanner of flags takes bytes for characters, so these two bytes are blanks to it.
 _FLAG_SPACES = SPACES + "\x85\xa0"
+_SIMPLE_FLAG = re.compile(r"--[^\s'\"`\\\x85\xa0]+(?![^\s\x85\xa0])", re.ASCII)
+_SIMPLE_HEREDOC = re.compile(r"(?:^|(?<=[ \t]))[0-9]*<<(-?)(?:([A-Za-z0-9_.]+)|'([A-Za-z0-9_.]+)'|\"([A-Za-z0-9_.]+)\")(?![^ \t])", re.ASCII)
 _TOO_EARLY = "an instruction stands before the first FROM"
 # Words of ARG, ENV and LABEL, quotes and escapes kept.
 WORD = re.compile(r"""(?:\\.|`.|'[^']*'?|"(?:[^"\\]|\\.)*"?|\S)+""", re.DOTALL | re.ASCII)
@@ -78,7 +80,7 @@ READINGS = (Reading(), Reading(blank_after_arrows=False), Reading(flags_use_esca
 
 class Flag(t.NamedTuple):
     text: str
-    origin: t.List[int]
+    origin: t.Sequence[int]
 
 
 class Instruction(t.NamedTuple):
@@ -88,6 +90,9 @@ class Instruction(t.NamedTuple):
     flags: t.List[Flag]
     at: int
     onbuild: bool = False
+
+
+_NO_FLAGS: t.List[Flag] = []
 
 
 class File(t.NamedTuple):
@@ -106,15 +111,21 @@ def _body(escape: bytes) -> bytes:
 _PAIR = rb"[^=\"'`\\ \t\0\n]+=(?:\"[^\"\\`\0\n]*\"|[^=\"'`\\ \t\0\n]*)"
 _QUIET = (
     rb"(?i:CMD|ENTRYPOINT|EXPOSE|HEALTHCHECK|MAINTAINER|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR)[ \t\0]"
-    rb"|(?i:RUN|COPY|ADD)[ \t]+[^-\0 \t\n]"
+    rb"|(?i:RUN|COPY|ADD)[ \t][ \t\0]*[^-\0 \t\n]"
     rb"|(?i:ENV|LABEL)[ \t]+(?:[^=\"' \t\0\n]+[ \t]+[^ \t\0\n]|(?:" + _PAIR + rb"[ \t\0]+)*" + _PAIR + rb"[ \t\0]*(?:\n|\Z))"
 )
 _LETTER = re.compile(rb"\n[ \t]*[A-Za-z]")
 # Each logical line that may matter; the rest is passed over at the speed of C.
-_LOUD = re.compile(rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))([^\n]*)")
+_LOUD_LINE = rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))[ \t]*([A-Za-z]*)([^\n]*)"
+_LOUD = re.compile(_LOUD_LINE)
+_LOUD_WITH_HEREDOCS = re.compile(_LOUD_LINE.replace(rb"[^-\0 \t\n]", rb"[^-\0 \t\n<](?![^\n<]*(?:<[^\n<]+)*<<)"))
 _DROPPED = re.compile(rb"\0(?:[ \t]*(?:#[^\n\0]*(?:\0\0|\n)|\n))+")
-_COMMENT_THAT_LOOKS_CONTINUED = re.compile(rb"\n[ \t]*#[^\n\0]*\0")
-_BLANK_BEHIND = re.compile(rb"[\\`][ \t]+\n")
+_COMMENT_THAT_LOOKS_CONTINUED = re.compile(rb"(\n[ \t]*#[^\n\0]*)\0\0")
+_EASY = {b"FROM": "FROM", b"ARG": "ARG", b"from": "FROM", b"arg": "ARG"}
+_ODD_CONTINUATION = {e: re.compile(re.escape(e) + rb"(?:[ \t]+|" + re.escape(e) + rb")\n") for e in (b"\\", b"`")}
+# Only quick looks, to leave out the searches above in most files.
+_HASH_BEFORE_NUL = re.compile(rb"#[^\n\0]*\0")
+_MAY_BE_DROPPED = re.compile(rb"\0[ \t]*[#\n]")
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
 _CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
 
@@ -124,33 +135,67 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
     if len(data) > LONGEST_LINE:
         _refuse_long_lines(data)
     escape, syntax = _directives(data, start)
-    spans = _quick(data, start, escape)
-    if spans is None:
-        instructions, ambiguous = _thorough(data, start, escape, reading)
-        return File(instructions, chr(escape[0]), syntax, ambiguous)
-    found = [_instruction(*_joined(data, begin, end, escape), begin, chr(escape[0]), reading) for begin, end in spans]
-    return File([instruction for instruction, _rest in found], chr(escape[0]), syntax, any(doubtful for _rest, doubtful in found))
+    folded = _folded(data, start, escape)
+    instructions, ambiguous = _quick(data, folded, start - 1, escape, reading) if folded else _thorough(data, start, escape, reading)
+    return File(instructions, chr(escape[0]), syntax, ambiguous)
 
 
-def _quick(data: bytes, start: int, escape: bytes) -> t.Optional[t.List[t.Tuple[int, int]]]:
-    """Where the instructions that matter begin and end, in a file without oddities (None in others).
+def _folded(data: bytes, start: int, escape: bytes) -> bytes:
+    """A newline and the file, with NUL bytes for continuations and what they swallow, so that a logical line is one line.
 
-    Continuations become NUL bytes of the same length, so that a logical line is one line.
+    Every byte keeps its place. Nothing for a file with oddities, which needs the thorough way.
     """
-    if b"<<" in data or b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or escape + escape + b"\n" in data:
-        return None
-    if (escape + b" " in data or escape + b"\t" in data) and _BLANK_BEHIND.search(data):
-        return None
+    if b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or _ODD_CONTINUATION[escape].search(data):
+        return b""
     folded = b"\n" + data[start:].replace(escape + b"\n", b"\0\0")
-    if _COMMENT_THAT_LOOKS_CONTINUED.search(folded):
-        return None
-    folded = _DROPPED.sub(_nothing, folded)
-    shift = start - 1
-    first = _LOUD.search(folded)
-    early = _LETTER.search(folded, 0, first.start() if first else len(folded))
+    if b"\0" not in folded:
+        return folded
+    while _HASH_BEFORE_NUL.search(folded) and _COMMENT_THAT_LOOKS_CONTINUED.search(folded):
+        folded = _COMMENT_THAT_LOOKS_CONTINUED.sub(lambda found: found.group(1) + escape + b"\n", folded)
+    return _DROPPED.sub(_nothing, folded) if _MAY_BE_DROPPED.search(folded) else folded
+
+
+def _quick(data: bytes, folded: bytes, shift: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+    instructions: t.List[Instruction] = []
+    ambiguous = False
+    past = 0
+    for found in (_LOUD_WITH_HEREDOCS if b"<<" in data else _LOUD).finditer(folded):
+        word, rest = found.groups()
+        begin = found.start(1) + shift
+        if begin < past:
+            continue  # in a heredoc
+        if not instructions:
+            _refuse_early(folded, found.start(), shift)
+        if word in _EASY and rest[:1] in (b" ", b"\t") and b"\0" not in rest and b"--" not in rest and rest[-1:] != escape:
+            text = rest.strip()
+            at = found.start(2) + shift + len(rest) - len(rest.lstrip())
+            instruction = Instruction(_EASY[word], text.decode("latin-1"), range(at, at + len(text)), _NO_FLAGS, begin)
+        else:
+            end = found.end() + shift
+            instruction, past, doubtful = _complete(data, begin, end, end + 1, escape, reading)
+            ambiguous = ambiguous or doubtful
+        instructions.append(instruction)
+    if not instructions:
+        _refuse_early(folded, len(folded), shift)
+    return instructions, ambiguous
+
+
+def _refuse_early(folded: bytes, end: int, shift: int) -> None:
+    early = _LETTER.search(folded, 0, end)
     if early:
         raise Rejected(early.end() + shift - 1, _TOO_EARLY)
-    return [(found.start(1) + shift, found.end() + shift) for found in _LOUD.finditer(folded)]
+
+
+def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: Reading) -> t.Tuple[Instruction, int, bool]:
+    """The instruction between begin and end, the place behind its heredocs, and whether readings may differ."""
+    text, origin = _joined(data, begin, end, escape)
+    instruction, doubtful = _instruction(text, origin, begin, chr(escape[0]), reading)
+    if "<<" not in text or instruction.keyword not in ("COPY", "RUN", "ADD"):
+        return instruction, after, doubtful
+    names, unsure = _heredocs(instruction, text, reading)
+    for name, chomp in names:
+        after = _after_heredoc(data, after, name, chomp, begin)
+    return instruction, after, doubtful or unsure
 
 
 def _nothing(found: t.Match[bytes]) -> bytes:
@@ -171,14 +216,8 @@ def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tup
             if word and not instructions:
                 raise Rejected(found.start(1), _TOO_EARLY)
             continue
-        text, origin = _joined(data, found.start(1), found.end(2), escape)
-        instruction, doubtful = _instruction(text, origin, found.start(1), chr(escape[0]), reading)
+        instruction, at, doubtful = _complete(data, found.start(1), found.end(2), at, escape, reading)
         ambiguous = ambiguous or doubtful
-        if instruction.keyword in ("COPY", "RUN", "ADD") and "<<" in text:
-            names, doubtful = _heredocs(instruction, text, reading)
-            ambiguous = ambiguous or doubtful
-            for name, chomp in names:
-                at = _after_heredoc(data, at, name, chomp, instruction.at)
         instructions.append(instruction)
     return instructions, ambiguous
 
@@ -311,6 +350,11 @@ def _flags(text: str, origin: t.Sequence[int], at: int, escape: str) -> t.Tuple[
             at += 1
         if not text.startswith("--", at):
             return flags, at
+        simple = _SIMPLE_FLAG.match(text, at)
+        if simple:
+            flags.append(Flag(simple.group(), origin[at : simple.end()]))
+            at = simple.end()
+            continue
         word: t.List[int] = []
         quote = ""
         while at < size and (quote or text[at] not in _FLAG_SPACES):
@@ -342,6 +386,9 @@ def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[
         doubtful = doubtful or json_now != json_before
         if json_now if reading.strict_json else json_before:
             return [], doubtful
+    found_simple = _SIMPLE_HEREDOC.findall(line)
+    if len(found_simple) == line.count("<<") and not any(mark in _SIMPLE_HEREDOC.sub("", line) for mark in "'\"$\\"):
+        return [((plain or single or double).encode(), chomp == "-") for chomp, plain, single, double in found_simple], doubtful
     names: t.List[t.Tuple[bytes, bool]] = []
     shape = _HEREDOC if reading.blank_after_arrows else _OLD_HEREDOC
     for word in _raw_words(line, reading):

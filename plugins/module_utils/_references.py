@@ -72,10 +72,10 @@ class Scene(t.NamedTuple):
 def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0]) -> Scene:
     file = read(data, reading)
     found: t.List[Reference] = []
-    arguments = _Arguments(file.escape, outside(len(data), given))
+    arguments = _Arguments(file.escape, outside(len(data), given) if given else {})
     again: t.Dict[str, int] = {}
-    stages: t.Set[str] = set()
-    every_stage = {name for name in map(_stage_name, file.instructions) if name}
+    stages: t.FrozenSet[str] = frozenset()
+    every_stage: t.Optional[t.AbstractSet[str]] = None
     if file.syntax:
         text, at = file.syntax
         found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
@@ -84,9 +84,11 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
         keyword = instruction.keyword
         if keyword == "FROM":
             started = True
-            found += _from(instruction, file.escape, arguments.look, frozenset(stages))
-            stages.add(_stage_name(instruction))
-            stages.discard("")
+            reference, stage = _from(instruction, file.escape, arguments.look, stages)
+            if reference:
+                found.append(reference)
+            if stage:
+                stages |= {stage}
         elif keyword == "ARG" and not started:
             arguments.declare(instruction)
         elif not started:
@@ -95,10 +97,10 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
             for word in WORD.findall(instruction.text):
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
-        elif keyword == "COPY":
-            found += _copied(instruction, every_stage)
-        elif keyword == "RUN":
-            found += _mounted(instruction, every_stage)
+        elif instruction.flags and keyword in ("COPY", "RUN"):
+            if every_stage is None:
+                every_stage = {_stage_name(each) for each in file.instructions}
+            found += _copied(instruction, every_stage) if keyword == "COPY" else _mounted(instruction, every_stage)
     if not started:
         raise Rejected(0, "it has no FROM")
     return Scene(found, arguments.written, again, file.ambiguous)
@@ -180,21 +182,26 @@ def evaluated(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.
     return Reference(kind, plain(chars), [char.origin for char in chars], text, origin, at, stages, chars, empty)
 
 
-def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractSet[str]) -> t.List[Reference]:
+def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractSet[str]) -> t.Tuple[t.Optional[Reference], str]:
+    """The image, None for a stage or scratch; and the name of the stage that begins here."""
     words = _BLANK.split(instruction.text)
-    if len(words) not in (1, 3) or not words[0] or (len(words) == 3 and words[1].upper() != "AS"):
+    text, stage = words[0], ""
+    if len(words) != 1:
+        if len(words) != 3 or words[1].upper() != "AS":
+            raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
+        stage = words[2].lower()
+        if not _STAGE_NAME.fullmatch(stage):
+            raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
+    if not text:
         raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
-    if len(words) == 3 and not _STAGE_NAME.fullmatch(words[2].lower()):
-        raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
-    text = words[0]
     origin = instruction.origin[: len(text)]
     if "$" in text or "'" in text or '"' in text or escape in text:
         found = evaluated("from", text, origin, instruction.at, stages, escape, look)
         if found.problem:
             raise Rejected(instruction.at, f"{text} cannot be evaluated ({found.problem})")
     else:
-        found = _plain("from", text, origin, instruction.at, stages)
-    return [] if found.value == "scratch" or found.value in stages else [found]
+        found = Reference("from", text, origin, text, origin, instruction.at, stages)
+    return (None if found.value == "scratch" or found.value in stages else found), stage
 
 
 def _is_image_name(value: str) -> bool:
@@ -217,7 +224,8 @@ def _mounted(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator
     for flag in instruction.flags:
         if not flag.text.startswith("--mount="):
             continue
-        value, origin = "", []
+        value = ""
+        origin: t.Sequence[int] = ()
         for field in _csv(flag, len("--mount=")):
             key, equals, named = field.text.partition("=")
             if equals and key.lower() == "from":
