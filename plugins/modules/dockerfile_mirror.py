@@ -199,11 +199,14 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     params = module.params
     mirrors = _mirrors(params["mirrors"])
     missing = [path for path in params["paths"] if not exists(path)]
-    if missing:
+    if missing and not module.check_mode:
         raise Refused(f"paths: {missing[0]} does not exist.")
+    for path in missing:
+        module.warn(f"{path} does not exist; an earlier task may make it when this is no dry run.")
+    paths = [path for path in params["paths"] if path not in missing]
 
     def found() -> t.Iterator[t.Union[Source, Refusal]]:
-        return sources(params["paths"], params["patterns"], params["excludes"])
+        return sources(paths, params["patterns"], params["excludes"])
 
     if params["strict"]:
         dry = Report(False)

@@ -83,6 +83,13 @@ def test_check_mode_writes_nothing(tree, monkeypatch):
     assert (tree / "a/Dockerfile").read_bytes() == b"FROM alpine\n"
 
 
+def test_a_dry_run_may_come_before_the_sources(tree, monkeypatch):
+    monkeypatch.setattr(Fake, "check_mode", True)
+    result, module = run(tree / "later")
+    assert not result["changed"]
+    assert module.warnings == [f"{tree}/later does not exist; an earlier task may make it when this is no dry run."]
+
+
 def test_strict_changes_nothing(tree):
     with pytest.raises(Refused, match=r"^strict: 1 references cannot be rewritten, so nothing was changed\.$") as refused:
         run(tree, strict=True)

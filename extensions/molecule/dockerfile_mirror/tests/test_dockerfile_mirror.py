@@ -1,0 +1,58 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real builds of the rewritten sources, by every builder; the wall stands and nothing else is configured."""
+
+from __future__ import annotations
+
+import build
+import pytest
+
+COMPOSE = "$(docker compose version >/dev/null 2>&1 && echo 'docker compose' || echo docker-compose)"
+
+
+def run(engine, builder, command):
+    engine.forget()
+    setting = build.BUILDER_VARIABLE.get(builder, {})
+    return build.on(engine.name, "".join(f"export {name}={value}\n" for name, value in setting.items()) + command)
+
+
+@pytest.mark.parametrize("builder", ["buildkit", "legacy"])
+@pytest.mark.parametrize("source", ["article", "stages", "mounts"])
+def test_the_rewritten_file_is_built(engine, builder, source):
+    if source == "mounts" and builder == "legacy":
+        pytest.skip("the legacy builder knows no mounts")
+    if source == "mounts" and engine.major < 23:
+        pytest.skip("the frontend in this engine knows no heredocs")
+    outcome = run(engine, builder, f"docker build /srv/src/{source}")
+    assert outcome.ok, outcome.log
+
+
+@pytest.mark.parametrize("builder", ["buildkit", "legacy"])
+def test_the_first_file_is_not(engine, builder):
+    assert not run(engine, builder, "docker build /srv/first/stages").ok
+
+
+def test_compose_builds_and_starts_the_project(engine):
+    outcome = run(engine, "buildkit", f"cd /srv/src/compose && {COMPOSE} build && {COMPOSE} up -d; rc=$?; {COMPOSE} down; exit $rc")
+    assert outcome.ok, outcome.log
+
+
+def test_no_other_byte_changed(engine):
+    text = engine.host.file("/srv/src/stages/Dockerfile").content
+    first = engine.host.file("/srv/first/stages/Dockerfile").content
+    assert text == first.replace(b"BASE=busybox", b"BASE=mirror.lab/library/busybox").replace(b"docker.io/library/alpine", b"mirror.lab/library/alpine").replace(
+        b"--from=busybox:latest", b"--from=mirror.lab/library/busybox:latest"
+    )
+
+
+def test_a_source_policy_does_the_same_without_an_edit(engine):
+    """FROM and COPY --from by docker build and by compose; the filter writes the policy."""
+    if engine.major < 25:
+        pytest.skip("source policies need Docker Engine 25")
+    policy = '{"version": 1, "rules": [{"action": "CONVERT", "selector": {"identifier": "docker-image://docker.io/*", "match_type": "WILDCARD"}, '
+    policy += '"updates": {"identifier": "docker-image://mirror.lab/${1}"}}]}'
+    engine.write("/srv/policy.json", policy)
+    for command in ("docker build /srv/first/stages", f"cd /srv/first/compose && {COMPOSE} build"):
+        outcome = run(engine, "buildkit", f"export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\n{command}")
+        assert outcome.ok, outcome.log
