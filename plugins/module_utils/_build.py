@@ -277,25 +277,30 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
         return
     for container in re.findall(r"^ ---> Running in ([0-9a-f]{12})$", log, re.M):
         host.engine(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, when it was stopped
-    named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)", log)
-    tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {f"{name}:latest"}
-    after = _store(host, sock, False)
-    tags |= {tag for tag in after.tags if tag.startswith(name)}
-    for tag in sorted(tags):
-        old = before.tags.get(tag)
-        if old and after.tags.get(tag) not in (old, None):
-            repository, _colon, label = tag.rpartition(":")
-            host.engine(f"/images/{old}/tag?repo={quote(repository, safe='')}&tag={quote(label, safe='')}", "POST", sock=sock)
-        elif not old:
-            host.engine(f"/images/{quote(tag, safe='')}", "DELETE", sock=sock, timeout=60)
-    made = re.findall(r"^ ---> ([0-9a-f]{12})$|^Successfully built ([0-9a-f]{12})|writing image (sha256:[0-9a-f]{64})", log, re.M)
-    short = {next(part for part in parts if part) for parts in made}
-    for image in sorted(short, reverse=True):
-        full = next((found for found in after.images - before.images if found.startswith((image, f"sha256:{image}"))), None)
-        if full:
-            host.engine(f"/images/{full}", "DELETE", sock=sock, timeout=60)  # refused while something else stands on it
+    for _attempt in range(10):
+        if not _clean_images(host, sock, before, log, name):
+            break
+        host.sleep(0.5)  # the engine is still removing the container of a stopped step
     if before.cache is not None and builder_used(log) != "legacy":
         _clean_cache(host, sock, before.cache, log, builds)
+
+
+def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) -> bool:
+    """Give names back and remove what is new; whether something of ours was still there."""
+    after = _store(host, sock, False)
+    named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)", log)
+    tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {tag for tag in after.tags if tag.startswith(name)}
+    made = re.findall(r"^ ---> ([0-9a-f]{12})$|^Successfully built ([0-9a-f]{12})|writing image (sha256:[0-9a-f]{64})", log, re.M)
+    short = {next(part for part in parts if part) for parts in made}
+    moved = [tag for tag in tags if tag in before.tags and after.tags.get(tag) not in (before.tags[tag], None)]
+    new = [tag for tag in tags if tag in after.tags and tag not in before.tags]
+    images = [image for image in after.images - before.images if image.partition(":")[2][:12] in short or image in short]
+    for tag in moved:
+        repository, _colon, label = tag.rpartition(":")
+        host.engine(f"/images/{before.tags[tag]}/tag?repo={quote(repository, safe='')}&tag={quote(label, safe='')}", "POST", sock=sock)
+    for target in [*new, *images]:  # the engine refuses while something else stands on it
+        host.engine(f"/images/{quote(target, safe='')}", "DELETE", sock=sock, timeout=60)
+    return bool(moved or new or images)
 
 
 def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int) -> None:

@@ -28,6 +28,14 @@ def test_the_rewritten_file_is_built(engine, builder, source):
     assert outcome.ok, outcome.log
 
 
+def test_the_frontend_is_asked_of_the_mirror(engine):
+    """The lab's Hub has no docker/dockerfile, so the answer is a no; whose no it is, is the proof."""
+    outcome = run(engine, "buildkit", "docker build /srv/src/syntax")
+    assert not outcome.ok
+    assert "mirror.lab/docker/dockerfile:1: not found" in outcome.log
+    assert "docker.io/docker" not in outcome.log.replace("registry-1.docker.io", "")
+
+
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])
 def test_the_first_file_is_not(engine, builder):
     assert not run(engine, builder, "docker build /srv/first/stages").ok
@@ -41,9 +49,9 @@ def test_compose_builds_and_starts_the_project(engine):
 def test_no_other_byte_changed(engine):
     text = engine.host.file("/srv/src/stages/Dockerfile").content
     first = engine.host.file("/srv/first/stages/Dockerfile").content
-    assert text == first.replace(b"BASE=busybox", b"BASE=mirror.lab/library/busybox").replace(b"docker.io/library/alpine", b"mirror.lab/library/alpine").replace(
-        b"--from=busybox:latest", b"--from=mirror.lab/library/busybox:latest"
-    )
+    assert text == first.replace(b"BASE=busybox", b"BASE=mirror.lab/library/busybox").replace(
+        b"docker.io/library/alpine", b"mirror.lab/library/alpine"
+    ).replace(b"--from=busybox:latest", b"--from=mirror.lab/library/busybox:latest")
 
 
 def test_a_source_policy_does_the_same_without_an_edit(engine):
@@ -53,6 +61,8 @@ def test_a_source_policy_does_the_same_without_an_edit(engine):
     policy = '{"version": 1, "rules": [{"action": "CONVERT", "selector": {"identifier": "docker-image://docker.io/*", "match_type": "WILDCARD"}, '
     policy += '"updates": {"identifier": "docker-image://mirror.lab/${1}"}}]}'
     engine.write("/srv/policy.json", policy)
+    asked = run(engine, "buildkit", "export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\ndocker build /srv/first/syntax")
+    assert "mirror.lab/docker/dockerfile:1: not found" in asked.log
     for command in ("docker build /srv/first/stages", f"cd /srv/first/compose && {COMPOSE} build"):
         outcome = run(engine, "buildkit", f"export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\n{command}")
         assert outcome.ok, outcome.log
