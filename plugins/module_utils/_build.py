@@ -306,8 +306,7 @@ def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) ->
 def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int) -> None:
     """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays."""
     for _attempt in range(10):
-        new = [record for record in _records(host, sock) or [] if record["ID"] not in before]
-        ours = _ours(new, log, builds)
+        ours = [record for record in _ours(_records(host, sock) or [], before, log, builds) if record["ID"] not in before]
         if not ours:
             return
         for record in sorted(ours, key=lambda found: str(found.get("CreatedAt")), reverse=True):
@@ -317,15 +316,16 @@ def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, buil
         host.sleep(0.2)  # a stopped build lets go of its records a moment later
 
 
-def _ours(records: t.Sequence[t.Dict[str, t.Any]], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
+def _ours(records: t.Sequence[t.Dict[str, t.Any]], before: t.FrozenSet[str], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
     """Records that our log speaks of.
 
-    Those of a build context and of a copied file (20.10) bear no name: if there are more than we made, others made some of them too, and all are left.
+    Those of a build context and of a copied file (20.10) bear no name: if there are more new ones than we made, others made some of them too, and all are left.
     """
     named = [record for record in records if _spoken_of(str(record.get("Description") or ""), log)]
     ids = {record["ID"] for record in named}
-    local = [record for record in records if record.get("Type") == "source.local"]
-    copied = [record for record in records if record.get("Description") == "fileop target" and ids & {record.get("Parent"), *(record.get("Parents") or [])}]
+    new = [record for record in records if record["ID"] not in before]
+    local = [record for record in new if record.get("Type") == "source.local"]
+    copied = [record for record in new if record.get("Description") == "fileop target" and ids & {record.get("Parent"), *(record.get("Parents") or [])}]
     made = len(re.findall(r"^#\d+ \[[^\]]*\d/\d+\] (?:COPY|ADD)", log, re.M))
     return named + (local if len(local) <= 3 * builds else []) + (copied if len(copied) <= made else [])
 

@@ -188,6 +188,18 @@ def test_a_copied_file_of_ours_goes_with_its_base_only():
     assert [record["ID"] for record in engine.cache] == ["theirs"]
 
 
+def test_a_copied_file_of_ours_goes_although_its_base_was_there_before():
+    pulled = "pulled from docker.io/library/busybox:1@sha256:1f4557b38d8b80342dae9809de20ddee5bb95294f797ebc565d119e78b506fdd"
+    old = {"ID": "old", "Description": "fileop target", "Parent": "base"}
+    engine = Engine(cache=[{"ID": "base", "Description": pulled}, old])
+
+    def brings():
+        engine.cache.append({"ID": "ours", "InUse": False, "Type": "regular", "Description": "fileop target", "Parent": "base"})
+
+    checked(FakeHost(engine, log("ok/20.10-buildkit"), brings=brings), builder="buildkit")
+    assert [record["ID"] for record in engine.cache] == ["base", "old"]
+
+
 def test_a_stopped_build_is_a_timeout_and_is_cleaned():
     engine = Engine()
     host = FakeHost(engine, log("stopped-step/28.5-legacy"), 124, lambda: engine.tags.update({"busybox:1": BASE}))
