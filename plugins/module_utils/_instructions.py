@@ -116,15 +116,14 @@ _QUIET = (
 )
 _LETTER = re.compile(rb"\n[ \t]*[A-Za-z]")
 # Each logical line that may matter; the rest is passed over at the speed of C.
-_LOUD_LINE = rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))[ \t]*([A-Za-z]*)([^\n]*)"
+_LOUD_LINE = rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))[ \t]*([A-Za-z]*)[ \t]*([^\n]*)"
 _LOUD = re.compile(_LOUD_LINE)
 _LOUD_WITH_HEREDOCS = re.compile(_LOUD_LINE.replace(rb"[^-\0 \t\n]", rb"[^-\0 \t\n<](?![^\n<]*(?:<[^\n<]+)*<<)"))
 _DROPPED = re.compile(rb"\0(?:[ \t]*(?:#[^\n\0]*(?:\0\0|\n)|\n))+")
 _COMMENT_THAT_LOOKS_CONTINUED = re.compile(rb"(\n[ \t]*#[^\n\0]*)\0\0")
-_EASY = {b"FROM": "FROM", b"ARG": "ARG", b"from": "FROM", b"arg": "ARG"}
 _ODD_CONTINUATION = {e: re.compile(re.escape(e) + rb"(?:[ \t]+|" + re.escape(e) + rb")\n") for e in (b"\\", b"`")}
 # Only quick looks, to leave out the searches above in most files.
-_HASH_BEFORE_NUL = re.compile(rb"#[^\n\0]*\0")
+_HASH_BEFORE_NUL = re.compile(rb"#.*\0")
 _MAY_BE_DROPPED = re.compile(rb"\0[ \t]*[#\n]")
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
 _CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
@@ -159,21 +158,26 @@ def _quick(data: bytes, folded: bytes, shift: int, escape: bytes, reading: Readi
     instructions: t.List[Instruction] = []
     ambiguous = False
     past = 0
-    for found in (_LOUD_WITH_HEREDOCS if b"<<" in data else _LOUD).finditer(folded):
+    token = chr(escape[0])
+    with_heredocs = b"<" in data and b"<<" in data
+    for found in (_LOUD_WITH_HEREDOCS if with_heredocs else _LOUD).finditer(folded):
         word, rest = found.groups()
-        begin = found.start(1) + shift
+        begin, end = found.span(1)
+        begin += shift
         if begin < past:
             continue  # in a heredoc
         if not instructions:
             _refuse_early(folded, found.start(), shift)
-        if word in _EASY and rest[:1] in (b" ", b"\t") and b"\0" not in rest and b"--" not in rest and rest[-1:] != escape:
-            text = rest.strip()
-            at = found.start(2) + shift + len(rest) - len(rest.lstrip())
-            instruction = Instruction(_EASY[word], text.decode("latin-1"), range(at, at + len(text)), _NO_FLAGS, begin)
+        start = found.start(2)
+        if word and start > end and b"\0" not in rest and rest[-1:] != escape and (not with_heredocs or b"<<" not in rest):
+            text = rest.rstrip().decode("latin-1")
+            start += shift
+            instruction, doubtful = _finished(word.upper().decode(), text, range(start, start + len(text)), begin, token, reading)
         else:
             end = found.end() + shift
             instruction, past, doubtful = _complete(data, begin, end, end + 1, escape, reading)
-            ambiguous = ambiguous or doubtful
+        if doubtful:
+            ambiguous = True
         instructions.append(instruction)
     if not instructions:
         _refuse_early(folded, len(folded), shift)
@@ -308,21 +312,25 @@ def _joined(data: bytes, start: int, end: int, escape: bytes) -> t.Tuple[str, t.
 def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
     text, origin = _stripped(text, origin)
     end = _WORD_END.search(text)
-    keyword = (text[: end.start()] if end else text).upper()
-    rest = end.end() if end else len(text)
+    keyword, rest = (text[: end.start()], end.end()) if end else (text, len(text))
+    return _finished(keyword.upper(), text[rest:], origin[rest:], at, escape, reading, onbuild)
+
+
+def _finished(
+    keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False
+) -> t.Tuple[Instruction, bool]:
+    """The instruction from its keyword and the rest, and whether versions of the frontend may read its flags differently."""
     if keyword not in _KEYWORDS or (onbuild and keyword in ("FROM", "ONBUILD", "MAINTAINER")):
-        shown = text.split()[0] if text.split() else text
-        raise Rejected(at, f"{shown[:40]} is no instruction{' behind ONBUILD' if onbuild else ''}")
+        raise Rejected(at, f"{keyword[:40]} is no instruction{' behind ONBUILD' if onbuild else ''}")
     if keyword == "ONBUILD":
-        return _instruction(text[rest:], origin[rest:], at, escape, reading, onbuild=True)
-    flags: t.List[Flag] = []
+        return _instruction(text, origin, at, escape, reading, onbuild=True)
+    flags = _NO_FLAGS
     doubtful = False
-    if text.startswith("--", rest):
-        flags, after = _flags(text, origin, rest, escape if reading.flags_use_escape else "\\")
-        doubtful = escape == "`" and any(mark in text[rest:after] for mark in "\\`")
-        rest = after
-    text, origin = _stripped(text[rest:], origin[rest:])
-    if keyword in ("ENV", "LABEL"):
+    if text.startswith("--"):
+        flags, after = _flags(text, origin, escape if reading.flags_use_escape else "\\")
+        doubtful = escape == "`" and any(mark in text[:after] for mark in "\\`")
+        text, origin = _stripped(text[after:], origin[after:])
+    if keyword == "ENV" or keyword == "LABEL":
         _check_pairs(keyword, text, at)
     return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
 
@@ -341,10 +349,11 @@ def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int
     return whole[cut:], origin[cut : len(whole)]
 
 
-def _flags(text: str, origin: t.Sequence[int], at: int, escape: str) -> t.Tuple[t.List[Flag], int]:
+def _flags(text: str, origin: t.Sequence[int], escape: str) -> t.Tuple[t.List[Flag], int]:
     """The leading words that start with ``--``, quotes and escapes taken off, and where the rest begins."""
     flags: t.List[Flag] = []
     size = len(text)
+    at = 0
     while True:
         while at < size and text[at] in _FLAG_SPACES:
             at += 1
