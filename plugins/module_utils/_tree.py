@@ -12,15 +12,18 @@ whole files, old or new; one sync of the file system at the end makes them last.
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import multiprocessing
 import os
 import re
 import stat
-import tempfile
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
 
 LARGEST = 8 * 1024 * 1024
+_OURS = ".buildfleet-"  # what a run that was killed may leave behind
+FEW = 500  # below this many files other processes cost more than they do
 
 
 class Refusal(t.NamedTuple):
@@ -36,40 +39,62 @@ class Source(t.NamedTuple):
     found: os.stat_result
 
 
-def sources(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str]) -> t.Iterator[t.Union[Source, Refusal]]:
+def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str]) -> t.Iterator[t.Union[str, Refusal]]:
     """The files named, and those in the folders named whose names match; each file once."""
     wanted, unwanted = _any_of(patterns), _any_of(excludes)
     seen: t.Set[str] = set()
     for path in paths:
-        found = _files_in(os.path.abspath(path), wanted, unwanted) if os.path.isdir(path) else iter([os.path.abspath(path)])
-        for file in found:
-            source = file if isinstance(file, Refusal) else _read(file)
-            if source.path not in seen:
-                seen.add(source.path)
-                yield source
+        path = os.path.abspath(path)
+        for found in _files_in(path, wanted, unwanted) if os.path.isdir(path) else iter([os.path.realpath(path)]):
+            if isinstance(found, Refusal):
+                yield found
+            elif found not in seen:
+                seen.add(found)
+                yield found
+
+
+_Result = t.TypeVar("_Result")
+_work: t.Callable[[t.Any], t.Any]
+
+
+def each(work: t.Callable[[t.Union[str, Refusal]], _Result], found: t.Iterator[t.Union[str, Refusal]]) -> t.Iterator[_Result]:
+    """``work`` on each, in order; a large tree is shared among the processors of the host."""
+    global _work
+    _work = work
+    first = list(itertools.islice(found, FEW))
+    processes = min(len(os.sched_getaffinity(0)), 4)
+    if len(first) < FEW or processes < 2:
+        yield from map(work, itertools.chain(first, found))
+        return
+    # The processes are copies of this one, so nothing but paths and results has to travel.
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(_call, itertools.chain(first, found), chunksize=64)
+
+
+def _call(found: t.Union[str, Refusal]) -> t.Any:
+    return _work(found)
 
 
 def replace(source: Source, contents: bytes) -> None:
     """The whole file or nothing, owner and mode kept; the caller syncs once for the whole tree."""
-    folder = os.path.dirname(source.path)
-    temporary = ""
+    folder, name = os.path.split(source.path)
+    temporary = os.path.join(folder, f"{_OURS}{name[:200]}-{os.urandom(4).hex()}")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".buildfleet-", dir=folder)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             _write_all(handle, contents)
             mine = os.fstat(handle)
             if (mine.st_uid, mine.st_gid) != (source.found.st_uid, source.found.st_gid):
                 os.fchown(handle, source.found.st_uid, source.found.st_gid)
             os.fchmod(handle, stat.S_IMODE(source.found.st_mode))
+            os.rename(temporary, source.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
         finally:
             os.close(handle)
-        os.rename(temporary, source.path)
-        temporary = ""
     except OSError as error:
         raise HostError(f"{source.path} cannot be written: {error.strerror}.") from error
-    finally:
-        if temporary:
-            os.unlink(temporary)
 
 
 def sync() -> None:
@@ -81,7 +106,7 @@ def exists(path: str) -> bool:
 
 
 def contents_of(path: str) -> t.Optional[bytes]:
-    found = _read(path)
+    found = source(path)
     return found.contents if isinstance(found, Source) else None
 
 
@@ -108,7 +133,7 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
             continue
         inside: t.List[str] = []
         for entry in entries:
-            if unwanted(entry.name):
+            if unwanted(entry.name) or entry.name.startswith(_OURS):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 inside.append(entry.path)
@@ -120,7 +145,7 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
         folders += reversed(inside)
 
 
-def _read(path: str) -> t.Union[Source, Refusal]:
+def source(path: str) -> t.Union[Source, Refusal]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

@@ -145,15 +145,28 @@ import os
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, contexts, is_compose, rewrite_compose
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Rewrite, rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree import Refusal, Source, contents_of, exists, replace, sources, sync
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import Refusal, Source, contents_of, each, exists, files, replace, source, sync
 
 MOST_FILES = 200
 MOST_DIFF = 1024 * 1024
 MOST_NAMES = 10
+MOST_REMEMBERED = 10_000
+
+
+class Outcome(t.NamedTuple):
+    """What became of one file."""
+
+    path: str
+    changed: bool = False
+    changes: t.Sequence[Change] = ()
+    skipped: t.Sequence[Skip] = ()
+    diff: str = ""
+    contexts: t.Sequence[t.Tuple[str, t.Sequence[str]]] = ()  # Dockerfiles, and the images that a named build context replaces there
+    refusal: t.Optional[Refusal] = None
 
 
 class Report:
@@ -163,29 +176,38 @@ class Report:
         self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
         self.files: t.List[t.Dict[str, t.Any]] = []
         self.refusals: t.List[Refusal] = []
-        self.replaced_names: t.Dict[str, t.Set[str]] = {}  # images that a named build context replaces, by Dockerfile
+        self.contexts: t.Dict[str, t.Set[str]] = {}
+        self._rewritten: t.List[t.Tuple[str, str]] = []
         self._diff = "" if with_diff else None
         self._listed = 0
 
-    def add(self, source: Source, result: Rewrite) -> None:
-        changed = result.after != source.contents
+    def add(self, outcome: Outcome) -> None:
+        if outcome.refusal:
+            self.counts["unreadable"] += 1
+            if len(self.refusals) < MOST_NAMES:
+                self.refusals.append(outcome.refusal)
+            return
         self.counts["files"] += 1
-        self.counts["changed"] += changed
-        self.counts["edits"] += len(result.changes)
-        self.counts["skipped"] += len(result.skipped)
-        if not result.changes and not result.skipped:
+        self.counts["changed"] += outcome.changed
+        self.counts["edits"] += len(outcome.changes)
+        self.counts["skipped"] += len(outcome.skipped)
+        for dockerfile, names in outcome.contexts:
+            self.contexts.setdefault(dockerfile, set()).update(names)
+        if not outcome.changes and not outcome.skipped:
             return
         self._listed += 1
         if len(self.files) < MOST_FILES:
-            edits, skipped = [change._asdict() for change in result.changes], [skip._asdict() for skip in result.skipped]
-            self.files.append({"path": source.path, "edits": edits, "skipped": skipped})
-        if changed and self._diff is not None and len(self._diff) < MOST_DIFF:
-            self._diff += _unified(source, result.after)
+            edits, skipped = [change._asdict() for change in outcome.changes], [skip._asdict() for skip in outcome.skipped]
+            self.files.append({"path": outcome.path, "edits": edits, "skipped": skipped})
+        if self._diff is not None and len(self._diff) < MOST_DIFF:
+            self._diff += outcome.diff
+        if len(self._rewritten) < MOST_REMEMBERED:
+            self._rewritten += [(outcome.path, change.before) for change in outcome.changes if change.kind != "compose"]
 
-    def refuse(self, refusal: Refusal) -> None:
-        self.counts["unreadable"] += 1
-        if len(self.refusals) < MOST_NAMES:
-            self.refusals.append(refusal)
+    def lost_contexts(self) -> t.Iterator[str]:
+        for path, reference in self._rewritten if self.contexts else ():
+            if _familiar(reference) in self.contexts.get(path, ()):
+                yield f"{path}: the build context named {_familiar(reference)} replaced this image by name; rename it to the mirror's name."
 
     def result(self) -> t.Dict[str, t.Any]:
         shown = {"changed": self.counts["changed"] > 0, "files": self.files, "truncated": self._listed > len(self.files), "counts": self.counts}
@@ -205,16 +227,13 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         module.warn(f"{path} does not exist; an earlier task may make it when this is no dry run.")
     paths = [path for path in params["paths"] if path not in missing]
 
-    def found() -> t.Iterator[t.Union[Source, Refusal]]:
-        return sources(paths, params["patterns"], params["excludes"])
-
     if params["strict"]:
-        dry = Report(False)
-        _rewrite_all(module, found(), mirrors, dry, write=False)
+        dry = _rewritten(module, mirrors, paths, write=False)
         if dry.counts["skipped"]:
             raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **{**dry.result(), "changed": False})
-    report = Report(module._diff)
-    _rewrite_all(module, found(), mirrors, report, write=not module.check_mode)
+    report = _rewritten(module, mirrors, paths, write=not module.check_mode)
+    for warning in report.lost_contexts():
+        module.warn(warning)
     for refusal in report.refusals:
         module.warn(f"{refusal.path} {refusal.reason}.")
     if report.counts["unreadable"] > len(report.refusals):
@@ -232,48 +251,48 @@ def _mirrors(wanted: t.Mapping[str, str]) -> Mirrors:
     return mirrors
 
 
-def _rewrite_all(module: Module, found: t.Iterator[t.Union[Source, Refusal]], mirrors: Mirrors, report: Report, write: bool) -> None:
-    kinds = frozenset(module.params["kinds"])
-    build_args = {name: str(value) for name, value in (module.params["build_args"] or {}).items()}
-    named: t.Dict[str, t.Set[str]] = {}
-    rewritten: t.List[t.Tuple[str, str]] = []
-    for source in found:
-        if isinstance(source, Refusal):
-            report.refuse(source)
-            continue
-        result = _rewritten(source, mirrors, build_args, kinds, named)
-        if result.after != source.contents:
-            if write:
-                if module.params["backup"]:
-                    module.backup_local(source.path)
-                replace(source, result.after)
-            if len(rewritten) < 100000:
-                rewritten += [(source.path, change.before) for change in result.changes if change.kind != "compose"]
-        report.add(source, result)
+def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: bool) -> Report:
+    params = module.params
+    kinds = frozenset(params["kinds"])
+    build_args = {name: str(value) for name, value in (params["build_args"] or {}).items()}
+
+    def one(found: t.Union[str, Refusal]) -> Outcome:
+        file = found if isinstance(found, Refusal) else source(found)
+        if isinstance(file, Refusal):
+            return Outcome(file.path, refusal=file)
+        named: t.List[t.Tuple[str, t.Sequence[str]]] = []
+        if is_compose(os.path.basename(file.path)):
+            result, named = _compose(file, mirrors, kinds)
+        else:
+            result = rewrite(file.contents, mirrors, build_args, kinds)
+        changed = result.after != file.contents
+        if changed and write:
+            if params["backup"]:
+                module.backup_local(file.path)
+            replace(file, result.after)
+        diff = _unified(file, result.after) if changed and module._diff else ""
+        return Outcome(file.path, changed, result.changes, result.skipped, diff, named)
+
+    report = Report(module._diff)
+    try:
+        for outcome in each(one, files(paths, params["patterns"], params["excludes"])):
+            report.add(outcome)
+    except Unavailable as error:
+        raise Refused(str(error)) from error
     if write and report.counts["changed"]:
         sync()
-    for path, reference in rewritten if named else ():
-        if path in named and _familiar(reference) in named[path]:
-            module.warn(f"{path}: the build context named {_familiar(reference)} replaced this image by name; rename it to the mirror's name.")
+    return report
 
 
-def _rewritten(source: Source, mirrors: Mirrors, build_args: t.Mapping[str, str], kinds: t.AbstractSet[str], named: t.Dict[str, t.Set[str]]) -> Rewrite:
-    if not is_compose(os.path.basename(source.path)):
-        return rewrite(source.contents, mirrors, build_args, kinds)
-    folder = os.path.dirname(source.path)
+def _compose(file: Source, mirrors: Mirrors, kinds: t.Container[str]) -> t.Tuple[Rewrite, t.List[t.Tuple[str, t.Sequence[str]]]]:
+    folder = os.path.dirname(file.path)
 
     def dockerfile_of(context: str, dockerfile: str) -> t.Optional[bytes]:
         return contents_of(os.path.join(folder, context, dockerfile))
 
-    try:
-        result = rewrite_compose(source.contents, mirrors, dockerfile_of, kinds)
-        if b"additional_contexts" in source.contents:
-            for context, dockerfile, names in contexts(source.contents):
-                path = os.path.normpath(os.path.join(folder, context, dockerfile))
-                named.setdefault(path, set()).update(names)
-        return result
-    except Unavailable as error:
-        raise Refused(str(error)) from error
+    result = rewrite_compose(file.contents, mirrors, dockerfile_of, kinds)
+    found = contexts(file.contents) if b"additional_contexts" in file.contents else []
+    return result, [(os.path.normpath(os.path.join(folder, context, dockerfile)), names) for context, dockerfile, names in found]
 
 
 def _familiar(reference: str) -> str:
