@@ -321,9 +321,7 @@ def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, readi
     return _finished(keyword.upper(), text[rest:], origin[rest:], at, escape, reading, onbuild)
 
 
-def _finished(
-    keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False
-) -> t.Tuple[Instruction, bool]:
+def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
     """The instruction from its keyword and the rest, and whether versions of the frontend may read its flags differently."""
     if keyword not in _KEYWORDS or (onbuild and keyword in ("FROM", "ONBUILD", "MAINTAINER")):
         raise Rejected(at, f"{keyword[:40]} is no instruction{' behind ONBUILD' if onbuild else ''}")

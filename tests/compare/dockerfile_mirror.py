@@ -66,7 +66,10 @@ def readers() -> t.Dict[str, t.Callable[[bytes], Images]]:
 
 
 def _npm(data: bytes) -> Images:
-    script = "const p=require('docker-file-parser');let s='';process.stdin.setEncoding('latin1').on('data',d=>s+=d).on('end',()=>console.log(JSON.stringify(p.parse(s))))"
+    script = (
+        "const p=require('docker-file-parser');let s='';process.stdin.setEncoding('latin1')"
+        ".on('data',d=>s+=d).on('end',()=>console.log(JSON.stringify(p.parse(s))))"
+    )
 
     def parser(contents: bytes) -> t.List[judges.Command]:
         done = subprocess.run(["node", "-e", script], input=contents, capture_output=True, check=True)
