@@ -306,7 +306,7 @@ def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) ->
 def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int) -> None:
     """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays."""
     for _attempt in range(10):
-        ours = [record for record in _ours(_records(host, sock) or [], before, log, builds) if record["ID"] not in before]
+        ours = _ours(_records(host, sock) or [], before, log, builds)
         if not ours:
             return
         for record in sorted(ours, key=lambda found: str(found.get("CreatedAt")), reverse=True):
@@ -317,25 +317,35 @@ def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, buil
 
 
 def _ours(records: t.Sequence[t.Dict[str, t.Any]], before: t.FrozenSet[str], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
-    """Records that our log speaks of.
+    """Records that our log speaks of, and those without a name that stand on them.
 
-    Those of a build context and of a copied file (20.10) bear no name: if there are more new ones than we made, others made some of them too, and all are left.
+    Build contexts have no name, nor have copied files and local images on 20.10.
+    If there are more new ones than we made, others made some of them too, and all are left.
     """
-    named = [record for record in records if _spoken_of(str(record.get("Description") or ""), log)]
-    ids = {record["ID"] for record in named}
     new = [record for record in records if record["ID"] not in before]
-    local = [record for record in new if record.get("Type") == "source.local"]
-    copied = [record for record in new if record.get("Description") == "fileop target" and ids & {record.get("Parent"), *(record.get("Parents") or [])}]
-    made = len(re.findall(r"^#\d+ \[[^\]]*\d/\d+\] (?:COPY|ADD)", log, re.M))
-    return named + (local if len(local) <= 3 * builds else []) + (copied if len(copied) <= made else [])
+    named = [record["ID"] for record in records if _spoken_of(str(record.get("Description") or ""), log)]
+    contexts = [record["ID"] for record in new if record.get("Type") == "source.local"]
+    reached = {*named, *(record["ID"] for record in records if record.get("Description") == "from local ")}
+    nameless = [record["ID"] for record in new if record["ID"] in reached and record["ID"] not in named]
+    for record in sorted(new, key=lambda found: str(found.get("CreatedAt"))):
+        if _NAMELESS.match(str(record.get("Description") or "")) and reached & {record.get("Parent"), *(record.get("Parents") or [])}:
+            reached.add(record["ID"])
+            nameless += [record["ID"]] if record["ID"] not in named else []
+    steps = len(set(re.findall(r"^#\d+ \[[^\]]*\d/\d+\] \S+", log, re.M)))
+    ids = {*named, *(contexts if len(contexts) <= 3 * builds else []), *(nameless if len(nameless) <= steps else [])}
+    return [record for record in new if record["ID"] in ids]
+
+
+_NAMELESS = re.compile(r"fileop target$|mount / from exec ")
 
 
 def _spoken_of(description: str, log: str) -> bool:
     source = re.match(r"(?:pulled from|from local) (\S+)", description)
     if source:
         return source.group(1) in log or (source.group(1).partition("@")[2] or "?") in log
-    words = description.rpartition("mount / from exec ")[2]
-    return bool(words) and words != "fileop target" and words in log
+    command = re.match(r"(?:cached )?mount \S+ from exec (?:/bin/sh -c )?(.+?)(?: with id \".*\")?$", description, re.S)
+    words = " ".join((command.group(1) if command else description).split())
+    return bool(words) and words != "fileop target" and re.search(rf"^#\d+ (?=\[).*{re.escape(words)}", log, re.M) is not None
 
 
 class _Traces:

@@ -200,6 +200,29 @@ def test_a_copied_file_of_ours_goes_although_its_base_was_there_before():
     assert [record["ID"] for record in engine.cache] == ["base", "old"]
 
 
+STEP = "#5 [2/2] RUN --mount=type=cache,target=/c make  all\n"
+
+
+@pytest.mark.parametrize(
+    ("description", "gone"),
+    [
+        ("mount / from exec /bin/sh -c make all", True),
+        ('cached mount /c from exec /bin/sh -c make all with id "/c"', True),
+        ("mount / from exec /bin/sh -c make", True),  # shortened
+        ("mount / from exec /bin/sh -c rm -rf /srv", False),
+        ("from local ", True),  # 20.10, a base image that is in the store
+        ("fileop target", False),  # stands on nothing of ours
+        ("", False),
+    ],
+)
+def test_a_record_is_ours_if_the_log_speaks_of_it(description, gone):
+    engine = Engine()
+    text = "#4 [1/2] FROM docker.io/library/busybox:1\n" + STEP.replace("  ", " ") + "#6 naming to docker.io/library/x done\n"
+    host = FakeHost(engine, text, brings=lambda: engine.cache.append({"ID": "new", "InUse": False, "Type": "regular", "Description": description}))
+    checked(host)
+    assert [record["ID"] for record in engine.cache] == ([] if gone else ["new"])
+
+
 def test_a_stopped_build_is_a_timeout_and_is_cleaned():
     engine = Engine()
     host = FakeHost(engine, log("stopped-step/28.5-legacy"), 124, lambda: engine.tags.update({"busybox:1": BASE}))
