@@ -13,7 +13,7 @@ import itertools
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import NUMBER, Argument, Reference, Scene, doubtful, outside, scene
@@ -185,6 +185,8 @@ class Planner:
                 raise _Impossible("a variable in it has no default, so its registry is not known; give it one, or a value in build_args")
             if "/" in value[end:]:
                 raise InvalidImageName(f"{reference.spelling!r} is no valid image name.")
+            if UNKNOWN in reference.origin[:end] and parse(value[:end]).path.startswith("library/") and "library/" not in value:
+                raise _Impossible("a variable in it has no default, so it is not known whether it means an image of library/; give it one")
             image = self._mirrors.replacement(value[:end])
         except InvalidImageName as error:
             raise _Impossible(f"{str(error)[:-1]}; correct it, or exclude the file if it is a template") from error

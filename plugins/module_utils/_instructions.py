@@ -113,7 +113,7 @@ _PAIR = rb"[^=\"'`\\ \t\0\n]+=(?:\"[^\"\\`\0\n]*\"|[^=\"'`\\ \t\0\n]*)"
 # Mixed case is loud: it is rare, and letters compared as they are make this three times as fast.
 _QUIET = (
     rb"(?:RUN|COPY|ADD|run|copy|add)[ \t][ \t\0]*[^-\0 \t\n]"
-    rb"|(?:ENV|LABEL|env|label)[ \t]+(?:[^=\"' \t\0\n]+[ \t]+[^ \t\0\n]|(?:" + _PAIR + rb"[ \t\0]+)*" + _PAIR + rb"[ \t\0]*(?:\n|\Z))"
+    rb"|(?:ENV|LABEL|env|label)[ \t]+(?![- \t])(?:[^=\"' \t\0\n]+[ \t]+[^`\\ \t\0\n]|(?:" + _PAIR + rb"[ \t\0]+)*" + _PAIR + rb"[ \t\0]*(?:\n|\Z))"
     rb"|(?:CMD|ENTRYPOINT|EXPOSE|HEALTHCHECK|MAINTAINER|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR|cmd|entrypoint|expose|maintainer|user|volume|workdir)[ \t\0]"
 )
 _LETTER = re.compile(rb"\n[ \t]*[A-Za-z]")

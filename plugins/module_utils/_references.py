@@ -33,7 +33,6 @@ _PLATFORM = {
 _BLANK = re.compile(r"[\t\v\f\r ]+")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_IS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 class Reference(t.NamedTuple):
@@ -89,11 +88,11 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
                 found.append(reference)
             if stage:
                 stages |= {stage}
-        elif keyword == "ARG" and not started:
+        elif keyword == "ARG" and not started and not instruction.onbuild:
             arguments.declare(instruction)
         elif not started:
             raise Rejected(instruction.at, "an instruction stands before the first FROM")
-        elif keyword == "ARG":
+        elif keyword == "ARG" and not instruction.onbuild:
             for word in WORD.findall(instruction.text):
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
@@ -148,8 +147,6 @@ class _Arguments:
     def declare(self, instruction: Instruction) -> None:
         for word in WORD.finditer(instruction.text):
             name, equals, value = word.group().partition("=")
-            if not _IS_NAME.fullmatch(name):
-                continue
             if name in self._given:
                 self._values[name] = self._given[name]
             elif equals:

@@ -197,7 +197,7 @@ class Lexer:
             return self._variable(name, start)
         if sign == "/":
             return self._replaced(name, start)
-        if sign[-1:] not in ("+", "-", "?", "#", "%") or sign in (":#", ":%"):
+        if sign in (":#", ":%") or (sign[0] != ":" and sign not in ("+", "-", "?", "#", "%")):
             raise ShellError(f"the modifier {sign} is not known")
         word = self._until("}", sign in ("#", "%"))
         value = self._look(name)
@@ -215,6 +215,8 @@ class Lexer:
                 self.unset.append(name)
                 return []
             return list(value or [])
+        if sign not in ("#", "%"):  # ${X:y} is no error where unset variables stay as they are written
+            raise ShellError(f"the modifier {sign} is not known")
         return _trimmed(list(value or []), word, sign)
 
     def _sign(self) -> str:

@@ -113,7 +113,7 @@ def table() -> str:
     cases = judges.cases()
     for name, work in {"buildfleet.docker.dockerfile_mirror": ours, "dockerfile-parse": dockerfile_parse, r"`s/^FROM\s+(\S+)/…/`": one_regex}.items():
         good = same = 0
-        for _, data, pulls in cases:
+        for _rest, data, pulls in cases:
             try:
                 after = work(data)
             except (ValueError, IndexError, RuntimeError, TypeError):
@@ -123,7 +123,7 @@ def table() -> str:
         lines.append(f"| {name} | rewrites | {good} | {same} |")
     for name, reader in readers().items():
         good = 0
-        for _, data, pulls in cases:
+        for _rest, data, pulls in cases:
             try:
                 found = reader(data)
             except (judges.Refused, IndexError, subprocess.CalledProcessError, ValueError, KeyError):

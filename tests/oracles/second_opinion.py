@@ -34,8 +34,8 @@ PORT = 5443
 # It takes a stage that comes later for an image; BuildKit looks names up over all stages.
 ITS_OWN_MISTAKES = ("39_copy_from_later_stage",)
 MANIFEST = (
-    b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":2},"layers":[]}'
-    % (b"0" * 64)
+    b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",'
+    b'"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s","size":2},"layers":[]}' % (b"0" * 64)
 )
 
 
@@ -95,10 +95,10 @@ def _work(files: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         serve(folder)
-        for path, data in [*sample, *((case, contents) for case, contents, _ in judges.cases() if case not in ITS_OWN_MISTAKES)]:
+        for path, data in [*sample, *((case, contents) for case, contents, _rest in judges.cases() if case not in ITS_OWN_MISTAKES)]:
             result = rewrite(data, Mirrors(mirrors))
             hosts = {"docker.io", "mirror.example.com"}
-            for each in [reference for _, reference in _images(data)]:
+            for each in [reference for _rest, reference in _images(data)]:
                 try:
                     hosts.add(parse(each).registry)
                 except InvalidImageName:
@@ -128,7 +128,7 @@ def _images(data: bytes) -> judges.Images:
 
 
 def _moved(identifier: str, mirrors: t.Mapping[str, str]) -> str:
-    scheme, _, reference = identifier.partition("://")
+    scheme, _rest, reference = identifier.partition("://")
     return f"{scheme}://{judges.mirrored(reference, mirrors)}"
 
 
