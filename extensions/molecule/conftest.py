@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import testinfra
 
 LAB = Path(__file__).resolve().parent / "lab"
+INVENTORY = LAB.parent / "inventory" / "hosts.yml"
 sys.path.insert(0, str(LAB))
 
 import build as lab_build  # noqa: E402
@@ -23,6 +26,12 @@ import table  # noqa: E402
 def lab(*arguments: str) -> str:
     """Run lab.py: `lab("wall", "drop")`, `lab("log", "proxy", "--since", "10s")`."""
     return subprocess.run([sys.executable, str(LAB / "lab.py"), *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def ansible(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run an Ansible command and keep what it says, without the colours that Molecule asks for."""
+    plain = {name: value for name, value in os.environ.items() if name not in ("ANSIBLE_FORCE_COLOR", "PY_COLORS")}
+    return subprocess.run(command, env={**plain, "ANSIBLE_NOCOLOR": "true"}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 class Engine:
@@ -45,6 +54,10 @@ class Engine:
     ) -> lab_build.Outcome:
         """A build or a pull from a clean slate (images, cache and tokens forgotten) unless `clean` is false."""
         return lab_build.build(self.name, builder, image, env, login, clean)
+
+    def module(self, name: str, *flags: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run a module of the collection on this host from the controller, as a user would."""
+        return ansible(["ansible", self.name, f"--inventory={INVENTORY}", *flags, "-m", f"buildfleet.docker.{name}", "-a", json.dumps(options)])
 
     def forget(self) -> None:
         assert lab_build.forget(self.name), "dockerd does not start again"
@@ -71,10 +84,9 @@ def wall(engine: Engine) -> Iterator[Callable[[str], str]]:
 @pytest.fixture()
 def playbook() -> Callable[..., subprocess.CompletedProcess[str]]:
     """`playbook("verify", engine.name)` runs a playbook of the collection on one host of the lab."""
-    inventory = LAB.parent / "inventory" / "hosts.yml"
 
     def run(name: str, limit: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["ansible-playbook", f"buildfleet.docker.{name}", f"--inventory={inventory}", f"--limit={limit},localhost", *arguments]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        command = ["ansible-playbook", f"buildfleet.docker.{name}", f"--inventory={INVENTORY}", f"--limit={limit},localhost", *arguments]
+        return ansible(command)
 
     return run

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from pathlib import Path
 
 import pytest
 import table
 
-INVENTORY = Path(__file__).resolve().parents[2] / "inventory" / "hosts.yml"
 HUB, TOKEN = "registry-1.docker.io", "auth.docker.io"
 BUILDERS = ("buildkit", "legacy")
 MIRRORED = "mirror.lab/library/busybox:1"
@@ -19,8 +16,7 @@ DROP_IN = "/etc/systemd/system/docker.service.d/lab.conf"
 
 def checked(engine, **options):
     """The module's result, and its whole output in result["output"]."""
-    command = ["ansible", engine.name, f"--inventory={INVENTORY}", "-m", "buildfleet.docker.docker_build_check", "-a", json.dumps(options)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = engine.module("docker_build_check", **options)
     text = done.stdout.partition("=> ")[2]
     assert text, done.stdout + done.stderr
     return {**json.loads(text), "output": done.stdout + done.stderr}
@@ -222,6 +218,6 @@ def test_what_the_legacy_builder_ignores_is_said_before_it_builds(engine):
 
 
 def test_check_mode_builds_nothing(engine):
-    command = ["ansible", engine.name, f"--inventory={INVENTORY}", "--check", "-m", "buildfleet.docker.docker_build_check"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    done = engine.module("docker_build_check", "--check")
+    assert done.returncode == 0, done.stdout
     assert "Check mode: nothing was built." in done.stdout

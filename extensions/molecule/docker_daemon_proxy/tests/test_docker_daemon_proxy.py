@@ -5,20 +5,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
-
 import pytest
 
-MODULE = "buildfleet.docker.docker_daemon_proxy"
-INVENTORY = Path(__file__).parents[2] / "inventory" / "hosts.yml"
 FIRST = '{\r\n\t"log-level": "info",\r\n\t"max-concurrent-downloads": 4'
-
-
-def module(engine, **options):
-    command = ["ansible", engine.name, f"--inventory={INVENTORY}", "--module-name", MODULE, "--args", json.dumps(options)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def state(engine):
@@ -47,11 +36,11 @@ def test_below_23_the_proxies_stand_in_an_environment_that_only_root_reads(engin
 def test_a_rotated_password_restarts_and_the_same_one_does_not(engine):
     options = {"https_proxy": "http://auth-proxy.lab:8888", "proxy_username": "builder", "no_proxy": ["mirror.lab", "localhost"]}
     options["http_proxy"] = options["https_proxy"]
-    same = module(engine, **options, proxy_password="p@ss:w/rd%41")
+    same = engine.module("docker_daemon_proxy", **options, proxy_password="p@ss:w/rd%41")
     assert same.returncode == 0 and '"changed": false' in same.stdout, same.stdout
-    other = module(engine, **options, proxy_password="other-p4ss")
+    other = engine.module("docker_daemon_proxy", **options, proxy_password="other-p4ss")
     assert other.returncode == 0 and '"restarted": true' in other.stdout and "other-p4ss" not in other.stdout, other.stdout
-    back = module(engine, **options, proxy_password="p@ss:w/rd%41")
+    back = engine.module("docker_daemon_proxy", **options, proxy_password="p@ss:w/rd%41")
     assert back.returncode == 0 and '"restarted": true' in back.stdout, back.stdout
 
 
@@ -69,7 +58,7 @@ def test_a_fault_that_lies_in_wait_is_seen_before_anything_is_written(engine, fa
     try:
         engine.write("/etc/docker/daemon.json", good.replace("{", "{" + fault + ",", 1))
         before = state(engine)
-        done = module(engine, registry_mirrors=["https://relay.lab"])
+        done = engine.module("docker_daemon_proxy", registry_mirrors=["https://relay.lab"])
         assert done.returncode != 0 and words in done.stdout, done.stdout
         assert state(engine) == before
         assert engine.host.check_output("systemctl is-active docker") == "active"
