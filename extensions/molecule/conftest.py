@@ -57,7 +57,8 @@ class Engine:
 
     def module(self, name: str, *flags: str, **options: object) -> subprocess.CompletedProcess[str]:
         """Run a module of the collection on this host from the controller, as a user would."""
-        return ansible(["ansible", self.name, f"--inventory={INVENTORY}", *flags, "-m", f"buildfleet.docker.{name}", "-a", json.dumps(options)])
+        arguments = ["-a", json.dumps(options)] if options else []
+        return ansible(["ansible", self.name, f"--inventory={INVENTORY}", *flags, "-m", f"buildfleet.docker.{name}", *arguments])
 
     def forget(self) -> None:
         assert lab_build.forget(self.name), "dockerd does not start again"
