@@ -29,8 +29,9 @@ def lab(*arguments: str) -> str:
 
 
 def ansible(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run an Ansible command and keep what it says as a user sees it: Molecule asks for colours and moves failures to stderr."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_FORCE_COLOR", "ANSIBLE_DISPLAY_", "PY_COLORS"))}
+    """Run an Ansible command and keep what it says as a user sees it, without the colours and the callbacks that Molecule asks for."""
+    kept = ("ANSIBLE_HOME", "ANSIBLE_COLLECTIONS_PATH")
+    plain = {name: value for name, value in os.environ.items() if name in kept or not name.startswith(("ANSIBLE_", "PY_COLORS"))}
     return subprocess.run(command, env={**plain, "ANSIBLE_NOCOLOR": "true"}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
