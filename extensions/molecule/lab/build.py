@@ -55,8 +55,13 @@ def dockerfile(image: str, step: str = "cat /etc/image") -> str:
     return f"FROM {image} as builder\nRUN {step}\n"
 
 
-def build(host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True) -> Outcome:
-    """`builder` is one of BUILDERS, or `default`: whatever the environment asks for. `login`: in the login shell of that user."""
+def build(
+    host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True, shell: str = ""
+) -> Outcome:
+    """`builder` is one of BUILDERS, or `default`: whatever the environment asks for.
+
+    `env` is for this one command; `shell` is what the user typed before it; `login`: in the login shell of that user.
+    """
     if clean and not forget(host):
         return Outcome(False, f"{host} has no clean slate: its engine does not answer, or images stay")
     write(host, f"{CONTEXT}/Dockerfile", dockerfile(image))
@@ -66,5 +71,7 @@ def build(host: str, builder: str = "buildkit", image: str = "busybox:1", env: M
         "compose": f"cd {CONTEXT} && if docker compose version >/dev/null 2>&1; then docker compose build; else docker-compose build; fi",
     }.get(builder, f"docker build {CONTEXT}")
     variables = {**BUILDER_VARIABLE.get(builder, {}), **(env or {})}
-    script = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()) + command
+    if variables:
+        command = shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), "sh", "-c", command])
+    script = f"{shell}\n{command}"
     return on(host, f"su - {login} -c {shlex.quote(script)}" if login else script)
