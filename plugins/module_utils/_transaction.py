@@ -140,6 +140,15 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
     return True
 
 
+def restart_alone(host: Host, daemon: Daemon, timeout: int) -> str:
+    """Restart the daemon with its files as they are; '' or what it said when it did not come up."""
+    since = host.now()
+    trouble = _start(host, daemon, daemon.reload_needed, timeout)
+    if not trouble and not _answer(host, timeout):
+        trouble = f"It did not answer within {timeout} s."
+    return trouble and (_words(host, daemon, since) or trouble)
+
+
 def forget(host: Host, record: Record) -> None:
     """After undo: the folders that we made go if nobody else uses them, and so does the record."""
     for folder in sorted(record.note("folders") or [], key=len, reverse=True):

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The operating system's store of trusted authorities: where it stands, and what is in it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import typing as t
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
+
+
+class NoCertificate(Exception):
+    """The text is no certificate in PEM; a complete sentence."""
+
+
+class Store(t.NamedTuple):
+    """Dockerd, the docker command and buildx read the bundle (Go, crypto/x509/root_linux.go)."""
+
+    folder: str  # what an administrator adds stands here
+    anchor: str  # our file in it
+    bundle: str  # what the update writes
+    update: t.Tuple[str, ...]
+
+
+STORES = (
+    Store(
+        "/usr/local/share/ca-certificates",
+        "/usr/local/share/ca-certificates/buildfleet-proxy-ca.crt",
+        "/etc/ssl/certs/ca-certificates.crt",
+        ("update-ca-certificates",),
+    ),
+    Store(
+        "/etc/pki/ca-trust/source/anchors",
+        "/etc/pki/ca-trust/source/anchors/buildfleet-proxy-ca.pem",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        ("update-ca-trust", "extract"),
+    ),
+)
+
+
+def certificates(pem: str) -> t.List[bytes]:
+    """The certificates of a text, each in DER; NoCertificate where one is damaged."""
+    found = []
+    for body in _CERTIFICATE.findall(pem):
+        try:
+            der = base64.b64decode("".join(body.split()), validate=True)
+        except binascii.Error:
+            der = b""
+        if not _whole(der):
+            raise NoCertificate("certificate: what stands between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Give the authority's file as it is.")
+        found.append(der)
+    return found
+
+
+def wanted(pem: str) -> str:
+    """The certificates alone, without the remarks around them that tools write."""
+    if "PRIVATE KEY-----" in pem:
+        raise NoCertificate("certificate contains a private key, which must stay with the proxy. Give the authority's certificate alone.")
+    found = certificates(pem)
+    if not found:
+        raise NoCertificate("certificate must be the authority's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----.")
+    return "".join(_pem(der) for der in found)
+
+
+def trusted(pem: str, bundle: str) -> bool:
+    """Whether the bundle has every certificate of the text."""
+    bodies = {"".join(body.split()) for body in _CERTIFICATE.findall(bundle)}
+    return all(base64.b64encode(der).decode() in bodies for der in certificates(pem))
+
+
+def _pem(der: bytes) -> str:
+    text = base64.b64encode(der).decode()
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+
+
+def _whole(der: bytes) -> bool:
+    """One DER sequence, as long as it says."""
+    if len(der) < 4 or der[0] != 0x30 or der[1] & 0x80 == 0:
+        return False
+    size = der[1] & 0x7F
+    return len(der) == 2 + size + int.from_bytes(der[2 : 2 + size], "big")

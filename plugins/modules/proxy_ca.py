@@ -1,0 +1,214 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: proxy_ca
+short_description: Let daemon and client trust a proxy that intercepts TLS
+version_added: 1.0.0
+description:
+  - A proxy that intercepts TLS shows certificates of an authority of its own, and every pull and build fails with C(x509).
+    This gives the authority to the operating system's store, which the daemon, the docker command, buildx and compose read.
+  - On Debian and its relatives that is C(/usr/local/share/ca-certificates) with C(update-ca-certificates), on Red Hat
+    Enterprise Linux and its relatives C(/etc/pki/ca-trust/source/anchors) with C(update-ca-trust).
+  - A daemon reads the store when it starts, so it is restarted, by the rule of M(buildfleet.docker.docker_daemon_proxy).
+  - C(RUN) steps have the store of their image, not the host's. The guide C(docs/which-cure.md) shows how to give it to them.
+author:
+  - The buildfleet authors (@buildfleet)
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+options:
+  certificate:
+    description:
+      - The authority's certificate in PEM, or several, as text. Needed with O(state=present).
+      - Where the host trusts the authority already, nothing is written; the daemon is restarted if it started before the store last changed.
+    type: str
+  state:
+    description:
+      - V(absent) takes the certificate out of the store again, if it came from here, and nothing else.
+    type: str
+    choices: [present, absent]
+    default: present
+  service:
+    description: The name of the daemon's service.
+    type: str
+    default: docker
+  restart:
+    description:
+      - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending)
+        is V(true) and a later run restarts.
+      - V(if_needed) restarts when the store was changed since the daemon started, whatever runs.
+      - V(never) only changes the store.
+    type: str
+    choices: [if_idle, if_needed, never]
+    default: if_idle
+  timeout:
+    description: Seconds that the daemon has to come up.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Trust the company's proxy
+  buildfleet.docker.proxy_ca:
+    certificate: "{{ lookup('ansible.builtin.file', 'company-ca.pem') }}"
+
+- name: Give the host back as it was
+  buildfleet.docker.proxy_ca:
+    state: absent
+"""
+
+RETURN = r"""
+file:
+  description: The file in the operating system's store that holds the certificate.
+  type: str
+  returned: success
+restarted:
+  description: Whether the daemon was restarted.
+  type: bool
+  returned: always
+restart_pending:
+  description: Whether a restart is still due.
+  type: bool
+  returned: success
+pending_reason:
+  description: Why the restart was put off.
+  type: str
+  returned: when RV(restart_pending) is V(true)
+"""
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils import _trust_store as trust_store
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, busy, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record, apply
+
+_NO_STORE = (
+    "This host has neither /usr/local/share/ca-certificates (Debian's family) nor /etc/pki/ca-trust/source/anchors (Red Hat's family). "
+    "Install the package ca-certificates, or give the certificate to the host's store by hand and restart Docker."
+)
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    with module.host.lock("/run/buildfleet-docker.lock"):
+        return _change(module)
+
+
+def _change(module: Module) -> t.Dict[str, t.Any]:
+    options, host = module.params, module.host
+    record = Record(host, "proxy_ca")
+    stores = [store for store in trust_store.STORES if host.exists(store.folder)]
+    if not stores:
+        raise Refused(_NO_STORE, changed=False, restarted=False)
+    store, absent = stores[0], options["state"] == "absent"
+    changes = _absent(module, store, record) if absent else _present(module, store)
+    daemon = observe(host, options["service"], None)
+    changed_at = record.note("changed") or (0 if absent else host.changed_at(store.bundle))  # by us, or by others
+    due = daemon.up and (bool(changes) or changed_at > daemon.started)
+    pending = ("restart: never" if options["restart"] == "never" else busy(host, daemon) if options["restart"] == "if_idle" else "") if due else ""
+    restarts = due and not pending
+    diff = [_diff(path, host.read(path), file) for path, file in changes.items()]
+    if not module.check_mode:
+        if restarts:
+            _rehearse(host, daemon, options["timeout"])
+        if changes:
+            _write(host, store, record, changes)
+        elif absent and record.paths:  # a run that was killed between file and update
+            host.run(store.update)
+        if restarts:
+            trouble = transaction.restart_alone(host, daemon, options["timeout"])
+            if trouble:
+                raise Refused(f"The store is changed, but Docker did not start again. It said: {trouble}", changed=True, restarted=False, diff=diff)
+        if absent and not pending:
+            record.forget()
+    result = {"changed": bool(changes) or restarts, "file": store.anchor, "restarted": restarts, "restart_pending": bool(pending), "diff": diff}
+    return dict(result, pending_reason=pending) if pending else result
+
+
+def _present(module: Module, store: trust_store.Store) -> Changes:
+    if not module.params["certificate"]:
+        raise Refused("state: present needs certificate. Give the authority's certificate in PEM, or state: absent.", changed=False, restarted=False)
+    try:
+        pem = trust_store.wanted(module.params["certificate"])
+    except trust_store.NoCertificate as error:
+        module.params["certificate"] = MASK
+        raise Refused(str(error), changed=False, restarted=False) from error
+    found = module.host.read(store.anchor)
+    if _trusts(module.host, store, pem) and (found is None or found.contents == pem.encode()):
+        return {}
+    return {store.anchor: File(pem.encode())}
+
+
+def _absent(module: Module, store: trust_store.Store, record: Record) -> Changes:
+    found = module.host.read(store.anchor)
+    if found is None or not record.knows(store.anchor):
+        return {}
+    if not record.as_we_left_it(store.anchor, found):
+        module.warn(f"{store.anchor} was changed by others since we wrote it, so it stays.")
+        return {}
+    return {store.anchor: record.first(store.anchor)}
+
+
+def _write(host: Host, store: trust_store.Store, record: Record, changes: Changes) -> None:
+    """Into the store, and seen in what programs read; else everything back."""
+    before = {path: host.read(path) for path in changes}
+    record.remember(changes)
+    record.put_note("changed", host.now())
+    record.save()
+    apply(host, changes)
+    done = host.run(store.update, timeout=120)
+    missing = [path for path, file in changes.items() if file and not _trusts(host, store, file.contents.decode())]
+    if done.code == 0 and not missing:
+        return
+    apply(host, before)
+    host.run(store.update, timeout=120)
+    said = f" {store.update[0]} said: {done.text}" if done.text else ""
+    raise Refused(
+        f"{store.update[0]} did not take the certificate into {store.bundle}; the store is as it was.{said}", changed=False, restarted=False, rolled_back=True
+    )
+
+
+def _trusts(host: Host, store: trust_store.Store, pem: str) -> bool:
+    bundle = host.read(store.bundle)
+    return bundle is not None and trust_store.trusted(pem, bundle.contents.decode(errors="replace"))
+
+
+def _rehearse(host: Host, daemon: Daemon, timeout: int) -> None:
+    """A fault that others left in daemon.json must not meet our restart."""
+    try:
+        force = daemon_proxy.in_force(daemon.info)
+        transaction.rehearse(host, daemon, daemon_proxy.Plan("", {}, force, [], []), timeout)
+    except (daemon_proxy.PlanRefused, NotJson) as error:
+        raise Refused(str(error), changed=False, restarted=False) from error
+
+
+def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
+    before_text, after_text = (file.contents.decode(errors="replace") if file else "" for file in (before, after))
+    return {"before_header": path, "before": before_text, "after_header": path, "after": after_text}
+
+
+def main() -> None:
+    run(
+        work,
+        argument_spec={
+            "certificate": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "service": {"type": "str", "default": "docker"},
+            "restart": {"type": "str", "choices": ["if_idle", "if_needed", "never"], "default": "if_idle"},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
