@@ -254,17 +254,18 @@ def _with_facts(host: Host, sock: str, known: Known, reference: str) -> Known:
     info = (host.engine("/info", sock=sock) if sock else None) or {}
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
-    return known._replace(daemon_proxy=proxy, mirrors=tuple(_ask_mirror(host, url, reference) for url in urls))
+    return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host, url, reference) for url in urls))
 
 
-def _ask_mirror(host: Host, url: str, reference: str) -> Mirror:
+def ask_mirror(host: Host, url: str, reference: str, timeout: float = 5) -> Mirror:
+    """What a mirror says to us, asked directly, and whether it has the image (none: not asked)."""
     base = url.rstrip("/")
-    hello = host.ask(f"{base}/v2/", {})
+    hello = host.ask(f"{base}/v2/", {}, timeout)
     headers = {key.lower(): value for key, value in hello.headers.items()}
     realm = re.search(r'realm="([^"]+)"', headers.get("www-authenticate", ""))
     page = hello.status == 200 and "text/html" in headers.get("content-type", "")
     mirror = Mirror(url, hello.status, realm.group(1) if realm else "", reason="html page" if page else hello.reason)
-    if hello.status != 200 or page or ("/" in reference and "." in reference.partition("/")[0]):
+    if not reference or hello.status != 200 or page or ("/" in reference and "." in reference.partition("/")[0]):
         return mirror
     path, _colon, tag = _tagged(reference).partition("@")[0].rpartition(":")
     answer = host.ask(f"{base}/v2/{path if '/' in path else 'library/' + path}/manifests/{tag}", {"Accept": _MANIFESTS})

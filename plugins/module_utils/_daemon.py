@@ -117,29 +117,37 @@ def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
     return ([daemon.fragment] if daemon.fragment else []) + sorted(drop_ins, key=lambda path: path.rpartition("/")[2])
 
 
+def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
+    """Every variable that these files set, in the order in which they are read: the last one wins."""
+    found: t.List[environment_file.Setting] = []
+    for path, directive in _directives(daemon, files):
+        if directive.name == "Environment":
+            found = [*found, *environment_file.assignments(directive, path)] if directive.value else []
+    for path in environment_paths(daemon, files) if _by_unit(daemon) else [daemon.defaults_file]:
+        found += environment_file.environment_file(path, _contents(files, path))
+    return found
+
+
 def next_start(daemon: Daemon, files: Files) -> Start:
     """The environment and command line that these files give the daemon."""
-    environment: t.Dict[str, environment_file.Setting] = {}
-    argv = "/usr/bin/dockerd"
-    if daemon.systemd or daemon.fragment:
-        for path in unit_files(daemon, files):
-            for directive in environment_file.directives(_contents(files, path)):
-                if directive.name == "Environment":
-                    settings = environment_file.assignments(directive, path)
-                    environment = {**environment, **{one.name: one for one in settings}} if directive.value else {}
-                elif directive.name == "ExecStart" and directive.value:
-                    argv = directive.value
-        sources = environment_paths(daemon, files)
-    else:
-        sources, argv = [daemon.defaults_file], "dockerd -p /var/run/docker.pid $DOCKER_OPTS"
-    for path in sources:
-        environment.update({one.name: one for one in environment_file.environment_file(path, _contents(files, path))})
-    if not daemon.systemd and not daemon.fragment:
-        text = _contents(files, daemon.defaults_file).decode(errors="replace")
-        exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
-        expanded = _expanded(argv, environment)
-        return Start({name: one for name, one in environment.items() if name in exported}, expanded)
-    return Start(environment, _expanded(argv, environment))
+    environment = {one.name: one for one in layers(daemon, files)}
+    if _by_unit(daemon):
+        lines = [directive.value for _path, directive in _directives(daemon, files) if directive.name == "ExecStart" and directive.value]
+        return Start(environment, _expanded(lines[-1] if lines else "/usr/bin/dockerd", environment))
+    text = _contents(files, daemon.defaults_file).decode(errors="replace")
+    exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
+    argv = _expanded("dockerd -p /var/run/docker.pid $DOCKER_OPTS", environment)
+    return Start({name: one for name, one in environment.items() if name in exported}, argv)
+
+
+def _by_unit(daemon: Daemon) -> bool:
+    return daemon.systemd or bool(daemon.fragment)
+
+
+def _directives(daemon: Daemon, files: Files) -> t.Iterator[t.Tuple[str, environment_file.Directive]]:
+    for path in unit_files(daemon, files) if _by_unit(daemon) else ():
+        for directive in environment_file.directives(_contents(files, path)):
+            yield path, directive
 
 
 def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:

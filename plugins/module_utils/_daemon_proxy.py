@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json as daemon_json
@@ -363,60 +364,113 @@ def _said(daemon: Daemon, path: str) -> str:
 
 def _check_config(daemon: Daemon, strict: bool = True) -> t.List[str]:
     """Refuse a daemon.json that is no JSON, or whose keys do not mean what their writer thinks."""
-    path = daemon.config_file
     try:
-        document = _config(daemon.files, path)
+        document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
         raise PlanRefused(str(error)) from error
-    if not strict:
+    warnings = []
+    for trouble in _config_troubles(daemon, document) if strict else ():
+        if trouble.stops:
+            raise PlanRefused(trouble.sentence)
+        warnings.append(trouble.sentence)
+    return warnings
+
+
+def _check_flags(daemon: Daemon, after: Files, start: Start) -> None:
+    for trouble in _start_troubles(daemon, after, start):
+        raise PlanRefused(trouble.sentence)
+
+
+class Trouble(t.NamedTuple):
+    """Something in daemon.json that does not mean what its writer thinks; ``stops``: Docker does not start with it."""
+
+    id: str
+    stops: bool
+    sentence: str
+
+
+def troubles(daemon: Daemon) -> t.List[Trouble]:
+    """All of them, as the files are now."""
+    try:
+        document = _config(daemon.files, daemon.config_file)
+    except daemon_json.NotJson as error:
+        return [Trouble("config_not_json", True, str(error))]
+    found = [*_config_troubles(daemon, document), *_start_troubles(daemon, daemon.files, next_start(daemon, daemon.files))]
+    if "proxies" in document.value and daemon.engine and not _versions.has("daemon_json_proxies", daemon.engine):
+        since = _versions.text("daemon_json_proxies")
+        where = f"{daemon.config_file}, line {document.line('proxies')}"
+        found.append(Trouble("key_stops_start", True, f"{where}: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from {since})."))
+    return found
+
+
+def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
+    """Keys of daemon.json that an engine without --validate does not start with, from what its --help knows."""
+    known = set(re.findall(r"--([a-z][a-z0-9-]+)", usage))
+    if not known:
         return []
+    known |= {key for key, flag in _FLAG_KEYS.items() if flag in known} | {"features", "builder", "proxies"}
+    return [key for key in _config(daemon.files, daemon.config_file).value if key not in known]
+
+
+def _config_troubles(daemon: Daemon, document: daemon_json.Document) -> t.Iterator[Trouble]:
+    path = daemon.config_file
     block = document.value.get("proxies", {})
     if not isinstance(block, dict):
-        raise PlanRefused(
+        yield Trouble(
+            "key_stops_start",
+            True,
             f"{path}, line {document.line('proxies')}: 'proxies' is no object. "
-            f'Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.'
+            f'Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.',
         )
+        block = {}
     for key in block:
         if key not in ("http-proxy", "https-proxy", "no-proxy"):
+            client = key in _CLIENT_KEYS
             remedy = (
                 f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs into the client's ~/.docker/config.json)"
-                if key in _CLIENT_KEYS
+                if client
                 else "the daemon knows http-proxy, https-proxy and no-proxy"
             )
-            raise PlanRefused(f"{path}, line {document.line('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it.")
-    warnings = []
+            sentence = f"{path}, line {document.line('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
+            yield Trouble("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
     for key in document.value:
+        where = f"{path}, line {document.line(key)}"
         if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
             remedy = (
                 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
                 if key == "buildkit"
                 else "that key belongs into the client's ~/.docker/config.json"
             )
-            raise PlanRefused(f"{path}, line {document.line(key)}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it.")
+            sentence = f"{where}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it."
+            yield Trouble("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
         if key in ("http-proxy", "https-proxy", "no-proxy"):
-            warnings.append(f"{path}, line {document.line(key)}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it.")
-    return warnings
+            sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it."
+            yield Trouble("top_level_proxy_ignored", False, sentence)
 
 
-def _check_flags(daemon: Daemon, after: Files, start: Start) -> None:
-    """A key that is a flag too stops the next start."""
+def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Trouble]:
+    """A key that is a flag too, or a mirror that is none, stops the next start."""
     document = _config(after, daemon.config_file)
     given = flags(start.argv)
+    block = document.value.get("proxies")
     keys = {key: (key,) for key in document.value if key != "proxies"}
-    keys.update({key: ("proxies", key) for key in document.value.get("proxies") or {}})
+    keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
     for key, place in keys.items():
         flag = _FLAG_KEYS.get(key, key)
         if flag in given or key in given:
-            raise PlanRefused(
+            sentence = (
                 f"{daemon.config_file}, line {document.line(*place)}: '{key}' is set here and by --{flag} in the "
                 f"command line of {daemon.fragment or daemon.defaults_file}, "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
             )
-    for number, text in enumerate(document.value.get("registry-mirrors") or []):
+            yield Trouble("key_stops_start", True, sentence)
+    mirrors = document.value.get("registry-mirrors")
+    for number, text in enumerate(mirrors if isinstance(mirrors, list) else []):
         try:
             proxy.mirror(str(text), daemon.engine or "99")
         except proxy.ValueRefused as error:
-            raise PlanRefused(f"{daemon.config_file}, line {document.line('registry-mirrors')}, entry {number + 1}: {error}") from error
+            sentence = f"{daemon.config_file}, line {document.line('registry-mirrors')}, entry {number + 1}: {error}"
+            yield Trouble("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
 
 
 def _check_winners(wish: Wanted, daemon: Daemon, expected: Force, start: Start, conflicts: t.List[str]) -> None:

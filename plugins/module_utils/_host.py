@@ -20,6 +20,7 @@ import ssl
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 import typing as t
 import urllib.error
@@ -163,6 +164,13 @@ class Host:
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
+    def can_write(self, path: str) -> bool:
+        """Whether the file could be made or replaced with the rights that we have now."""
+        folder = os.path.dirname(os.path.realpath(path))
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+
     def changed_at(self, path: str) -> float:
         """When the file's contents or attributes last changed, seconds since the epoch; 0 where there is none."""
         try:
@@ -197,7 +205,10 @@ class Host:
     @contextlib.contextmanager
     def lock(self, path: str) -> t.Iterator[None]:
         """One run at a time."""
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise HostError(f"{path} cannot be locked: {error.strerror}. This module needs become: true.") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
@@ -234,6 +245,22 @@ class Host:
         except OSError as error:
             raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def at_once(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
+        """What these calls return, made side by side; without those that are late or fail."""
+        found: t.Dict[str, t.Any] = {}
+
+        def make(name: str) -> None:
+            with contextlib.suppress(HostError):
+                found[name] = calls[name]()
+
+        threads = [threading.Thread(target=make, args=(name,), daemon=True) for name in calls]
+        until = time.monotonic() + timeout
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return dict(found)
 
     def run_group(self, argv: t.Sequence[str], env: t.Mapping[str, str], cwd: str, timeout: float, user: str = "") -> Run:
         """Run a program and end its whole process group when the time is up (code 124).

@@ -135,6 +135,28 @@ def no_proxy_set(text: str) -> t.FrozenSet[str]:
     return frozenset(entry.strip().lower() for entry in text.split(",") if entry.strip())
 
 
+def bypasses(exceptions: str, host: str, port: int) -> bool:
+    """Whether Go asks this host directly in spite of a proxy (golang.org/x/net/http/httpproxy, useProxy)."""
+    host = host.lower().rstrip(".")
+    if host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback):
+        return True
+    for entry in no_proxy_set(exceptions):
+        if entry == "*":
+            return True
+        if _is_network(entry):
+            if _is_ip(host) and ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+            continue
+        name, colon, only = entry.rpartition(":") if re.search(r"[^:]:\d+$|\]:\d+$", entry) else (entry, "", "")
+        if colon and only != str(port):
+            continue
+        name = name.strip("[]")
+        name = name[1:] if name.startswith("*.") else name
+        if host == name or (not _is_ip(name) and host.endswith(name if name.startswith(".") else f".{name}")):
+            return True
+    return False
+
+
 def no_proxy_warnings(entries: t.Sequence[str]) -> t.List[str]:
     """Entries that Go's NO_PROXY does not understand as they are meant (golang.org/x/net/http/httpproxy)."""
     warnings = []

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils import _versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, busy, flags, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, Files, busy, flags, next_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record, apply
 
@@ -63,16 +63,21 @@ def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan,
 
 
 def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
-    """Ask the engine itself, with the unit's real flags, whether it would start; the file goes in by a pipe."""
-    file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
+    """Stop where the engine itself says that it would not start with what is planned."""
+    words = objection(host, daemon, {**daemon.files, **plan.changes})
+    if words:
+        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
+
+
+def objection(host: Host, daemon: Daemon, files: Files) -> str:
+    """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
+    file = files.get(daemon.config_file)
     if file is None or not _versions.has("validate", daemon.engine):
-        return
-    argv = next_start(daemon, {**daemon.files, **plan.changes}).argv
+        return ""
+    argv = next_start(daemon, files).argv
     kept = [word for number, word in enumerate(argv[1:], 1) if not word.startswith("--config-file") and argv[number - 1] != "--config-file"]
     said = host.run([argv[0], *kept, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
-    if said.code not in (0, 127):
-        words = said.text.replace("/dev/stdin", daemon.config_file)
-        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
+    return "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
 
 
 def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int) -> None:

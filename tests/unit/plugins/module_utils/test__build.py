@@ -98,7 +98,7 @@ class FakeHost:
             raise HostError(f"There is no user {user} on this host.")
         return f"/home/{user}"
 
-    def ask(self, url, headers):
+    def ask(self, url, headers, timeout=5):
         return Answer(401, {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="x"'})
 
     def now(self):

@@ -87,3 +87,29 @@ def test_exceptions_are_a_set():
     assert proxy.no_proxy_set("B, a") == proxy.no_proxy_set("a,b")
     with pytest.raises(proxy.ValueRefused):
         proxy.no_proxy(["a\nHTTP_PROXY=x"])
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "host", "port", "direct"),
+    [
+        ("example.com", "example.com", 443, True),
+        ("Example.COM", "m.example.com", 443, True),
+        (".example.com", "m.example.com", 443, True),
+        ("*.example.com", "m.example.com", 443, True),
+        (".example.com", "example.com", 443, False),
+        ("example.com", "notexample.com", 443, False),
+        ("m.lab:443", "m.lab", 443, True),
+        ("m.lab:443", "m.lab", 5000, False),
+        ("10.0.0.0/8", "10.1.2.3", 443, True),
+        ("10.0.0.0/8", "m.lab", 443, False),
+        ("10.1.2.3", "10.1.2.3", 443, True),
+        ("10.1.2.3:443", "10.1.2.3", 5000, False),
+        ("[2001:db8::1]:443", "2001:db8::1", 443, True),
+        ("a, *", "m.lab", 443, True),
+        ("", "localhost", 443, True),
+        ("", "127.0.0.1", 5000, True),
+        ("", "m.lab", 443, False),
+    ],
+)
+def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
+    assert proxy.bypasses(exceptions, host, port) is direct
