@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json, _versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, policy
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import no_proxy, proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import is_loopback, no_proxy, no_proxy_warnings, proxy
 
 MARK = "buildfleet.docker.docker_build_env"
 PROFILE = "/etc/profile.d/buildfleet-docker.sh"
@@ -42,6 +42,21 @@ class BuildEnvError(Exception):
 
 
 # What the options say
+
+
+def given(options: Options) -> t.Dict[str, t.Any]:
+    """A step_proxy whose answers are all empty counts as not given, as every other empty answer does."""
+    step_proxy = {name: value for name, value in (options.get("step_proxy") or {}).items() if value}
+    return {**options, "step_proxy": step_proxy or None}
+
+
+def texts(options: Options) -> t.List[str]:
+    """Every text in which somebody may have written a password, though none belongs there."""
+    found = list(options.get("no_proxy") or ())
+    for name in ("builder_mirrors", "source_policy"):
+        for registry, mirrors in (options.get(name) or {}).items():
+            found += [registry, *(mirrors if isinstance(mirrors, list) else [mirrors])]
+    return [str(text) for text in found]
 
 
 def variables(options: Options) -> Variables:
@@ -95,6 +110,24 @@ def check(options: Options) -> None:
     for service in options.get("services") or ():
         if not re.match(r"[A-Za-z0-9:_.@\\-]+\Z", service) or service.startswith("."):
             raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
+        if unit(service) == "docker.service":
+            raise BuildEnvError("services: docker is the daemon itself, whose environment docker_daemon_proxy sets. Name the services that run docker build.")
+
+
+def cautions(options: Options, buildx: str) -> t.List[str]:
+    """Sentences about what is allowed and yet may not do what is meant."""
+    sentences = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
+    if options.get("http_proxy") and not options.get("https_proxy"):
+        sentences.append("http_proxy alone is not asked for https addresses, such as Docker Hub's token server. Give https_proxy too.")
+    for name in ("http_proxy", "https_proxy"):
+        step = (options.get("step_proxy") or {}).get(name)
+        if step and is_loopback(proxy(step, f"step_proxy.{name}")):
+            sentences.append(f"step_proxy.{name} is on this host's loopback, where a RUN step finds itself alone. Name an address that containers reach.")
+    if options.get("builder_mirrors") and not _versions.has("default_buildkitd_toml", buildx):
+        sentences.append(f"builder_mirrors is read by buildx {_versions.text('default_buildkitd_toml')} or newer; here is {buildx or 'none'}.")
+    if options.get("source_policy") and options.get("buildkit") is False:
+        sentences.append("source_policy has no effect on the legacy builder, which buildkit: false asks for.")
+    return sentences
 
 
 def source_policy(mirrors: t.Mapping[str, str], engine: str, buildx: str) -> t.Dict[str, t.Any]:
@@ -360,6 +393,16 @@ def after(path: str, piece: t.Optional[Piece], found: Bytes, first: Bytes) -> By
 
 
 # What others say
+
+
+def winning_keys(path: str, contents: Bytes) -> t.List[str]:
+    """Sentences about proxies in config.json that Docker takes for the local daemon in place of proxies.default."""
+    proxies = _document(path, contents).get("proxies")
+    return [
+        f"{path}: proxies.{key} wins over proxies.default, which step_proxy sets. Remove it there."
+        for key in (proxies if isinstance(proxies, dict) else {})
+        if key.startswith("unix://")
+    ]
 
 
 def foreign_winners(values: t.Mapping[str, str], path: str, contents: bytes) -> t.List[str]:

@@ -34,14 +34,18 @@ class Module(AnsibleModule):
     a whole URL, and blank every '12' of a result where the password is '12'.
     """
 
+    params: t.Dict[str, t.Any]
+
     def __init__(self, **kwargs: t.Any) -> None:
         self.secrets = Secrets()
         # no_log here only keeps Ansible from writing the options into the host's journal.
         super().__init__(no_log=True, **kwargs)
         self._learn()
-        for name, value in self.params.items():
-            if value == "":
-                self.params[name] = None  # surveys send an empty answer for "not given"
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        # Surveys send an empty answer for "not given", whatever the type of the option.
+        self.params = {name: value for name, value in self.params.items() if value != "" or name.startswith("_ansible")}
 
     @property
     def host(self) -> Host:

@@ -16,8 +16,10 @@ description:
     settings of others are left alone.
   - Writes C(/etc/profile.d/buildfleet-docker.sh) and marked lines in C(/etc/environment).
     For O(services) it writes C(/etc/buildfleet/docker-build.env) and a drop-in for each.
-  - Plain C(sudo docker build) strips the variables, and only some distributions let sudo read C(/etc/environment) again. The line
-    C(Defaults env_keep += "BUILDKIT_NO_CLIENT_TOKEN DOCKER_BUILDKIT HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy") in sudoers keeps them.
+  - Plain C(sudo docker build) strips the variables (C(sudo -i) does not), and only some distributions let sudo read C(/etc/environment) again.
+    One line in sudoers keeps them,
+    C(Defaults env_keep += "BUILDKIT_NO_CLIENT_TOKEN DOCKER_BUILDKIT EXPERIMENTAL_BUILDKIT_SOURCE_POLICY HTTP_PROXY HTTPS_PROXY NO_PROXY
+    http_proxy https_proxy no_proxy").
   - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read this host's environment. Set it there.
 author:
   - The buildfleet authors (@buildfleet)
@@ -52,7 +54,10 @@ options:
   step_proxy:
     description:
       - The proxies of RUN steps, written as C(proxies.default) into C(~/.docker/config.json) of O(users). Nothing else in that file is touched or shown.
-      - The Docker client hands them to every container that the user starts, not to builds alone. Use build args where that is too much.
+      - The Docker client hands them to every container that the user starts, with C(docker run) and compose too, not to builds alone; whoever may
+        inspect a container sees them. Where that is too much, leave this option out and name the variables as build args. With
+        C(docker build --build-arg http_proxy --build-arg https_proxy --build-arg no_proxy) their values come from the environment
+        (O(http_proxy), O(https_proxy) and O(no_proxy) set it), and none stands on the command line. The Dockerfile needs no C(ARG) for them.
       - A proxy on V(127.0.0.1) is not reached from a step; name an address that containers can route to.
     type: dict
     suboptions:
@@ -77,7 +82,7 @@ options:
       - Mirrors for docker-container builders, by registry. Each value is a host name or a list of them, with a port or path if need be, not a URL.
         For example the key V(docker.io) with the value V(mirror.example.com).
       - Written into C(~/.docker/buildx/buildkitd.default.toml) of O(users), which buildx reads from 0.9 on when a builder is created.
-        Builders that exist keep their old settings until they are created anew.
+        Builders that exist keep their old settings until they are created anew; the run that changes the file names them in a warning.
     type: dict
   source_policy:
     description:
@@ -163,7 +168,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account, account, acting_as, hand_over
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
@@ -174,24 +179,33 @@ SETTINGS = ("buildkit", "daemon_token", "http_proxy", "https_proxy", "no_proxy",
 def work(module: Module) -> t.Dict[str, t.Any]:
     with module.host.lock("/run/buildfleet-build-env.lock"):
         try:
-            return _change(module)
+            return _change(module, build_env.given(module.params))
         except (build_env.BuildEnvError, ValueRefused) as error:
             raise Refused(str(error), changed=False) from error
 
 
-def _change(module: Module) -> t.Dict[str, t.Any]:
-    host, options = module.host, module.params
+def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    host = module.host
+    for text in build_env.texts(options):
+        module.secrets.learn_url(text)
     record = Record(host, "docker_build_env")
     owners = {path: account(name) for path, name in (record.note("owners") or {}).items()}
     values: t.Dict[str, str] = {}
     wanted: t.Dict[str, build_env.Piece] = {}
+    warnings: t.List[str] = []
     if options["state"] == "present":
         values = build_env.variables(options)
-        accounts = _accounts(options)
+        accounts = _accounts(host, options)
         owners.update({path: user for user in accounts for path in (build_env.config_file(user), build_env.builder_file(user))})
-        wanted = build_env.pieces(options, accounts, *(_versions(host) if options["source_policy"] else ("", "")))
-    found = {path: _read(host, path, owners.get(path)) for path in {*wanted, *record.paths, *build_env.LEFTOVERS}}
-    ours = {*wanted, *record.paths, *(path for path in build_env.LEFTOVERS if build_env.is_ours(path, _contents(found[path])))}
+        engine, buildx = _versions(host) if options["source_policy"] or options["builder_mirrors"] else ("", "")
+        wanted = build_env.pieces(options, accounts, engine, buildx)
+        warnings = build_env.cautions(options, buildx)
+    # Whoever has that home directory now may have laid a link there.
+    lost = [path for path in record.paths if path in owners and owners[path] is None]
+    warnings += [f"{path} is left as it is, since its user is gone." for path in lost]
+    known = {*wanted, *record.paths} - {*lost}
+    found = {path: _read(host, path, owners.get(path)) for path in {*known, *build_env.LEFTOVERS}}
+    ours = {*known, *(path for path in build_env.LEFTOVERS if build_env.is_ours(path, _contents(found[path])))}
     changes: Changes = {}
     diff = []
     for path in sorted(ours):
@@ -204,6 +218,8 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         if file != found[path]:
             changes[path] = file
             diff.append(_diff(path, found[path], file))
+            _stop_if_it_cannot_be_written(host, path, owners.get(path))
+            warnings += _older_builders(host, path, owners.get(path))
     services = _Services(host, record, values, options, {build_env.unit_of(path) for path in ours} - {None})
     restarts = services.due if options["restart_services"] else []
     if not module.check_mode:
@@ -216,7 +232,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         else:
             services.note()
             record.save()
-    for warning in [*services.warnings, *_foreign(host, values, {**found, **changes})]:
+    for warning in [*warnings, *services.warnings, *_foreign(host, values, {**found, **changes}, wanted)]:
         module.warn(warning)
     return {
         "changed": bool(changes) or bool(restarts),
@@ -227,7 +243,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     }
 
 
-def _accounts(options: t.Mapping[str, t.Any]) -> t.List[Account]:
+def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.List[Account]:
     if all(options[name] in (None, [], {}) for name in SETTINGS):
         raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Give one, or state: absent.", changed=False)
     build_env.check(options)
@@ -236,6 +252,8 @@ def _accounts(options: t.Mapping[str, t.Any]) -> t.List[Account]:
         user = account(name)
         if user is None:
             raise Refused(f"users: there is no user {name!r} on this host.", changed=False)
+        if not host.exists(user.home):
+            raise Refused(f"users: {name} has no home directory: {user.home} does not exist.", changed=False)
         accounts.append(user)
     return accounts
 
@@ -254,7 +272,31 @@ def _first_version(text: str) -> str:
 
 def _read(host: Host, path: str, owner: t.Optional[Account]) -> t.Optional[File]:
     with acting_as(owner):
-        return host.read(path)
+        try:
+            return host.read(path)
+        except HostError as error:
+            raise (_not_of(owner, path) if owner else error) from error
+
+
+def _stop_if_it_cannot_be_written(host: Host, path: str, owner: t.Optional[Account]) -> None:
+    """Said before anything is written; `sudo docker login` leaves a folder of root's in a user's home."""
+    with acting_as(owner):
+        if owner and not host.can_write(path):
+            raise _not_of(owner, path)
+
+
+def _not_of(owner: Account, path: str) -> Refused:
+    return Refused(f"users: {owner.name} cannot read and write {path}. Give the folder to {owner.name} (chown -R) first.", changed=False)
+
+
+def _older_builders(host: Host, path: str, owner: t.Optional[Account]) -> t.List[str]:
+    """Builders of this user that were made with what the file said before."""
+    if owner is None or path != build_env.builder_file(owner):
+        return []
+    folder = f"{os.path.dirname(path)}/instances"
+    with acting_as(owner):
+        names = [name for name in host.names(folder) if b'"docker-container"' in (_contents(host.read(f"{folder}/{name}")) or b"")]
+    return [f"The builder {name} of {owner.name} keeps the mirrors with which it was created. Create it anew to change them." for name in names]
 
 
 def _contents(file: t.Optional[File]) -> t.Optional[bytes]:
@@ -297,6 +339,8 @@ def _write(host: Host, record: Record, changes: Changes, owners: t.Mapping[str, 
     for path in record.paths:
         if path not in wanted:
             record.drop(path)
+            if path in owners and owners[path] is None:
+                continue
             with acting_as(owners.get(path)):
                 for folder in sorted(folders, key=len, reverse=True):
                     if path.startswith(f"{folder}/"):
@@ -359,10 +403,14 @@ class _Services:
         return done.out
 
 
-def _foreign(host: Host, values: t.Mapping[str, str], files: t.Mapping[str, t.Optional[File]]) -> t.List[str]:
+def _foreign(host: Host, values: t.Mapping[str, str], files: t.Mapping[str, t.Optional[File]], wanted: t.Mapping[str, t.Any]) -> t.List[str]:
     """Sentences about settings of others that win over ours."""
-    if not values:
-        return []
+    configs = [path for path in sorted(wanted) if build_env.kind(path) is build_env.StepProxy]
+    keys = [sentence for path in configs for sentence in build_env.winning_keys(path, _contents(files[path]))]
+    return keys + (_winning_lines(host, values, files) if values else [])
+
+
+def _winning_lines(host: Host, values: t.Mapping[str, str], files: t.Mapping[str, t.Optional[File]]) -> t.List[str]:
     folder, ours = os.path.split(build_env.PROFILE)
     sentences = build_env.foreign_winners(values, build_env.ENVIRONMENT, _contents(files[build_env.ENVIRONMENT]) or b"")
     for name in host.names(folder):

@@ -57,6 +57,21 @@ def test_a_link_leads_root_nowhere_that_the_user_could_not_go(tmp_path, home, no
     assert secret.read_text() == "secret"
 
 
+def test_a_folder_of_roots_is_not_writable_for_its_user(home, nobody):
+    with acting_as(nobody):
+        assert Host().can_write(f"{home}/.docker/buildx/buildkitd.default.toml")
+    (home / ".docker").mkdir(mode=0o755)
+    with acting_as(nobody):
+        assert not Host().can_write(f"{home}/.docker/config.json")
+    assert Host().can_write(f"{home}/.docker/config.json")
+
+
+def test_who_may_not_lock_is_told_to_become(home, nobody):
+    home.chmod(0o755)
+    with acting_as(nobody), pytest.raises(HostError, match=r"cannot be locked: Permission denied\. This module needs become: true\."), Host().lock("/run/no"):
+        pass
+
+
 def test_only_a_file_of_the_user_is_handed_over(tmp_path, home, nobody):
     mine, other = home / "mine", tmp_path / "other"
     for path in (mine, other):

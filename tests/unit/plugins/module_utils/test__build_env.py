@@ -98,6 +98,11 @@ def test_a_real_shell_reads_every_value_as_data(values):
         ),
         pytest.param({"services": ["../x"], "buildkit": True}, "services: '../x' is not the name of a systemd service.", id="a path"),
         pytest.param({"services": ["a\n"], "buildkit": True}, "services: 'a\\n' is not the name of a systemd service.", id="a newline"),
+        pytest.param(
+            {"services": ["docker"], "buildkit": True},
+            "services: docker is the daemon itself, whose environment docker_daemon_proxy sets. Name the services that run docker build.",
+            id="the daemon",
+        ),
     ],
 )
 def test_what_does_harm_is_refused(options, message):
@@ -105,6 +110,63 @@ def test_what_does_harm_is_refused(options, message):
         build_env.check(options)
     assert str(refused.value) == message
     assert "s3cret" not in message
+
+
+@pytest.mark.parametrize(
+    ("options", "buildx", "sentences"),
+    [
+        pytest.param({"https_proxy": PROXY, "http_proxy": PROXY, "no_proxy": ["localhost", ".lab"]}, "", [], id="nothing to say"),
+        pytest.param({"https_proxy": PROXY}, "", [], id="https alone"),
+        pytest.param(
+            {"http_proxy": PROXY},
+            "",
+            ["http_proxy alone is not asked for https addresses, such as Docker Hub's token server. Give https_proxy too."],
+            id="http alone",
+        ),
+        pytest.param(
+            {"no_proxy": ["10.0.*"]}, "", ["no_proxy: Docker does not understand '10.0.*'. Write a network, such as 192.168.0.0/16."], id="a wildcard"
+        ),
+        pytest.param(
+            {"step_proxy": {"https_proxy": "http://127.0.0.1:3128"}},
+            "",
+            ["step_proxy.https_proxy is on this host's loopback, where a RUN step finds itself alone. Name an address that containers reach."],
+            id="loopback",
+        ),
+        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "0.9.1", [], id="a buildx that reads the file"),
+        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "0.8.2", ["builder_mirrors is read by buildx 0.9 or newer; here is 0.8.2."], id="an old buildx"),
+        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "", ["builder_mirrors is read by buildx 0.9 or newer; here is none."], id="no buildx"),
+        pytest.param(
+            {"source_policy": {"docker.io": "m"}, "buildkit": False},
+            "0.13.1",
+            ["source_policy has no effect on the legacy builder, which buildkit: false asks for."],
+            id="the legacy builder",
+        ),
+        pytest.param({"source_policy": {"docker.io": "m"}}, "0.13.1", [], id="the builder is not chosen"),
+    ],
+)
+def test_what_may_not_do_what_is_meant_is_said(options, buildx, sentences):
+    assert build_env.cautions(options, buildx) == sentences
+
+
+def test_an_empty_step_proxy_is_none():
+    assert build_env.given({"step_proxy": {"http_proxy": "", "https_proxy": None, "no_proxy": []}, "users": ["jane"]}) == {
+        "step_proxy": None,
+        "users": ["jane"],
+    }
+    assert build_env.given({"step_proxy": {"http_proxy": PROXY, "no_proxy": None}}) == {"step_proxy": {"http_proxy": PROXY}}
+
+
+@pytest.mark.parametrize(
+    ("contents", "keys"),
+    [
+        (None, []),
+        (b'{"proxies": {"default": {"noProxy": "a"}, "tcp://other:2375": {}}}', []),
+        (b'{"proxies": {"unix:///var/run/docker.sock": {"httpProxy": "http://joe:s3cret@p:1"}}}', ["unix:///var/run/docker.sock"]),
+    ],
+)
+def test_a_proxy_of_the_local_daemon_wins_and_is_named(contents, keys):
+    expected = [f"{CONFIG}: proxies.{key} wins over proxies.default, which step_proxy sets. Remove it there." for key in keys]
+    assert build_env.winning_keys(CONFIG, contents) == expected
 
 
 def test_a_secret_for_the_steps_can_be_accepted():

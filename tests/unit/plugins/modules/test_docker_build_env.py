@@ -5,20 +5,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import types
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env
 
 CONFIG = "/home/jane/.docker/config.json"
+TOML = "/home/jane/.docker/buildx/buildkitd.default.toml"
 PROXY = "http://proxy.example.com:3128"
 DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": "present"}
 NAMES = (*docker_build_env.SETTINGS, "users", "services")
@@ -35,12 +39,14 @@ class Machine(Host):
             "/etc",
             "/etc/profile.d",
             "/etc/systemd/system",
+            "/home",
             "/home/jane",
             "/run/systemd/system",
             *(os.path.dirname(path) for path in self.files),
         }
         self.running = {}
         self.obeys = True
+        self.closed = set()  # folders that their user may not write
         self.ran = []
         self.engine_version = "26.1.5"
 
@@ -69,6 +75,9 @@ class Machine(Host):
 
     def exists(self, path):
         return path in self.files or path in self.folders
+
+    def can_write(self, path):
+        return os.path.dirname(path) not in self.closed
 
     def names(self, folder):
         return sorted(path.rpartition("/")[2] for path in self.files if os.path.dirname(path) == folder)
@@ -214,6 +223,91 @@ def test_nothing_is_written_when_the_run_is_refused(options, message):
     assert machine.files == {}
 
 
+@pytest.mark.parametrize("check", [True, False])
+def test_a_folder_of_somebody_else_is_named_before_anything_is_written(check):
+    machine = Machine({"/etc/environment": File(b"PATH=/bin\n")})
+    machine.closed = {"/home/jane/.docker"}
+    before = machine.state()
+    with pytest.raises(Refused) as refused:
+        run(machine, check=check, **EVERYTHING)
+    assert str(refused.value) == f"users: jane cannot read and write {CONFIG}. Give the folder to jane (chown -R) first."
+    assert machine.state() == before
+
+
+def test_a_file_that_its_user_may_not_read_is_named():
+    machine = Machine()
+
+    def read(path):
+        if path == CONFIG:
+            raise HostError(f"{path} cannot be read: Permission denied.")
+        return Machine.read(machine, path)
+
+    machine.read = read
+    with pytest.raises(Refused, match=f"users: jane cannot read and write {CONFIG}"):
+        run(machine, **EVERYTHING)
+
+
+def test_a_user_without_a_home_is_named(monkeypatch):
+    monkeypatch.setattr(docker_build_env, "account", lambda name: Account(name, "/nonexistent", 1, 1))
+    with pytest.raises(Refused) as refused:
+        run(Machine(), **EVERYTHING)
+    assert str(refused.value) == "users: jane has no home directory: /nonexistent does not exist."
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_the_home_of_a_user_who_is_gone_is_left_alone(monkeypatch, state):
+    machine = Machine(FOREIGN)
+    run(machine, **EVERYTHING)
+    left = machine.files[CONFIG]
+    monkeypatch.setattr(docker_build_env, "account", {}.get)
+    options = {"state": "absent"} if state == "absent" else {"daemon_token": True}
+    done = run(machine, **options)
+    assert done["warnings"] == [f"{path} is left as it is, since its user is gone." for path in sorted((CONFIG, TOML))]
+    assert machine.files[CONFIG] == left
+    assert not run(machine, **options)["warnings"]
+
+
+def test_builders_that_keep_other_mirrors_are_named_when_these_change():
+    builders = {
+        f"/home/jane/.docker/buildx/instances/{name}": File(f'{{"Name":"{name}","Driver":"{name}"}}'.encode()) for name in ("docker-container", "remote")
+    }
+    machine = Machine(builders)
+    options = dict(EVERYTHING, services=None)
+    named = ["The builder docker-container of jane keeps the mirrors with which it was created. Create it anew to change them."]
+    assert run(machine, check=True, **options)["warnings"] == named
+    assert run(machine, **options)["warnings"] == named
+    assert run(machine, **options)["warnings"] == []
+    assert run(machine, state="absent")["warnings"] == named
+
+
+def test_an_answer_that_is_empty_writes_nothing():
+    machine = Machine()
+    with pytest.raises(Refused, match="needs at least one of"):
+        run(machine, users=["jane"], step_proxy={"http_proxy": "", "https_proxy": "", "no_proxy": None})
+    run(machine, buildkit=True, users=["jane"], step_proxy={"http_proxy": "", "https_proxy": "", "no_proxy": None})
+    assert CONFIG not in machine.files
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"builder_mirrors": {"docker.io": ["joe:s3cret@m"]}, "users": ["jane"]}, {"source_policy": {"docker.io": "joe:s3cret@m"}}, {"no_proxy": ["joe:s3cret@m"]}],
+)
+def test_a_password_in_a_wrong_place_is_refused_and_not_shown(options, monkeypatch):
+    module = types.SimpleNamespace(host=Machine(), check_mode=False, secrets=Secrets(), params={**dict.fromkeys(NAMES), **DEFAULTS, **options})
+    with pytest.raises(Refused) as refused:
+        docker_build_env.work(module)
+    for text in (str(refused.value), str(options)):
+        assert "s3cret" not in module.secrets.text(text)
+    assert next(iter(options)) in str(refused.value)
+
+
+def test_the_line_for_sudoers_names_every_variable_that_is_set():
+    documented = yaml.safe_load(docker_build_env.DOCUMENTATION)["description"]
+    line = next(text for text in documented if "env_keep" in text)
+    everything = dict(EVERYTHING, buildkit=True, http_proxy=PROXY, no_proxy=["localhost"])
+    assert set(re.search(r'env_keep \+= "([^"]+)"', line).group(1).split()) == set(run(Machine(), **everything)["environment"])
+
+
 def test_an_old_engine_refuses_a_source_policy():
     machine = Machine()
     machine.engine_version = "20.10.24+dfsg1"
@@ -226,6 +320,17 @@ def test_others_that_win_are_named():
         {"/etc/profile.d/proxy.sh": File(b"export HTTPS_PROXY=http://other:1\n"), "/etc/profile.d/a.sh": File(b"export HTTPS_PROXY=http://other:1\n")}
     )
     assert run(machine, https_proxy=PROXY)["warnings"] == ["/etc/profile.d/proxy.sh, line 1, sets HTTPS_PROXY too, and wins over ours. Remove it there."]
+
+
+def test_an_empty_answer_counts_as_not_given_whatever_the_type(capsys, monkeypatch):
+    monkeypatch.setattr(docker_build_env.Module, "host", Machine())
+    with (
+        patch_module_args({**dict.fromkeys((*NAMES, "state", "restart_services", "allow_readable_secret"), ""), "daemon_token": True}),
+        pytest.raises(SystemExit) as ended,
+    ):
+        docker_build_env.main()
+    assert ended.value.code == 0, capsys.readouterr().out
+    assert json.loads(capsys.readouterr().out)["environment"] == {"BUILDKIT_NO_CLIENT_TOKEN": "1"}
 
 
 def test_a_password_is_masked_when_another_option_is_wrong(capsys):
