@@ -15,7 +15,7 @@ import images
 import wall
 from pki import PKI
 from shell import HERE, STATE, run, text
-from table import BEHIND_THE_WALL, GATEWAY, IMAGES, NAME_SERVER, NETWORK, PASSWORD, SERVICES, SILENT_NAME, SUBNET, USERNAME
+from table import BEHIND_THE_WALL, GATEWAY, GHCR_IMAGES, IMAGES, NAME_SERVER, NETWORK, PASSWORD, SERVICES, SILENT_NAME, SUBNET, USERNAME
 
 LABEL = "buildfleet-lab"
 INSIDE = HERE / "inside"
@@ -36,6 +36,12 @@ COMMANDS = {
     "token": "exec python3 /inside/token_server.py /pki",
     "cdn": "exec nginx -c /inside/cdn.conf",
     "hub": f"python3 /inside/seed_hub.py /hub {' '.join(IMAGES)} && exec docker-registry serve /inside/hub.yml",
+    "web": "mkdir /web && echo reached > /web/index.html && exec busybox httpd -f -vv -p 80 -h /web",
+    "ghcr": f"python3 /inside/seed_hub.py /ghcr {' '.join(GHCR_IMAGES)} && exec docker-registry serve /inside/ghcr.yml",
+    "ghcr-mirror": (
+        "export REGISTRY_PROXY_REMOTEURL=https://ghcr.io REGISTRY_HTTP_TLS_CERTIFICATE=/pki/ghcr-mirror.crt REGISTRY_HTTP_TLS_KEY=/pki/ghcr-mirror.key; "
+        "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done"
+    ),
     "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it wants the Hub to answer when it starts
     "relay": "exec nginx -c /inside/relay.conf",
     "proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
@@ -154,9 +160,9 @@ def address(host: str) -> str:
 
 
 def at_the_wall(script: Callable[[str], str]) -> None:
-    for name, service in SERVICES.items():
-        if service.wall:
-            run("docker", "exec", container(name), "sh", "-c", script(name))
+    walled = [name for name, service in SERVICES.items() if service.wall]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: run("docker", "exec", container(name), "sh", "-c", script(name)), walled))
 
 
 def raise_wall(mode: str, hosts: Iterable[str] = ()) -> None:

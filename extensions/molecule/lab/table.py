@@ -31,8 +31,11 @@ SERVICES = {
     "token": Service("10.57.0.11", ("auth.docker.io",), tls=True, wall=True),
     "cdn": Service("10.57.0.12", ("production.cloudflare.docker.com",), tls=True, wall=True),
     "hub": Service("10.57.0.10", ("registry-1.docker.io", "index.docker.io", "docker.io", "hub.docker.com"), tls=True, wall=True),
+    "web": Service("10.57.0.13", ("web.lab",), wall=True),
+    "ghcr": Service("10.57.0.14", ("ghcr.io",), tls=True, wall=True),
     "mirror": Service("10.57.0.20", ("mirror.lab",), tls=True),
     "relay": Service("10.57.0.21", ("relay.lab",), tls=True),
+    "ghcr-mirror": Service("10.57.0.22", ("ghcr-mirror.lab",), tls=True),
     "proxy": Service("10.57.0.30", ("proxy.lab",)),
     "client-proxy": Service("10.57.0.31", ("client-proxy.lab",)),
     "auth-proxy": Service("10.57.0.32", ("auth-proxy.lab",)),
@@ -48,7 +51,10 @@ SOCKS_PROXY = "socks5://socks.lab:1080"
 AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # wants them too
 MIRROR = "https://mirror.lab"  # (i) pulls through, hands out images without a token
 RELAY = "https://relay.lab"  # (ii) passes the Hub's answers on, and with them its token server's name
+WEB = "http://web.lab/"  # what a RUN step downloads
+GHCR_MIRROR = "ghcr-mirror.lab"  # as the mirror, for a registry that Docker's registry-mirrors do not cover
 
 IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu")
+GHCR_IMAGES = ("lab/tool:1",)
 
 HOSTS = {"engine20": "bookworm", "engine26": "trixie", "engine28": "forky"}

@@ -1,22 +1,27 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wall: rules in front of the Hub's three machines, against the hosts, all or one. Proxies and mirrors stand outside it."""
+"""The wall: rules in front of the machines of the outside, against the hosts, all or one. Proxies and mirrors stand outside it."""
 
 from __future__ import annotations
 
-from table import BEHIND_THE_WALL
+from table import BEHIND_THE_WALL, SERVICES
 
-RESET_AFTER_HELLO = "-p tcp --dport 443 --tcp-flags PSH PSH -j REJECT --reject-with tcp-reset"  # as a filter that reads the TLS name
-REFUSE = "-p tcp --dport 443 -j REJECT --reject-with tcp-reset"
-DROP = "-p tcp --dport 443 -j DROP"
+RESET_AFTER_HELLO = "-p tcp --tcp-flags PSH PSH -j REJECT --reject-with tcp-reset"  # as a filter that reads the name
+REFUSE = "-p tcp -j REJECT --reject-with tcp-reset"
+DROP = "-p tcp -j DROP"
+
+
+def everywhere(hindrance: str) -> dict[str, str]:
+    return {name: hindrance for name, service in SERVICES.items() if service.wall}
+
 
 # mode: the rule in front of each machine
 MODES = {
     "open": {},
-    "reset": {"hub": RESET_AFTER_HELLO, "token": RESET_AFTER_HELLO, "cdn": RESET_AFTER_HELLO},
-    "refuse": {"hub": REFUSE, "token": REFUSE, "cdn": REFUSE},
-    "drop": {"hub": DROP, "token": DROP, "cdn": DROP},
+    "reset": everywhere(RESET_AFTER_HELLO),
+    "refuse": everywhere(REFUSE),
+    "drop": everywhere(DROP),
     "token": {"token": RESET_AFTER_HELLO},
     "cdn": {"cdn": RESET_AFTER_HELLO},
 }
