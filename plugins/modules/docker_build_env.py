@@ -176,6 +176,13 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._record import C
 SETTINGS = ("buildkit", "daemon_token", "http_proxy", "https_proxy", "no_proxy", "step_proxy", "builder_mirrors", "source_policy")
 
 
+class _Wish(t.NamedTuple):
+    values: t.Dict[str, str]
+    pieces: t.Dict[str, build_env.Piece]
+    owners: t.Dict[str, t.Optional[Account]]  # of files in home directories; None: that user is gone
+    warnings: t.List[str]
+
+
 def work(module: Module) -> t.Dict[str, t.Any]:
     with module.host.lock("/run/buildfleet-build-env.lock"):
         try:
@@ -189,17 +196,7 @@ def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     for text in build_env.texts(options):
         module.secrets.learn_url(text)
     record = Record(host, "docker_build_env")
-    owners = {path: account(name) for path, name in (record.note("owners") or {}).items()}
-    values: t.Dict[str, str] = {}
-    wanted: t.Dict[str, build_env.Piece] = {}
-    warnings: t.List[str] = []
-    if options["state"] == "present":
-        values = build_env.variables(options)
-        accounts = _accounts(host, options)
-        owners.update({path: user for user in accounts for path in (build_env.config_file(user), build_env.builder_file(user))})
-        engine, buildx = _versions(host) if options["source_policy"] or options["builder_mirrors"] else ("", "")
-        wanted = build_env.pieces(options, accounts, engine, buildx)
-        warnings = build_env.cautions(options, buildx)
+    values, wanted, owners, warnings = _wish(host, record, options)
     # Whoever has that home directory now may have laid a link there.
     lost = [path for path in record.paths if path in owners and owners[path] is None]
     warnings += [f"{path} is left as it is, since its user is gone." for path in lost]
@@ -241,6 +238,16 @@ def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         "restarted": restarts,
         "diff": diff,
     }
+
+
+def _wish(host: Host, record: Record, options: t.Mapping[str, t.Any]) -> _Wish:
+    owners = {path: account(name) for path, name in (record.note("owners") or {}).items()}
+    if options["state"] == "absent":
+        return _Wish({}, {}, owners, [])
+    accounts = _accounts(host, options)
+    owners.update({path: user for user in accounts for path in (build_env.config_file(user), build_env.builder_file(user))})
+    engine, buildx = _versions(host) if options["source_policy"] or options["builder_mirrors"] else ("", "")
+    return _Wish(build_env.variables(options), build_env.pieces(options, accounts, engine, buildx), owners, build_env.cautions(options, buildx))
 
 
 def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.List[Account]:
