@@ -28,7 +28,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import Hos
 PROBE_IMAGE = "busybox:latest"
 _NAME = "buildfleet-check"
 _MARK = "buildfleet-environment-of"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Nothing else ever leaves another process's environment.
 _NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
 _MANIFESTS = (
@@ -116,7 +116,7 @@ def _service(host: Host, name: str) -> Builder:
             if file:
                 found.update({setting.name: setting.value for setting in environment_file.environment_file(path, file.contents)})
     named = {key: value for key, value in found.items() if _NAMED.match(key)}
-    return Builder(user, dict({"HOME": host.home(user), "PATH": _PATH}, **named))
+    return Builder(user, dict({"HOME": host.home(user), "PATH": PATH}, **named))
 
 
 def _variables(text: str) -> t.Dict[str, str]:
@@ -174,7 +174,7 @@ def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], na
         proof = proved(log, wish.pull, stored) if verdict.cause == "ok" else None
         return Outcome(verdict, round(seconds, 1), proof, _left(sock))
     finally:
-        _clean(host, sock, before, log, name, len(sources))
+        _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
         traces.clean(sources)
 
 
@@ -272,7 +272,7 @@ def ask_mirror(host: Host, url: str, reference: str, timeout: float = 5) -> Mirr
     return mirror._replace(manifest=answer.status)
 
 
-def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: int) -> None:
+def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
     """What this build brought goes, by name and id; what was there, or what others bring meanwhile, stays."""
     if not sock:
         return
@@ -283,7 +283,7 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
             break
         host.sleep(0.5)  # the engine is still removing the container of a stopped step
     if before.cache is not None and builder_used(log) != "legacy":
-        _clean_cache(host, sock, before.cache, log, builds)
+        _clean_cache(host, sock, before.cache, log, builds, stopped)
 
 
 def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) -> bool:
@@ -304,17 +304,22 @@ def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) ->
     return bool(moved or new or images)
 
 
-def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int) -> None:
-    """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays."""
-    for _attempt in range(10):
+def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
+    """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays.
+
+    A stopped build still makes records, and lets go of them, when its client is gone already: on a busy host for seconds.
+    """
+    quiet = 0
+    for _attempt in range(60 if stopped else 10):
         ours = _ours(_records(host, sock) or [], before, log, builds)
-        if not ours:
+        quiet = 0 if ours else quiet + 1
+        if quiet == (10 if stopped else 1):
             return
         for record in sorted(ours, key=lambda found: str(found.get("CreatedAt")), reverse=True):
             if not record.get("InUse"):
                 filters = quote(json.dumps({"id": [record["ID"]]}))
                 host.engine(f"/build/prune?all=1&filters={filters}", "POST", sock=sock, timeout=60)
-        host.sleep(0.2)  # a stopped build lets go of its records a moment later
+        host.sleep(0.2)
 
 
 def _ours(records: t.Sequence[t.Dict[str, t.Any]], before: t.FrozenSet[str], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
