@@ -10,14 +10,16 @@ import os
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_elsewhere as daemon_elsewhere
 from ansible_collections.buildfleet.docker.plugins.module_utils import _environment_file as environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
 
 CONFIG_FILE = "/etc/docker/daemon.json"
+_SHORT_FLAGS = {
+    "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
+}  # fmt: skip
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-_BUSY_PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
-_BUSY_WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "create", "run", "up", "cp")
-_WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
+MANAGER = "systemd's own environment (systemctl show-environment)"
 
 Files = t.Dict[str, t.Optional[File]]
 
@@ -39,6 +41,8 @@ class Daemon(t.NamedTuple):
     config_file: str
     files: Files  # every file that takes part, by path
     changed: t.Dict[str, float]  # when each of them changed
+    inherited: t.Tuple[environment_file.Setting, ...] = ()  # proxy variables that systemd gives every service
+    elsewhere: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
 
     @property
     def drop_in(self) -> str:
@@ -79,7 +83,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         info=info or {},
         systemd=systemd and unit.get("LoadState") == "loaded",
         state=unit.get("ActiveState", "active" if version else "inactive"),
-        pid=int(unit.get("MainPID") or 0) or _pid_file(host),
+        pid=int(unit.get("MainPID") or 0) or pid_file(host, service),
         started=0,
         fragment=fragment,
         drop_ins=drop_ins,
@@ -87,6 +91,8 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         config_file="",
         files=files,
         changed={},
+        inherited=_inherited(host) if systemd else (),
+        elsewhere=daemon_elsewhere.elsewhere(host, version, info or {}, systemd),
     )
     for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
         files.setdefault(path, host.read(path))
@@ -119,13 +125,15 @@ def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
 
 def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
     """Every variable that these files set, in the order in which they are read: the last one wins."""
+    if not _by_unit(daemon):
+        return environment_file.environment_file(daemon.defaults_file, _contents(files, daemon.defaults_file), shell=True)
     found: t.List[environment_file.Setting] = []
     for path, directive in _directives(daemon, files):
         if directive.name == "Environment":
             found = [*found, *environment_file.assignments(directive, path)] if directive.value else []
-    for path in environment_paths(daemon, files) if _by_unit(daemon) else [daemon.defaults_file]:
+    for path in environment_paths(daemon, files):
         found += environment_file.environment_file(path, _contents(files, path))
-    return found
+    return [*daemon.inherited, *found]
 
 
 def next_start(daemon: Daemon, files: Files) -> Start:
@@ -152,42 +160,30 @@ def _directives(daemon: Daemon, files: Files) -> t.Iterator[t.Tuple[str, environ
 
 def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
     """dockerd's flags by their long names; a flag without a value has ''."""
-    short = {"H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver"}
     found: t.Dict[str, t.List[str]] = {}
-    rest = list(argv[1:])
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            continue
-        name, equals, value = word.lstrip("-").partition("=")
-        if not word.startswith("--") and name[:1] in short and len(name) > 1 and not equals:
-            name, value, equals = name[0], name[1:], "="
-        if not equals and rest and not rest[0].startswith("-"):
-            value = rest.pop(0)
-        found.setdefault(short.get(name, name), []).append(value)
+    for name, value, _words in _flags(argv):
+        found.setdefault(name, []).append(value)
     return found
 
 
-def busy(host: Host, daemon: Daemon) -> str:
-    """Why a restart would hurt somebody now; '' when it would not."""
-    running = int(daemon.info.get("ContainersRunning") or 0)
-    if running and not daemon.info.get("LiveRestoreEnabled"):
-        return f"{running} running container{'s' if running > 1 else ''} would be stopped (live-restore is off)"
-    for pid in host.names("/proc"):
-        if not pid.isdigit() or int(pid) == os.getpid():
-            continue
-        argv = host.process(int(pid))
-        if not argv:
-            continue
-        program = argv[0].rpartition("/")[2]
-        if program in _WORKERS and host.parent(int(pid)) == daemon.pid:
-            return f"the daemon is at work ({program}: a build step, a pull or an export)"
-        if program.startswith("python") and len(argv) > 1:
-            argv = argv[1:]
-            program = argv[0].rpartition("/")[2]
-        if program in _BUSY_PROGRAMS and any(word in _BUSY_WORDS for word in argv[1:]):
-            return f"'{' '.join([program, *[word for word in argv[1:] if word in _BUSY_WORDS]][:3])}' is running (process {pid})"
-    return ""
+def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:
+    """The command line without these flags."""
+    return [argv[0], *(word for name, _value, written in _flags(argv) if name not in names for word in written)]
+
+
+def _flags(argv: t.Sequence[str]) -> t.Iterator[t.Tuple[str, str, t.List[str]]]:
+    """Long name, value, and the words in which they are written."""
+    rest = list(argv[1:])
+    while rest:
+        written = [rest.pop(0)]
+        name, equals, value = written[0].lstrip("-").partition("=")
+        if not written[0].startswith("--") and name[:1] in _SHORT_FLAGS and len(name) > 1 and not equals:
+            name, value, equals = name[0], name[1:], "="
+        if not equals and rest and not rest[0].startswith("-"):
+            value = rest.pop(0)
+            written.append(value)
+        if written[0].startswith("-"):
+            yield _SHORT_FLAGS.get(name, name), value, written
 
 
 def _expanded(line: str, environment: t.Dict[str, environment_file.Setting]) -> t.List[str]:
@@ -228,8 +224,13 @@ def _program_version(host: Host) -> str:
     return found[1] if found else ""
 
 
-def _pid_file(host: Host) -> int:
-    file = host.read("/run/docker.pid")
+def _inherited(host: Host) -> t.Tuple[environment_file.Setting, ...]:
+    pairs = (line.partition("=") for line in host.run(["systemctl", "show-environment"]).out.splitlines())
+    return tuple(environment_file.Setting(name, value, MANAGER, 0) for name, _equals, value in pairs if name.upper().endswith("_PROXY"))
+
+
+def pid_file(host: Host, service: str) -> int:
+    file = host.read(f"/run/{service}.pid")
     text = file.contents.strip() if file else b""
     return int(text) if text.isdigit() else 0
 

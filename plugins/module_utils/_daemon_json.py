@@ -58,17 +58,22 @@ class Document:
 
     def line(self, *keys: str) -> int:
         """The line, from 1, on which the key stands."""
+        return self.text.count("\n", 0, self._start(keys)) + 1
+
+    def place(self, *keys: str) -> str:
+        """File, line and column of the key."""
+        return f"{self._path}, {_place(self.text, self._start(keys))}"
+
+    def _start(self, keys: t.Sequence[str]) -> int:
         node, place = self.root, 0
         for key in keys:
             for name, start, value in node.members if node else ():
                 if name == key:
                     node, place = value, start
-        return self.text.count("\n", 0, place) + 1
+        return place
 
     def _error(self, place: int, why: str) -> NotJson:
-        line = self.text.count("\n", 0, place) + 1
-        column = place - (self.text.rfind("\n", 0, place) + 1) + 1
-        return NotJson(f"{self._path}, line {line}, column {column}: {why}.")
+        return NotJson(f"{self._path}, {_place(self.text, place)}: {why}.")
 
     def _blanks(self, place: int) -> int:
         found = _BLANKS.match(self.text, place)
@@ -138,10 +143,12 @@ class Document:
             return "a single quote. JSON wants double quotes"
         if rest[0] == '"':
             return "a string that does not end on its line, or has a wrong '\\' in it. Close it with '\"' and write a '\\' as '\\\\'"
-        word = re.match(r"[-+]?[A-Za-z_]+|[-+.0-9A-Za-z]+", rest)
-        if word and not key:
-            return f"{word.group()!r} is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes"
-        return "a key in double quotes is missing" if key else f"{rest[0]!r} is no value of JSON"
+        if key:
+            return "a key in double quotes is missing"
+        # Only a word that cannot be part of a password is repeated.
+        word = re.match(r"-?(?:NaN|Infinity|True|False|None|undefined)\b", rest)
+        what = repr(word.group()) if word else "this"
+        return f"{what} is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes"
 
 
 def _parsed(text: str) -> t.Any:
@@ -158,10 +165,12 @@ def _decoded(contents: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         text, bad = contents[: error.start].decode("utf-8"), error.start
     if bad >= 0:
-        line = text.count("\n", 0, bad) + 1
-        column = bad - (text.rfind("\n", 0, bad) + 1) + 1
-        raise NotJson(f"{path}, line {line}, column {column}: a byte that is no UTF-8 text: the file is binary or in another encoding. Save it as UTF-8.")
+        raise NotJson(f"{path}, {_place(text, bad)}: a byte that is no UTF-8 text: the file is binary or in another encoding. Save it as UTF-8.")
     return text
+
+
+def _place(text: str, at: int) -> str:
+    return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
 # --- edits ----------------------------------------------------------------------------------------

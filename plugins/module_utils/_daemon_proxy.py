@@ -15,7 +15,17 @@ from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_j
 from ansible_collections.buildfleet.docker.plugins.module_utils import _environment_file as environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils import _proxy as proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils import _versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, Files, Start, flags, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import (
+    MANAGER,
+    Daemon,
+    Files,
+    Start,
+    environment_paths,
+    flags,
+    layers,
+    next_start,
+    unit_files,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
 
@@ -107,15 +117,24 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
     mirrors = options.get("registry_mirrors")
     if mirrors is not None:
         mirrors = [proxy.mirror(text, engine) for text in mirrors if text]
-        if any(text.startswith("http://") for text in mirrors) and not _versions.has("mirror_http_buildkit", engine):
-            warnings.append(
-                f"registry_mirrors: BuildKit of engine {engine} does not use a mirror without TLS (engine {_versions.text('mirror_http_buildkit')} "
-                f"does). Give the mirror a certificate, or name it in insecure_registries from engine {_versions.text('mirror_http_buildkit_insecure')}."
-            )
     insecure = options.get("insecure_registries")
     if insecure is not None:
         insecure = [proxy.insecure_registry(text) for text in insecure if text]
+    warnings += _plain_mirrors(mirrors or [], insecure or [], engine)
     return Wanted(proxies, mirrors, insecure), warnings
+
+
+def _plain_mirrors(mirrors: t.Sequence[str], insecure: t.Sequence[str], engine: str) -> t.Iterator[str]:
+    """Mirrors without TLS serve pulls and the legacy builder everywhere, BuildKit not (lab: 20.10, 26.1, 28.5)."""
+    for url in mirrors:
+        if not url.startswith("http://") or _versions.has("mirror_http_buildkit", engine):
+            continue
+        said = f"registry_mirrors: BuildKit of engine {engine or '(unknown)'} does not use {url}, because it has no TLS. "
+        since = _versions.text("mirror_http_buildkit_insecure")
+        if not _versions.has("mirror_http_buildkit_insecure", engine):
+            yield f"{said}Give the mirror a certificate (naming it in insecure_registries helps from engine {since} alone)."
+        elif url.partition("://")[2].strip("/") not in insecure:
+            yield f"{said}Give the mirror a certificate, or name it in insecure_registries."
 
 
 def mechanism(asked: str, daemon: Daemon) -> str:
@@ -133,32 +152,29 @@ def mechanism(asked: str, daemon: Daemon) -> str:
             f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from "
             f"{_versions.text('daemon_json_proxies')}). Use mechanism: auto."
         )
+    if daemon.engine and asked == ("sysvinit" if daemon.systemd else "systemd"):
+        raise PlanRefused(f"mechanism: {asked}: the daemon of this host is {'' if daemon.systemd else 'not '}started by systemd. Use mechanism: auto.")
     return asked
 
 
 def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: bool) -> Plan:
     """The files that make the wish come true, and nothing else."""
     how = mechanism(asked, daemon)
-    warnings = _check_config(daemon)
+    _check_config(daemon)
     conflicts: t.List[str] = []
     after: Files = dict(daemon.files)
     if wish.proxies is not None:
-        for path, names in _foreign(daemon).items():
-            if adopt:
-                found = t.cast(File, after[path])
-                after[path] = found._replace(contents=environment_file.without(found.contents, names))
-                conflicts.append(f"{_said(daemon, path)} was taken over.")
+        if adopt:
+            conflicts += _take_over(after, daemon)
         _write_environment(after, daemon, how, wish.proxies)
-        _write_keys(after, daemon, how, wish)
-    else:
-        _write_keys(after, daemon, how, wish)
+    _write_keys(after, daemon, how, wish)
     _protect(after, daemon, record)
     changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
     start = next_start(daemon, after)
     expected = force(daemon, after, start)
     _check_flags(daemon, after, start)
-    _check_winners(wish, daemon, expected, start, conflicts)
-    return Plan(how, changes, expected, conflicts, warnings)
+    _check_winners(wish, daemon, after, expected, start, conflicts)
+    return Plan(how, changes, expected, conflicts, [])
 
 
 def absent(daemon: Daemon, record: Record) -> Plan:
@@ -187,6 +203,11 @@ def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Forc
     config = _config(files, daemon.config_file).value
     found = config.get("proxies")
     block: t.Dict[str, t.Any] = found if isinstance(found, dict) else {}
+
+    def texts(key: str, flag: str) -> t.List[str]:
+        listed = config.get(key)
+        return [str(one) for one in [*(listed if isinstance(listed, list) else []), *given.get(flag, [])]]
+
     proxies = {}
     for name, (key, variable, _field) in PROXIES.items():
         values = [block.get(key) if _versions.has("daemon_json_proxies", daemon.engine or "99") else "", *given.get(key, [])]
@@ -194,8 +215,8 @@ def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Forc
         proxies[name] = next((str(value) for value in values if value), "")
     return Force(
         proxies,
-        [str(one) for one in [*(config.get("registry-mirrors") or []), *given.get("registry-mirror", [])]],
-        frozenset(str(one) for one in [*(config.get("insecure-registries") or []), *given.get("insecure-registry", [])]),
+        [one.rstrip("/") for one in texts("registry-mirrors", "registry-mirror")],
+        frozenset(texts("insecure-registries", "insecure-registry")),
     )
 
 
@@ -206,7 +227,7 @@ def in_force(info: t.Mapping[str, t.Any]) -> Force:
     insecure.update(set(registries.get("InsecureRegistryCIDRs") or []) - {"127.0.0.0/8", "::1/128"})
     return Force(
         {name: info.get(field) or info.get(field.replace("Http", "HTTP")) or "" for name, (_key, _variable, field) in PROXIES.items()},
-        list(registries.get("Mirrors") or []),
+        [one.rstrip("/") for one in registries.get("Mirrors") or []],
         frozenset(insecure),
     )
 
@@ -226,7 +247,7 @@ def differences(found: Force, expected: Force) -> t.List[str]:
     names = [name for name in ("http_proxy", "https_proxy") if found.proxies[name] != expected.proxies[name]]
     if proxy.no_proxy_set(found.proxies["no_proxy"]) != proxy.no_proxy_set(expected.proxies["no_proxy"]):
         names.append("no_proxy")
-    if [one.rstrip("/") for one in found.registry_mirrors] != [one.rstrip("/") for one in expected.registry_mirrors]:
+    if found.registry_mirrors != expected.registry_mirrors:
         names.append("registry_mirrors")
     if found.insecure_registries != expected.insecure_registries:
         names.append("insecure_registries")
@@ -239,9 +260,18 @@ def credentials(one: Force) -> str:
     return "\n".join(urls) if any("@" in url for url in urls) else ""
 
 
-def keys(file: File, path: str) -> t.List[str]:
+def keys(files: Files, path: str) -> t.List[str]:
     """The keys at the top of daemon.json."""
-    return list(daemon_json.Document(file.contents, path).value)
+    return list(_config(files, path).value)
+
+
+def without_keys(files: Files, path: str, names: t.Iterable[str]) -> bytes:
+    """daemon.json without these keys; every other byte as it is."""
+    file = files.get(path)
+    contents = file.contents if file else b"{}"
+    for name in names:
+        contents = daemon_json.drop(contents, path, [name])
+    return contents
 
 
 # --- the parts of a plan --------------------------------------------------------------------------
@@ -325,55 +355,58 @@ def _protect(after: Files, daemon: Daemon, record: Record) -> None:
             continue
         first = record.first(path) if record.knows(path) else daemon.files.get(path)
         own_mode = first.mode if first else (0o600 if path == daemon.environment_file else 0o644)
-        secret = b"@" in file.contents and any("@" in url for url in _urls(path, file))
-        if secret:
+        if holds_secret(path, file):
             after[path] = file._replace(mode=file.mode & 0o700)
         elif record.knows(path) and file.mode == own_mode & 0o700:
             after[path] = file._replace(mode=own_mode)
+
+
+def holds_secret(path: str, file: File) -> bool:
+    """Whether a proxy's URL with a user or password stands in the file."""
+    return b"@" in file.contents and any("@" in url for url in _urls(path, file))
 
 
 def _urls(path: str, file: File) -> t.List[str]:
     if path.endswith(".json"):
         block = daemon_json.Document(file.contents, path).value.get("proxies")
         return [str(value) for value in block.values()] if isinstance(block, dict) else []
-    return [one.value for one in environment_file.environment_file(path, file.contents) if one.name.upper().endswith("PROXY")]
+    settings = environment_file.environment_file(path, file.contents, shell=True)
+    for directive in environment_file.directives(file.contents):
+        settings += environment_file.assignments(directive, path) if directive.name == "Environment" else []
+    return [one.value for one in settings if one.name.upper().endswith("PROXY")]
 
 
-def _foreign(daemon: Daemon) -> t.Dict[str, t.List[str]]:
-    """Files of others that put proxy variables into the daemon's environment."""
-    found: t.Dict[str, t.List[str]] = {}
-    for name, one in next_start(daemon, {**daemon.files, daemon.drop_in: None}).environment.items():
-        ours = one.path == daemon.defaults_file and environment_file.MARK in _line(daemon, one)
-        if name in VARIABLES and not ours:
-            found.setdefault(one.path, []).append(name)
+def _take_over(after: Files, daemon: Daemon) -> t.Iterator[str]:
+    """Take the lines of others out; the record keeps them, and undo gives them back."""
+    for path, settings in _foreign(daemon).items():
+        file = t.cast(File, after[path])
+        after[path] = file._replace(contents=environment_file.without(file.contents, {one.name for one in settings}))
+        yield f"{settings[0].place}: {', '.join(sorted({one.name.upper() for one in settings}))} was taken over."
+
+
+def _foreign(daemon: Daemon) -> t.Dict[str, t.List[environment_file.Setting]]:
+    """The lines of others that put proxy variables into the daemon's environment, by file: those that lose today too."""
+    found: t.Dict[str, t.List[environment_file.Setting]] = {}
+    for one in layers(daemon, {**daemon.files, daemon.drop_in: None}):
+        if one.name in VARIABLES and daemon.files.get(one.path) is not None and environment_file.MARK not in _line(daemon.files, one):
+            found.setdefault(one.path, []).append(one)
     return found
 
 
-def _line(daemon: Daemon, setting: environment_file.Setting) -> str:
-    file = daemon.files.get(setting.path)
-    lines = file.contents.decode(errors="replace").splitlines() if file else []
-    return lines[setting.line - 1] if setting.line <= len(lines) else ""
+def _line(files: Files, setting: environment_file.Setting) -> str:
+    file = files.get(setting.path)
+    lines = file.contents.splitlines() if file else []
+    return lines[setting.line - 1].decode(errors="replace") if 0 < setting.line <= len(lines) else ""
 
 
-def _said(daemon: Daemon, path: str) -> str:
-    lines = sorted({one.line for one in next_start(daemon, daemon.files).environment.values() if one.path == path and one.name in VARIABLES})
-    names = sorted({name.upper() for name in _foreign(daemon).get(path, [])})
-    where = f"{path}, line {lines[0]}" if lines else path
-    return f"{where}: {', '.join(names)}"
-
-
-def _check_config(daemon: Daemon, strict: bool = True) -> t.List[str]:
+def _check_config(daemon: Daemon, strict: bool = True) -> None:
     """Refuse a daemon.json that is no JSON, or whose keys do not mean what their writer thinks."""
     try:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
         raise PlanRefused(str(error)) from error
-    warnings = []
-    for trouble in _config_troubles(daemon, document) if strict else ():
-        if trouble.stops:
-            raise PlanRefused(trouble.sentence)
-        warnings.append(trouble.sentence)
-    return warnings
+    for trouble in _config_troubles(document) if strict else ():
+        raise PlanRefused(trouble.sentence)
 
 
 def _check_flags(daemon: Daemon, after: Files, start: Start) -> None:
@@ -395,12 +428,7 @@ def troubles(daemon: Daemon) -> t.List[Trouble]:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
         return [Trouble("config_not_json", True, str(error))]
-    found = [*_config_troubles(daemon, document), *_start_troubles(daemon, daemon.files, next_start(daemon, daemon.files))]
-    if "proxies" in document.value and daemon.engine and not _versions.has("daemon_json_proxies", daemon.engine):
-        since = _versions.text("daemon_json_proxies")
-        where = f"{daemon.config_file}, line {document.line('proxies')}"
-        found.append(Trouble("key_stops_start", True, f"{where}: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from {since})."))
-    return found
+    return [*_config_troubles(document), *_start_troubles(daemon, daemon.files, next_start(daemon, daemon.files))]
 
 
 def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
@@ -412,15 +440,13 @@ def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
     return [key for key in _config(daemon.files, daemon.config_file).value if key not in known]
 
 
-def _config_troubles(daemon: Daemon, document: daemon_json.Document) -> t.Iterator[Trouble]:
-    path = daemon.config_file
+def _config_troubles(document: daemon_json.Document) -> t.Iterator[Trouble]:
     block = document.value.get("proxies", {})
     if not isinstance(block, dict):
         yield Trouble(
             "key_stops_start",
             True,
-            f"{path}, line {document.line('proxies')}: 'proxies' is no object. "
-            f'Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.',
+            f'{document.place("proxies")}: \'proxies\' is no object. Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.',
         )
         block = {}
     for key in block:
@@ -431,10 +457,12 @@ def _config_troubles(daemon: Daemon, document: daemon_json.Document) -> t.Iterat
                 if client
                 else "the daemon knows http-proxy, https-proxy and no-proxy"
             )
-            sentence = f"{path}, line {document.line('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
+            sentence = f"{document.place('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
             yield Trouble("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
-    for key in document.value:
-        where = f"{path}, line {document.line(key)}"
+    for key, value in document.value.items():
+        where = document.place(key)
+        if key in _LISTS.values() and not (value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
+            yield Trouble("key_stops_start", True, f"{where}: '{key}' is no list of texts. Write it as [\"...\"], or remove it.")
         if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
             remedy = (
                 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
@@ -449,18 +477,32 @@ def _config_troubles(daemon: Daemon, document: daemon_json.Document) -> t.Iterat
 
 
 def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Trouble]:
-    """A key that is a flag too, or a mirror that is none, stops the next start."""
-    document = _config(after, daemon.config_file)
+    """What stops the next start though it is JSON, and --validate misses: a key that is a flag too, a mirror that is none, a bad bip."""
+    path, engine = daemon.config_file, daemon.engine
+    document = _config(after, path)
     given = flags(start.argv)
     block = document.value.get("proxies")
+    if engine and not _versions.has("tolerates_bom", engine):
+        if document.bom:
+            yield Trouble("key_stops_start", True, f"{path}, line 1, column 1: a byte order mark, with which engine {engine} does not start. Save it without.")
+        if document.root is None and after.get(path) is not None:
+            yield Trouble(
+                "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
+            )
+    if block and engine and not _versions.has("daemon_json_proxies", engine):
+        known = f"(known from {_versions.text('daemon_json_proxies')}). Remove it"
+        yield Trouble("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")
+    bridge = document.value.get("bip")
+    if bridge and not proxy.is_interface(str(bridge)):
+        sentence = f"{document.place('bip')}: 'bip' is {str(bridge)[:40]!r}, with which Docker does not start. Write address and length, such as 172.26.0.1/16."
+        yield Trouble("key_stops_start", True, sentence)
     keys = {key: (key,) for key in document.value if key != "proxies"}
     keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
     for key, place in keys.items():
         flag = _FLAG_KEYS.get(key, key)
         if flag in given or key in given:
             sentence = (
-                f"{daemon.config_file}, line {document.line(*place)}: '{key}' is set here and by --{flag} in the "
-                f"command line of {daemon.fragment or daemon.defaults_file}, "
+                f"{document.place(*place)}: '{key}' is set here and by --{flag} in the command line ({_flag_place(daemon, after, flag)}), "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
             )
             yield Trouble("key_stops_start", True, sentence)
@@ -469,25 +511,42 @@ def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Tr
         try:
             proxy.mirror(str(text), daemon.engine or "99")
         except proxy.ValueRefused as error:
-            sentence = f"{daemon.config_file}, line {document.line('registry-mirrors')}, entry {number + 1}: {error}"
+            sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {error}"
             yield Trouble("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
 
 
-def _check_winners(wish: Wanted, daemon: Daemon, expected: Force, start: Start, conflicts: t.List[str]) -> None:
+def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
+    """The file and line that give the command line this flag."""
+    written = re.compile(rf"(?<![\w-])(?:--?{re.escape(flag)}{'|-H' if flag == 'host' else ''})(?![\w-])")
+    for path in [daemon.defaults_file, *environment_paths(daemon, files), *reversed(unit_files(daemon, files))]:
+        file = files.get(path)
+        for number, line in enumerate(file.contents.decode(errors="replace").splitlines() if file else [], 1):
+            if written.search(line) and not line.lstrip().startswith("#"):
+                return f"{path}, line {number}"
+    return daemon.fragment or daemon.defaults_file
+
+
+def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Force, start: Start, conflicts: t.List[str]) -> None:
     if wish.proxies is None:
         return
-    for name, (_key, variable, _field) in PROXIES.items():
+    given = flags(start.argv)
+    for name, (key, variable, _field) in PROXIES.items():
         won = expected.proxies[name]
         same = proxy.no_proxy_set(won) == proxy.no_proxy_set(wish.proxies[name]) if name == "no_proxy" else won == wish.proxies[name]
         winner = start.environment.get(variable) or start.environment.get(variable.lower())
-        where = f"{winner.path}, line {winner.line}" if winner else "the command line of the unit"
-        if not same:
+        if not same and key in given:
+            raise PlanRefused(f"{name}: {_flag_place(daemon, after, key)} has --{key} in the command line, which would win over this option. Remove it there.")
+        if not same and winner:
             raise PlanRefused(
-                f"{name}: {where} sets {variable}, which would win over this option. Remove it there, or set adopt: "
-                f"true to take it over (it is kept in the record and given back by state: absent)."
+                f"{name}: {winner.place} sets {variable}, which would win over this option. "
+                + (
+                    f"Take it out of DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment {variable} {variable.lower()}."
+                    if winner.path == MANAGER
+                    else "Remove it there, or set adopt: true to take it over (it is kept in the record and given back by state: absent)."
+                )
             )
-        if winner and winner.path not in (daemon.environment_file, daemon.defaults_file):
-            conflicts.append(f"{where} sets {variable} too; {daemon.config_file} wins over it.")
+        if winner and winner.path != daemon.environment_file and environment_file.MARK not in _line(after, winner):
+            conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} wins over it.")
 
 
 def _without_ours(path: str, found: File, record: Record) -> File:

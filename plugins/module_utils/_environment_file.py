@@ -23,7 +23,11 @@ class Setting(t.NamedTuple):
     name: str
     value: str
     path: str
-    line: int
+    line: int  # 0: it stands in no file
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}, line {self.line}" if self.line else self.path
 
 
 class Directive(t.NamedTuple):
@@ -53,11 +57,12 @@ def with_exports(contents: bytes, values: t.Mapping[str, str]) -> bytes:
     return kept + exports(values).encode()
 
 
-def environment_file(path: str, contents: bytes) -> t.List[Setting]:
-    """What systemd (or, with 'export' before it, a shell) reads from the file."""
+def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[Setting]:
+    """What systemd reads from the file, or a shell: systemd ignores a line with 'export' before it."""
+    export = r"(?:export\s+)?" if shell else ""
     found = []
     for number, line in _lines(contents):
-        assignment = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
+        assignment = re.match(rf"\s*{export}([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
         if assignment and not line.lstrip().startswith(("#", ";")):
             found.append(Setting(assignment[1], _unquoted(assignment[2]), path, number))
     return found
@@ -107,7 +112,7 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
             if kept:
                 drop[directive.line] = f"Environment={' '.join(_quoted(word) for word in kept)}\n".encode()
     if not directives(contents):
-        for setting in environment_file("", contents):
+        for setting in environment_file("", contents, shell=True):
             if setting.name in names:
                 drop[setting.line] = b""
     return b"".join(drop.get(number, line) for number, line in enumerate(lines, 1))
@@ -120,7 +125,7 @@ def _quoted(word: str) -> str:
 def _lines(contents: bytes) -> t.Iterator[t.Tuple[int, str]]:
     """Lines with the number of their first; a backslash at the end joins the next one."""
     joined, first = "", 0
-    for number, line in enumerate(contents.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate((line.decode(errors="replace") for line in contents.splitlines()), 1):
         first = first or number
         if line.endswith("\\"):
             joined += line[:-1] + "\n"

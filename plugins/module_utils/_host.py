@@ -161,6 +161,14 @@ class Host:
         except OSError as error:
             raise HostError(f"{folder} cannot be read: {error.strerror}.") from error
 
+    def links(self, folder: str) -> t.List[str]:
+        """What the links in a folder point to; none where it does not exist."""
+        found = []
+        for name in self.names(folder):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                found.append(os.readlink(os.path.join(folder, name)))
+        return found
+
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 

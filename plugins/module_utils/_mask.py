@@ -22,6 +22,11 @@ MASK = "xxxxx"
 _USERINFO = re.compile(r"""(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s"'<>]*@""")
 # Too short to be looked for outside a URL: '12' would blank half of a log.
 _SHORTEST = 4
+# Nor do the words that stand in every result: whoever has one of them as a password is not betrayed by '/etc/docker/daemon.json'.
+_EVERYWHERE = frozenset(
+    "absent auto changed daemon daemon_json default docker dockerd etc false files host http https json localhost mirror mode none present "
+    "proxies proxy registry root service socks5 systemd sysvinit true".split()
+)
 
 
 def urls(text: str) -> str:
@@ -63,7 +68,7 @@ class Secrets:
             text = text.replace(head, f"{MASK}:{MASK}@")
         text = urls(text)
         for password in sorted(self._passwords, key=len, reverse=True):
-            if len(password) >= _SHORTEST:
+            if len(password) >= _SHORTEST and password.lower() not in _EVERYWHERE:
                 # Whole words only: the password 'lock' leaves 'docker is blocked' alone.
                 text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(password)}(?![A-Za-z0-9])", MASK, text)
         return text

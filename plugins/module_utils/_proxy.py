@@ -219,6 +219,15 @@ def insecure_registry(text: str, option: str = "insecure_registries") -> str:
     return text
 
 
+def is_interface(text: str) -> bool:
+    """An address with the length of its network, such as 172.26.0.1/16."""
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    return "/" in text
+
+
 def _is_ip(text: str, version: int = 0) -> bool:
     try:
         return version in (0, ipaddress.ip_address(text).version)

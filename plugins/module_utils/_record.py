@@ -35,8 +35,9 @@ class Record:
         if found is not None:
             try:
                 self._data.update(json.loads(found.contents))
-            except ValueError as error:
-                raise HostError(f"{self._path} is damaged ({error}). Move it away; undo then removes our settings alone.") from error
+                self._check()
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise HostError(f"{self._path} is damaged ({error!r:.200}). Move it away; undo then removes our settings alone.") from error
 
     @property
     def paths(self) -> t.List[str]:
@@ -51,17 +52,19 @@ class Record:
         return _unpacked(self._data["files"][path]["first"])
 
     def as_we_left_it(self, path: str, found: t.Optional[File]) -> bool:
-        """Whether nobody but us has changed the file since our first write."""
-        return self.knows(path) and not self._data["files"][path].get("shared") and hmac.compare_digest(self._data["files"][path]["left"], self._digest(found))
+        """Whether nobody but us has changed the file since our first write (one that was rolled back or killed counts as none)."""
+        entry = self._data["files"].get(path, {"shared": True})
+        return not entry.get("shared") and self._digest(found) in (entry["left"], entry.get("before"))
 
     def remember(self, changes: Changes) -> None:
         """Before a write: keep the first bytes of each file, and what it will be."""
         for path, after in changes.items():
+            found = self._host.read(path)
             # Others edited it between two writes of ours: the first bytes would lose their edit.
-            if self.knows(path) and not self.as_we_left_it(path, self._host.read(path)):
+            if self.knows(path) and not self.as_we_left_it(path, found):
                 self._data["files"][path]["shared"] = True
-            entry = self._data["files"].setdefault(path, {"first": _packed(self._host.read(path))})
-            entry["left"] = self._digest(after)
+            entry = self._data["files"].setdefault(path, {"first": _packed(found)})
+            entry["before"], entry["left"] = self._digest(found), self._digest(after)
 
     def drop(self, path: str) -> None:
         """The file is as it was without us: what is found there later is others' again."""
@@ -76,6 +79,18 @@ class Record:
     def fingerprint(self, text: str) -> str:
         """A keyed digest: equal texts can be recognised, none can be read."""
         return hmac.new(bytes.fromhex(self._data["key"]), text.encode(), hashlib.sha256).hexdigest()
+
+    def _check(self) -> None:
+        """What is read later is as it was written; damage is found before anything is changed."""
+        self.fingerprint("")
+        for path, entry in self._data["files"].items():
+            first = _unpacked(entry["first"])
+            numbers = [] if first is None else [first.mode, first.uid, first.gid]
+            digests = [entry["left"], entry.get("before", "none")]
+            if not path.startswith("/") or not all(isinstance(one, int) for one in numbers) or not all(isinstance(one, str) and one.isascii() for one in digests):
+                raise ValueError(path)
+        if self._data["version"] != 1 or not all(isinstance(name, str) for name in self._data["notes"]):
+            raise ValueError("version or notes")
 
     def save(self) -> None:
         contents = (json.dumps(self._data, indent=1, sort_keys=True) + "\n").encode()
@@ -106,4 +121,4 @@ def _packed(file: t.Optional[File]) -> t.Optional[t.Dict[str, t.Any]]:
 
 
 def _unpacked(packed: t.Optional[t.Dict[str, t.Any]]) -> t.Optional[File]:
-    return None if packed is None else File(**{**packed, "contents": base64.b64decode(packed["contents"])})
+    return None if packed is None else File(**{**packed, "contents": base64.b64decode(packed["contents"], validate=True)})

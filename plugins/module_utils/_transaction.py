@@ -7,31 +7,42 @@
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils import _versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, Files, busy, flags, next_start
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, Files, flags, next_start, pid_file, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_busy import busy, play_inside
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record, apply
 
 _DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
-# Ends with 3 when the daemon ended by itself, with 0 when it answered; whatever else happens proves nothing.
+# Ends with 3 when the daemon ended by itself, with 0 when it came up; whatever else happens proves nothing.
 # Its network, processes, mounts, data and sockets are its own and are gone when it ends.
 _REHEARSAL = """
-mount --make-rprivate / && mount -t tmpfs tmpfs /var/lib/docker && mount -t tmpfs tmpfs /run && ip link set lo up || exit 4
+mount --make-rprivate / && mount -t tmpfs tmpfs /run && ip link set lo up && mkdir -p /run/trial || exit 4
 wait=$1; shift
-mkdir -p /run/trial && cat > /run/trial/daemon.json || exit 4
-"$@" --config-file /run/trial/daemon.json --host unix:///run/trial/docker.sock --pidfile /run/trial/docker.pid > /run/trial/log 2>&1 &
+cat > /run/trial/daemon.json || exit 4
+"$@" --config-file /run/trial/daemon.json --data-root /run/trial/data --exec-root /run/trial/exec --pidfile /run/trial/docker.pid \\
+  --host unix:///run/trial/docker.sock > /run/trial/log 2>&1 &
 docker=$!
 while kill -0 $docker 2>/dev/null; do
   [ -S /run/trial/docker.sock ] && grep -q 'API listen on' /run/trial/log && exit 0
   [ $wait -gt 0 ] || exit 0
   wait=$((wait - 1)); sleep 1
 done
-sed 's,/run/trial/daemon.json,/etc/docker/daemon.json,' /run/trial/log
+cat /run/trial/log
 exit 3
 """
+_ALONE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+# What a trial start must have for itself; what is said about these is not tried.
+_OWN = ("config-file", "containerd", "data-root", "exec-root", "graph", "host", "hosts", "pidfile")
+# What a trial start in an empty network, with empty folders and without system services may stumble over though the host has it.
+_OF_THE_HOST = {
+    "authorization-plugin", "authorization-plugins", "bridge", "default-gateway", "default-gateway-v6", "exec-opt", "exec-opts", "fixed-cidr",
+    "fixed-cidr-v6", "ip", "selinux-enabled", "storage-driver", "storage-opt", "storage-opts", "userns-remap",
+}  # fmt: skip
 
 
 class Failed(Exception):
@@ -49,17 +60,31 @@ class Restart(t.NamedTuple):
     due: bool
     pending: str
 
+    @property
+    def now(self) -> bool:
+        return self.due and not self.pending
+
 
 def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
     """A restart is due when what runs differs from what the files say, and is put off when it would hurt."""
-    if not daemon.up:
-        return Restart(daemon.state in ("failed", "activating", "active") and bool(plan.changes), "")
-    differs = daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected)
-    if not differs and not _credentials_changed(daemon, record, plan):
-        return Restart(False, "")
+    if daemon.up:
+        due = bool(daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected)) or _credentials_changed(daemon, record, plan)
+    else:
+        due = bool(plan.changes) and daemon.state in ("failed", "activating", "active")  # what was stopped on purpose stays so
+    return Restart(due, _hindrance(host, daemon, policy) if due else "")
+
+
+def _hindrance(host: Host, daemon: Daemon, policy: str) -> str:
     if policy == "never":
-        return Restart(True, "restart: never")
-    return Restart(True, busy(host, daemon) if policy == "if_idle" else "")
+        return "restart: never"
+    container = play_inside(host, daemon)
+    if container:
+        return f"this play itself runs in the container {container} of this daemon, which a restart would end. Run it from elsewhere, or turn live-restore on"
+    if policy == "if_needed":
+        return ""
+    if not daemon.up and daemon.state == "active":
+        return "the daemon runs but does not answer, so nobody can say whether it is idle"
+    return busy(host, daemon)
 
 
 def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
@@ -74,84 +99,115 @@ def objection(host: Host, daemon: Daemon, files: Files) -> str:
     file = files.get(daemon.config_file)
     if file is None or not _versions.has("validate", daemon.engine):
         return ""
-    argv = next_start(daemon, files).argv
-    kept = [word for number, word in enumerate(argv[1:], 1) if not word.startswith("--config-file") and argv[number - 1] != "--config-file"]
-    said = host.run([argv[0], *kept, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+    argv = without_flags(next_start(daemon, files).argv, ("config-file",))
+    said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
     return "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
 
 
-def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int) -> None:
+def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
     """Start the daemon once beside the real one, in namespaces and folders of its own, with the files as they shall be.
 
-    Only where a file was changed by others since the daemon started: such a fault lies in wait for the next
-    start, --validate misses it (a bad bip), and rolling back cannot help, since the old file does not start either.
+    Only where a file was changed since the daemon started: a fault in it lies in wait for the next start,
+    --validate misses some (an unknown runtime), and rolling back cannot help, since the old file does not start either.
+    Returns why no trial can tell, '' where it can; files that we alone have changed need none then.
     """
-    file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
-    if file is None or not daemon.up or daemon.changed.get(daemon.config_file, 0) <= daemon.started:
-        return
-    argv = next_start(daemon, {**daemon.files, **plan.changes}).argv
-    places = {"data-root", "graph", "exec-root", "pidfile", "containerd", "hosts"}
-    if places & {*daemon_proxy.keys(file, daemon.config_file), *flags(argv)} - {"containerd"}:
-        return  # a trial start could touch what the real daemon works in
-    dropped = ("--config-file", "--containerd", "--host", "-H", "--pidfile", "-p", "--data-root", "--exec-root")
-    kept = [word for number, word in enumerate(argv[1:], 1) if not word.startswith(dropped) and argv[number - 1] not in dropped]
+    changed = [path for path, at in daemon.changed.items() if at > daemon.started]
+    if not daemon.up or not changed:
+        return ""
+    files = {**daemon.files, **plan.changes}
+    argv = next_start(daemon, files).argv
+    of_the_host = sorted(_OF_THE_HOST & {*daemon_proxy.keys(files, daemon.config_file), *flags(argv)})
     said = host.run(
-        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _REHEARSAL, "sh", str(timeout), argv[0], *kept],
-        stdin=file.contents.decode(errors="replace"),
+        [*_ALONE, "sh", "-c", _REHEARSAL, "sh", str(timeout), *without_flags(argv, _OWN)],
+        stdin=daemon_proxy.without_keys(files, daemon.config_file, _OWN).decode(errors="replace"),
         timeout=timeout + 10,
     )
-    if said.code == 3:
-        words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
+    words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
+    words = words.replace("/run/trial/daemon.json", daemon.config_file)
+    if said.code == 0:
+        return ""
+    if said.code == 3 and not of_the_host:
         raise daemon_proxy.PlanRefused(
-            f"{daemon.config_file} was changed since Docker started, and Docker would not start with it (a trial "
+            f"{changed[0]} was changed since Docker started, and Docker would not start with it (a trial "
             f"start failed). Nothing was written, and Docker still runs. It said: {words} Repair the file, then run this again."
         )
+    foreign = [path for path in changed if path not in ours]
+    if not foreign:
+        return ""
+    because = f" (because of {of_the_host[0]})" if said.code == 3 else ""
+    return (
+        f"{foreign[0]} was changed by others since Docker started, and a trial start cannot tell whether Docker would start with it{because}. "
+        f"Restart Docker yourself when it may be down, or set validate: false. The trial said: {words}"
+    )
+
+
+def ours(daemon: Daemon, record: Record) -> t.List[str]:
+    """Files that nobody but us has changed, all of it tried."""
+    untried = record.note("untried") or []
+    return [path for path, file in daemon.files.items() if record.as_we_left_it(path, file) and path not in untried]
 
 
 def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
     """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
+    foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
     record.remember(plan.changes)
     record.put_note("folders", sorted({*(record.note("folders") or []), *_new_folders(host, plan.changes)}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))
+    record.put_note("untried", [] if due.now else foreign)
     record.save()
     try:
         apply(host, plan.changes)
+    except HostError as error:
+        _give_back(host, before)
+        raise Failed(f"{error} Every file is as it was, and Docker was left alone.", True, False) from error
     except BaseException:
-        apply(host, before)
+        _give_back(host, before)
         raise
-    if due.pending or not due.due:
+    if not due.now:
         if _units(plan.changes, daemon):
             _reload_units(host, daemon)
         return False
-    since = host.now()
+    said_before = _log(host, daemon)
     trouble = _start(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
-    info = {} if trouble else _answer(host, timeout)
+    info = {} if trouble else _answer(host, daemon, timeout)
     if not trouble and not info:
         trouble = f"It did not answer within {timeout} s."
     if not trouble:
         wrong = daemon_proxy.differences(daemon_proxy.in_force(info), plan.expected)
         trouble = f"It runs, but without the wanted {', '.join(wrong)}." if wrong else ""
     if trouble:
-        words = _words(host, daemon, since) or trouble
-        apply(host, before)
-        up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, timeout))
+        words = _words(host, daemon, said_before) or trouble
+        _give_back(host, before)
+        up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
         state = (
             "docker is up again as it was"
             if up
-            else "docker is NOT up: it does not start with the old files either, so the fault was there before (journalctl -u " + daemon.service + ")"
+            else f"docker is NOT up: it does not start with the old files either, so the fault was there before (see {_log_name(daemon)})"
         )
         raise Failed(f"Docker did not start with the new settings; every file is back as it was and {state}. It said: {words}", True, up)
     return True
 
 
+def back_up(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> t.List[str]:
+    """A copy of each changed file beside it; one with a password is the owner's alone."""
+    stamp = time.strftime("%Y-%m-%d@%H:%M:%S~", time.localtime(host.now()))
+    copies = []
+    for path in plan.changes:
+        file = daemon.files.get(path)
+        if file is not None:
+            copies.append(f"{path}.{stamp}")
+            host.write(copies[-1], file._replace(mode=file.mode & 0o700) if daemon_proxy.holds_secret(path, file) else file)
+    return copies
+
+
 def restart_alone(host: Host, daemon: Daemon, timeout: int) -> str:
     """Restart the daemon with its files as they are; '' or what it said when it did not come up."""
-    since = host.now()
+    said_before = _log(host, daemon)
     trouble = _start(host, daemon, daemon.reload_needed, timeout)
-    if not trouble and not _answer(host, timeout):
+    if not trouble and not _answer(host, daemon, timeout):
         trouble = f"It did not answer within {timeout} s."
-    return trouble and (_words(host, daemon, since) or trouble)
+    return trouble and (_words(host, daemon, said_before) or trouble)
 
 
 def forget(host: Host, record: Record) -> None:
@@ -176,6 +232,11 @@ def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan
         return bool(noted["credentials"] != record.fingerprint(wanted))
     carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]
     return bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
+
+
+def _give_back(host: Host, before: Changes) -> None:
+    """Only what differs: where a write fails, the next one would too."""
+    apply(host, {path: file for path, file in before.items() if host.read(path) != file})
 
 
 def _new_folders(host: Host, changes: Changes) -> t.Set[str]:
@@ -205,22 +266,36 @@ def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
     return "" if done.code == 0 else done.text
 
 
-def _answer(host: Host, timeout: int) -> t.Dict[str, t.Any]:
-    until = host.now() + timeout
+def _answer(host: Host, daemon: Daemon, timeout: int) -> t.Dict[str, t.Any]:
+    since = host.now()
     while True:
-        info = host.engine("/info", timeout=max(1.0, min(30.0, until - host.now())))
-        if info or host.now() > until:
+        info = host.engine("/info", timeout=max(1.0, min(30.0, since + timeout - host.now())))
+        # Without systemd nobody says that the daemon ended again, and nobody starts it another time.
+        ended = not daemon.systemd and host.now() > since + 3 and not host.process(pid_file(host, daemon.service))
+        if info or ended or host.now() > since + timeout:
             return info or {}
         host.sleep(0.1)
 
 
+def _log_name(daemon: Daemon) -> str:
+    return f"journalctl -u {daemon.service}" if daemon.systemd else f"/var/log/{daemon.service}.log"
+
+
+def _log(host: Host, daemon: Daemon) -> float:
+    """Where the daemon's next words will stand in its log."""
+    if daemon.systemd:
+        return host.now()
+    file = host.read(_log_name(daemon))
+    return len(file.contents) if file else 0
+
+
 def _words(host: Host, daemon: Daemon, since: float) -> str:
     """The daemon's own last words about why it does not start."""
-    if not daemon.systemd:
-        file = host.read("/var/log/docker.log")
-        text = file.contents.decode(errors="replace")[-4000:] if file else ""
-    else:
+    if daemon.systemd:
         text = host.run(["journalctl", "-u", f"{daemon.service}.service", "--since", f"@{int(since)}", "-o", "cat", "--no-pager", "-n", "200"]).out
+    else:
+        file = host.read(_log_name(daemon))
+        text = file.contents[int(since) :].decode(errors="replace") if file else ""
     found = [line for line in text.splitlines() if _DECISIVE.search(line)]
     unique = list(dict.fromkeys(line for line in found if "systemd" not in line))
     return " | ".join(unique[-3:])

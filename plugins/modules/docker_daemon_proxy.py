@@ -73,9 +73,9 @@ options:
     default: docker
   restart:
     description:
-      - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending)
-        is V(true) and a later run restarts.
-      - V(if_needed) restarts when what is in force differs, whatever runs.
+      - V(if_idle) restarts only when no container would be stopped and no build, pull, push, load or export is seen, whoever asked for it,
+        else RV(restart_pending) is V(true) and a later run restarts.
+      - V(if_needed) restarts when what is in force differs, whatever runs, except the play itself in a container of this daemon.
       - V(never) only writes.
     type: str
     choices: [if_idle, if_needed, never]
@@ -83,7 +83,9 @@ options:
   validate:
     description:
       - Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
-      - Where C(daemon.json) was changed by others since the daemon started, a trial start in namespaces of its own tells whether the next start would fail.
+      - Where a file of the daemon was changed since it started, a trial start in namespaces of its own tells whether the next start would fail.
+        Where no trial can tell, and others changed it, the restart is put off and RV(pending_reason) says so.
+      - Whether O(registry_mirrors) that are reached from the host send clients to another token server, which is a warning.
     type: bool
     default: true
   timeout:
@@ -165,13 +167,15 @@ backup_files:
   returned: when O(backup=true)
 """
 
+import functools
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, next_start, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import ask_mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, layers, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record
@@ -191,23 +195,27 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     record = Record(host, f"docker_daemon_proxy.{options['service']}")
     daemon = observe(host, options["service"], options["config_file"])
     _learn(module, daemon)
+    if daemon.elsewhere and options["state"] == "present":
+        raise Refused(daemon.elsewhere, **_untouched())
     try:
         plan = _plan(module, daemon, record)
         if options["validate"] and plan.changes and options["state"] == "present":
             transaction.validate(host, daemon, plan)
         due = transaction.restart(host, daemon, record, plan, options["restart"])
-        if options["validate"] and due.due and not due.pending:
-            transaction.rehearse(host, daemon, plan, options["timeout"])
+        if options["validate"] and due.now:
+            doubt = transaction.rehearse(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
+            # A build may have begun meanwhile.
+            due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
     except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
         raise Refused(str(error), **_untouched()) from error
     for warning in plan.warnings:
         module.warn(warning)
-    restarts = due.due and not due.pending
+    restarts = due.now
     diff = [_diff(path, daemon.files.get(path), file) for path, file in plan.changes.items()]
     copies: t.List[str] = []
     if not module.check_mode and (plan.changes or restarts):
         if options["backup"]:
-            copies = [module.backup_local(path) for path in plan.changes if daemon.files.get(path) is not None]
+            copies = transaction.back_up(host, daemon, plan)
         try:
             transaction.carry_out(host, daemon, record, plan, due, options["timeout"])
         except transaction.Failed as error:
@@ -250,13 +258,26 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
             module.warn("There is no Docker Engine on this host yet, so nothing could be predicted.")
             return daemon_proxy.Plan("", {}, daemon_proxy.Force(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
         raise
+    if module.params["validate"]:
+        warnings = warnings + _sent_elsewhere(module.host, wish.registry_mirrors or [])
     return plan._replace(warnings=warnings + plan.warnings)
+
+
+def _sent_elsewhere(host: Host, mirrors: t.Sequence[str]) -> t.List[str]:
+    """A mirror that passes Docker Hub's answers on names Docker Hub's token server, which is as far away as Docker Hub."""
+    found = host.at_once({url: functools.partial(ask_mirror, host, url, "") for url in mirrors}, 6)
+    return [
+        f"registry_mirrors: {url} sends whoever asks to the token server {found[url].realm_host}, so daemon and client must reach that one too. "
+        "Use a mirror that hands out images without a token (role registry_cache), or give both a proxy (docker_build_env for the client)."
+        for url in mirrors
+        if url in found and found[url].sends_elsewhere
+    ]
 
 
 def _learn(module: Module, daemon: Daemon) -> None:
     """The passwords that stand on this host already are as secret as the new ones."""
-    for name, setting in next_start(daemon, daemon.files).environment.items():
-        if name.upper().endswith("PROXY"):
+    for setting in layers(daemon, daemon.files):
+        if setting.name.upper().endswith("PROXY"):
             module.secrets.learn_url(setting.value)
     try:
         for url in daemon_proxy.force(daemon, daemon.files).proxies.values():

@@ -85,7 +85,8 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils import _trust_store as trust_store
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, busy, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_busy import busy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK

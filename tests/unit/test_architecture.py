@@ -17,11 +17,14 @@ import yaml
 TOP = Path(__file__).resolve().parents[2]
 UTILS = "ansible_collections.buildfleet.docker.plugins.module_utils"
 FILES = {path.stem: path for path in sorted((TOP / "plugins/module_utils").glob("_*.py")) if path.stem != "__init__"}
-MODULES = {path.stem: path for path in sorted((TOP / "plugins/modules").glob("*.py"))}
+ACTIONS = {path.stem for path in (TOP / "plugins/action").glob("*.py")}  # run on the controller; the module of the name only documents them
+MODULES = {path.stem: path for path in sorted((TOP / "plugins/modules").glob("*.py")) if path.stem not in ACTIONS}
 ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_specs.yml"))
 
 # What knows the host or Ansible; everything else in module_utils is a pure core.
-SHELLS = {"_host", "_accounts", "_module", "_daemon", "_record", "_transaction", "_daemon_proxy", "_build", "_tree"}
+SHELLS = {
+    "_host", "_accounts", "_module", "_daemon", "_daemon_busy", "_daemon_elsewhere", "_record", "_transaction", "_daemon_proxy", "_build", "_info", "_tree",
+}  # fmt: skip
 DOORS = {"_host", "_accounts", "_module", "_tree"}
 CORES = sorted(set(FILES) - SHELLS)
 WITH_IO = {
@@ -151,4 +154,5 @@ def tracked() -> list[Path]:
 def test_every_source_file_carries_its_licence():
     sources = [path for path in tracked() if path.suffix in (".py", ".yml", ".yaml", ".toml", ".sh") and "golden" not in path.parts]
     assert len(sources) > 20
-    assert [str(path.relative_to(TOP)) for path in sources if "SPDX-License-Identifier: GPL-3.0-or-later" not in path.read_text()[:500]] == []
+    licence = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))
+    assert [str(path.relative_to(TOP)) for path in sources if licence not in path.read_text()[:500]] == []

@@ -90,7 +90,7 @@ def test_below_23_an_empty_value_clears_the_foreign_one(record):
     [
         (b'{"hosts": ["x"]}', "'hosts' is set here and by --host"),
         (b'{"proxies": 1}', "'proxies' is no object"),
-        (b'{"proxies":\n{"httpProxy": "x"}}', "line 2: .*'httpProxy'"),
+        (b'{"proxies":\n{"httpProxy": "x"}}', "line 2, column 2: .*'httpProxy'"),
         (b'{"buildkit": false}', "docker_build_env buildkit"),
         (b'{"registry-mirrors": ["m.lab"]}', "entry 1: .*needs the scheme"),
         (b'{"a": 1,}', "line 1, column 8"),
@@ -124,7 +124,7 @@ def test_what_others_changed_since_stays_when_ours_goes(record):
 
 
 def test_order_of_exceptions_needs_no_restart():
-    found = daemon_proxy.Force({"http_proxy": "", "https_proxy": URL, "no_proxy": "b,A"}, ["https://m.lab/"], frozenset())
+    found = daemon_proxy.Force({"http_proxy": "", "https_proxy": URL, "no_proxy": "b,A"}, ["https://m.lab"], frozenset())
     same = daemon_proxy.Force({"http_proxy": "", "https_proxy": URL, "no_proxy": "a, b"}, ["https://m.lab"], frozenset())
     assert daemon_proxy.differences(found, same) == []
     other = same._replace(registry_mirrors=["https://n.lab"], proxies={**same.proxies, "https_proxy": ""})

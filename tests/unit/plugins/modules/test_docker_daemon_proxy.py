@@ -1,0 +1,602 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The whole module on hosts in memory: what a dry run says is what the run does, and undo gives back every byte."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+
+import pytest
+from ansible.module_utils.common import warnings
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import flags, next_start, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Answer, File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
+from ansible_collections.buildfleet.docker.plugins.modules import docker_daemon_proxy
+
+CONFIG, DEFAULTS = "/etc/docker/daemon.json", "/etc/default/docker"
+DROP_INS = "/etc/systemd/system/docker.service.d"
+DOCS = f"{DROP_INS}/http-proxy.conf"
+# The units of the packages, as `systemctl cat` shows them where they are installed.
+DEBIAN = ("/lib/systemd/system/docker.service", "EnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\n")
+DOCKER_CE = ("/usr/lib/systemd/system/docker.service", "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\n")
+RHEL = (
+    "/usr/lib/systemd/system/docker.service",
+    "EnvironmentFile=-/etc/sysconfig/docker\nExecStart=/usr/bin/dockerd \\\n    $OPTIONS \\\n    $ADD_REGISTRY\n",
+)
+URL, OTHER = "http://proxy.example.com:3128", "http://other.example.com:3128"
+DOCKERD = 42
+
+
+class Machine(Host):
+    """A host in memory with a docker service. It starts as real engines do; the lab holds it against them."""
+
+    def __init__(self, engine="26.1.5", unit=DEBIAN, running=True, **files):
+        super().__init__()
+        self.time = 1000.0
+        self.version, self.unit = engine, unit
+        self.files, self.changed = {}, {}
+        self.processes, self.parents, self.link = {}, {}, {}
+        self.manager = self.objection = ""
+        self.trial = Run(0, "", "")
+        self.mirror = Answer(200, {})
+        self.info = None
+        self.extra = {}
+        self.unwritable = ()
+        self.starts = 0
+        self.broken = lambda config: False
+        if unit:
+            self.write(unit[0], File(f"[Service]\n{unit[1]}".encode()))
+        for path, contents in files.items():
+            self.write(path, contents if isinstance(contents, File) else File(contents))
+        self.time += 100
+        self.state = "inactive"
+        if engine and running:
+            self.start()
+        self.starts = 0
+        self.time += 100
+
+    # --- files
+
+    def read(self, path):
+        if path == "/proc/uptime":
+            return File(f"{self.time} 0".encode())
+        if path == f"/proc/{DOCKERD}/stat":
+            return File(b"42 (dockerd) S" + b" 1" * 18 + f" {int(self.started * os.sysconf('SC_CLK_TCK'))} 0".encode())
+        return self.files.get(path)
+
+    def write(self, path, file):
+        if path.startswith(self.unwritable or "-"):
+            raise HostError(f"{path} cannot be written: Read-only file system.")
+        self.time += 0.01
+        self.files[path], self.changed[path] = file, self.time
+
+    def remove(self, path):
+        self.files.pop(path, None)
+
+    def remove_folder(self, path):
+        pass
+
+    def make_private_folder(self, folder):
+        pass
+
+    def names(self, folder):
+        found = {path[len(folder) + 1 :].partition("/")[0] for path in self.files if path.startswith(f"{folder}/")}
+        return sorted(found | ({str(pid) for pid in self.processes} if folder == "/proc" else set()))
+
+    def links(self, folder):
+        return self.link.get(folder, [])
+
+    def exists(self, path):
+        return (path == "/run/systemd/system" and bool(self.unit)) or any(known == path or known.startswith(f"{path}/") for known in self.files)
+
+    def changed_at(self, path):
+        return self.changed.get(path, 0.0)
+
+    # --- processes
+
+    def now(self):
+        self.time += 0.001
+        return self.time
+
+    def sleep(self, seconds):
+        self.time += seconds
+
+    def process(self, pid):
+        return self.processes.get(pid, [])
+
+    def parent(self, pid):
+        return self.parents.get(pid, 0)
+
+    @contextlib.contextmanager
+    def lock(self, path):
+        yield
+
+    def ask(self, url, headers, timeout=5):
+        return self.mirror
+
+    def at_once(self, calls, timeout):
+        return {name: call() for name, call in calls.items()}
+
+    def engine(self, path, method="GET", sock="", timeout=10):
+        if self.info is None:
+            return self.extra.get(path)
+        answers = {"/version": {"Version": self.version, "GoVersion": "go1.24.4"}, "/info": self.info}
+        return {**answers, **self.extra}.get(path)
+
+    def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
+        command = " ".join(argv)
+        if command.startswith("systemctl show docker.service") and self.unit:
+            pid = DOCKERD if self.info is not None else 0
+            shown = {"LoadState": "loaded", "ActiveState": self.state, "FragmentPath": self.unit[0], "MainPID": pid, "NeedDaemonReload": "no"}
+            return Run(0, "".join(f"{name}={value}\n" for name, value in shown.items()), "")
+        if command == "systemctl show-environment":
+            return Run(0, self.manager, "")
+        if command in ("systemctl restart docker.service", "service docker restart"):
+            return Run(0 if self.start() else 1, "", "")
+        if "--validate" in argv:
+            return Run(1, "", self.objection) if self.objection else Run(0, "", "configuration OK")
+        if argv[0] == "unshare":
+            return self.trial
+        if argv[0] == "journalctl":
+            return Run(0, "failed to start daemon: no such runtime\n", "")
+        if command == "dockerd --version":
+            return Run(0, f"Docker version {self.version}, build x\n" if self.version else "", "")
+        return Run(0, "", "")
+
+    def start(self):
+        self.starts += 1
+        self.info, self.state = None, "failed"
+        self.time += 1
+        self.started = self.time
+        daemon = observe(self, "docker", None)
+        file = self.files.get(daemon.config_file)
+        try:
+            force = daemon_proxy.masked(daemon_proxy.force(daemon, daemon.files))
+        except NotJson:
+            return False
+        config = json.loads(file.contents) if file and file.contents.strip() else {}
+        doubled = {"registry-mirror" if key == "registry-mirrors" else key for key in config} & set(flags(next_start(daemon, daemon.files).argv))
+        if doubled or self.broken(config) or ("proxies" in config and self.version.startswith("20.")):
+            return False
+        self.state = "active"
+        self.info = {
+            "HttpProxy": force.proxies["http_proxy"],
+            "HttpsProxy": force.proxies["https_proxy"],
+            "NoProxy": force.proxies["no_proxy"],
+            "RegistryConfig": {
+                "Mirrors": [f"{url}/" for url in force.registry_mirrors],
+                "IndexConfigs": {name: {"Secure": False} for name in force.insecure_registries},
+                "InsecureRegistryCIDRs": ["127.0.0.0/8"],
+            },
+            "ContainersRunning": 0,
+        }
+        return True
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """`run(machine, check=False, **options)` is what a task would register."""
+
+    def run(machine, check=False, **options):
+        monkeypatch.setattr(warnings, "_global_warnings", {})  # Ansible keeps them for the life of a process
+        monkeypatch.setattr(Module, "host", property(lambda self: machine))
+        with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}), pytest.raises(SystemExit):
+            docker_daemon_proxy.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def seen(machine):
+    return {path: (file.contents, file.mode) for path, file in machine.files.items() if not path.startswith("/var/lib/buildfleet/")}
+
+
+def say(machine, **info):
+    machine.info.update(info)
+    return machine
+
+
+ASKED = {"https_proxy": URL, "http_proxy": URL, "no_proxy": ["localhost", ".corp"]}
+FOREIGN = b'[Service]\nEnvironment="HTTP_PROXY=http://u:0ld-pass@old.example.com:1" "OTHER=x y"\nEnvironment=NO_PROXY=a\n'
+
+CASES = {
+    "no file": (lambda: Machine(), ASKED),
+    "a file": (lambda: Machine(**{CONFIG: b'{\n\t"debug": true\n}'}), ASKED),
+    "below 23": (lambda: Machine("20.10.24"), ASKED),
+    "a mirror": (lambda: Machine(), {"registry_mirrors": ["https://m.example.com/"]}),
+    "a password": (lambda: Machine(), {**ASKED, "proxy_username": "joe", "proxy_password": "s3cret-pass"}),
+    "never": (lambda: Machine(), {**ASKED, "restart": "never"}),
+    "busy": (lambda: say(Machine(), ContainersRunning=2), ASKED),
+    "busy, but forced": (lambda: say(Machine(), ContainersRunning=2), {**ASKED, "restart": "if_needed"}),
+    "live-restore": (lambda: say(Machine(), ContainersRunning=2, LiveRestoreEnabled=True), ASKED),
+    "set already": (lambda: Machine(**{CONFIG: json.dumps({"proxies": {"https-proxy": URL}}).encode()}), {"https_proxy": URL}),
+    "adopted": (lambda: Machine(**{DOCS: FOREIGN}), {**ASKED, "adopt": True}),
+    "foreign, and weaker": (lambda: Machine(**{DOCS: FOREIGN}), ASKED),
+    "foreign, and stronger": (lambda: Machine(**{DOCS: FOREIGN}), {"https_proxy": URL}),
+    "not JSON": (lambda: Machine(running=False, **{CONFIG: b"{'a': 1}"}), ASKED),
+    "a wrong option": (lambda: Machine(), {"https_proxy": "proxy:3128"}),
+    "said no by the engine": (lambda: objecting("unable to configure the Docker daemon with file /dev/stdin: x"), ASKED),
+    "no engine": (lambda: Machine(""), {**ASKED, "mechanism": "daemon_json"}),
+    "stopped": (lambda: Machine(running=False), ASKED),
+    "without systemd": (lambda: Machine(unit=None), ASKED),
+    "without systemd, below 23": (lambda: Machine("20.10.24", unit=None, **{DEFAULTS: b"# mine\nexport TMPDIR=/x"}), ASKED),
+    "an unknown exception": (lambda: Machine(), {**ASKED, "no_proxy": ["192.168.*"]}),
+    "changed by others since": (lambda: edited(Machine()), ASKED),
+    "changed by others since, and nobody can tell": (lambda: edited(Machine(), Run(4, "", "unshare: not permitted")), ASKED),
+    "changed by others since, and faulty": (lambda: edited(Machine(), Run(3, "failed to start daemon: x", "")), ASKED),
+    "docker-ce": (lambda: Machine(unit=DOCKER_CE), ASKED),
+    "rhel": (lambda: Machine(unit=RHEL, **{"/etc/sysconfig/docker": b"OPTIONS='--log-driver=journald'\n"}), ASKED),
+}
+
+
+def objecting(words):
+    machine = Machine()
+    machine.objection = words
+    return machine
+
+
+def edited(machine, trial=None):
+    machine.write(CONFIG, File(b'{"debug": true}'))
+    machine.time += 5
+    machine.trial = trial or machine.trial
+    return machine
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_check_mode_predicts_what_the_run_does(run, case):
+    make, options = CASES[case]
+    machine = make()
+    before, starts = seen(machine), machine.starts
+    predicted = run(machine, check=True, **options)
+    assert seen(machine) == before and machine.starts == starts and not machine.names("/var/lib/buildfleet")
+    done = run(machine, **options)
+    for result in (predicted, done):
+        result.pop("invocation")
+    assert done == predicted
+    assert machine.starts - starts == (1 if done["restarted"] else 0)
+    if done.get("failed"):
+        assert seen(machine) == before
+        return
+    after = {}
+    for one in done["diff"]:
+        path = one["after_header"].rpartition(" (")[0]
+        after[path] = one["after"]
+        assert (path in machine.files) == ("(absent)" not in one["after_header"])
+        if path in machine.files and "xxxxx" not in one["after"]:
+            assert machine.files[path].contents.decode() == one["after"]
+    assert {path for path, file in seen(machine).items() if before.get(path) != file} <= set(after)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_second_run_does_nothing_and_undo_gives_back_every_byte(run, case):
+    make, options = CASES[case]
+    machine = make()
+    before = seen(machine)
+    if run(machine, **options).get("failed"):
+        return
+    again = run(machine, **options)
+    assert not again["changed"] and not again["diff"]
+    predicted, done = run(machine, check=True, state="absent", restart="if_needed"), run(machine, state="absent", restart="if_needed")
+    assert {**predicted, "invocation": 0} == {**done, "invocation": 0}
+    assert seen(machine) == before
+    assert not run(machine, state="absent", restart="if_needed")["changed"]
+
+
+def test_the_next_idle_run_finishes(run):
+    machine = say(Machine(), ContainersRunning=1)
+    first = run(machine, **ASKED)
+    assert first["changed"] and first["restart_pending"] and first["pending_reason"] == "1 running container would be stopped (live-restore is off)"
+    assert first["proxies"] == {"http_proxy": "", "https_proxy": "", "no_proxy": ""}  # in force, not in the file
+    machine.info["ContainersRunning"] = 0
+    second = run(machine, **ASKED)
+    assert second["restarted"] and not second["restart_pending"] and second["proxies"]["https_proxy"] == URL
+
+
+def test_an_upgrade_from_20_to_26_moves_the_settings_and_undo_gives_back_every_byte(run):
+    machine = Machine("20.10.24", **{CONFIG: b'{"debug":true}', DOCS: b'[Service]\nEnvironment="HTTP_PROXY=http://old:1"\n'})
+    before = seen(machine)
+    run(machine, **ASKED, adopt=True)
+    assert f"{DROP_INS}/zz-buildfleet.env" in machine.files
+    machine.version = "26.1.5"
+    machine.start()
+    moved = run(machine, **ASKED, adopt=True)
+    assert moved["mechanism"] == "daemon_json" and f"{DROP_INS}/zz-buildfleet.env" not in machine.files and b"proxies" in machine.files[CONFIG].contents
+    assert run(machine, state="absent")["restarted"]
+    assert seen(machine) == before
+
+
+# --- from the files of others ---------------------------------------------------------------------
+
+MIGRATIONS = {
+    "Docker's documentation": {DOCS: f'[Service]\nEnvironment="HTTP_PROXY={OTHER}"\nEnvironment="HTTPS_PROXY={OTHER}"\nEnvironment="NO_PROXY=localhost"\n'},
+    "geerlingguy: a dict as daemon.json": {CONFIG: json.dumps({"proxies": {"http-proxy": OTHER, "no-proxy": "x"}, "log-driver": "journald"}, indent=4)},
+    "nickjj: environment.conf": {f"{DROP_INS}/environment.conf": f'[Service]\nEnvironment="HTTP_PROXY={OTHER}"\nEnvironment="TMPDIR=/mnt/docker"\n'},
+    "kubespray: one line": {DOCS: f'[Service]\nEnvironment="HTTP_PROXY={OTHER}" "HTTPS_PROXY={OTHER}" "NO_PROXY=10.0.0.1,.svc"\n'},
+    "kolla: a drop-in that replaces ExecStart": {
+        f"{DROP_INS}/kolla.conf": f"[Service]\nEnvironment=HTTP_PROXY={OTHER}\nExecStart=\nExecStart=/usr/bin/dockerd --log-opt max-file=5\n"
+    },
+    "haxorof: an environment file": {
+        f"{DROP_INS}/default.conf": "[Service]\nEnvironmentFile=-/etc/default/docker-envs\nExecStart=\nExecStart=/usr/bin/dockerd\n",
+        "/etc/default/docker-envs": f'HTTPS_PROXY="{OTHER}"\nNO_PROXY=localhost\nKEEP=1\n',
+    },
+    "ceph-ansible: closed already": {f"{DROP_INS}/proxy.conf": File(f'[Service]\nEnvironment="HTTPS_PROXY={OTHER}"\n'.encode(), 0o600)},
+    "sous-chefs: continued lines": {f"{DROP_INS}/service-override.conf": f'[Service]\nEnvironment="HTTP_PROXY={OTHER}" \\\n  "HTTPS_PROXY={OTHER}"\n'},
+    "osism: proxies in daemon.json": {CONFIG: f'{{\n  "proxies": {{ "http-proxy": "{OTHER}", "https-proxy": "{OTHER}" }},\n  "live-restore": true\n}}\n'},
+    "two at once": {DOCS: f"[Service]\nEnvironment=HTTP_PROXY={OTHER}\n", DEFAULTS: f"http_proxy={OTHER}\n"},
+}
+
+
+@pytest.mark.parametrize("engine", ["20.10.24", "26.1.5"])
+@pytest.mark.parametrize("source", MIGRATIONS)
+def test_settings_of_others_are_taken_over_and_given_back(run, source, engine):
+    files = {path: contents if isinstance(contents, File) else contents.encode() for path, contents in MIGRATIONS[source].items()}
+    if engine.startswith("20.") and CONFIG in files:
+        return  # that engine does not start with it
+    machine = Machine(engine, **files)
+    before = seen(machine)
+    done = run(machine, https_proxy=URL, adopt=True)
+    assert not done.get("failed"), done
+    assert done["proxies"] == {"http_proxy": "", "https_proxy": URL, "no_proxy": ""}
+    assert not any(OTHER in file.contents.decode() for path, file in machine.files.items() if not path.startswith("/var/lib/"))
+    assert bool(done["conflicts"]) == (CONFIG not in files)
+    assert run(machine, state="absent")["restarted"]
+    assert seen(machine) == before
+
+
+def test_puppets_exports_without_systemd(run):
+    machine = Machine("20.10.24", unit=None, **{DEFAULTS: f"export http_proxy='{OTHER}'\nexport TMPDIR=/x\n".encode()})
+    before = seen(machine)
+    done = run(machine, https_proxy=URL, adopt=True)
+    assert done["mechanism"] == "sysvinit" and done["proxies"]["http_proxy"] == ""
+    assert machine.files[DEFAULTS].contents.startswith(b"export TMPDIR=/x\nexport HTTPS_PROXY=")
+    run(machine, state="absent")
+    assert seen(machine) == before
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+REFUSED = [
+    ({CONFIG: b'{"a": 1,}'}, {}, f"{CONFIG}, line 1, column 8: a ',' stands before the closing '}}', which JSON does not allow. Remove the ','."),
+    ({CONFIG: b'{"proxies": 1}'}, {}, f"{CONFIG}, line 1, column 2: 'proxies' is no object. Write it as "),
+    ({CONFIG: b'{\n "httpProxy": "x"}'}, {}, f"{CONFIG}, line 2, column 2: Docker does not start with the key 'httpProxy' at the top of daemon.json"),
+    ({CONFIG: b'{"http-proxy": "x"}'}, {}, f"{CONFIG}, line 1, column 2: the engine ignores 'http-proxy' at the top of daemon.json"),
+    ({CONFIG: b'{"proxies": {"default": {}}}'}, {}, f"{CONFIG}, line 1, column 14: Docker does not start with the key 'default' in 'proxies'"),
+    ({CONFIG: b'{"registry-mirrors": "https://m"}'}, {}, f"{CONFIG}, line 1, column 2: 'registry-mirrors' is no list of texts."),
+    ({CONFIG: b'{"registry-mirrors": ["m.example.com"]}'}, {}, f"{CONFIG}, line 1, column 2, entry 1: registry_mirrors: 'm.example.com': a mirror needs"),
+    ({CONFIG: b'{"bip": "999.1.1.1/8"}'}, {}, f"{CONFIG}, line 1, column 2: 'bip' is '999.1.1.1/8', with which Docker does not start."),
+    ({CONFIG: b'{"hosts": []}'}, {}, f"{CONFIG}, line 1, column 2: 'hosts' is set here and by --host in the command line ({DEBIAN[0]}, line 3)"),
+    ({DEFAULTS: b"# x\nDOCKER_OPTS=--http-proxy=http://p:1\n"}, {}, f"http_proxy: {DEFAULTS}, line 2 has --http-proxy in the command line"),
+    ({DOCS: b"[Service]\nEnvironment=HTTP_PROXY=http://p:1\n"}, {}, f"http_proxy: {DOCS}, line 2 sets HTTP_PROXY, which would win over this option. Remove"),
+    ({}, {"https_proxy": "ftp://p:1"}, "https_proxy: the scheme 'ftp' is unknown to Docker. Use one of http, https, socks5, socks5h."),
+    ({}, {"registry_mirrors": ["https://m.example.com?a"]}, "registry_mirrors: 'https://m.example.com?a': a query or fragment in it"),
+    ({}, {"mechanism": "sysvinit"}, "mechanism: sysvinit: the daemon of this host is started by systemd. Use mechanism: auto."),
+]
+
+
+@pytest.mark.parametrize(("files", "options", "message"), REFUSED)
+def test_what_cannot_work_is_refused_by_its_place_and_nothing_is_written(run, files, options, message):
+    machine = Machine(running=False, **files)
+    before = seen(machine)
+    done = run(machine, **{"https_proxy": URL, **options})
+    assert done.get("failed") and done["msg"].startswith(message), done["msg"]
+    assert (done["changed"], done["restarted"], done["rolled_back"]) == (False, False, False)
+    assert seen(machine) == before and not machine.names("/var/lib/buildfleet")
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"), [(b"", "the file is empty"), (b"\xef\xbb\xbf{}", "a byte order mark"), (b'{"proxies": {"x": 1}}', "'x' in 'proxies'")]
+)
+def test_what_20_10_does_not_start_with(run, contents, words):
+    done = run(Machine("20.10.24", running=False, **{CONFIG: contents}), https_proxy=URL)
+    assert words in done["msg"]
+
+
+def test_the_managers_own_environment_is_named(run):
+    machine = Machine()
+    machine.manager = "LANG=C\nHTTP_PROXY=http://p:1\n"
+    done = run(machine, https_proxy=URL, adopt=True)
+    assert "Take it out of DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment HTTP_PROXY http_proxy." in done["msg"]
+    assert not run(machine, https_proxy=URL, http_proxy=URL).get("failed")
+
+
+def test_no_engine(run):
+    machine = Machine("")
+    failed, warned = run(machine, **ASKED), run(machine, check=True, **ASKED)
+    assert failed["msg"].startswith("There is no Docker Engine on this host") and not warned.get("failed")
+    assert any("nothing could be predicted" in str(one) for one in warned["warnings"])
+    assert run(machine, **ASKED, mechanism="daemon_json")["changed"] and b"https-proxy" in machine.files[CONFIG].contents
+
+
+KINDS = {
+    "Docker Desktop": ({"/version": {"Platform": {"Name": "Docker Desktop 4.40"}}}, {}, "Resources > Proxies"),
+    "rootless by its socket": ({}, {"/run/user/1000/docker.sock": b""}, "systemctl --user restart docker"),
+    "rootless": ({"/version": {"Version": "26.1"}, "/info": {"SecurityOptions": ["name=rootless"]}}, {}, "~/.config/docker/daemon.json"),
+    "snap": ({"/version": {"Version": "26.1"}, "/info": {"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}}, {}, "snap restart docker"),
+    "snap, stopped": ({}, {"/var/snap/docker/current/config/daemon.json": b"{}"}, "snap restart docker"),
+    "podman": ({"/version": {"Components": [{"Name": "Podman Engine"}]}}, {}, "registries.conf.d"),
+    "podman without a service": ({}, {"/usr/lib/tmpfiles.d/podman-docker.conf": b""}, "registries.conf.d"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_not_here_do_this_instead(run, kind):
+    answers, files, remedy = KINDS[kind]
+    machine = Machine("", **files)
+    machine.extra = answers
+    before = seen(machine)
+    for check in (True, False):
+        done = run(machine, check=check, **ASKED, mechanism="daemon_json")
+        assert done.get("failed") and remedy in done["msg"]
+    assert seen(machine) == before
+
+
+def test_wsl_without_systemd(run):
+    machine = Machine("", unit=None, **{"/proc/sys/kernel/osrelease": b"6.6.87.2-microsoft-standard-WSL2\n"})
+    assert "[boot] in /etc/wsl.conf" in run(machine, **ASKED)["msg"]
+
+
+# --- restarts -------------------------------------------------------------------------------------
+
+
+def test_a_daemon_that_does_not_start_gets_everything_back(run):
+    machine = Machine(**{CONFIG: b'{"debug": true}'})
+    before = seen(machine)
+    machine.broken = lambda config: "proxies" in config
+    done = run(machine, **ASKED)
+    assert done["failed"] and done["rolled_back"] and done["restarted"] and "docker is up again as it was" in done["msg"]
+    assert seen(machine) == before and machine.info is not None
+    machine.broken = lambda config: False
+    run(machine, **ASKED)
+    assert not run(machine, state="absent")["conflicts"]
+    assert seen(machine) == before
+
+
+def test_a_file_that_cannot_be_written_leaves_the_others_alone(run):
+    machine = Machine("20.10.24")
+    before = seen(machine)
+    machine.unwritable = f"{DROP_INS}/zz-buildfleet.conf"
+    done = run(machine, **ASKED)
+    assert "Read-only file system. Every file is as it was, and Docker was left alone." in done["msg"] and done["rolled_back"]
+    assert seen(machine) == before
+
+
+def test_a_rotated_password_restarts_though_docker_info_hides_it(run):
+    machine = Machine()
+    options = {**ASKED, "proxy_username": "joe"}
+    assert run(machine, **options, proxy_password="first-pass")["restarted"]
+    assert not run(machine, **options, proxy_password="first-pass")["changed"]
+    assert run(machine, **options, proxy_password="second-pass")["restarted"]
+
+
+def test_files_in_another_order_restart_nothing(run):
+    machine = Machine(**{CONFIG: json.dumps({"proxies": {"no-proxy": "b,a"}, "insecure-registries": ["r:1", "q:1"]}).encode()})
+    assert not run(machine, no_proxy=["a", "b"], insecure_registries=["q:1", "r:1"])["changed"]
+
+
+def test_the_next_idle_run_finishes_where_no_trial_is_possible(run):
+    machine = say(Machine(), ContainersRunning=1)
+    machine.trial = Run(4, "", "unshare: not permitted")
+    assert run(machine, **ASKED)["restart_pending"]
+    machine.info["ContainersRunning"] = 0
+    assert run(machine, **ASKED)["restarted"]
+
+
+def test_a_fault_of_others_below_ours_is_not_forgotten_where_no_trial_is_possible(run):
+    machine = edited(say(Machine(), ContainersRunning=1), Run(4, "", "unshare: not permitted"))
+    assert run(machine, **ASKED)["restart_pending"]
+    machine.info["ContainersRunning"] = 0
+    done = run(machine, **ASKED)
+    assert done["restart_pending"] and f"{CONFIG} was changed by others since Docker started" in done["pending_reason"]
+    assert run(machine, **ASKED, validate=False)["restarted"]
+
+
+def test_a_daemon_that_hangs_is_not_idle(run):
+    machine = Machine()
+    machine.info, machine.state = None, "active"
+    assert "does not answer" in run(machine, **ASKED)["pending_reason"]
+
+
+def test_a_play_in_a_container_of_the_daemon_is_not_killed(run):
+    machine = say(Machine(), ContainersRunning=1)
+    container = {"Id": "e" * 64, "Names": ["/runner"], "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}}
+    machine.extra = {"/containers/json": [container]}
+    ssh = machine.parents[os.getpid()] = 77
+    for name, text in {
+        "environ": b"A=1\0SSH_CONNECTION=172.17.0.2 4711 172.17.0.1 22\0",
+        "mountinfo": f"1 2 0:1 /var/lib/docker/containers/{'e' * 64}/hostname /etc/hostname rw - ext4 x rw\n".encode(),
+        "cgroup": f"0::/system.slice/docker-{'e' * 64}.scope\n".encode(),
+    }.items():
+        machine.files = {path: file for path, file in machine.files.items() if not path.startswith("/proc/")}
+        machine.files[f"/proc/{ssh}/{name}"] = File(text)
+        done = run(machine, **ASKED, restart="if_needed")
+        assert done["restart_pending"] and done["pending_reason"].startswith("this play itself runs in the container runner of this daemon"), name
+    machine.files.pop(f"/proc/{ssh}/cgroup")
+    assert run(machine, **ASKED, restart="if_needed")["restarted"]
+
+
+UNIX = (
+    "Num RefCount Protocol Flags Type St Inode Path\n0: 00000002 00000000 00010000 0001 01 1 /run/docker.sock\n"
+    "0: 00000003 00000000 00000000 0001 03 2 /run/docker.sock\n"
+)
+OUTGOING = "sl local rem st q t r uid timeout inode\n0: 0100007F:9000 0200007F:01BB 01 0:0 0:0 0 0 0 3 1\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        pytest.param({}, "", id="a monitor that listens"),
+        pytest.param({f"/proc/{DOCKERD}/net/tcp": OUTGOING}, "talks to a registry or a proxy", id="a pull"),
+        pytest.param({f"/proc/{DOCKERD}/net/tcp": OUTGOING.replace(":01BB", ":0949")}, "", id="a swarm"),
+        pytest.param({"/var/lib/docker/tmp/docker-builder1/x": ""}, "works in /var/lib/docker/tmp", id="a legacy build"),
+        pytest.param({f"/proc/{DOCKERD}/mountinfo": "9 1 0:1 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw\n"}, "reads a layer", id="an export"),
+    ],
+)
+def test_work_asked_for_through_the_api(run, files, words):
+    machine = Machine()
+    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]", "socket:[3]", "/dev/null"]}
+    for path, text in {f"/proc/{DOCKERD}/net/unix": UNIX, **files}.items():
+        machine.files[path] = File(text.encode())
+    reason = run(machine, check=True, **ASKED).get("pending_reason", "")
+    assert (words in reason) if words else not reason
+    machine.files[f"/proc/{DOCKERD}/net/unix"] = File(UNIX.splitlines()[0].encode())
+    assert not run(machine, check=True, **ASKED).get("pending_reason")
+
+
+# --- warnings and secrets -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"http_proxy": URL}, "https_proxy is not given"),
+        ({"https_proxy": "http://127.0.0.1:3128"}, "this host's loopback"),
+        ({"no_proxy": ["192.168.*"]}, "Write a network, such as 192.168.0.0/16"),
+        ({"registry_mirrors": ["http://m.example.com"]}, "because it has no TLS. Give the mirror a certificate, or name it in insecure_registries."),
+        ({"registry_mirrors": ["https://m.example.com"]}, "sends whoever asks to the token server auth.docker.io"),
+    ],
+)
+def test_warnings(run, options, words):
+    machine = Machine()
+    machine.mirror = Answer(401, {"Www-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'})
+    assert words in str(run(machine, **options)["warnings"])
+
+
+def test_a_mirror_is_not_asked_where_that_is_switched_off(run):
+    machine = Machine()
+    machine.mirror = Answer(401, {"Www-Authenticate": 'Bearer realm="https://auth.docker.io/token"'})
+    assert "warnings" not in run(machine, registry_mirrors=["https://m.example.com"], validate=False)
+
+
+PASSWORDS = ("p@ss:w/rd%41", "p%40ss%3Aw%2Frd%2541", "0ld-pass")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"no_such_option": 1}, {"timeout": "soon"}, {"restart": "sometimes"}, {"registry_mirrors": ["m"]}, {"state": "absent"}]
+)
+def test_no_password_leaves_the_module(run, options):
+    machine = Machine(**{DOCS: FOREIGN, CONFIG: b'{"proxies": {"http-proxy": "http://u:0ld-pass@h:1"}}'})
+    asked = {**ASKED, "adopt": True, "backup": True, "proxy_username": "j-oe", "proxy_password": PASSWORDS[0], **options}
+    for check in (True, False):
+        said = json.dumps(run(machine, check=check, **asked))
+        assert not any(secret in said for secret in (*PASSWORDS, "j-oe")), said
+    for path, file in machine.files.items():
+        if any(secret.encode() in file.contents for secret in PASSWORDS) and path not in (DOCS, CONFIG):
+            assert file.mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("credentials", [{"proxy_username": "systemd", "proxy_password": "12"}, {"proxy_username": "docker", "proxy_password": "daemon_json"}])
+def test_nothing_else_is_hidden(run, credentials):
+    done = run(Machine(), **ASKED, **credentials)
+    assert done["mechanism"] == "daemon_json" and done["engine"] == "26.1.5"
+    assert done["proxies"]["https_proxy"] == "http://xxxxx:xxxxx@proxy.example.com:3128"
+    assert re.fullmatch(rf"{CONFIG} \(mode 0600\)", done["diff"][0]["after_header"])
+    assert run(Machine(), **ASKED)["proxies"]["https_proxy"] == URL
