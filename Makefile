@@ -7,26 +7,40 @@ IN := tests/environment
 LAB := python extensions/molecule/lab/lab.py
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 demo: ## a wall, three engines behind it, builds that fail; one playbook; builds that pass (about four minutes)
 	@$(IN) python extensions/molecule/demo/demo.py
 
 test: ## everything below down to molecule, then one line with the count
-	@$(IN) python tests/stages.py lint unit sanity molecule
+	@$(IN) python tests/stages.py lint unit page sanity molecule
 
-lint: ## ansible-lint (production), ruff, mypy --strict, changelog
+lint: ## ansible-lint (production), ruff, mypy --strict, changelog, licences
 	$(IN) ruff check .
 	$(IN) ruff format --check .
-	$(IN) mypy -p ansible_collections.buildfleet.docker.plugins.module_utils
+	$(IN) mypy -p ansible_collections.buildfleet.docker.plugins.module_utils -p ansible_collections.buildfleet.docker.plugins.plugin_utils
 	$(IN) antsibull-changelog lint
 	$(IN) ansible-lint --offline --profile production
+	$(IN) --tools release reuse --root . lint --quiet
 
 unit: ## pure cores, modules with a faked host, the shape of the collection
 	$(IN) pytest -n 2 tests/unit
 
+page: ## the report in a real Chromium; pictures in .build/report
+	$(IN) pytest -s tests/browser
+
+pythons: ## what hosts run, on each Python from 3.8 that is here: imported on all, unit tests on the oldest
+	$(IN) tests/pythons
+
+pythons-all: ## the unit tests on each of them
+	$(IN) tests/pythons --all
+
 sanity: ## ansible-test sanity, without ignores
 	$(IN) tests/sanity
+
+sanity-all: ## the same with the oldest ansible-core that we support and the newest
+	$(IN) --tools core-2.18 tests/sanity
+	$(IN) --tools core-newest tests/sanity
 
 molecule: ## every scenario on three real engines behind the wall
 	$(IN) molecule test --all
@@ -40,5 +54,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit sanity molecule lab-up lab-down clean
+.PHONY: help demo test lint unit page sanity molecule lab-up lab-down clean
 .DEFAULT_GOAL := help

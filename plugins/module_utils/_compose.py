@@ -208,7 +208,7 @@ class _Document:
             return
         text, origin, variables = _without_doubled_dollars(block)
         contents = text.encode("utf-8")
-        places = [place for char, place in zip(text, origin, strict=False) for _rest in char.encode("utf-8")] + [block.origin[-1] + 1 if block.origin else 0]
+        places = [place for char, place in zip(text, origin) for _rest in char.encode("utf-8")] + [block.origin[-1] + 1 if block.origin else 0]
         result = rewrite(contents, self._mirrors, *self._plain(arguments), edit_given=True)
         if variables and (result.edits or result.skipped):
             self._skip(node.start_mark.index, "dockerfile_inline", "compose puts values into it before it is read; write $$ for the build's own variables")

@@ -9,7 +9,6 @@ Each character of a reference knows where it was written; the edit goes there, o
 
 from __future__ import annotations
 
-import itertools
 import re
 import typing as t
 
@@ -261,7 +260,7 @@ class Planner:
     def _agreed(self, plans: t.List[_Plan]) -> t.List[Edit]:
         """All edits in the order of the file; of two that meet in one place neither is made."""
         edits = sorted({edit for _rest, found in plans for edit in found})
-        for before, after in itertools.pairwise(edits):
+        for before, after in zip(edits, edits[1:]):
             if after.start < before.end or after.start == before.start:
                 lost = [plan for plan in plans if before in plan[1] or after in plan[1]]
                 for reference, _rest in lost:
@@ -299,7 +298,7 @@ def _replaced(places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]
         return [Edit(before, before, prefix)]
     edits: t.List[Edit] = []
     start = places[0]
-    for left, right in zip(places, [*places[1:], -1], strict=False):
+    for left, right in zip(places, [*places[1:], -1]):
         if right != left + 1:
             edits.append(Edit(start, left + 1, "" if edits else prefix))
             start = right

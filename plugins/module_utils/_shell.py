@@ -47,7 +47,7 @@ Look = t.Callable[[str], t.Optional[t.Sequence[Char]]]
 
 
 def written(text: str, origin: t.Sequence[int]) -> t.List[Char]:
-    return [Char(char, place, place) for char, place in zip(text, origin, strict=False)]
+    return [Char(char, place, place) for char, place in zip(text, origin)]
 
 
 def plain(chars: t.Iterable[Char]) -> str:

@@ -23,7 +23,7 @@ def nobody():
 
 @pytest.fixture
 def home(tmp_path, nobody):
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
         folder.chmod(0o755)
     home = tmp_path / "home"
     home.mkdir()

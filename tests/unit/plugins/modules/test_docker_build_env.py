@@ -324,10 +324,8 @@ def test_others_that_win_are_named():
 
 def test_an_empty_answer_counts_as_not_given_whatever_the_type(capsys, monkeypatch):
     monkeypatch.setattr(docker_build_env.Module, "host", Machine())
-    with (
-        patch_module_args({**dict.fromkeys((*NAMES, "state", "restart_services", "allow_readable_secret"), ""), "daemon_token": True}),
-        pytest.raises(SystemExit) as ended,
-    ):
+    arguments = {**dict.fromkeys((*NAMES, "state", "restart_services", "allow_readable_secret"), ""), "daemon_token": True}
+    with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
         docker_build_env.main()
     assert ended.value.code == 0, capsys.readouterr().out
     assert json.loads(capsys.readouterr().out)["environment"] == {"BUILDKIT_NO_CLIENT_TOKEN": "1"}
