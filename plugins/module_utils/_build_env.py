@@ -209,6 +209,10 @@ class Block:
         return _split(contents)[1].decode(errors="replace")
 
 
+# A first comment whose last one is gone must not take what follows with it.
+_BLOCK = re.compile(rb"^%s(?:(?!%s).*\n)*?%s" % tuple(re.escape(mark) for mark in (Block.BEGIN, Block.BEGIN, Block.END)), re.MULTILINE)
+
+
 class Registries(Block):
     """Our tables in buildkitd.default.toml, which must not define a registry twice."""
 
@@ -229,12 +233,8 @@ class Registries(Block):
 def _split(contents: Bytes) -> t.Tuple[bytes, bytes, bytes]:
     """What stands before our lines, they with their comments, what follows."""
     found = contents or b""
-    start = found.find(Block.BEGIN)
-    stop = found.find(Block.END, start)
-    if start < 0 or stop < 0:
-        return found, b"", b""
-    stop += len(Block.END)
-    return found[:start], found[start:stop], found[stop:]
+    ours = _BLOCK.search(found)
+    return (found[: ours.start()], ours.group(), found[ours.end() :]) if ours else (found, b"", b"")
 
 
 def _foreign(contents: Bytes) -> str:
@@ -246,11 +246,11 @@ def _foreign(contents: Bytes) -> str:
 class StepProxy:
     """Three keys of proxies.default in config.json; everything else there, logins above all, is not ours."""
 
-    _KEYS = {"http_proxy": "httpProxy", "https_proxy": "httpsProxy", "no_proxy": "noProxy"}
+    KEYS = {"http_proxy": "httpProxy", "https_proxy": "httpsProxy", "no_proxy": "noProxy"}
 
     def __init__(self, proxies: t.Mapping[str, t.Any]) -> None:
         found = _proxies(proxies, "step_proxy.")
-        self._wanted = {key: found[name] for name, key in self._KEYS.items() if name in found}
+        self._wanted = {key: found[name] for name, key in self.KEYS.items() if name in found}
 
     def into(self, path: str, found: Bytes) -> bytes:
         _step_keys(path, found)
@@ -294,12 +294,12 @@ def _step_keys(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
         if not isinstance(_at(document, keys), (dict, type(None))):
             raise BuildEnvError(f"{path}: {'.'.join(keys)} is no object. Correct it first.")
     default = _at(document, ("proxies", "default")) or {}
-    return {key: default[key] for key in StepProxy._KEYS.values() if key in default}
+    return {key: default[key] for key in StepProxy.KEYS.values() if key in default}
 
 
 def _with_step_keys(path: str, contents: Bytes, wanted: t.Mapping[str, t.Any]) -> bytes:
     found = contents or b""
-    for key in StepProxy._KEYS.values():
+    for key in StepProxy.KEYS.values():
         keys = ("proxies", "default", key)
         found = _daemon_json.put(found, path, keys, wanted[key]) if key in wanted else _daemon_json.drop(found, path, keys)
     return found

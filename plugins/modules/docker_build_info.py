@@ -1,0 +1,281 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_build_info
+short_description: Tell what daemon, client and steps of a build would use on a host, and what is wrong with it
+version_added: 1.0.0
+description:
+  - For each of the three processes that ask the network during a build, tells every layer that sets something, and which of them wins.
+  - Tells what is wrong or surprising in it as findings, each with its cure.
+  - Changes nothing, builds nothing and asks for no image. Mirrors are asked for C(/v2/) alone, by this host itself, without a proxy.
+  - Only the variables named in RV(clients[].settings) ever leave another process's environment.
+author:
+  - The buildfleet authors (@buildfleet)
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+attributes:
+  check_mode:
+    description: Only reads, in check mode too.
+    support: full
+  diff_mode:
+    description: There is never a difference to show.
+    support: none
+options:
+  environment_of:
+    description:
+      - Who builds, one or several. Each is read where that process reads it.
+      - V(login) is a login of the user that the module runs as, V(user:NAME) one of another user, V(service:NAME) a systemd service, V(task) this task.
+      - A login is asked itself, which needs C(become). Without it, the files that it would read are looked at, and RV(unreadable) says so.
+    type: list
+    elements: str
+    default: [login]
+  service:
+    description: The name of the daemon's service.
+    type: str
+    default: docker
+  config_file:
+    description: The daemon's configuration file. Without it, what the unit says, else C(/etc/docker/daemon.json).
+    type: path
+  timeout:
+    description: Seconds that each mirror has to answer. All are asked at the same time.
+    type: int
+    default: 3
+seealso:
+  - module: buildfleet.docker.docker_build_check
+"""
+
+EXAMPLES = r"""
+- name: See what a login shell, the CI agent and the daemon use
+  buildfleet.docker.docker_build_info:
+    environment_of: [login, "service:gitlab-runner"]
+  become: true
+  register: info
+
+- name: Say what is wrong, and what cures it
+  ansible.builtin.debug:
+    msg: "{{ item.severity }}: {{ item.message }} {{ item.cure }}"
+  loop: "{{ info.findings }}"
+  loop_control:
+    label: "{{ item.id }}"
+"""
+
+RETURN = r"""
+msg:
+  description: How many findings there are, and which, in one line.
+  type: str
+  returned: success
+  sample: "1 warning: daemon_proxy_without_token_path"
+versions:
+  description: The versions of C(engine), C(engine_go), C(cli), C(cli_go), C(buildx) and C(compose). Empty where there is none.
+  type: dict
+  returned: success
+image_store:
+  description: V(graphdriver) or V(containerd). Empty if the engine does not answer.
+  type: str
+  returned: success
+storage_driver:
+  description: The engine's storage driver.
+  type: str
+  returned: success
+live_restore:
+  description: Whether containers survive a restart of the engine. Null if it does not answer.
+  type: bool
+  returned: success
+containers_running:
+  description: How many containers run.
+  type: int
+  returned: success
+restart_pending:
+  description: Whether the engine runs with other settings than its files say. Null if that cannot be told.
+  type: bool
+  returned: success
+pending:
+  description: In which settings it does.
+  type: list
+  elements: str
+  returned: success
+daemon:
+  description: The first process. It fetches manifests and layers, and with the legacy builder the token.
+  type: dict
+  returned: success
+  contains:
+    who:
+      description: The service.
+      type: str
+    user:
+      description: The user that it runs as.
+      type: str
+    running:
+      description: Whether the engine answers.
+      type: bool
+    settings:
+      description: Its proxies, mirrors and insecure registries. RV(daemon.settings[].value) is what the next start uses.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: The option of M(buildfleet.docker.docker_daemon_proxy).
+          type: str
+        value:
+          description: What the next start uses. Lists are joined with a comma.
+          type: str
+        in_force:
+          description: What the engine runs with. Null if it does not answer.
+          type: str
+        source:
+          description: The file and line, or the flag, that wins.
+          type: str
+        layers:
+          description: All that set it, weakest first, each with RV(daemon.settings[].layers[].source), V(value) and V(wins).
+          type: list
+          elements: dict
+          contains:
+            source:
+              description: The file and line, or the flag.
+              type: str
+            value:
+              description: What it says.
+              type: str
+            wins:
+              description: Whether this is what is used.
+              type: bool
+clients:
+  description: The second process, once for each of O(environment_of). It fetches BuildKit's token.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    who:
+      description: As in O(environment_of).
+      type: str
+    user:
+      description: The user who builds.
+      type: str
+    builder:
+      description: What C(docker build) uses there, V(buildkit) or V(legacy). Empty if it would end with an error.
+      type: str
+    engine:
+      description: The engine that builds go to, if it is another one.
+      type: str
+    settings:
+      description: Its variables, as in RV(daemon.settings).
+      type: list
+      elements: dict
+steps:
+  description: The third process, once for each user of RV(clients). RUN steps get the proxies of C(config.json).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    who:
+      description: The user.
+      type: str
+    user:
+      description: The user.
+      type: str
+    settings:
+      description: The proxies, as in RV(daemon.settings).
+      type: list
+      elements: dict
+mirrors:
+  description: The mirrors of Docker Hub, and where they send for a token.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    url:
+      description: The mirror.
+      type: str
+    status:
+      description: The status of its answer, 0 if there was none.
+      type: int
+    reason:
+      description: Why there was none.
+      type: str
+    realm:
+      description: The token server that it names.
+      type: str
+    sends_token_elsewhere:
+      description: Whether that server is another host.
+      type: bool
+builders:
+  description: The builders of buildx that are not the engine's own.
+  type: list
+  elements: dict
+  returned: success
+findings:
+  description: What is wrong or surprising, the worst first.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    id:
+      description: The kind of finding.
+      type: str
+    severity:
+      description: V(error) (builds or the next start of the engine fail), V(warning) (probably not what is meant) or V(info) (worth knowing).
+      type: str
+    process:
+      description: V(daemon), V(client), V(step), or empty for the host as a whole.
+      type: str
+    message:
+      description: What was found, with file and line.
+      type: str
+    cure:
+      description: What to do, with the option to set.
+      type: str
+unreadable:
+  description: What could not be read, mostly without C(become), in sentences.
+  type: list
+  elements: str
+  returned: success
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+"""
+
+import os
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils import _info as info
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    params = module.params
+    who = list(dict.fromkeys(params["environment_of"] or ["login"]))
+    for one in who:
+        if not re.match(r"(?:task|login|user:[^\s:/-][^\s:/]*|service:[A-Za-z0-9_@][A-Za-z0-9:_.@\\-]*)\Z", one):
+            raise Refused(f"environment_of: {one} is none of task, login, user:NAME and service:NAME.")
+    if params["timeout"] < 1:
+        raise Refused("timeout must be at least 1 second.")
+    reader = info.Reader()
+    found = info.survey(reader, who, params["service"], params["config_file"], params["timeout"], os.environ)
+    for url in found.urls:
+        module.secrets.learn_url(url)
+    closed = [f"{path} was not read: that needs become: true." for path in dict.fromkeys(reader.closed)]
+    return dict(found.result, changed=False, unreadable=found.result["unreadable"] + closed)
+
+
+def main() -> None:
+    run(
+        work,
+        argument_spec={
+            "environment_of": {"type": "list", "elements": "str", "default": ["login"]},
+            "service": {"type": "str", "default": "docker"},
+            "config_file": {"type": "path"},
+            "timeout": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
