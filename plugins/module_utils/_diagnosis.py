@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com")
 TOKEN_SERVER = "auth.docker.io"
@@ -30,11 +30,11 @@ class Mirror(t.NamedTuple):
 
     @property
     def host(self) -> str:
-        return urlsplit(self.url).hostname or self.url
+        return _split(self.url).hostname or self.url
 
     @property
     def realm_host(self) -> str:
-        return urlsplit(self.realm).hostname or ""
+        return _split(self.realm).hostname or ""
 
     @property
     def sends_elsewhere(self) -> bool:
@@ -276,7 +276,7 @@ def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional
         return Verdict(cause, reason=reason or None)
     urls = [a or b for a, b in _URL.findall(line)]
     url = urls[-1] if urls else ""
-    token = re.search(r"fetch (?:anonymous|oauth) token", line) is not None or "scope=" in urlsplit(url).query
+    token = re.search(r"fetch (?:anonymous|oauth) token", line) is not None or "scope=" in _split(url).query
     asked_by = "client" if token and builder == "buildkit" and not known.daemon_token else "daemon"
     host = _host(url)
     if cause in ("proxy_unreachable", "proxy_auth", "proxy_refused"):
@@ -522,7 +522,15 @@ def _asked(reference: t.Optional[str]) -> str:
 
 
 def _host(url: str) -> str:
-    return (urlsplit(url).hostname or "") if "://" in url else ""
+    return (_split(url).hostname or "") if "://" in url else ""
+
+
+def _split(url: str) -> SplitResult:
+    """A log's URL in parts, none of them where it is cut or broken."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _proxy_host(line: str, proxy: str) -> str:

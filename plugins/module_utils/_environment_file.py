@@ -106,7 +106,7 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
     for directive in directives(contents):
         if directive.name != "Environment":
             continue
-        kept = [word for word in words(directive.value) if word.partition("=")[0] not in names]
+        kept = [word for word in words(directive.value) if "=" not in word or word.partition("=")[0] not in names]
         if len(kept) != len(words(directive.value)):
             drop.update(dict.fromkeys(range(directive.line, directive.last + 1), b""))
             if kept:
@@ -114,7 +114,10 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
     if not directives(contents):
         for setting in environment_file("", contents, shell=True):
             if setting.name in names:
-                drop[setting.line] = b""
+                last = setting.line
+                while last < len(lines) and lines[last - 1].rstrip(b"\r\n").endswith(b"\\"):
+                    last += 1
+                drop.update(dict.fromkeys(range(setting.line, last + 1), b""))
     return b"".join(drop.get(number, line) for number, line in enumerate(lines, 1))
 
 

@@ -60,7 +60,7 @@ class Secrets:
     def learn(self, password: str) -> None:
         if password:
             plain = unquote(password)
-            self._passwords.update({password, plain, quote(password, safe=""), quote(plain, safe=""), quote_plus(plain)})
+            self._passwords.update({password, plain, *(quoted(one, safe="", errors="replace") for quoted in (quote, quote_plus) for one in (password, plain))})
 
     def text(self, text: str) -> str:
         """A text that others wrote (a log, a file) or that quotes one."""

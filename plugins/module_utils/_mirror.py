@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import DOCKER_HUB, ImageName, InvalidImageName, parse, parse_name
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import DOCKER_HUB, ImageName, InvalidImageName, parse, parse_name, split_registry
 
 
 class MirrorError(ValueError):
@@ -84,7 +84,10 @@ def _name(text: t.Any) -> str:
         registry, path = parse_name(text.strip().rstrip("/"))
     except InvalidImageName as error:
         raise MirrorError(f"mirrors: {error}") from error
-    return _same_host(registry) + ("/" + path if path else "")
+    registry = _same_host(registry)
+    if split_registry(f"{registry}/x")[0] != registry:
+        raise MirrorError(f"mirrors: Docker reads {registry}/... as a repository of Docker Hub; write a registry with a '.' or a port, such as {registry}:443.")
+    return registry + ("/" + path if path else "")
 
 
 def _same_host(registry: str) -> str:

@@ -50,7 +50,7 @@ def proxy(text: str, option: str, username: str = "", password: str = "") -> Pro
     def refuse(why: str) -> ValueRefused:
         return ValueRefused(f"{option}: {why}")
 
-    if re.search(r"[\s\x00-\x1f\x7f]", text):
+    if re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", text):
         raise refuse("the URL holds a blank, a newline or another control character. Write it as scheme://host:port on one line.")
     scheme, found, rest = text.partition("://")
     if not found:
@@ -70,7 +70,7 @@ def proxy(text: str, option: str, username: str = "", password: str = "") -> Pro
         raise ValueRefused("proxy_password: there is no proxy_username. Give both.")
     user, _colon, secret = userinfo.partition(":")
     for value in (unquote(user), unquote(secret), username, password):
-        if re.search(r"[\x00-\x1f\x7f]", value):
+        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
             raise refuse("the user or password holds a control character, which no proxy can take.")
     return Proxy(
         scheme.lower(),

@@ -34,10 +34,11 @@ class Record:
         self._data: t.Dict[str, t.Any] = {"version": 1, "key": secrets.token_hex(16), "files": {}, "notes": {}}
         if found is not None:
             try:
-                self._data.update(json.loads(found.contents))
-                self._check()
+                self._data = json.loads(found.contents)
+                if self._data.pop("sum") != self._sum():
+                    raise ValueError("its sum is wrong")
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise HostError(f"{self._path} is damaged ({error!r:.200}). Move it away; undo then removes our settings alone.") from error
+                raise HostError(f"{self._path} is damaged ({type(error).__name__}). Move it away; undo then removes our settings alone.") from error
 
     @property
     def paths(self) -> t.List[str]:
@@ -80,20 +81,8 @@ class Record:
         """A keyed digest: equal texts can be recognised, none can be read."""
         return hmac.new(bytes.fromhex(self._data["key"]), text.encode(), hashlib.sha256).hexdigest()
 
-    def _check(self) -> None:
-        """What is read later is as it was written; damage is found before anything is changed."""
-        self.fingerprint("")
-        for path, entry in self._data["files"].items():
-            first = _unpacked(entry["first"])
-            numbers = [] if first is None else [first.mode, first.uid, first.gid]
-            digests = [entry["left"], entry.get("before", "none")]
-            if not path.startswith("/") or not all(isinstance(one, int) for one in numbers) or not all(isinstance(one, str) and one.isascii() for one in digests):
-                raise ValueError(path)
-        if self._data["version"] != 1 or not all(isinstance(name, str) for name in self._data["notes"]):
-            raise ValueError("version or notes")
-
     def save(self) -> None:
-        contents = (json.dumps(self._data, indent=1, sort_keys=True) + "\n").encode()
+        contents = (json.dumps({**self._data, "sum": self._sum()}, indent=1, sort_keys=True) + "\n").encode()
         found = self._host.read(self._path)
         if found is None or found.contents != contents:
             self._host.make_private_folder(self._folder)
@@ -102,6 +91,10 @@ class Record:
     def forget(self) -> None:
         self._host.remove(self._path)
         self._host.remove_folder(self._folder)
+
+    def _sum(self) -> str:
+        """A flipped bit must not be given back as somebody's first file."""
+        return self.fingerprint(json.dumps(self._data, sort_keys=True))
 
     def _digest(self, file: t.Optional[File]) -> str:
         return "none" if file is None else self.fingerprint(base64.b64encode(file.contents).decode())

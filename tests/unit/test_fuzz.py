@@ -1,0 +1,24 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A seeded twentieth of tests/fuzz/cores.py, which `make fuzz` runs in full."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).resolve().parents[1] / "fuzz/cores.py"
+CORES = (
+    "daemon.json", "environment files", "units", "compose", "build logs", "record", "masks", "proxies", "no_proxy", "registries", "daemon options",
+    "build options", "image names", "mirrors", "versions", "docker_daemon_proxy", "docker_build_env",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_five_thousand_broken_inputs(core):
+    done = subprocess.run([sys.executable, str(FUZZ), "--here", "--inputs", "5000", core], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
