@@ -1,0 +1,126 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action, as a user runs it: a play on hosts that answer from this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
+
+import fleet
+
+PASSWORD = "pa:ss/w@rd"
+PLAY = """
+- hosts: all
+  gather_facts: false
+  ignore_unreachable: true
+  tasks:
+    - ansible.builtin.ping:
+      register: docker_build_info_result
+      when: inventory_hostname == 'gone'
+    - ansible.builtin.set_fact:
+        docker_build_check_result: "{{ answer }}"
+      when: answer is defined
+    - buildfleet.docker.fleet_report: OPTIONS
+"""
+
+
+def play(folder, hosts, options, *arguments):
+    (folder / "play.yml").write_text(PLAY.replace("OPTIONS", json.dumps(options)))
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {name: {**local, **variables} for name, variables in hosts.items()}}}))
+    environment = {**os.environ, "ANSIBLE_SHOW_CUSTOM_STATS": "true", "ANSIBLE_NOCOLOR": "true", "ANSIBLE_DEPRECATION_WARNINGS": "false"}
+    command = ["sh", "-c", 'umask 000; exec "$@"', "sh", "ansible-playbook", "play.yml", "--inventory=hosts.json", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def stats(output):
+    return json.loads(re.search(r"CUSTOM STATS: \*+\s+RUN: (\{.*\})", output).group(1))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    log = [f"http://user:{PASSWORD}@proxy:3128 said no to {PASSWORD}", "\x1b[31mred\x1b[0m \u202e</script>"]
+    hosts = {
+        "green": {"answer": fleet.PASSED, "buildfleet_proxy_password": PASSWORD},
+        "red": {"answer": dict(fleet.FAILURES[0], log=log)},
+        "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
+    }
+    result = play(folder, hosts, {"dest": "page.html"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result.stdout
+
+
+def test_page_and_json_are_for_their_owner_alone(done):
+    folder, _output = done
+    for name in ("page.html", "page.json"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".buildfleet")] == []
+
+
+def test_hosts_that_were_not_reached_are_in_it(done):
+    folder, output = done
+    shown = json.loads((folder / "page.json").read_text())
+    assert {host["name"]: host["state"] for host in shown["hosts"]} == {"red": "failed", "gone": "unreachable", "green": "ok"}
+    assert "3 hosts: 1 fails, 1 unreachable, 1 works." in output
+    assert f"Written: {folder}/page.html" in output
+
+
+def test_a_password_and_a_steered_terminal_stay_out(done):
+    folder, output = done
+    for text in ((folder / "page.html").read_text(), (folder / "page.json").read_text(), output.partition("TASK [buildfleet.docker.fleet_report]")[2]):
+        assert PASSWORD not in text
+        assert "ss/w" not in text
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert "</script>" in json.loads((folder / "page.json").read_text())["hosts"][0]["log"][1]
+
+
+def test_artifacts_reach_awx_as_set_stats_does(done):
+    _folder, output = done
+    ((key, found),) = stats(output).items()
+    assert key.startswith("buildfleet_report_")
+    assert found["not_ok"] == {"red": "token_unreachable", "gone": "unreachable"}
+
+
+def test_it_runs_once_and_changes_nothing(done):
+    _folder, output = done
+    told = output.partition("TASK [buildfleet.docker.fleet_report]")[2]
+    assert len(re.findall(r"^ok: \[", told, re.M)) == 1
+    assert re.search(r"changed=[1-9]", told) is None
+
+
+def test_check_mode_writes_no_file(tmp_path):
+    result = play(tmp_path, {"one": {"answer": fleet.PASSED}}, {"dest": "page.html"}, "--check")
+    assert "1 host: 1 works." in result.stdout
+    assert not list(tmp_path.glob("page.*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dest": "/no/such/folder/page.html"}, "dest: /no/such/folder/page.html cannot be written: No such file or directory."),
+        ({"dest": "page.json"}, "dest: page.json is where the JSON goes. Give the page another name, such as report.html."),
+    ],
+)
+def test_what_cannot_be_written_is_said(tmp_path, options, message):
+    result = play(tmp_path, {"one": {"answer": fleet.PASSED}}, options)
+    assert result.returncode != 0
+    assert message in result.stdout + result.stderr
+
+
+def test_a_table_that_nobody_wants_is_not_printed(tmp_path):
+    result = play(tmp_path, {"one": {"answer": fleet.PASSED}}, {"table": False})
+    assert result.returncode == 0
+    assert "1 host: 1 works." not in result.stdout
