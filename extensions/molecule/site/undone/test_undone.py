@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import table
 
@@ -22,6 +24,8 @@ def test_verify_fails_and_says_who_could_not_reach_what(engine, playbook):
     done = playbook("verify", engine.name)
     assert done.returncode != 0
     assert "registry-1.docker.io" in done.stdout
+    assert re.search(rf"^{engine.name} +FAILS +- +- +The daemon could not reach registry-1.docker.io", done.stdout, re.M)
+    assert "1 host: 1 fails." in done.stdout
 
 
 @pytest.fixture()
