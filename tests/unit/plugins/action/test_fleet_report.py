@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ansible_runner
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
@@ -124,3 +125,34 @@ def test_a_table_that_nobody_wants_is_not_printed(tmp_path):
     result = play(tmp_path, {"one": {"answer": fleet.PASSED}}, {"table": False})
     assert result.returncode == 0
     assert "1 host: 1 works." not in result.stdout
+
+
+GONE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+@pytest.mark.parametrize(("playbook", "code"), [("report", 0), ("verify", 2)])
+def test_playbooks_tell_of_a_fleet_that_nobody_reaches(tmp_path, playbook, code):
+    (tmp_path / "hosts.json").write_text(json.dumps({"build_servers": {"hosts": {"a": GONE, "b": GONE}}}))
+    command = ["ansible-playbook", f"buildfleet.docker.{playbook}", "--inventory=hosts.json"]
+    result = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stdout
+    assert "2 hosts: 2 unreachable." in result.stdout
+    assert (tmp_path / "buildfleet-report.html").exists() is (playbook == "report")
+
+
+def test_slices_leave_artifacts_that_awx_can_merge(tmp_path):
+    """What AWX stores is what ansible-runner finds in the last event; a slice is a run on some of the hosts."""
+    found = {}
+    for number, names in enumerate((("a", "c"), ("b",))):
+        folder = tmp_path / str(number)
+        for part in ("project", "inventory"):
+            (folder / part).mkdir(parents=True)
+        (folder / "project/play.yml").write_text(PLAY.replace("OPTIONS", "{}"))
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "answer": fleet.FAILURES[0]}
+        (folder / "inventory/hosts.json").write_text(json.dumps({"all": {"hosts": dict.fromkeys(names, variables)}}))
+        run = ansible_runner.run(private_data_dir=str(folder), playbook="play.yml", quiet=True)
+        assert run.status == "successful"
+        (data,) = (event["event_data"]["artifact_data"] for event in run.events if event["event"] == "playbook_on_stats")
+        assert not set(found) & set(data)
+        found.update(data)
+    assert sorted(name for artifact in found.values() for name in artifact["not_ok"]) == ["a", "b", "c"]
