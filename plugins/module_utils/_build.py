@@ -21,14 +21,22 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis impor
     diagnose,
     familiar,
     legacy_cannot,
+    passed,
     proved,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._findings import builder as builder_used_by
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host, HostError
 
 PROBE_IMAGE = "busybox:latest"
 _NAME = "buildfleet-check"
 _MARK = "buildfleet-environment-of"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PLUGIN_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
 # Nothing else ever leaves another process's environment.
 _NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
 _MANIFESTS = (
@@ -145,10 +153,10 @@ def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], na
         daemon_token=_true(environment.get("BUILDKIT_NO_CLIENT_TOKEN", "")),
         client_proxy=environment.get("HTTPS_PROXY") or environment.get("https_proxy", ""),
     )
-    cannot = legacy_cannot(_dockerfile(host, wish))
-    if cannot and _is_legacy(wish, environment):
-        return Outcome(diagnose("", known._replace(cannot=cannot)))
     sock = _socket(environment)
+    cannot = next((found for found in map(legacy_cannot, _dockerfiles(host, wish)) if found), "")
+    if cannot and _will_be_legacy(host, wish, environment, sock):
+        return Outcome(diagnose("", known._replace(cannot=cannot)))
     before = _store(host, sock, not _is_legacy(wish, environment))
     traces = _Traces(host, environment, builder.user)
     started, log, code = host.now(), "", 0
@@ -172,6 +180,8 @@ def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], na
         verdict = diagnose(log, known)
         stored = familiar(_tagged(verdict.reference or wish.image)) in before.tags
         proof = proved(log, wish.pull, stored) if verdict.cause == "ok" else None
+        if proof:
+            verdict = verdict._replace(sentence=passed(proof))
         return Outcome(verdict, round(seconds, 1), proof, _left(sock))
     finally:
         _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
@@ -215,11 +225,62 @@ def _true(value: str) -> bool:
     return value in ("1", "t", "T", "true", "True", "TRUE")
 
 
-def _dockerfile(host: Host, wish: Wish) -> str:
-    if not wish.context:
-        return ""
-    file = host.read(os.path.join(wish.context, wish.file or "Dockerfile"))
-    return file.contents.decode(errors="replace") if file else ""
+def _will_be_legacy(host: Host, wish: Wish, environment: t.Mapping[str, str], sock: str) -> bool:
+    """Whether the legacy builder will be used, told before building: it ignores a heredoc's body without a word."""
+    if wish.builder != "default" or environment.get("DOCKER_BUILDKIT"):
+        return _is_legacy(wish, environment)
+    if wish.compose_file or not sock:
+        return False  # Compose decides by itself; the log tells
+    header = host.ping(sock).get("Builder-Version")
+    config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
+    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*PLUGIN_FOLDERS, f"{config}/cli-plugins"))
+    return builder_used_by("", cli(host)[0], buildx, header == "2") == "legacy"
+
+
+def cli(host: Host) -> t.Tuple[str, str]:
+    """The version of the docker command, and of its Go."""
+    # An engine that is not there: the client alone is asked, and does not wait for a far one.
+    said = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
+    try:
+        found = json.loads(said.splitlines()[0]) if said else {}
+    except ValueError:
+        return "", ""
+    return str(found.get("Version", "")), str(found.get("GoVersion", ""))
+
+
+def _dockerfiles(host: Host, wish: Wish) -> t.List[str]:
+    paths = [os.path.join(wish.context, wish.file or "Dockerfile")] if wish.context else []
+    if wish.compose_file:
+        file = host.read(wish.compose_file)
+        folder = os.path.dirname(wish.compose_file)
+        paths = [os.path.join(folder, path) for path in compose_dockerfiles(file.contents.decode(errors="replace") if file else "")]
+    files = [host.read(path) for path in paths]
+    return [file.contents.decode(errors="replace") for file in files if file]
+
+
+def compose_dockerfiles(text: str) -> t.List[str]:
+    """The Dockerfiles of a compose file's services, read line by line: the host may have no YAML parser."""
+    found: t.List[str] = []
+    depth, context, name = -1, "", ""
+    for line in [*text.splitlines(), "end:"]:
+        indent = len(line) - len(line.lstrip())
+        key, _colon, value = line.strip().partition(":")
+        value = value.strip().strip("\"'")
+        if line.strip().startswith("#") or not line.strip():
+            continue
+        if depth >= 0 and indent <= depth:
+            found += [os.path.join(context or ".", name or "Dockerfile")]
+            depth, context, name = -1, "", ""
+        if key == "build" and indent:
+            if value:
+                found += [os.path.join(value, "Dockerfile")]
+            else:
+                depth = indent
+        elif depth >= 0 and key == "context":
+            context = value
+        elif depth >= 0 and key == "dockerfile":
+            name = value
+    return [path for path in found if "$" not in path and "{" not in path]
 
 
 def _tagged(reference: str) -> str:
@@ -252,6 +313,8 @@ def _left(sock: str) -> t.Tuple[str, ...]:
 
 def _with_facts(host: Host, sock: str, known: Known, reference: str) -> Known:
     info = (host.engine("/info", sock=sock) if sock else None) or {}
+    if sock:
+        known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
     return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host, url, reference) for url in urls))

@@ -63,6 +63,8 @@ class Known(t.NamedTuple):
     daemon_proxy: str = ""  # the daemon's proxy for https, as the engine shows it
     client_proxy: str = ""  # the one in the build's environment
     mirrors: t.Tuple[Mirror, ...] = ()
+    answers: bool = True  # the engine, asked after the build
+    free: t.Optional[int] = None  # bytes on the engine's disk
 
 
 class Verdict(t.NamedTuple):
@@ -100,6 +102,12 @@ RULES = (
         r"[Cc]annot connect to the Docker daemon|error during connect|Is the docker daemon running|failed to connect to the docker API",
         "engine_down",
         "no answer",
+    ),
+    Rule(
+        "client",
+        r"error reading from server: (?:EOF|.*connection reset)|transport is closing|http2: server: error reading preface|error reading preface from client",
+        "engine_down",
+        "ended during the build",
     ),
     Rule("client", r"^docker(?:-compose)?: (?:command )?not found", "engine_down", "docker is not installed"),
     Rule("client", r"buildx component is missing or broken|[Bb]uildx plugin .*(?:missing|not found)|buildx: not found", "buildx_missing"),
@@ -200,6 +208,7 @@ RULES = (
     Rule("step", r"certificate verif|SSL certificate problem|CERTIFICATE_VERIFY_FAILED|x509:|SELF_SIGNED_CERT|TLS error|ssl_client: ", "tls", "tls"),
 )
 
+_NOTHING_FREE = 16 * 1024 * 1024  # bytes with which no image can be unpacked
 _UNREACHED = ("dns", "refused", "reset", "timeout", "tls")
 _NO_NETWORK = ("engine_down", "disk_full", "buildx_missing", "legacy_cannot", "bad_dockerfile", "step_failed", "unknown", "ok")
 
@@ -255,6 +264,10 @@ def _judge(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Ve
     words = [line for line in lines if not _STEP_OUTPUT.match(line)]
     for rule, line, reason in _matches(("client", "engine"), words):
         return _place(rule, line, reason, known, builder, _reference(lines, known))
+    if not known.answers:
+        return Verdict("engine_down", reason="no answer")
+    if known.free is not None and known.free < _NOTHING_FREE:
+        return Verdict("disk_full", reason="no space left")
     return Verdict("unknown", reason=f"exit code {known.code}")
 
 
@@ -379,6 +392,7 @@ _CURES = {
     "denied": "Log in (docker login) with a user that may read {reference}, or correct its name.",
     "not_found": "Correct the name or tag of {reference}: {host} does not have it.",
     "no answer": "Start the engine (systemctl start docker).",
+    "ended during the build": "See why the engine ended (journalctl -u docker), and build again when it runs.",
     "permission denied": "Run the task with become: true, or add the user to the group docker.",
     "docker is not installed": "Install Docker on this host.",
     "disk_full": "Free space on the engine's disk (docker system df shows what is used).",
@@ -587,15 +601,29 @@ def proved(log: str, pull: bool, stored: bool) -> t.Dict[str, str]:
     return {"manifest": _fresh(asked), "token": token, "layers": _fresh(fetched)}
 
 
+def passed(proof: t.Mapping[str, str]) -> str:
+    """A green build in words, which says so where it proves less."""
+    kinds: t.Dict[str, t.List[str]] = {kind: [f"the {name}" for name in proof if proof[name] == kind] for kind in ("fresh", "cached", "unknown")}
+    words = {kind: " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:]) for kind, names in kinds.items()}
+    parts = [f"Fetched now: {words['fresh']}." if words["fresh"] else "Nothing was fetched now, so it proves nothing about the network."]
+    if words["cached"]:
+        parts.append(f"Here already, so not proved: {words['cached']}.")
+    if words["unknown"]:
+        parts.append(f"The output does not tell: {words['unknown']}.")
+    return " ".join(["The build passed.", *parts])
+
+
 def _fresh(value: bool) -> str:
     return "fresh" if value else "cached"
 
 
+_PLATFORM = "(?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT)"
 _BUILDKIT_ONLY = (
     (r"^\s*(?:ONBUILD\s+)?RUN\s+(?:--\S+\s+)*(--(?:mount|network|security))\b", "RUN {1}"),
-    (r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s+(?:--\S+\s+)*(--(?:chmod|link|checksum|exclude|parents))\b", "COPY {1}"),
-    (r"""^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b.*(<<)-?["']?[A-Za-z_]\w*""", "heredocs"),
-    (r"^\s*FROM\s.*\$\{?((?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT))\b", "${1}"),
+    (r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s+(?:--\S+\s+)*(--(?:chmod|link|checksum|exclude|parents|keep-git-dir|unpack))\b", "COPY {1}"),
+    (r"""^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b.*\s\d*(<<)-?["']?[A-Za-z_]\w*["']?(?=\s|$)""", "heredocs"),
+    (rf"^\s*FROM\s.*\$\{{?({_PLATFORM})\b", "${1}"),
+    (rf"^\s*ARG\s+({_PLATFORM})\s*$", "${1}"),  # it is empty there, without a word
 )
 
 

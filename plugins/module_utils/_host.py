@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -108,7 +109,7 @@ class Host:
         temporary = ""
         try:
             self._make_folder(folder)
-            handle, temporary = tempfile.mkstemp(prefix=".buildfleet-", dir=folder)
+            handle, temporary = tempfile.mkstemp(prefix=f".buildfleet-{os.getpid()}-", dir=folder)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(file.contents)
                 if (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid) != (file.uid, file.gid):
@@ -125,6 +126,15 @@ class Host:
         finally:
             if temporary and os.path.exists(temporary):
                 os.unlink(temporary)
+
+    def sweep(self, paths: t.Iterable[str]) -> None:
+        """Take away what a run of ours that was killed left half written beside them; it may hold a password."""
+        for folder in sorted({os.path.dirname(os.path.realpath(path)) for path in paths}):
+            for name in self.names(folder):
+                found = re.match(r"\.buildfleet-(\d+)-", name)
+                if found and not self.exists(f"/proc/{found[1]}"):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(folder, name))  # the name itself, even where it is a link
 
     def remove(self, path: str) -> None:
         target = os.path.realpath(path)
@@ -370,6 +380,25 @@ class Host:
             return None
         finally:
             connection.close()
+
+    def ping(self, sock: str = "/run/docker.sock", timeout: float = 10) -> t.Dict[str, str]:
+        """The headers with which the engine answers a ping; none when it does not answer."""
+        connection = _UnixConnection(sock, timeout)
+        try:
+            connection.request("GET", "/_ping")
+            return dict(connection.getresponse().headers.items())
+        except (OSError, http.client.HTTPException):
+            return {}
+        finally:
+            connection.close()
+
+    def free(self, path: str) -> t.Optional[int]:
+        """Bytes that are free on the path's file system, as long as it can be told."""
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
 
     def _make_folder(self, folder: str) -> None:
         if not os.path.isdir(folder):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 import typing as t
 
@@ -38,12 +37,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._findings import
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record
 
-_PLUGIN_FOLDERS = (
-    "/usr/local/lib/docker/cli-plugins",
-    "/usr/local/libexec/docker/cli-plugins",
-    "/usr/lib/docker/cli-plugins",
-    "/usr/libexec/docker/cli-plugins",
-)
 # Nothing else of a builder's environment is looked at.
 _VARIABLES = (
     ("HTTP_PROXY", "http_proxy"), ("HTTPS_PROXY", "https_proxy"), ("NO_PROXY", "no_proxy"), ("ALL_PROXY", "all_proxy"), ("DOCKER_BUILDKIT",),
@@ -145,7 +138,7 @@ def _ask(
     """Programs, logins and mirrors each take their time; together they take the longest one's."""
     mirrors = {url: functools.partial(build.ask_mirror, host, url, "", timeout) for url in urls}
     calls: t.Dict[str, t.Callable[[], t.Any]] = {
-        "cli": lambda: _cli(host),
+        "cli": lambda: build.cli(host),
         "buildx": lambda: _plugin(host, "docker-buildx"),
         "compose": lambda: _plugin(host, "docker-compose") or _version(host, ["docker-compose", "version", "--short"]),
         "mirrors": lambda: host.at_once(mirrors, timeout + 1),
@@ -157,18 +150,8 @@ def _ask(
     return host.at_once(calls, max(_PROGRAM_TIMEOUT, timeout + 2))
 
 
-def _cli(host: Host) -> t.Tuple[str, str]:
-    # An engine that is not there: the client alone is asked, and does not wait for a far one.
-    said = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": build.PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
-    try:
-        found = json.loads(said.splitlines()[0]) if said else {}
-    except ValueError:
-        return "", ""
-    return str(found.get("Version", "")), str(found.get("GoVersion", ""))
-
-
 def _plugin(host: Host, name: str) -> str:
-    path = next((f"{folder}/{name}" for folder in _PLUGIN_FOLDERS if host.exists(f"{folder}/{name}")), "")
+    path = next((f"{folder}/{name}" for folder in build.PLUGIN_FOLDERS if host.exists(f"{folder}/{name}")), "")
     return _version(host, [path, "version"]) if path else ""
 
 
@@ -270,7 +253,7 @@ def _client(host: Host, who: str, answer: t.Union[build.Builder, str, None], cli
     values = {one.name: one.value for one in settings}
     config = values.get("DOCKER_CONFIG") or f"{home}/.docker"
     document = _json(host, f"{config}/config.json")
-    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*_PLUGIN_FOLDERS, f"{config}/cli-plugins"))
+    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*build.PLUGIN_FOLDERS, f"{config}/cli-plugins"))
     policy = values.get(POLICY_VARIABLE, "")
     client = Client(
         who=who,

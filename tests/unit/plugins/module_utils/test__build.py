@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build import Builder, Wish, build_environment, builder_of, check
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import Builder, Wish, build_environment, builder_of, check, compose_dockerfiles
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import Answer, File, Host, HostError, Run
 
 LOGS = Path(__file__).parent / "diagnosis"
@@ -57,7 +57,7 @@ class FakeHost:
     def __init__(self, engine, log="", code=0, brings=None, files=(), runs=None, user="root"):
         self.api, self.log, self.code, self.brings = engine, log, code, brings or (lambda: None)
         self.files, self.runs, self.me = dict(files), runs or {}, user
-        self.built, self.time, self.gone = [], 0.0, []
+        self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
 
     def engine(self, path, method="GET", sock="", timeout=0):
         return self.api(path, method)
@@ -100,6 +100,12 @@ class FakeHost:
 
     def ask(self, url, headers, timeout=5):
         return Answer(401, {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="x"'})
+
+    def ping(self, sock="", timeout=0):
+        return self.header
+
+    def free(self, path):
+        return 10**9
 
     def now(self):
         return self.time
@@ -250,6 +256,60 @@ def test_a_default_build_that_turned_out_to_be_legacy_is_not_green_with_a_heredo
     host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
     verdict = check(host, Wish(context="/src"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
+
+
+HEREDOC = {"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"}
+PLUGIN = "/usr/libexec/docker/cli-plugins/docker-buildx"
+
+
+def client(version):
+    return {"docker version": Run(0, f'{{"Version": "{version}", "GoVersion": "go1.24"}}\nnull\n', "")}
+
+
+@pytest.mark.parametrize(
+    ("version", "header", "files", "environment", "refused"),
+    [
+        ("26.1.5", "2", {PLUGIN: ""}, {}, False),
+        ("26.1.5", "2", {}, {}, True),
+        ("26.1.5", "2", {"/root/.docker/cli-plugins/docker-buildx": ""}, {}, False),
+        ("26.1.5", "2", {PLUGIN: ""}, {"DOCKER_BUILDKIT": "0"}, True),
+        ("20.10.24", None, {}, {}, True),
+        ("20.10.24", "2", {}, {}, False),
+        ("20.10.24", None, {}, {"DOCKER_BUILDKIT": "1"}, False),
+    ],
+)
+def test_what_the_legacy_builder_cannot_do_is_refused_before_building(version, header, files, environment, refused):
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={**HEREDOC, **files}, runs=client(version))
+    host.header = {"Builder-Version": header} if header else {}
+    verdict = check(host, Wish(context="/src"), Builder("", {"HOME": "/root", **environment}), {}, NAME).verdict
+    assert (verdict.cause == "legacy_cannot", host.built == []) == (refused, refused)
+
+
+def test_a_compose_file_is_looked_through_too():
+    files = {"/src/compose.yml": "services:\n  app:\n    build: app\n", "/src/app/Dockerfile": HEREDOC["/src/Dockerfile"]}
+    host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files=files)
+    verdict = check(host, Wish(compose_file="/src/compose.yml", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    assert (verdict.cause, host.built) == ("legacy_cannot", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("services:\n  a:\n    build: ./a\n", ["./a/Dockerfile"]),
+        ("services:\n  a:\n    build:\n      context: 'a'\n      dockerfile: D\n    image: x\n  b:\n    build:\n      dockerfile: E\n", ["a/D", "./E"]),
+        ("services:\n  a:\n    # build: no\n    build:\n      # context: no\n\n      context: a\n", ["a/Dockerfile"]),
+        ("services:\n  a:\n    build: ${DIR}\n  b:\n    image: build\n", []),
+        ("build:\n  context: a\n", []),
+        ("", []),
+    ],
+)
+def test_the_dockerfiles_of_a_compose_file(text, paths):
+    assert compose_dockerfiles(text) == paths
+
+
+def test_a_green_build_says_what_it_proves():
+    outcome = checked(FakeHost(Engine(), log("ok/26.1-legacy")), builder="legacy")
+    assert outcome.verdict.sentence == "The build passed. Fetched now: the manifest, the token and the layers."
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis impor
     diagnose,
     familiar,
     legacy_cannot,
+    passed,
     proved,
 )
 
@@ -374,3 +375,54 @@ def test_the_table_is_well_formed():
         assert isinstance(rule, Rule)
         assert rule.where in ("client", "engine", "step")
         assert ("{1}" in rule.reason) <= (re.compile(rule.pattern).groups > 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "cause"),
+    [
+        ({}, "unknown"),
+        ({"answers": False}, "engine_down"),
+        ({"free": 0}, "disk_full"),
+        ({"free": 10**9}, "unknown"),
+    ],
+)
+def test_words_that_say_nothing_are_explained_by_what_is_seen_on_the_host(known, cause):
+    assert diagnose("something odd", Known(code=1, **known)).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("proof", "sentence"),
+    [
+        (("fresh", "fresh", "fresh"), "The build passed. Fetched now: the manifest, the token and the layers."),
+        (
+            ("fresh", "unknown", "cached"),
+            "The build passed. Fetched now: the manifest. Here already, so not proved: the layers. The output does not tell: the token.",
+        ),
+        (
+            ("cached", "cached", "cached"),
+            "The build passed. Nothing was fetched now, so it proves nothing about the network. "
+            "Here already, so not proved: the manifest, the token and the layers.",
+        ),
+    ],
+)
+def test_a_green_build_that_proves_less_says_so(proof, sentence):
+    assert passed(dict(zip(("manifest", "token", "layers"), proof, strict=True))) == sentence
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "reason"),
+    [
+        ("RUN x=$((1 <<n))", ""),
+        ("RUN cat<<EOF", ""),
+        ("RUN cat <<<word", ""),
+        ("RUN cat <<-'EOF' >/x", "heredocs"),
+        ("RUN 3<<EOF cat", "heredocs"),
+        ("ONBUILD COPY <<EOF /x", "heredocs"),
+        ("ARG TARGETARCH", "$TARGETARCH"),
+        ("ARG TARGETARCH=amd64\nFROM a:$TARGETARCH", ""),
+        ("FROM --platform=${BUILDPLATFORM} a", "$BUILDPLATFORM"),
+        ("ADD --keep-git-dir=true a b", "COPY --keep-git-dir"),
+    ],
+)
+def test_what_the_legacy_builder_ignores_or_refuses(dockerfile, reason):
+    assert legacy_cannot(dockerfile) == reason
