@@ -196,6 +196,8 @@ def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     for text in build_env.texts(options):
         module.secrets.learn_url(text)
     record = Record(host, "docker_build_env")
+    if not module.check_mode:
+        record.sweep()
     values, wanted, owners, warnings = _wish(host, record, options)
     # Whoever has that home directory now may have laid a link there.
     lost = [path for path in record.paths if path in owners and owners[path] is None]

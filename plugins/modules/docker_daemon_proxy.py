@@ -193,6 +193,8 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     if options["state"] == "present" and all(options[name] is None for name in SETTINGS):
         raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Give one, or state: absent.", **_untouched())
     record = Record(host, f"docker_daemon_proxy.{options['service']}")
+    if not module.check_mode:
+        record.sweep()
     daemon = observe(host, options["service"], options["config_file"])
     _learn(module, daemon)
     if daemon.elsewhere and options["state"] == "present":

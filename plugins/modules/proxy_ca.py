@@ -107,6 +107,8 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 def _change(module: Module) -> t.Dict[str, t.Any]:
     options, host = module.params, module.host
     record = Record(host, "proxy_ca")
+    if not module.check_mode:
+        record.sweep()
     stores = [store for store in trust_store.STORES if host.exists(store.folder)]
     if not stores:
         raise Refused(_NO_STORE, changed=False, restarted=False)
