@@ -24,9 +24,9 @@ def program() -> str:
     """The browser's path; '' where there is none and it cannot be installed."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found and shutil.which("apt-get") and os.geteuid() == 0:
-        quiet: dict[str, t.Any] = {"check": False, "capture_output": True, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-        subprocess.run(["apt-get", "update", "-qq"], **quiet)
-        subprocess.run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"], **quiet)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in ("update -qq", "install -qq -y --no-install-recommends chromium fonts-dejavu-core"):
+            subprocess.run(["apt-get", *command.split()], check=False, capture_output=True, env=environment)
         found = next(filter(None, map(shutil.which, NAMES)), None)
     return found or ""
 
@@ -80,14 +80,13 @@ class Chromium:
     def _message(self, seconds: float) -> dict[str, t.Any]:
         deadline = time.monotonic() + seconds
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], max(0, deadline - time.monotonic()))
-            if not ready:
+            if not select.select([self._read], [], [], max(0, deadline - time.monotonic()))[0]:
                 raise TimeoutError
             more = os.read(self._read, 1 << 20)
             if not more:
                 raise EOFError("Chromium ended.")
             self._buffer += more
-        first, _, self._buffer = self._buffer.partition(b"\0")
+        first, _end, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(first)
         self._note(message.get("method", ""), message.get("params", {}))
         return message
