@@ -1,0 +1,80 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""restart: if_idle beside each kind of work: the work ends well, the restart waits with its reason, and the next idle run finishes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+HELD = (Path(__file__).parents[1] / "inside" / "held.py").read_text()
+STEP = "FROM busybox:1\\nRUN wget -q -O /dev/null http://127.0.0.1:5000/file\\n"
+# What starts the work, and what its reason says.
+WORK = {
+    "a container": ("docker run --rm --network host busybox:1 wget -q -O /dev/null http://127.0.0.1:5000/file", "1 running container would be stopped"),
+    "a BuildKit step": (f"printf '{STEP}' | DOCKER_BUILDKIT=1 docker build --no-cache --network host -", "build"),
+    "a legacy build": ("python3 /var/tmp/held.py build", "a program uses the daemon's API, and the daemon"),
+    "a pull": ("python3 /var/tmp/held.py pull", "a program uses the daemon's API, and the daemon talks to a registry"),
+    "a push": ("python3 /var/tmp/held.py push", "a program uses the daemon's API, and the daemon talks to a registry"),
+    "an export": ("python3 /var/tmp/held.py export", "export"),
+}
+
+
+def result(done):
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout.partition("=>")[2])
+
+
+def until(engine, test, seconds=20):
+    for _rest in range(seconds * 10):
+        if engine.host.run(test).rc == 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{test}\n{engine.host.run('cat /var/tmp/work.log').stdout}")
+
+
+@pytest.fixture()
+def mirrors(engine):
+    """`mirrors(again)` runs the module so that a restart is due; afterwards the settings are the scenario's again."""
+    mirror = "https://mirror.lab"
+    yield lambda *more: result(engine.module("docker_daemon_proxy", registry_mirrors=[mirror, *more]))
+    result(engine.module("docker_daemon_proxy", registry_mirrors=[mirror]))
+
+
+def test_work_goes_on_and_the_next_idle_run_finishes(engine, mirrors):
+    engine.write("/var/tmp/held.py", HELD)
+    engine.host.check_output("docker pull -q busybox:1 && docker tag busybox:1 127.0.0.1:5000/pushed:1 && docker create --name held busybox:1")
+    engine.host.check_output("nohup python3 /var/tmp/held.py serve > /var/tmp/registry.log 2>&1 & echo $! > /var/tmp/registry.pid")
+    try:
+        for work, (command, reason) in WORK.items():
+            engine.host.check_output("rm -f /run/held /run/released /var/tmp/work.*")
+            engine.host.check_output(f"nohup sh -c '{command.replace(chr(39), chr(34))}; echo $? > /var/tmp/work.code' > /var/tmp/work.log 2>&1 &")
+            until(engine, "test -e /run/held")
+            done = mirrors("https://relay.lab")
+            assert done["restart_pending"] and not done["restarted"] and reason in done["pending_reason"], (work, done)
+            engine.host.check_output("touch /run/released")
+            until(engine, "test -s /var/tmp/work.code")
+            assert engine.host.check_output("cat /var/tmp/work.code") == "0", (work, engine.host.check_output("cat /var/tmp/work.log"))
+        done = mirrors("https://relay.lab")
+        assert done["restarted"] and done["registry_mirrors"] == ["https://mirror.lab", "https://relay.lab"], done
+    finally:
+        engine.host.run("kill $(cat /var/tmp/registry.pid); docker rm -f held; rm -f /run/held /run/released")
+
+
+def test_with_live_restore_a_container_outlives_the_restart(engine, mirrors):
+    before = engine.host.file("/etc/default/docker").content.decode()
+    try:
+        engine.write("/etc/default/docker", f"{before}\nDOCKER_OPTS=--live-restore\n")
+        assert engine.restart()
+        container = engine.host.check_output("docker run -d busybox:1 sleep 600")
+        pid = engine.host.check_output(f"docker inspect -f '{{{{.State.Pid}}}}' {container}")
+        assert mirrors("https://relay.lab")["restarted"]
+        assert engine.host.check_output(f"docker inspect -f '{{{{.State.Pid}}}} {{{{.State.Running}}}}' {container}") == f"{pid} true"
+    finally:
+        engine.host.run("docker rm -f $(docker ps -q)")
+        engine.write("/etc/default/docker", before)
+        assert engine.restart()
