@@ -393,9 +393,17 @@ class _Services:
         for name in names:
             self.systemctl("restart", "--", name)
             self._restarted[name] = self._variables(name)
-            if self._needs_restart(name):
+            if not self._obeys(name):
                 self.in_vain.append(name)
                 self.warnings.append(f"{name} was restarted and still runs with another environment; its unit or program sets these variables itself.")
+
+    def _obeys(self, name: str) -> bool:
+        # systemd says "started" before the program runs; until then the process has systemd's own environment.
+        for _attempt in range(25):
+            if not self._needs_restart(name):
+                return True
+            self._host.sleep(0.2)
+        return False
 
     def note(self) -> None:
         for name, value in self._values.items() if self._wanted else ():

@@ -46,13 +46,15 @@ class Machine(Host):
         }
         self.running = {}
         self.obeys = True
+        self.late = 0  # moments until a restarted service runs its program
         self.closed = set()  # folders that their user may not write
         self.ran = []
         self.engine_version = "26.1.5"
 
     def read(self, path):
         if path.startswith("/proc/"):
-            variables = self.running[path.split("/")[2]]
+            self.late -= 1
+            variables = self.running[path.split("/")[2]] if self.late < 0 else {}
             return File("".join(f"{name}={value}\0" for name, value in variables.items()).encode())
         return self.files.get(path)
 
@@ -85,6 +87,9 @@ class Machine(Host):
     def engine(self, path, **_more):
         return {"Version": self.engine_version}
 
+    def sleep(self, seconds):
+        pass
+
     def lock(self, path):
         return contextlib.nullcontext()
 
@@ -95,6 +100,7 @@ class Machine(Host):
             return Run(0, f"LoadState={'loaded' if known else 'not-found'}\nMainPID={argv[-1] if known else 0}\n", "")
         if argv[:2] == ["systemctl", "restart"] and self.obeys:
             contents = self.files.get(build_env.SERVICE_ENVIRONMENT, File(b"")).contents.decode()
+            self.late = 3
             self.running[argv[-1]] = dict(line.split("=", 1) for line in contents.splitlines() if not line.startswith("#"))
         return Run(0, "github.com/docker/buildx 0.13.1+ds1 0.13.1\n" if "buildx" in argv else "", "")
 
