@@ -31,10 +31,12 @@ RECIPES = {
     "bookworm": Recipe("bookworm", COMMON + SYSTEMD + ("docker-compose",)),
     "trixie": Recipe("trixie", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose")),
     "forky": Recipe("forky", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose")),
+    # Its apt knows one repository: a folder of its own with docker-registry, which is not installed.
+    "cache": Recipe("bookworm", COMMON + SYSTEMD + ("apt", "python3-apt")),
     "services": Recipe(
         "bookworm",
         ("busybox-static", "ca-certificates", "docker-registry", "iproute2", "iptables", "microsocks", "nginx-light", "openssl",
-         "python3", "python3-cryptography", "python3-jwt", "squid", "tinyproxy"),
+         "python3", "python3-cryptography", "python3-jwt", "squid-openssl", "tinyproxy"),
     ),
 }  # fmt: skip
 
@@ -48,6 +50,7 @@ ARGUMENTS = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
 )
 HOST_SETUP = HERE / "inside" / "host-setup"
+CACHE_SETUP = HERE / "inside" / "cache-setup"
 HOST_INIT = HERE / "inside" / "host-init"
 
 
@@ -64,14 +67,18 @@ def debian_mirror() -> str:
 def hooks(name: str) -> tuple[str, ...]:
     if name == "services":
         return ()
-    return (f"--customize-hook=copy-in {HOST_INIT} /sbin", f'--customize-hook=sh {HOST_SETUP} "$1"')
+    return (f"--customize-hook=copy-in {HOST_INIT} /sbin", f'--customize-hook=sh {setup(name)} "$1"')
+
+
+def setup(name: str) -> Path:
+    return CACHE_SETUP if name == "cache" else HOST_SETUP
 
 
 def digest(name: str) -> str:
     recipe = RECIPES[name]
     parts = [recipe.suite, *recipe.packages, *ARGUMENTS]
     if hooks(name):
-        parts += [HOST_SETUP.read_text(), HOST_INIT.read_text()]
+        parts += [setup(name).read_text(), HOST_INIT.read_text()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

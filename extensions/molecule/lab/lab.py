@@ -17,7 +17,7 @@ import machines
 import pki
 import wall
 from shell import CACHE, STATE, run, say, text
-from table import HOSTS, SERVICES
+from table import HOSTS, OTHER_HOSTS, SERVICES
 
 
 def wanted_hosts(spec: str) -> dict[str, str]:
@@ -61,7 +61,7 @@ def down() -> None:
 
 
 def reset(hosts: list[str]) -> None:
-    suites = {**HOSTS, **machines.hosts()}
+    suites = {**HOSTS, **OTHER_HOSTS, **machines.hosts()}
     for host in hosts:
         if host not in suites:
             raise SystemExit(f"lab: there is no host {host}; there are {', '.join(suites)}.")

@@ -20,6 +20,7 @@ from table import BEHIND_THE_WALL, GATEWAY, GHCR_IMAGES, IMAGES, NAME_SERVER, NE
 LABEL = "buildfleet-lab"
 INSIDE = HERE / "inside"
 LAB = STATE / "lab"  # what hosts see as /lab
+FOR_HOSTS = ("ca.crt", "intercept-ca.crt", "cache.crt", "cache.key")
 
 # In the kernel's order, as far as every engine since 20.10 knows them.
 CAPABILITIES = (
@@ -50,6 +51,11 @@ COMMANDS = {
         f"echo '{USERNAME}':$(openssl passwd -apr1 '{PASSWORD}') > /run/passwords && "
         # A shell of squid's own user makes the pipe that squid opens as /dev/stdout.
         "exec setpriv --reuid=proxy --regid=proxy --clear-groups sh -c 'squid -N -f /inside/auth-proxy.conf 2>&1 | cat'"
+    ),
+    "intercept": (
+        "cat /pki/intercept-ca.crt /pki/intercept-ca.key > /run/intercept.pem && "
+        "/usr/lib/squid/security_file_certgen -c -s /run/certificates -M 4MB && chown -R proxy /run/certificates /run/intercept.pem && "
+        "exec setpriv --reuid=proxy --regid=proxy --clear-groups sh -c 'squid -N -f /inside/intercept.conf 2>&1 | cat'"
     ),
     "socks": "exec microsocks -p 1080",
     "auth-socks": f"exec microsocks -p 1080 -u '{USERNAME}' -P '{PASSWORD}'",
@@ -94,7 +100,8 @@ def start_services() -> None:
     LAB.mkdir(parents=True, exist_ok=True)
     (STATE / "hub").mkdir(exist_ok=True)
     (LAB / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:2 attempts:1\n")
-    (LAB / "ca.crt").write_bytes((PKI / "ca.crt").read_bytes())
+    for name in FOR_HOSTS:
+        (LAB / name).write_bytes((PKI / name).read_bytes())
     write_names()
     with ThreadPoolExecutor() as pool:
         list(pool.map(start_service, SERVICES))

@@ -8,18 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from shell import STATE, run
-from table import SERVICES, Service
+from table import OTHER_HOSTS, SERVICES, Service
 
 PKI = STATE / "pki"
 
 
-def authority() -> None:
-    if (PKI / "ca.crt").exists():
+def authority(name: str, subject: str) -> None:
+    if (PKI / f"{name}.crt").exists():
         return
     PKI.mkdir(parents=True, exist_ok=True)
     run(
-        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=buildfleet lab",
-        "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", str(PKI / "ca.key"), "-out", str(PKI / "ca.crt"),
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", f"/CN={subject}",
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", str(PKI / f"{name}.key"), "-out", str(PKI / f"{name}.crt"),
     )  # fmt: skip
 
 
@@ -36,8 +36,11 @@ def certificate(name: str, service: Service) -> None:
 
 
 def issue() -> Path:
-    authority()
+    authority("ca", "buildfleet lab")
+    authority("intercept-ca", "a company that reads along")
     for name, service in SERVICES.items():
         if service.tls:
             certificate(name, service)
+    for name in OTHER_HOSTS:
+        certificate(name, Service("", (f"{name}.lab",)))
     return PKI

@@ -41,6 +41,7 @@ SERVICES = {
     "auth-proxy": Service("10.57.0.32", ("auth-proxy.lab",)),
     "socks": Service("10.57.0.33", ("socks.lab",)),
     "auth-socks": Service("10.57.0.34", ("auth-socks.lab",)),
+    "intercept": Service("10.57.0.35", ("intercept-proxy.lab",)),
 }
 
 LOGIN = f"{USERNAME}:{quote(PASSWORD, safe='')}"
@@ -49,6 +50,7 @@ CLIENT_PROXY = "http://client-proxy.lab:8888"  # for the client
 AUTH_PROXY = "http://auth-proxy.lab:8888"  # wants USERNAME and PASSWORD
 SOCKS_PROXY = "socks5://socks.lab:1080"
 AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # wants them too
+INTERCEPT_PROXY = "http://intercept-proxy.lab:8888"  # reads TLS, with certificates of an authority that no host trusts
 MIRROR = "https://mirror.lab"  # (i) pulls through, hands out images without a token
 RELAY = "https://relay.lab"  # (ii) passes the Hub's answers on, and with them its token server's name
 WEB = "http://web.lab/"  # what a RUN step downloads
@@ -58,3 +60,5 @@ IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", 
 GHCR_IMAGES = ("lab/tool:1",)
 
 HOSTS = {"engine20": "bookworm", "engine26": "trixie", "engine28": "forky"}
+# Not among the engines of the scenarios: `lab.py reset cache` makes it.
+OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit"}
