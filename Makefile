@@ -42,8 +42,15 @@ sanity-all: ## the same with the oldest ansible-core that we support and the new
 	$(IN) --tools core-2.18 tests/sanity
 	$(IN) --tools core-newest tests/sanity
 
+release: ## the collection as Galaxy, AWX and its readers get it
+	$(IN) pytest tests/release
+	$(IN) --tools release tests/release/importer
+
 molecule: ## every scenario on three real engines behind the wall
 	$(IN) molecule test --all
+
+matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
+	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
 
 lab-up: ## start the lab and leave it running
 	$(IN) $(LAB) up
@@ -54,5 +61,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page sanity molecule lab-up lab-down clean
+.PHONY: help demo test lint unit page sanity molecule matrix lab-up lab-down clean
 .DEFAULT_GOAL := help

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -67,8 +68,46 @@ class Engine:
     def restart(self) -> bool:
         return lab_build.restart(self.name)
 
+    def reset(self) -> None:
+        """As it was on its first day, behind the wall."""
+        lab("reset", self.name)
+
     def write(self, file: str, content: str) -> None:
         lab_build.write(self.name, file, content)
+
+
+SEED = os.environ.get("BUILDFLEET_SEED", "1")
+EVERYTHING = os.environ.get("BUILDFLEET_SAMPLE") == "all"
+
+
+def pytest_report_header() -> str:
+    return "all tests, no sample" if EVERYTHING else f"samples with BUILDFLEET_SEED={SEED}; BUILDFLEET_SAMPLE=all runs everything"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A module that says SAMPLE = n gets n of its tests run, each kind once as far as they go."""
+    kept = set(items)
+    for module in {item.getparent(pytest.Module) for item in items}:
+        size = 0 if EVERYTHING else getattr(module.obj, "SAMPLE", 0)
+        if size:
+            own = [item for item in items if item.getparent(pytest.Module) is module]
+            kept -= set(own) - set(sample(own, size))
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def parameters(item: pytest.Item) -> Mapping[str, object]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def sample(items: list[pytest.Item], size: int) -> list[pytest.Item]:
+    shuffled = sorted(items, key=lambda item: random.Random(SEED + item.name).random())
+    kinds: dict[object, pytest.Item] = {}
+    for item in shuffled:
+        others = {name: value for name, value in parameters(item).items() if name not in ("engine", "builder")}
+        kinds.setdefault((item.originalname, str(others)), item)
+    first = list(kinds.values())
+    return [*first, *(item for item in shuffled if item not in first)][:size]
 
 
 @pytest.fixture(params=table.HOSTS)

@@ -105,7 +105,7 @@ RULES = (
     ),
     Rule(
         "client",
-        r"error reading from server: (?:EOF|.*connection reset)|transport is closing|http2: server: error reading preface|error reading preface from client",
+        r"error reading from server: (?:EOF|.*connection reset)|transport is closing|error reading preface from client|^(?:ERROR: )?unexpected EOF$",
         "engine_down",
         "ended during the build",
     ),

@@ -426,3 +426,16 @@ def test_a_green_build_that_proves_less_says_so(proof, sentence):
 )
 def test_what_the_legacy_builder_ignores_or_refuses(dockerfile, reason):
     assert legacy_cannot(dockerfile) == reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [  # 26.1, killed in the middle of a RUN step: BuildKit's client and the legacy builder's
+        "#5 [2/2] RUN sleep 60\nERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF",
+        "Step 2/2 : RUN sleep 60\n ---> Running in 887b2b4d28b6\nunexpected EOF",
+    ],
+)
+def test_an_engine_that_ends_during_the_build(said):
+    found = diagnose(said, Known(code=1))
+    assert (found.cause, found.asked_by, found.reason) == ("engine_down", None, "ended during the build")
+    assert found.cure == "See why the engine ended (journalctl -u docker), and build again when it runs."

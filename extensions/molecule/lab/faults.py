@@ -1,0 +1,271 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults that a build can meet, what each must be called, and what of this collection cures it. The scenario tries a sample, `make matrix` all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple
+
+import build
+from pki import PKI
+from table import AUTH_PROXY, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, RELAY, USERNAME, WEB
+
+HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"
+AT_THE_MIRROR = "mirror.lab/library/busybox:1"
+DROP_IN = "/etc/systemd/system/docker.service.d/lab.conf"  # as others write it: the cure has to win over it
+DAEMON_JSON = "/etc/docker/daemon.json"
+CONTEXT = "/var/tmp/faulty"
+SERVER = Path(__file__).parent / "inside" / "fault_server.py"
+LOCAL_MIRROR, LOCAL_PROXY = "http://127.0.0.1:5000", "http://127.0.0.1:3128"
+
+Verdict = tuple  # cause, asked_by, host, reason
+OK: Verdict = ("ok", None, None, None)
+Step = tuple  # a module of this collection and its options
+
+PROXIED: tuple[Step, ...] = (
+    ("docker_daemon_proxy", {"http_proxy": HTTP_PROXY, "https_proxy": HTTP_PROXY, "adopt": True}),
+    ("docker_build_env", {"daemon_token": True}),
+)
+MIRRORED: tuple[Step, ...] = (("docker_daemon_proxy", {"registry_mirrors": [MIRROR]}),)
+PASSWORD_GIVEN: tuple[Step, ...] = (
+    ("docker_daemon_proxy", {"https_proxy": AUTH_PROXY, "proxy_username": USERNAME, "proxy_password": PASSWORD, "adopt": True}),
+    ("docker_build_env", {"daemon_token": True}),
+)
+
+
+class Fault(NamedTuple):
+    title: str
+    buildkit: Verdict
+    legacy: Verdict
+    cure: tuple[Step, ...] = ()
+    outside: str = ""  # the cure, where this collection has none
+    wall: str = "reset"
+    proxy: str = ""  # the daemon's
+    mirror: str = ""
+    server: str = ""  # what fault_server.py plays on the host
+    script: str = ""  # what else is done to the host
+    shell: str = ""  # what the user's profile says; {} is the builder's DOCKER_BUILDKIT
+    dockerfile: str = ""
+    options: Mapping[str, Any] = {}  # of docker_build_check, before the cure and after it
+    old: Mapping[str, Verdict] = {}  # where an engine before 23.0 says something else
+
+
+def daemon(cause: str, host: str = HUB, reason: str = "") -> Verdict:
+    return cause, "daemon", host, reason or cause
+
+
+def client(cause: str, host: str, reason: str) -> Verdict:
+    return cause, "client", host, reason
+
+
+def both(verdict: Verdict) -> dict[str, Verdict]:
+    return {"buildkit": verdict, "legacy": verdict}
+
+
+def wrong_mirror(title: str, answer: str, reason: str, cause: str = "mirror_error") -> Fault:
+    return Fault(title, **both(daemon(cause, "127.0.0.1", reason)), cure=MIRRORED, mirror=LOCAL_MIRROR, server=f"5000 {answer}")
+
+
+def token(reason: str = "reset") -> dict[str, Verdict]:
+    return {"buildkit": client("token_unreachable", TOKEN, reason), "legacy": daemon("token_unreachable", TOKEN, reason)}
+
+
+FAULTS = {
+    "wall-reset": Fault("the wall resets connections", **both(daemon("reset")), cure=PROXIED),
+    "wall-refuse": Fault("the wall refuses connections", **both(daemon("refused")), cure=MIRRORED, wall="refuse"),
+    "wall-drop": Fault("the wall drops packets", **both(daemon("timeout")), cure=MIRRORED, wall="drop"),
+    "wall-token": Fault("the wall stands in front of the token server alone", **token(), cure=PROXIED, wall="token"),
+    "wall-cdn": Fault("the wall stands in front of the layers alone", **both(daemon("reset", CDN)), cure=MIRRORED, wall="cdn"),
+    "poisoned-name": Fault(
+        "the Hub's name leads to another server",
+        **both(daemon("tls", HUB, "certificate of relay.lab")),
+        cure=MIRRORED,
+        script="echo 10.57.0.21 registry-1.docker.io >> /etc/hosts",
+    ),
+    "no-names": Fault(
+        "the host has no name server",
+        **both(daemon("dns")),
+        outside="repair /etc/resolv.conf",
+        script="cp /etc/resolv.conf /var/tmp/names; echo nameserver 127.0.0.1 > /etc/resolv.conf",
+    ),
+    "daemon-proxy-only": Fault(
+        "the daemon has a proxy, the client none", buildkit=client("token_unreachable", TOKEN, "reset"), legacy=OK, cure=PROXIED[1:], proxy=HTTP_PROXY
+    ),
+    "client-proxy-wrong": Fault(
+        "the client's proxy wants another password",
+        buildkit=client("proxy_auth", "auth-proxy.lab", "status 407"),
+        legacy=OK,
+        cure=PROXIED[1:],
+        proxy=HTTP_PROXY,
+        shell="export https_proxy=http://builder:wrong-one@auth-proxy.lab:8888\n",
+    ),
+    "proxy-down": Fault("the proxy is down", **both(daemon("proxy_unreachable", "proxy.lab", "refused")), cure=PROXIED, proxy="http://proxy.lab:9999"),
+    "proxy-unknown": Fault("the proxy's name is unknown", **both(daemon("proxy_unreachable", "nosuch.lab", "dns")), cure=PROXIED, proxy="http://nosuch.lab:1"),
+    "proxy-password": Fault(
+        "the proxy wants another password",
+        **both(daemon("proxy_auth", "auth-proxy.lab", "status 407")),
+        cure=PASSWORD_GIVEN,
+        proxy="http://builder:wrong-one@auth-proxy.lab:8888",
+    ),
+    "proxy-403": Fault(
+        "the proxy says no (403)", **both(daemon("proxy_refused", "127.0.0.1", "Forbidden")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 403"
+    ),
+    "proxy-502": Fault(
+        "the proxy cannot (502)", **both(daemon("proxy_refused", "127.0.0.1", "Bad Gateway")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 502"
+    ),
+    "proxy-intercepts": Fault(
+        "the proxy reads TLS with the company's own authority",
+        **both(daemon("tls", HUB, "unknown authority")),
+        cure=(("proxy_ca", {"certificate": "intercept-ca"}), *PROXIED[1:]),
+        proxy=INTERCEPT_PROXY,
+    ),
+    "mirror-403": wrong_mirror("the mirror answers 403", "403", "status 403"),
+    "mirror-404": wrong_mirror("the mirror answers 404", "404", "status 404"),
+    "mirror-429": wrong_mirror("the mirror answers 429", "429", "status 429"),
+    "mirror-500": wrong_mirror("the mirror answers 500", "500", "status 500"),
+    "mirror-html": wrong_mirror("the mirror answers with an html page", "html", "html page"),
+    "mirror-lacks": wrong_mirror("the mirror does not have the image", "lacks", "status 404", "not_found"),
+    "mirror-down": Fault("the mirror is down", **both(daemon("refused", "127.0.0.1")), cure=MIRRORED, mirror=LOCAL_MIRROR),
+    "mirror-unknown": Fault("the mirror's name is unknown", **both(daemon("dns", "nosuch.lab")), cure=MIRRORED, mirror="https://nosuch.lab"),
+    "mirror-untrusted": Fault(
+        "the mirror's authority is not trusted",
+        **both(daemon("tls", "mirror.lab", "unknown authority")),
+        cure=(("proxy_ca", {"certificate": "ca"}),),
+        mirror=MIRROR,
+        script="rm /usr/local/share/ca-certificates/lab-ca.crt; update-ca-certificates --fresh >/dev/null 2>&1; systemctl restart docker",
+    ),
+    "mirror-realm": Fault(
+        "the mirror passes the Hub's realm through",
+        buildkit=client("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        legacy=daemon("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        cure=PROXIED,
+        mirror=RELAY,
+    ),
+    "from-realm": Fault(
+        "FROM at a mirror that passes the Hub's realm through",
+        buildkit=client("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        legacy=daemon("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        cure=PROXIED,
+        options={"image": "relay.lab/library/busybox:1"},
+    ),
+    "missing-tag": Fault(
+        "the tag does not exist",
+        **both(daemon("not_found", HUB, "not found")),
+        outside="correct the Dockerfile",
+        wall="open",
+        options={"image": "busybox:nosuch"},
+    ),
+    "missing-buildx": Fault(
+        "buildx is missing, and BuildKit is asked for",
+        buildkit=("buildx_missing", None, None, None),
+        legacy=OK,
+        cure=(("docker_build_env", {"buildkit": False}),),
+        script="find /usr -path '*cli-plugins/docker-buildx' -delete",
+        shell="export DOCKER_BUILDKIT={}\n",
+        options={"image": AT_THE_MIRROR},
+        old={"buildkit": OK},  # its BuildKit needs no buildx
+    ),
+    "engine-stopped": Fault(
+        "the engine is stopped",
+        **both(("engine_down", None, None, "no answer")),
+        outside="systemctl start docker",
+        script="systemctl stop docker.socket docker.service",
+    ),
+    "disk-full": Fault(
+        "the engine's disk is full",
+        **both(("disk_full", None, None, "no space left")),
+        outside="free space",
+        script="systemctl stop docker.socket docker.service; mount -t tmpfs -o size=24m tmpfs /var/lib/docker; systemctl start docker.service; "
+        "dd if=/dev/zero of=/var/lib/docker/full bs=64k 2>/dev/null; true",
+        options={"image": AT_THE_MIRROR},
+    ),
+    "mount": Fault(
+        "RUN --mount, which the legacy builder cannot",
+        buildkit=OK,
+        legacy=("legacy_cannot", None, None, "RUN --mount"),
+        cure=(("docker_build_env", {"buildkit": True}),),
+        shell="export DOCKER_BUILDKIT={}\n",
+        dockerfile=f"FROM {AT_THE_MIRROR}\nRUN --mount=type=tmpfs,target=/scratch true\n",
+    ),
+    "heredoc": Fault(
+        "a heredoc, which the legacy builder ignores without a word",
+        buildkit=OK,
+        legacy=("legacy_cannot", None, None, "heredocs"),
+        cure=(("docker_build_env", {"buildkit": True}),),
+        shell="export DOCKER_BUILDKIT={}\n",
+        dockerfile=f"FROM {AT_THE_MIRROR}\nRUN <<EOT\ntrue\nEOT\n",
+        old={"buildkit": ("bad_dockerfile", None, None, ...)},  # its BuildKit does not know them either
+    ),
+    "step-walled": Fault(
+        "a RUN step goes to a server behind the wall",
+        **both(("reset", "step", "web.lab", "reset")),
+        cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
+        options={"image": AT_THE_MIRROR, "network_step": WEB},
+    ),
+    "step-unknown": Fault(
+        "a RUN step goes to a server that does not exist",
+        **both(("dns", "step", "nosuch.lab", "dns")),
+        outside="correct the Dockerfile",
+        options={"image": AT_THE_MIRROR, "network_step": "http://nosuch.lab/"},
+    ),
+}  # fmt: skip
+
+
+def expected(fault: Fault, builder: str, engine: int) -> Verdict:
+    verdict = fault.buildkit if builder == "buildkit" else fault.legacy
+    return fault.old.get(builder, verdict) if engine < 23 else verdict
+
+
+def is_cured(name: str, builder: str, engine: int) -> bool:
+    """Whether the cure makes this build pass: 20.10 has no builder that knows heredocs."""
+    fault = FAULTS[name]
+    return bool(fault.cure) and expected(fault, builder, engine)[0] != "ok" and not (name == "heredoc" and engine < 23)
+
+
+def cure(fault: Fault) -> list[Step]:
+    """The cure's steps, certificates in place of their names."""
+    return [
+        (module, {key: (PKI / f"{value}.crt").read_text() if key == "certificate" else value for key, value in options.items()})
+        for module, options in fault.cure
+    ]
+
+
+def choose(host: str, fault: Fault, builder: str) -> None:
+    """Write the user's profile, which may choose the builder."""
+    if fault.shell:
+        build.write(host, "/etc/profile.d/00-lab.sh", fault.shell.format("1" if builder == "buildkit" else "0"))
+
+
+def give(host: str, fault: Fault) -> None:
+    """Do to a pristine host what the fault is; the wall is the caller's."""
+    if fault.server:
+        build.write(host, "/var/tmp/fault_server.py", SERVER.read_text())
+        unit = f"systemd-run --quiet --unit=faulty python3 /var/tmp/fault_server.py {fault.server}"
+        port = fault.server.split()[0]
+        ready = f"for i in $(seq 50); do python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 1)' && break; sleep 0.1; done"
+        started = build.on(host, f"{unit} && {{ {ready}; }} 2>/dev/null")
+        assert started.ok, started.log
+    if fault.proxy:
+        build.write(host, DROP_IN, f'[Service]\nEnvironment="HTTPS_PROXY={fault.proxy.replace("%", "%%")}"\n')
+    if fault.mirror:
+        build.write(host, DAEMON_JSON, json.dumps({"registry-mirrors": [fault.mirror]}))
+    if fault.dockerfile:
+        build.write(host, f"{CONTEXT}/Dockerfile", fault.dockerfile)
+    if fault.proxy or fault.mirror:
+        assert build.restart(host), f"{host}: dockerd does not start with this fault"
+    if fault.script:
+        build.on(host, fault.script)
+
+
+def options(name: str, builder: str) -> dict[str, Any]:
+    """What docker_build_check is asked, before the cure and after it."""
+    fault = FAULTS[name]
+    asked = {"environment_of": "login", "required": False, "timeout": 120, **fault.options}
+    if fault.dockerfile:
+        asked["context"] = CONTEXT
+    if "DOCKER_BUILDKIT" not in fault.shell:
+        asked["builder"] = builder
+    return asked

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Raises every fault on every engine and builder and writes what docker_build_check called it: `matrix.py [FILE]`, with the lab up."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from faults import FAULTS
+from shell import HERE, text
+from table import HOSTS
+
+ROOT = HERE.parents[2]
+TESTS = HERE.parent / "docker_build_check" / "tests" / "test_faults.py"
+BUILDERS = {"buildkit": "BuildKit", "legacy": "legacy builder"}
+
+Row = dict[str, Any]
+
+
+def tried(host: str, rows: Path) -> int:
+    """All faults on one host, one after the other; hosts do not hinder one another."""
+    environment = dict(os.environ, BUILDFLEET_MATRIX=str(rows), BUILDFLEET_SAMPLE="all")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", host, TESTS]
+    done = subprocess.run(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(f"--- {host}\n{done.stdout}", flush=True)
+    return done.returncode
+
+
+def cell(row: Row | None) -> str:
+    if row is None:
+        return "not tried"
+    cause, asked_by, host, reason = row["verdict"]
+    where = ", ".join(part for part in (asked_by, host) if part)
+    detail = f" ({reason})" if reason and reason != cause else ""
+    cured = {True: " **cured**", False: " NOT CURED"}.get(row["cured"], "")
+    return f"`{cause}`{': ' if where else ''}{where}{detail}{cured}"
+
+
+def cure(name: str) -> str:
+    fault = FAULTS[name]
+    steps = "; ".join(f"{module} {', '.join(sorted(options))}" for module, options in fault.cure)
+    return steps or f"none here: {fault.outside}"
+
+
+def written(rows: list[Row]) -> str:
+    commit = text("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip()
+    lines = [
+        "# What a failed build is called", "",
+        f"Written by `make matrix` on {datetime.date.today()}, commit {commit}; not by hand.", "",
+        "Each fault is done to a pristine host of the lab, then `docker_build_check` builds in a login shell. A cell is its result: `cause`, who asked",
+        "whom, and how it failed. **cured**: the cure was applied with this collection's modules, and the same build passed. The hosts stand behind a",
+        "wall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
+    ]  # fmt: skip
+    for engine in sorted({row["engine"] for row in rows}):
+        found = {(row["fault"], row["builder"]): row for row in rows if row["engine"] == engine}  # a cured row comes after its first one
+        lines += ["", f"## Docker Engine {engine}", "", f"| fault | {' | '.join(BUILDERS.values())} | cure |", "|---|---|---|---|"]
+        lines += [
+            f"| {fault.title} | {' | '.join(cell(found.get((name, builder))) for builder in BUILDERS)} | {cure(name)} |" for name, fault in FAULTS.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "diagnosis.md"
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        rows = Path(folder) / "rows.jsonl"
+        codes = list(pool.map(lambda host: tried(host, rows), HOSTS))
+        target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()]))
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
