@@ -251,7 +251,7 @@ def _restart(facts: Facts) -> t.Iterator[Finding]:
 def _daemon_proxies(facts: Facts) -> t.Iterator[Finding]:
     if facts.value("http_proxy") and not facts.value("https_proxy"):
         message = f"The daemon has an http_proxy ({facts.setting('http_proxy').source}) and no https_proxy, and registries are asked by https."
-        yield Finding("https_proxy_missing", "error", "daemon", message, "Set docker_daemon_proxy https_proxy, usually to the same URL.")
+        yield Finding("https_proxy_missing", "warning", "daemon", message, "Set docker_daemon_proxy https_proxy, usually to the same URL.")
     for name in ("http_proxy", "https_proxy"):
         one = facts.setting(name)
         if _loopback(one.value):
@@ -302,10 +302,10 @@ def _mirrors(facts: Facts) -> t.Iterator[Finding]:
             yield Finding("mirror_sends_token_elsewhere", "warning", "daemon", message, cure)
         elif mirror.error:
             cure = "Set docker_daemon_proxy registry_mirrors to a mirror that answers; only this one's owner can change what it says."
-            yield Finding("mirror_error", "error", "daemon", f"The mirror {port} answers with an error ({mirror.error}).", cure)
+            yield Finding("mirror_error", "warning", "daemon", f"The mirror {port} answers with an error ({mirror.error}).", cure)
         elif not mirror.status and mirror.reason == "unknown authority":
             message = f"The mirror {port} has a certificate of an authority that this host does not know."
-            yield Finding("mirror_untrusted", "error", "daemon", message, "Install the authority's certificate with the role proxy_ca.")
+            yield Finding("mirror_untrusted", "warning", "daemon", message, "Install the authority's certificate with the role proxy_ca.")
         elif not mirror.status and direct:
             cure = "Repair it, or set docker_daemon_proxy registry_mirrors to another one."
             yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {port} was not reached ({mirror.reason}).", cure)

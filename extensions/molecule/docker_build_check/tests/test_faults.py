@@ -11,7 +11,7 @@ import os
 import faults
 import pytest
 
-SAMPLE = 8
+SAMPLE = 6
 BUILDERS = ("buildkit", "legacy")
 
 
