@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Edit, Planner, Rewrite, Skip, line_of, rewrite, spliced
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import Reference, Scene, evaluated
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import ShellError, expand, plain, written
 
 _BOM = "\ufeff"
 _IMAGE_CONTEXT = "docker-image://"
@@ -54,15 +55,16 @@ def rewrite_compose(data: bytes, mirrors: Mirrors, dockerfile_of: DockerfileOf =
 
 
 def contexts(data: bytes) -> t.List[t.Tuple[str, str, t.List[str]]]:
-    """Context, Dockerfile and the names that additional_contexts replace in it."""
+    """Context, Dockerfile (none for one that stands in the compose file) and the names that additional_contexts replace in it."""
     try:
         document = _Document(data.decode("utf-8"), Mirrors({}), lambda context, dockerfile: None, KINDS)
-        return [
-            (document.word(build, "context") or ".", document.word(build, "dockerfile") or "Dockerfile", names)
-            for build in document.builds()
-            for names in [[name for name, _rest in document.pairs(document.entry(build, "additional_contexts"))]]
-            if names
-        ]
+        found = []
+        for build in document.builds():
+            names = [name for name, _rest in document.pairs(document.entry(build, "additional_contexts"))]
+            is_inline = document.entry(build, "dockerfile_inline") is not None
+            if names:
+                found.append((document.word(build, "context") or ".", "" if is_inline else document.word(build, "dockerfile") or "Dockerfile", names))
+        return found
     except (UnicodeDecodeError, _Unreadable):
         return []
 
@@ -96,7 +98,7 @@ class _Document:
         seen: t.Set[int] = set()
         for service in services:
             image = self.entry(service, "image")
-            if image is not None and id(image) not in seen and not self._is_built(service):
+            if image is not None and _is_text(image) and id(image) not in seen and not self._is_built(service):
                 seen.add(id(image))
                 self._image(image, id(image) in results, self._extends_another_file(service))
         for build in self.builds():
@@ -154,7 +156,8 @@ class _Document:
                         yield service
 
     def _is_built(self, service: t.Any, depth: int = 0) -> bool:
-        if self.entry(service, "build") is not None:
+        build = self.entry(service, "build")
+        if build is not None and not _is_null(build):
             return True
         base = self.entry(service, "extends")
         name = self.word(base, "service") if _is_map(base) else str(base.value) if base is not None and base.id == "scalar" else ""
@@ -179,7 +182,8 @@ class _Document:
             self._reference(scalar)
 
     def _build(self, build: t.Any) -> None:
-        arguments = {name: value for name, value in self.pairs(self.entry(build, "args")) if value is not None}
+        values = {name: value and _interpolated(value) for name, value in self.pairs(self.entry(build, "args"))}
+        arguments = {name: value for name, value in values.items() if value is not None}
         inline = self.entry(build, "dockerfile_inline")
         if inline is not None and inline.id == "scalar":
             self._inline(inline, arguments)
@@ -194,7 +198,7 @@ class _Document:
                 self._reference(_Scalar(value.value[start:], value.origin[start:]))
 
     def _plain(self, arguments: t.Mapping[str, _Scalar]) -> t.Tuple[t.Dict[str, str], t.Container[str]]:
-        return {name: value.value for name, value in arguments.items() if "$" not in value.value and value.value.isascii()}, self._kinds
+        return {name: value.value for name, value in arguments.items() if value.value.isascii()}, self._kinds
 
     def _given(self, result: Rewrite, arguments: t.Mapping[str, _Scalar]) -> None:
         for name, edits in result.given.items():
@@ -204,7 +208,9 @@ class _Document:
     def _inline(self, node: t.Any, arguments: t.Mapping[str, _Scalar]) -> None:
         block = self._block(node) if node.style == "|" else self._scalar(node)
         if block is None:
-            self._skip(node.start_mark.index, "dockerfile_inline", "it cannot be edited in place; write it as a literal block (|)")
+            seen = rewrite(str(node.value).replace("$$", "$").encode("utf-8"), self._mirrors, *self._plain(arguments))
+            if seen.changes or seen.skipped:
+                self._skip(node.start_mark.index, "dockerfile_inline", "it cannot be edited in place; write it as a literal block (|)")
             return
         text, origin, variables = _without_doubled_dollars(block)
         contents = text.encode("utf-8")
@@ -269,8 +275,7 @@ class _Document:
         """A literal block, line by line without its indentation."""
         start = self._text.find("\n", node.start_mark.index) + 1
         lines = self._text[start : node.end_mark.index].splitlines(keepends=True)
-        indents = [len(line) - len(line.lstrip(" ")) for line in lines if line.strip()]
-        indent = indents[0] if indents else 0
+        indent = _first_indent(lines) - _first_indent(str(node.value).splitlines())
         value = ""
         origin: t.List[int] = []
         at = start
@@ -288,8 +293,34 @@ def _is_map(node: t.Any) -> bool:
     return node is not None and node.id == "mapping"
 
 
+def _first_indent(lines: t.Iterable[str]) -> int:
+    return next((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), 0)
+
+
+def _is_null(node: t.Any) -> bool:
+    return node.id == "scalar" and node.tag in ("tag:yaml.org,2002:null", "!reset")
+
+
+def _is_text(node: t.Any) -> bool:
+    """A text, or what cannot be one; numbers and null name no image, and tags of compose (!override) come before any value."""
+    return node.id != "scalar" or node.tag == "tag:yaml.org,2002:str" or (node.tag.startswith("!") and not _is_null(node))
+
+
 def _unset(name: str) -> None:
     return None
+
+
+def _interpolated(scalar: _Scalar) -> t.Optional[_Scalar]:
+    """The value that compose makes of it when no variable is set; None where one has no default."""
+    if "$" not in scalar.value:
+        return scalar
+    try:
+        chars, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", _unset)
+    except ShellError:
+        return None
+    places = [char.origin for char in chars]
+    together = all(after == before + 1 for before, after in zip(places, places[1:]))
+    return _Scalar(plain(chars), places) if together and not unset and "$$" not in scalar.value else None
 
 
 def _moved(edit: Edit, origin: t.Sequence[int]) -> Edit:

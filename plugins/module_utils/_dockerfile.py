@@ -128,14 +128,20 @@ class Planner:
             if not plans:
                 break
             result = self._applied(plans)
-            direct = not self._is_dockerfile or not any(reference.chars for reference, _rest in plans)
-            if direct or self._says(result, [(reference.kind, after) for reference, _rest, after in planned]):
+            if all(self._is_plain(*plan) for plan in plans) or self._says(result, [(reference.kind, after) for reference, _rest, after in planned]):
                 return result
         for reference, _rest in plans:
             if reference.chars:
                 self._skip(reference, _USED_TWICE)
         plans = [plan for plan in plans if not plan[0].chars]
         return self._applied(plans) if plans else Rewrite(self._data, [], self._skipped)
+
+    def _is_plain(self, reference: Reference, edits: t.List[Edit]) -> bool:
+        """Text is put before every variable of the word itself, so nothing else can change."""
+        if not reference.chars or not self._is_dockerfile:
+            return True
+        literal = reference.spelling.find("$")
+        return literal < 0 or all(reference.word[0] <= edit.start and edit.end <= reference.word[literal] for edit in edits)
 
     def _says(self, result: Rewrite, wanted: t.List[t.Tuple[str, str]]) -> bool:
         """The proof: what BuildKit sees in the result is what was wanted, reference by reference."""
@@ -146,7 +152,7 @@ class Planner:
             return False
 
     def _skip(self, reference: Reference, reason: str) -> None:
-        self._skipped.append(Skip(line_of(self._data, reference.at), reference.kind, _shown(reference.spelling), reason[:1].upper() + reason[1:] + "."))
+        self._skipped.append(Skip(line_of(self._data, reference.at), reference.kind, _shown(reference.spelling), _shown(reason[:1].upper() + reason[1:] + ".")))
 
     def plan(self, reference: Reference) -> t.Tuple[t.List[Edit], str]:
         """The edits, and what the reference shall be."""
@@ -181,7 +187,8 @@ class Planner:
             slash = value.find("/") if "/" in value else len(value)
             end = min(at for at in (value.find(":", max(0, value.rfind("/"))), value.find("@"), len(value)) if at >= 0)
             if UNKNOWN in reference.origin[: min(slash, end)]:
-                raise _Impossible("a variable in it has no default, so its registry is not known; give it one, or a value in build_args")
+                advice = "give it one, or a value in build_args" if self._is_dockerfile else "give it one"
+                raise _Impossible(f"a variable in it has no default, so its registry is not known; {advice}")
             if "/" in value[end:]:
                 raise InvalidImageName(f"{reference.spelling!r} is no valid image name.")
             if UNKNOWN in reference.origin[:end] and parse(value[:end]).path.startswith("library/") and "library/" not in value:
@@ -198,6 +205,8 @@ class Planner:
     def _edits(self, reference: Reference, first: int, prefix: str) -> t.List[Edit]:
         """Put ``prefix`` where the first characters of the value were written, wherever that is."""
         origin = reference.origin
+        if not reference.chars and not first:
+            return [Edit(origin[0], origin[0], prefix)]
         places = origin[:first]
         before = origin[first] if first < len(origin) else 0
         if not reference.chars:
@@ -245,17 +254,17 @@ class Planner:
 
     def _applied(self, plans: t.List[_Plan]) -> Rewrite:
         edits = self._agreed(plans)
-        size = len(self._data)
         given: t.Dict[str, t.Sequence[Edit]] = {}
         if self._given:
+            size = len(self._data)
             for name, chars in outside(size, self._given).items():
                 base = chars[0].origin if chars else 0
                 mine = [Edit(edit.start - base, edit.end - base, edit.text) for edit in edits if base and base <= edit.start <= base + len(chars)]
                 if mine:
                     given[name] = mine
-        inside = [edit for edit in edits if edit.start <= size]
-        after = spliced(self._data.decode("latin-1"), inside).encode("latin-1")
-        return Rewrite(after, self._changes(plans, inside), self._skipped, inside, given)
+            edits = [edit for edit in edits if edit.start <= size]
+        after = spliced(self._data.decode("latin-1"), edits).encode("latin-1")
+        return Rewrite(after, self._changes(plans, edits), self._skipped, edits, given)
 
     def _agreed(self, plans: t.List[_Plan]) -> t.List[Edit]:
         """All edits in the order of the file; of two that meet in one place neither is made."""

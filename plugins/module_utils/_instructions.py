@@ -48,7 +48,7 @@ _SIMPLE_FLAG = re.compile(r"--[^\s'\"`\\\x85\xa0]+(?![^\s\x85\xa0])", re.ASCII)
 _SIMPLE_HEREDOC = re.compile(r"(?:^|(?<=[ \t]))[0-9]*<<(-?)(?:([A-Za-z0-9_.]+)|'([A-Za-z0-9_.]+)'|\"([A-Za-z0-9_.]+)\")(?![^ \t])", re.ASCII)
 _TOO_EARLY = "an instruction stands before the first FROM"
 # Words of ARG, ENV and LABEL, quotes and escapes kept.
-WORD = re.compile(r"""(?:\\.|`.|'[^']*'?|"(?:[^"\\]|\\.)*"?|\S)+""", re.DOTALL | re.ASCII)
+WORD = {e: re.compile(r"""(?:~.|'[^']*'?|"(?:[^"~]|~.)*"?|[^\s~]|~\Z)+""".replace("~", re.escape(e)), re.DOTALL | re.ASCII) for e in "\\`"}
 _BLANK = rb"[ \t\v\f\r]"
 _SKIPPED = rb"(?:" + _BLANK + rb"*#[^\n]*(?:\n|\Z)|" + _BLANK + rb"*\n)*"
 _WORD_END = re.compile(r"[\t\v\f\r ]+")
@@ -109,24 +109,25 @@ def _body(escape: bytes) -> bytes:
     return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
 
 
-_PAIR = rb"[^=\"'`\\ \t\0\n]+=(?:\"[^\"\\`\0\n]*\"|[^=\"'`\\ \t\0\n]*)"
-# Mixed case is loud: it is rare, and letters compared as they are make this three times as fast.
-_QUIET = (
-    rb"(?:RUN|COPY|ADD|run|copy|add)[ \t][ \t\0]*[^-\0 \t\n]"
-    rb"|(?:ENV|LABEL|env|label)[ \t]+(?![- \t])(?:[^=\"' \t\0\n]+[ \t]+[^`\\ \t\0\n]|(?:" + _PAIR + rb"[ \t\0]+)*" + _PAIR + rb"[ \t\0]*(?:\n|\Z))"
-    rb"|(?:CMD|ENTRYPOINT|EXPOSE|HEALTHCHECK|MAINTAINER|SHELL|STOPSIGNAL|USER|VOLUME|WORKDIR|cmd|entrypoint|expose|maintainer|user|volume|workdir)[ \t\0]"
-)
-_LETTER = re.compile(rb"\n[ \t]*[A-Za-z]")
-# Each logical line that may matter; the rest is passed over at the speed of C.
-_LOUD_LINE = rb"\n(?![ \t]*(?:[#\n]|\Z|" + _QUIET + rb"))[ \t]*([A-Za-z]*)[ \t]*([^\n]*)"
-_LOUD = re.compile(_LOUD_LINE)
-_LOUD_WITH_HEREDOCS = re.compile(_LOUD_LINE.replace(rb"[^-\0 \t\n]", rb"[^-\0 \t\n<](?![^\n<]*(?:<[^\n<]+)*<<)"))
-_DROPPED = re.compile(rb"\0(?:[ \t]*(?:#[^\n\0]*(?:\0\0|\n)|\n))+")
-_COMMENT_THAT_LOOKS_CONTINUED = re.compile(rb"(\n[ \t]*#[^\n\0]*)\0\0")
-_ODD_CONTINUATION = {e: re.compile(re.escape(e) + rb"(?:[ \t]+|" + re.escape(e) + rb")\n") for e in (b"\\", b"`")}
-# Only quick looks, to leave out the searches above in most files.
-_HASH_BEFORE_NUL = re.compile(rb"#.*\0")
-_MAY_BE_DROPPED = re.compile(rb"\0[ \t]*[#\n]")
+# Lines that name no image and hold no heredoc, as many as follow each other: most of a file, passed over at the speed of C.
+# Mixed case is left to the long way: it is rare, and letters compared as they are make this three times as fast. ~ is the escape token.
+_DROPPED = rb"(?:[ \t]*(?:#[^\n]*)?\n)*"
+_REST = rb"[^\n]*(?:(?<=~)\n" + _DROPPED + rb"[^\n]*)*"
+_PAIR = rb"[^=\"'`\\\s]+=(?:\"[^\"\\`\n]*\"|[^=\"'`\\\s]*)"
+_BEHIND = {
+    b"RUN COPY ADD run copy add": rb"(?:--(?![!-}]*(?i:from))[!#-&(-\[\]-_a-}]+[ \t]+)*[^-`\\\s\x85\xa0]" + _REST,
+    b"ENV LABEL env label": rb"(?!-)(?:" + _PAIR + rb"(?:(?:[ \t]|~\n" + _DROPPED + rb")+" + _PAIR + rb")*[ \t]*(?=\n|\Z)"
+    rb"|[^=\"'`\\\s]+[ \t]+[^`\\\s]" + _REST + rb")",
+    b"CMD ENTRYPOINT EXPOSE HEALTHCHECK MAINTAINER SHELL STOPSIGNAL USER VOLUME WORKDIR": _REST,
+    b"cmd entrypoint expose healthcheck maintainer shell stopsignal user volume workdir": _REST,
+}
+# Flat, so that the first letter decides.
+_QUIET = b"|".join(keyword + rb"[ \t]+" + behind for keywords, behind in _BEHIND.items() for keyword in keywords.split())
+_EMPTY_LINES = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*")
+_QUIET_LINE = {e: re.compile((rb"[ \t]*(?:" + _QUIET + rb")(?:\n|\Z)").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
+_QUIET_LINES = {e: re.compile((rb"(?:[ \t]*(?:#[^\n]*|" + _QUIET + rb")?(?:\n|\Z))*").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
+_LINE = {e: re.compile(rb"[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=~)\n".replace(b"~", re.escape(e)) + _DROPPED + rb"[^\n]*)*)") for e in (b"\\", b"`")}
+_ODD_CONTINUATION = {e: re.compile(re.escape(e) + rb"[ \t]+\n") for e in (b"\\", b"`")}
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
 _CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
 
@@ -136,64 +137,65 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
     if len(data) > LONGEST_LINE:
         _refuse_long_lines(data)
     escape, syntax = _directives(data, start)
-    folded = _folded(data, start, escape)
-    instructions, ambiguous = _quick(data, folded, start - 1, escape, reading) if folded else _thorough(data, start, escape, reading)
+    work = _thorough if _is_odd(data, escape) else _quick
+    instructions, ambiguous = work(data, start, escape, reading)
     return File(instructions, chr(escape[0]), syntax, ambiguous)
 
 
-def _folded(data: bytes, start: int, escape: bytes) -> bytes:
-    """A newline and the file, with NUL bytes for continuations and what they swallow, so that a logical line is one line.
-
-    Every byte keeps its place. Nothing for a file with oddities, which needs the thorough way.
-    """
-    if b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or _ODD_CONTINUATION[escape].search(data):
-        return b""
-    folded = b"\n" + data[start:].replace(escape + b"\n", b"\0\0")
-    if b"\0" not in folded:
-        return folded
-    while _HASH_BEFORE_NUL.search(folded) and _COMMENT_THAT_LOOKS_CONTINUED.search(folded):
-        folded = _COMMENT_THAT_LOOKS_CONTINUED.sub(lambda found: found.group(1) + escape + b"\n", folded)
-    return _DROPPED.sub(_nothing, folded) if _MAY_BE_DROPPED.search(folded) else folded
+def _is_odd(data: bytes, escape: bytes) -> bool:
+    """It holds what the quick way does not know."""
+    if b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or escape * 2 + b"\n" in data:
+        return True
+    return (b" \n" in data or b"\t\n" in data) and _ODD_CONTINUATION[escape].search(data) is not None
 
 
-def _quick(data: bytes, folded: bytes, shift: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+    """The instructions that matter, and few others."""
     instructions: t.List[Instruction] = []
-    ambiguous = False
-    started = False
-    past = 0
+    ambiguous = started = False
+    with_heredocs = b"<<" in data
+    line = _LINE[escape].match
     token = chr(escape[0])
-    with_heredocs = b"<" in data and b"<<" in data
-    for found in (_LOUD_WITH_HEREDOCS if with_heredocs else _LOUD).finditer(folded):
-        word, rest = found.groups()
-        begin, end = found.span(1)
-        begin += shift
-        if begin < past:
-            continue  # in a heredoc
-        if not instructions:
-            _refuse_early(folded, found.start(), shift)
-        start = found.start(2)
-        if word == b"ARG" and started and b"=" in rest and b" " not in rest:
-            continue  # an argument of a stage with a value of its own
-        if word and start > end and b"\0" not in rest and rest[-1:] != escape and (not with_heredocs or b"<<" not in rest):
+    size = len(data)
+    after = start
+    while True:
+        begin = _past_quiet_lines(data, after, escape, with_heredocs) if started else _past(_EMPTY_LINES, data, after)
+        if begin >= size:
+            return instructions, ambiguous
+        found = t.cast("t.Match[bytes]", line(data, begin))  # every part of the pattern may be empty
+        word, rest, more = found.groups()
+        end = found.end()
+        after = end + 1
+        if word and not more and rest[-1:] != escape and not (with_heredocs and b"<<" in rest):
+            if started and word == b"ARG" and b"=" in rest and len(rest.split()) == 1:
+                continue  # an argument of a stage with a value of its own
             text = rest.rstrip().decode("latin-1")
-            start += shift
-            instruction, doubtful = _finished(word.upper().decode(), text, range(start, start + len(text)), begin, token, reading)
+            first = found.start(2)
+            instruction, doubtful = _finished(word.decode().upper(), text, range(first, first + len(text)), begin, token, reading)
         else:
-            end = found.end() + shift
-            instruction, past, doubtful = _complete(data, begin, end, end + 1, escape, reading)
-        if doubtful:
-            ambiguous = True
-        started = started or word == b"FROM"
+            instruction, after, doubtful = _complete(data, begin, end, after, escape, reading)
         instructions.append(instruction)
-    if not instructions:
-        _refuse_early(folded, len(folded), shift)
-    return instructions, ambiguous
+        if instruction.keyword == "FROM":
+            started = True
+        elif not started and instruction.keyword != "ARG":
+            raise Rejected(begin, _TOO_EARLY)
+        ambiguous = ambiguous or doubtful
 
 
-def _refuse_early(folded: bytes, end: int, shift: int) -> None:
-    early = _LETTER.search(folded, 0, end)
-    if early:
-        raise Rejected(early.end() + shift - 1, _TOO_EARLY)
+def _past_quiet_lines(data: bytes, at: int, escape: bytes, with_heredocs: bool) -> int:
+    if not with_heredocs:
+        return _past(_QUIET_LINES[escape], data, at)
+    while True:
+        at = _past(_EMPTY_LINES, data, at)
+        found = _QUIET_LINE[escape].match(data, at)
+        if not found or data.find(b"<<", at, found.end()) >= 0:
+            return at
+        at = found.end()
+
+
+def _past(shape: t.Pattern[bytes], data: bytes, at: int) -> int:
+    found = shape.match(data, at)
+    return found.end() if found else at
 
 
 def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: Reading) -> t.Tuple[Instruction, int, bool]:
@@ -208,26 +210,23 @@ def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, read
     return instruction, after, doubtful or unsure
 
 
-def _nothing(found: t.Match[bytes]) -> bytes:
-    return b"\0" * (found.end() - found.start())
-
-
 def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
     """The instructions that matter of any file."""
     match = _INSTRUCTION[escape].match
     instructions: t.List[Instruction] = []
-    ambiguous = False
+    ambiguous = started = False
     at = start
     while at < len(data):
         found = t.cast("t.Match[bytes]", match(data, at))  # every part of the pattern may be empty
         word, rest = found.groups()
         at = found.end()
         if _is_quiet(word.upper(), rest, escape):
-            if word and not instructions:
+            if word and not started:
                 raise Rejected(found.start(1), _TOO_EARLY)
             continue
         instruction, at, doubtful = _complete(data, found.start(1), found.end(2), at, escape, reading)
         ambiguous = ambiguous or doubtful
+        started = started or instruction.keyword == "FROM"
         instructions.append(instruction)
     return instructions, ambiguous
 
@@ -334,12 +333,12 @@ def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape:
         doubtful = escape == "`" and any(mark in text[:after] for mark in "\\`")
         text, origin = _stripped(text[after:], origin[after:])
     if keyword == "ENV" or keyword == "LABEL":
-        _check_pairs(keyword, text, at)
+        _check_pairs(keyword, text, at, escape)
     return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
 
 
-def _check_pairs(keyword: str, text: str, at: int) -> None:
-    words = WORD.findall(text)
+def _check_pairs(keyword: str, text: str, at: int, escape: str) -> None:
+    words = WORD[escape].findall(text)
     if not words or ("=" not in words[0] and len(words) == 1):
         raise Rejected(at, f"{keyword} needs a name and a value")
     if "=" in words[0] and not all("=" in word for word in words):
@@ -437,10 +436,12 @@ def _is_json(text: str, strict: bool) -> bool:
 
 
 def _after_heredoc(data: bytes, at: int, name: bytes, chomp: bool, instruction: int) -> int:
-    while at < len(data):
-        end = data.find(b"\n", at) + 1 or len(data)
-        line = data[at:end].rstrip(b"\r\n")
-        at = end
+    place = data.find(name, at)
+    while place >= 0:
+        begin = max(data.rfind(b"\n", at, place) + 1, at)
+        end = data.find(b"\n", place) + 1 or len(data)
+        line = data[begin:end].rstrip(b"\r\n")
         if (line.lstrip(b"\t") if chomp else line) == name:
-            return at
+            return end
+        place = data.find(name, end)
     raise Rejected(instruction, f"the heredoc {name.decode('latin-1')} has no end")

@@ -93,7 +93,7 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
         elif not started:
             raise Rejected(instruction.at, "an instruction stands before the first FROM")
         elif keyword == "ARG" and not instruction.onbuild:
-            for word in WORD.findall(instruction.text):
+            for word in WORD[file.escape].findall(instruction.text):
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
         elif instruction.flags and keyword in ("COPY", "RUN"):
@@ -145,7 +145,7 @@ class _Arguments:
         return None
 
     def declare(self, instruction: Instruction) -> None:
-        for word in WORD.finditer(instruction.text):
+        for word in WORD[self._escape].finditer(instruction.text):
             name, equals, value = word.group().partition("=")
             if name in self._given:
                 self._values[name] = self._given[name]
@@ -183,6 +183,8 @@ def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractS
     """The image, None for a stage or scratch; and the name of the stage that begins here."""
     words = _BLANK.split(instruction.text)
     text, stage = words[0], ""
+    if instruction.flags and (len(instruction.flags) > 1 or not instruction.flags[0].text.startswith("--platform=")):
+        raise Rejected(instruction.at, "FROM takes one flag, --platform")
     if len(words) != 1:
         if len(words) != 3 or words[1].upper() != "AS":
             raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")

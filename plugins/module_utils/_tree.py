@@ -11,6 +11,7 @@ whole files, old or new; one sync of the file system at the end makes them last.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import itertools
 import multiprocessing
@@ -23,6 +24,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import Hos
 
 LARGEST = 8 * 1024 * 1024
 _OURS = ".buildfleet-"  # what a run that was killed may leave behind
+_BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # as Ansible names a backup
+_NOTE = "user.buildfleet.before"
 FEW = 500  # below this many files other processes cost more than they do
 
 
@@ -97,6 +100,18 @@ def replace(source: Source, contents: bytes) -> None:
         raise HostError(f"{source.path} cannot be written: {error.strerror}.") from error
 
 
+def remember(path: str, written: bytes) -> None:
+    """Beside the file, where its file system can; a new file of that name does not have it."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setxattr(path, _NOTE, written)
+
+
+def remembered(path: str) -> bytes:
+    with contextlib.suppress(OSError, AttributeError):
+        return os.getxattr(path, _NOTE)
+    return b""
+
+
 def sync() -> None:
     os.sync()
 
@@ -133,16 +148,20 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
             continue
         inside: t.List[str] = []
         for entry in entries:
-            if unwanted(entry.name) or entry.name.startswith(_OURS):
+            if unwanted(entry.name) or entry.name.startswith(_OURS) or _BACKUP.fullmatch(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 inside.append(entry.path)
             elif wanted(entry.name):
                 if not entry.is_symlink():
                     yield entry.path
-                elif os.path.isfile(entry.path) and os.path.realpath(entry.path).startswith(real_root + os.sep):
+                elif os.path.isfile(entry.path) and _is_inside(os.path.realpath(entry.path), real_root, unwanted):
                     yield os.path.realpath(entry.path)
         folders += reversed(inside)
+
+
+def _is_inside(path: str, root: str, unwanted: t.Callable[[str], t.Any]) -> bool:
+    return path.startswith(root.rstrip(os.sep) + os.sep) and not any(unwanted(name) for name in os.path.relpath(path, root).split(os.sep))
 
 
 def source(path: str) -> t.Union[Source, Refusal]:

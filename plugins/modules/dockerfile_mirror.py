@@ -149,7 +149,20 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree import Refusal, Source, contents_of, each, exists, files, replace, source, sync
+from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import first_bytes, note
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
+    Refusal,
+    Source,
+    contents_of,
+    each,
+    exists,
+    files,
+    remember,
+    remembered,
+    replace,
+    source,
+    sync,
+)
 
 MOST_FILES = 200
 MOST_DIFF = 1024 * 1024
@@ -202,7 +215,7 @@ class Report:
         if self._diff is not None and len(self._diff) < MOST_DIFF:
             self._diff += outcome.diff
         if len(self._rewritten) < MOST_REMEMBERED:
-            self._rewritten += [(outcome.path, change.before) for change in outcome.changes if change.kind != "compose"]
+            self._rewritten += [(outcome.path, change.before) for change in outcome.changes]
 
     def lost_contexts(self) -> t.Iterator[str]:
         for path, reference in self._rewritten if self.contexts else ():
@@ -260,18 +273,27 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
             return Outcome(file.path, refusal=file)
-        named: t.List[t.Tuple[str, t.Sequence[str]]] = []
-        if is_compose(os.path.basename(file.path)):
-            result, named = _compose(file, mirrors, kinds)
-        else:
-            result = rewrite(file.contents, mirrors, build_args, kinds)
-        changed = result.after != file.contents
+        is_yaml = is_compose(os.path.basename(file.path))
+        encoding = "utf-8" if is_yaml else "latin-1"
+
+        def work(contents: bytes, to: Mirrors) -> Rewrite:
+            return rewrite_compose(contents, to, _dockerfiles_beside(file), kinds) if is_yaml else rewrite(contents, to, build_args, kinds)
+
+        result = work(file.contents, mirrors)
+        after = result.after
+        changed = after != file.contents
+        if changed:
+            known = remembered(file.path)
+            after = (first_bytes(file.contents, known, mirrors, encoding, work) if known else None) or after
         if changed and write:
             if params["backup"]:
                 module.backup_local(file.path)
-            replace(file, result.after)
-        diff = _unified(file, result.after) if changed and module._diff else ""
-        return Outcome(file.path, changed, result.changes, result.skipped, diff, named)
+            replace(file, after)
+            unlike = note(file.contents, result, mirrors, encoding) if after is result.after else b""
+            if unlike:
+                remember(file.path, unlike)
+        diff = _unified(file, after) if changed and module._diff else ""
+        return Outcome(file.path, changed, result.changes, result.skipped, diff, _named_contexts(file) if is_yaml else ())
 
     report = Report(module._diff)
     try:
@@ -284,15 +306,15 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
     return report
 
 
-def _compose(file: Source, mirrors: Mirrors, kinds: t.Container[str]) -> t.Tuple[Rewrite, t.List[t.Tuple[str, t.Sequence[str]]]]:
+def _dockerfiles_beside(file: Source) -> t.Callable[[str, str], t.Optional[bytes]]:
     folder = os.path.dirname(file.path)
+    return lambda context, dockerfile: contents_of(os.path.join(folder, context, dockerfile))
 
-    def dockerfile_of(context: str, dockerfile: str) -> t.Optional[bytes]:
-        return contents_of(os.path.join(folder, context, dockerfile))
 
-    result = rewrite_compose(file.contents, mirrors, dockerfile_of, kinds)
+def _named_contexts(file: Source) -> t.List[t.Tuple[str, t.Sequence[str]]]:
+    folder = os.path.dirname(file.path)
     found = contexts(file.contents) if b"additional_contexts" in file.contents else []
-    return result, [(os.path.normpath(os.path.join(folder, context, dockerfile)), names) for context, dockerfile, names in found]
+    return [(os.path.normpath(os.path.join(folder, context, dockerfile)) if dockerfile else file.path, names) for context, dockerfile, names in found]
 
 
 def _familiar(reference: str) -> str:

@@ -103,6 +103,57 @@ def test_backup(tree):
     assert not run(tree, backup=True)[0]["changed"]
 
 
+def test_our_backups_are_no_sources_whatever_is_excluded(tree):
+    (tree / "a/Dockerfile.4711.2026-11-24@15:28:16~").write_bytes(b"FROM alpine\n")
+    result, _rest = run(tree, excludes=[".git"])
+    assert [os.path.basename(file["path"]) for file in result["files"]] == ["Dockerfile", "Dockerfile", "Dockerfile.old~"]
+
+
+SPELLED = b"ARG A=docker.io\nFROM $A/library/alpine\nFROM docker.io/redis\nFROM redis\nFROM ${X}php\nFROM library/nginx\n"
+
+
+@pytest.fixture
+def spelled(tree):
+    (tree / "a/Dockerfile").write_bytes(SPELLED)
+    try:
+        os.setxattr(tree / "a/Dockerfile", "user.x", b"")
+    except OSError:
+        pytest.skip("this file system keeps no extended attributes")
+    assert run(tree)[0]["counts"]["changed"] == 1
+    assert b"docker.io" not in (tree / "a/Dockerfile").read_bytes()
+    return tree
+
+
+def undo(tree, **mirrors):
+    module = Fake(paths=[str(tree)])
+    module.params["mirrors"] = mirrors or {"mirror.example.com/hub": "docker.io"}
+    dockerfile_mirror.work(module)
+    return (tree / "a/Dockerfile").read_bytes()
+
+
+def test_the_undo_gives_every_byte_back(spelled):
+    assert undo(spelled) == SPELLED
+    assert os.listxattr(spelled / "a/Dockerfile") == []
+
+
+def test_a_file_that_was_edited_since_gets_familiar_names(spelled):
+    with open(spelled / "a/Dockerfile", "ab") as file:
+        file.write(b"RUN x\n")
+    assert undo(spelled).endswith(b"FROM redis\nFROM redis\nFROM ${X:-}php\nFROM nginx\nRUN x\n")
+
+
+def test_another_map_is_no_undo(spelled):
+    assert b"FROM quay.io/library/redis\nFROM quay.io/library/redis\n" in undo(spelled, **{"mirror.example.com/hub": "quay.io"})
+
+
+def test_a_named_context_of_a_dockerfile_inside_the_compose_file_is_seen(tree):
+    (tree / "a/compose.yaml").write_bytes(
+        b"services:\n  x:\n    build:\n      additional_contexts: {redis: ../fork}\n      dockerfile_inline: |\n        FROM redis\n"
+    )
+    warnings = run(tree)[1].warnings
+    assert warnings == [f"{tree}/a/compose.yaml: the build context named redis replaced this image by name; rename it to the mirror's name."]
+
+
 def test_links_are_followed_inside_the_tree_alone(tree, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "Dockerfile"
     outside.write_bytes(b"FROM alpine\n")
@@ -110,10 +161,11 @@ def test_links_are_followed_inside_the_tree_alone(tree, tmp_path_factory):
     (tree / "b/Dockerfile.link").symlink_to("../real")
     (tree / "b/Dockerfile.out").symlink_to(outside)
     (tree / "b/loop").symlink_to("..")
+    (tree / "b/Dockerfile.git").symlink_to("../.git/Dockerfile")
     assert run(tree)[0]["counts"]["changed"] == 2
     assert (tree / "b/Dockerfile.link").is_symlink()
     assert (tree / "real").read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
-    assert outside.read_bytes() == b"FROM alpine\n"
+    assert outside.read_bytes() == (tree / ".git/Dockerfile").read_bytes() == b"FROM alpine\n"
 
 
 def test_what_cannot_be_read_is_counted_and_named(tree):
