@@ -52,6 +52,12 @@ molecule: ## every scenario on three real engines behind the wall
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
 
+fuzz: ## mutants with a fixed seed, 100,000 of each program in tests/fuzz (make test runs a twentieth)
+	@failed=; for program in tests/fuzz/*.py; do echo "--- $$program"; $(IN) python $$program || failed=1; done; test -z "$$failed"
+
+bench: ## how fast, as medians of interleaved rounds and ratios in one run: every program in tests/bench
+	@failed=; for program in tests/bench/*.py; do echo "--- $$program"; $(IN) python $$program || failed=1; done; test -z "$$failed"
+
 lab-up: ## start the lab and leave it running
 	$(IN) $(LAB) up
 
@@ -61,5 +67,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page sanity molecule matrix lab-up lab-down clean
+.PHONY: help demo test lint unit page sanity molecule matrix lab-up lab-down clean fuzz bench
 .DEFAULT_GOAL := help
