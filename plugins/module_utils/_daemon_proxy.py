@@ -189,7 +189,8 @@ def absent(daemon: Daemon, record: Record) -> Plan:
             after[path] = None
         elif found is not None:
             conflicts.append(f"{path} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.")
-            after[path] = _without_ours(path, found, record)
+            rest, first = _without_ours(path, found, record), record.first(path)
+            after[path] = rest._replace(mode=first.mode) if first and rest.mode == first.mode & 0o700 else rest
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     start = next_start(daemon, after)
     _check_config(daemon, strict=False)

@@ -68,6 +68,11 @@ def _transport(error: t.Any) -> str:
     return "reset"
 
 
+def _path() -> str:
+    """Ours, and root's: dockerd --validate looks for its proxy in it, and a user's has no sbin."""
+    return ":".join(filter(None, (os.environ.get("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")))
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("docker", timeout=timeout)
@@ -247,7 +252,7 @@ class Host:
         try:
             done = subprocess.run(
                 list(argv),
-                env=dict(os.environ, LC_ALL="C") if env is None else dict(env),
+                env={**os.environ, "LC_ALL": "C", "PATH": _path()} if env is None else dict(env),
                 cwd=cwd,
                 timeout=timeout,
                 input=stdin.encode(),

@@ -23,10 +23,10 @@ _USERINFO = re.compile(r"""(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s"'<>]*@""
 # Too short to be looked for outside a URL: '12' would blank half of a log.
 _SHORTEST = 4
 # Nor do the words that stand in every result: whoever has one of them as a password is not betrayed by '/etc/docker/daemon.json'.
-_EVERYWHERE = frozenset(
-    "absent auto changed daemon daemon_json default docker dockerd etc false files host http https json localhost mirror mode none present "
-    "proxies proxy registry root service socks5 systemd sysvinit true".split()
-)
+_EVERYWHERE = {
+    "absent", "auto", "changed", "daemon", "daemon_json", "default", "docker", "dockerd", "false", "host", "http", "https", "json", "localhost", "mirror",
+    "mode", "none", "present", "proxies", "proxy", "registry", "root", "service", "socks5", "systemd", "sysvinit", "true",
+}  # fmt: skip
 
 
 def urls(text: str) -> str:

@@ -38,8 +38,7 @@ class Module(AnsibleModule):
 
     def __init__(self, **kwargs: t.Any) -> None:
         self.secrets = Secrets()
-        # no_log here only keeps Ansible from writing the options into the host's journal.
-        super().__init__(no_log=True, **kwargs)
+        super().__init__(**kwargs)
         self._learn()
 
     def _load_params(self) -> None:
@@ -63,6 +62,9 @@ class Module(AnsibleModule):
         kwargs.pop("exception", None)
         kwargs = self._masked(dict(kwargs, msg=msg))
         super().fail_json(**kwargs)
+
+    def log(self, msg: str, log_args: t.Any = None) -> None:
+        """Nothing: Ansible would write every option into the host's journal (no_log=True of __init__ is overruled by the task's)."""
 
     def warn(self, warning: str, **kwargs: t.Any) -> None:
         super().warn(self.secrets.text(warning), **kwargs)

@@ -87,6 +87,13 @@ def _hindrance(host: Host, daemon: Daemon, policy: str) -> str:
     return busy(host, daemon)
 
 
+def can_write(host: Host, plan: daemon_proxy.Plan) -> None:
+    """Stop where a write would fail, so that a dry run says it too."""
+    for path in plan.changes:
+        if not host.can_write(path):
+            raise daemon_proxy.PlanRefused(f"{path} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written.")
+
+
 def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
     """Stop where the engine itself says that it would not start with what is planned."""
     words = objection(host, daemon, {**daemon.files, **plan.changes})

@@ -201,6 +201,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         raise Refused(daemon.elsewhere, **_untouched())
     try:
         plan = _plan(module, daemon, record)
+        transaction.can_write(host, plan)
         if options["validate"] and plan.changes and options["state"] == "present":
             transaction.validate(host, daemon, plan)
         due = transaction.restart(host, daemon, record, plan, options["restart"])

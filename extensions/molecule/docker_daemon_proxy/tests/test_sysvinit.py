@@ -53,7 +53,10 @@ def test_the_same_contract(bare, mechanism, file):
 
 
 def test_a_daemon_that_does_not_start_gets_its_files_back(bare):
-    bare.write("/usr/local/sbin/dockerd-picky", "#!/bin/sh\ngrep -q proxies /etc/docker/daemon.json && { echo level=fatal no proxies >&2; exit 1; }\nexec dockerd \"$@\"\n")
+    bare.write(
+        "/usr/local/sbin/dockerd-picky",
+        '#!/bin/sh\ngrep -q proxies /etc/docker/daemon.json && { echo level=fatal no proxies >&2; exit 1; }\nexec dockerd "$@"\n',
+    )
     before = bare.host.file("/etc/init.d/docker").content.decode()
     try:
         # The init script starts something else than what --validate asks: only the start itself shows it.

@@ -12,6 +12,7 @@ import os
 import re
 
 import pytest
+from ansible.module_utils import basic
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -50,7 +51,7 @@ class Machine(Host):
         self.mirror = Answer(200, {})
         self.info = None
         self.extra = {}
-        self.unwritable = ()
+        self.unwritable = self.read_only = ""
         self.starts = 0
         self.broken = lambda config: False
         if unit:
@@ -78,6 +79,9 @@ class Machine(Host):
             raise HostError(f"{path} cannot be written: Read-only file system.")
         self.time += 0.01
         self.files[path], self.changed[path] = file, self.time
+
+    def can_write(self, path):
+        return not path.startswith(self.read_only or "-")
 
     def remove(self, path):
         self.files.pop(path, None)
@@ -233,6 +237,7 @@ CASES = {
     "changed by others since": (lambda: edited(Machine()), ASKED),
     "changed by others since, and nobody can tell": (lambda: edited(Machine(), Run(4, "", "unshare: not permitted")), ASKED),
     "changed by others since, and faulty": (lambda: edited(Machine(), Run(3, "failed to start daemon: x", "")), ASKED),
+    "a folder that is read-only": (lambda: read_only(Machine(), "/etc/docker"), ASKED),
     "docker-ce": (lambda: Machine(unit=DOCKER_CE), ASKED),
     "rhel": (lambda: Machine(unit=RHEL, **{"/etc/sysconfig/docker": b"OPTIONS='--log-driver=journald'\n"}), ASKED),
 }
@@ -241,6 +246,11 @@ CASES = {
 def objecting(words):
     machine = Machine()
     machine.objection = words
+    return machine
+
+
+def read_only(machine, folder):
+    machine.read_only = folder
     return machine
 
 
@@ -591,6 +601,14 @@ def test_no_password_leaves_the_module(run, options):
     for path, file in machine.files.items():
         if any(secret.encode() in file.contents for secret in PASSWORDS) and path not in (DOCS, CONFIG):
             assert file.mode & 0o077 == 0, path
+
+
+def test_no_option_stands_in_the_hosts_journal(run, monkeypatch):
+    written = []
+    monkeypatch.setattr(basic, "has_journal", False)
+    monkeypatch.setattr(basic.syslog, "syslog", lambda *words: written.append(words))
+    run(Machine(), **ASKED, proxy_username="joe", proxy_password=PASSWORDS[0])
+    assert not written
 
 
 @pytest.mark.parametrize("credentials", [{"proxy_username": "systemd", "proxy_password": "12"}, {"proxy_username": "docker", "proxy_password": "daemon_json"}])
