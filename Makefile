@@ -49,6 +49,9 @@ release: ## the collection as Galaxy, AWX and its readers get it
 molecule: ## every scenario on three real engines behind the wall
 	$(IN) molecule test --all
 
+faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (an hour; make test samples it)
+	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_FAULT_POINTS=200 pytest -q faults/tests'
+
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
 
@@ -67,5 +70,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page sanity molecule matrix lab-up lab-down clean fuzz bench
+.PHONY: help demo test lint unit page sanity molecule matrix lab-up lab-down clean fuzz bench faults
 .DEFAULT_GOAL := help

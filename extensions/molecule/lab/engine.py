@@ -21,6 +21,7 @@ PROGRAMS = {
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
     "openssl": "openssl",
+    "strace": "strace",
     "zstd": "zstd",
 }
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of a module in a host of the lab that can be traced and killed at a chosen system call.
+
+The module runs as Ansible runs it, without the connection. It stops itself just before its work; strace of this machine,
+which sees the processes of its containers, then takes hold of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+TOP = Path(__file__).resolve().parents[3]
+TREE = "/opt/buildfleet-doomed"
+MARK = "BUILDFLEET_DOOMED"
+# What changes the disk, starts a program or talks to one.
+CALLS = (
+    "openat,write,fsync,fchmod,fchown,?chmod,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,"
+    "?vfork,clone,clone3,wait4,?poll,ppoll,connect,sendto,recvfrom,flock"
+)
+START = f"""
+import importlib, json, os, signal, sys
+sys.path.insert(0, {TREE!r})
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS = sys.stdin.buffer.readline()
+basic._ANSIBLE_PROFILE = "legacy"
+module = importlib.import_module("ansible_collections.buildfleet.docker.plugins.modules." + sys.argv[1])
+os.kill(os.getpid(), signal.SIGSTOP)
+module.main()
+"""
+
+
+class Call(NamedTuple):
+    name: str
+    number: int  # the how many-th of this name
+    line: str
+
+
+class Ended(NamedTuple):
+    code: int
+    result: dict[str, Any]
+    out: str
+
+
+def inside(host: str, *command: str, check: bool = True) -> str:
+    done = subprocess.run(["docker", "exec", host, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def shell(host: str, script: str, check: bool = True) -> str:
+    return inside(host, "sh", "-c", script, check=check)
+
+
+def install(host: str) -> None:
+    """What Ansible would send: its own module_utils, and the collection."""
+    spec = importlib.util.find_spec("ansible")
+    assert spec and spec.origin
+    ansible = Path(spec.origin).parent
+    heap = io.BytesIO()
+    with tarfile.open(fileobj=heap, mode="w") as tar:
+        for source, name in (
+            (ansible / "module_utils", "ansible/module_utils"),
+            (TOP / "plugins/module_utils", "ansible_collections/buildfleet/docker/plugins/module_utils"),
+            (TOP / "plugins/modules", "ansible_collections/buildfleet/docker/plugins/modules"),
+        ):
+            tar.add(source, name, filter=lambda entry: None if "__pycache__" in entry.name else entry)
+        for name, text in (("start.py", START), ("ansible/__init__.py", "")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    shell(host, f"rm -rf {TREE} && mkdir -p {TREE}")
+    subprocess.run(["docker", "exec", "-i", host, "tar", "-x", "--no-same-owner", "-C", TREE], input=heap.getvalue(), check=True)
+
+
+class Run:
+    """One run of a module; it waits for `go` until then."""
+
+    def __init__(self, host: str, module: str, options: dict[str, Any]) -> None:
+        mark = uuid.uuid4().hex
+        self._client = subprocess.Popen(
+            ["docker", "exec", "-i", "-e", f"{MARK}={mark}", host, "/usr/bin/python3", "-B", f"{TREE}/start.py", module],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._client.stdin
+        self._client.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode() + b"\n")
+        self._client.stdin.flush()
+        self.pid = self._found(mark)
+
+    def _found(self, mark: str) -> int:
+        """The process as this machine sees it, once it has stopped itself."""
+        wanted = f"{MARK}={mark}".encode()
+        for _rest in range(1200):
+            for entry in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError):
+                    # runc itself carries the variable for a moment, under another name
+                    is_it = wanted in Path(f"/proc/{entry}/environ").read_bytes() and b"start.py" in Path(f"/proc/{entry}/cmdline").read_bytes()
+                    if is_it and self._state(int(entry)) == "T":
+                        return int(entry)
+            if self._client.poll() is not None:
+                raise AssertionError(self._client.communicate())
+            time.sleep(0.05)
+        raise AssertionError("the module did not come to its start")
+
+    @staticmethod
+    def _state(pid: int) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    def stopped(self) -> bool:
+        return self._state(self.pid) in "Tt"
+
+    def go(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def send(self, number: int, everyone: bool = False) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number) if everyone else os.kill(self.pid, number)
+
+    def leave(self) -> None:
+        """The connection is lost: nobody reads what the module says."""
+        self._client.kill()
+        self._client.wait()
+
+    def alive(self) -> bool:
+        return Path(f"/proc/{self.pid}").exists()
+
+    def wait(self, timeout: float = 120) -> Ended:
+        out, err = self._client.communicate(timeout=timeout)
+        text = out.decode(errors="replace") + err.decode(errors="replace")
+        with contextlib.suppress(ValueError):
+            return Ended(self._client.returncode, json.loads(out), text)
+        return Ended(self._client.returncode, {}, text)
+
+    @contextlib.contextmanager
+    def traced(self, log: str, *how: str) -> Iterator[None]:
+        """strace holds the module while the block runs."""
+        tracer = subprocess.Popen(
+            ["strace", "-p", str(self.pid), "-s", "200", "-y", "-o", log, "-e", f"trace={CALLS}", *how],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        for _rest in range(400):
+            if "TracerPid:\t0" not in Path(f"/proc/{self.pid}/status").read_text():
+                break
+            if tracer.poll() is not None:
+                raise AssertionError(tracer.communicate())
+            time.sleep(0.02)
+        yield
+        tracer.communicate(timeout=120)
+
+
+def run(host: str, module: str, options: dict[str, Any], timeout: float = 120) -> Ended:
+    started = Run(host, module, options)
+    started.go()
+    return started.wait(timeout)
+
+
+def calls(lines: str) -> list[Call]:
+    """The traced calls in their order, as `killed` wants them named."""
+    found, seen = [], Counter[str]()
+    for line in lines.splitlines():
+        matched = re.match(r"(?:\d+ +)?([a-z0-9_]+)\(", line)
+        if matched:
+            seen[matched[1]] += 1
+            found.append(Call(matched[1], seen[matched[1]], line))
+    return found
+
+
+def trace(host: str, module: str, options: dict[str, Any]) -> tuple[Ended, list[Call], float]:
+    """A run with everything that it asked the kernel for, and how long it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "trace"
+        started = Run(host, module, options)
+        with started.traced(str(log)):
+            begun = time.monotonic()
+            started.go()
+            ended = started.wait()
+            seconds = time.monotonic() - begun
+        return ended, calls(log.read_text(errors="replace")), seconds
+
+
+def killed(host: str, module: str, options: dict[str, Any], call: Call) -> Ended:
+    """The run is killed when it makes this call; SIGKILL comes before the kernel does anything."""
+    started = Run(host, module, options)
+    with started.traced("/dev/null", "-e", f"inject={call.name}:signal=SIGKILL:when={call.number}"):
+        started.go()
+        return started.wait()
