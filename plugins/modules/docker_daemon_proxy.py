@@ -18,6 +18,13 @@ description:
   - This reaches the daemon alone. With BuildKit the I(client) fetches the registry token, so combine it with M(buildfleet.docker.docker_build_env).
 author:
   - The buildfleet authors (@buildfleet)
+notes:
+  - Run on real engines 20.10, 26.1 and 28.5 of Debian, with systemd, and 26.1 with sysvinit. The paths and units of Docker's own packages
+    and of the RHEL family are handled and tested from their files, but were not run.
+  - Docker Desktop, rootless Docker, the snap, podman's C(docker) and WSL without systemd read other settings. They are recognised and refused
+    with what to do there instead.
+  - A restart is put off for work that can be seen, which is a running container without live-restore, a client or worker process,
+    and an open request to the daemon's API while the daemon talks to a registry, works in its C(tmp) or reads a layer.
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
@@ -214,7 +221,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     for warning in plan.warnings:
         module.warn(warning)
     restarts = due.now
-    diff = [_diff(path, daemon.files.get(path), file) for path, file in plan.changes.items()]
+    diff = [_diff(module, path, daemon.files.get(path), file) for path, file in plan.changes.items()]
     copies: t.List[str] = []
     if not module.check_mode and (plan.changes or restarts):
         if options["backup"]:
@@ -293,13 +300,15 @@ def _untouched() -> t.Dict[str, bool]:
     return {"changed": False, "restarted": False, "rolled_back": False}
 
 
-def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
+def _diff(module: Module, path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
     def side(file: t.Optional[File]) -> t.Tuple[str, str]:
         if file is None:
             return f"{path} (absent)", ""
         return f"{path} (mode {file.mode:04o})", file.contents.decode(errors="replace")
 
     (before_header, before_text), (after_header, after_text) = side(before), side(after)
+    if before_text != after_text and module.secrets.text(before_text) == module.secrets.text(after_text):
+        after_text += "(with other credentials)\n"
     return {"before_header": before_header, "before": before_text, "after_header": after_header, "after": after_text}
 
 

@@ -15,12 +15,15 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import flags, next_start, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import Answer, File, Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
+from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.modules import docker_daemon_proxy
 
 CONFIG, DEFAULTS = "/etc/docker/daemon.json", "/etc/default/docker"
@@ -369,6 +372,54 @@ def test_puppets_exports_without_systemd(run):
     assert done["mechanism"] == "sysvinit" and done["proxies"]["http_proxy"] == ""
     assert machine.files[DEFAULTS].contents.startswith(b"export TMPDIR=/x\nexport HTTPS_PROXY=")
     run(machine, state="absent")
+    assert seen(machine) == before
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+OURS = st.fixed_dictionaries(
+    {},
+    optional={
+        "proxies": st.fixed_dictionaries({}, optional={"http-proxy": st.just(OTHER), "https-proxy": st.just(URL), "no-proxy": st.just("b,a")}),
+        "registry-mirrors": st.lists(st.sampled_from(["https://m.example.com", "https://n.example.com/"]), max_size=2, unique=True),
+        "insecure-registries": st.lists(st.just("r:5000"), max_size=1),
+    },
+)
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=4).map("x-{}".format), VALUES, max_size=3),
+    OURS,
+    st.randoms(use_true_random=False),
+    st.sampled_from([None, 1, 4, "\t"]),
+    st.sampled_from([b"", b"\n", b"\r\n\r\n"]),
+    st.booleans(),
+)
+def test_any_daemon_json_keeps_what_is_not_ours_and_comes_back_whole(others, ours, random, indent, end, windows):
+    items = [*others.items(), *ours.items()]
+    random.shuffle(items)
+    contents = json.dumps(dict(items), indent=indent, ensure_ascii=windows).encode("utf-8", "surrogatepass") + end
+    contents = contents.replace(b"\n", b"\r\n") if windows else contents
+    assume(b"\xed" not in contents)
+    machine = Machine(running=False, **{CONFIG: contents})
+    before = seen(machine)
+    options = {"https_proxy": URL, "no_proxy": ["a", "b"], "registry_mirrors": ["https://n.example.com"]}
+    wish, _warnings = daemon_proxy.wanted(options, "26.1.5", "")
+    record = Record(machine, "test")
+    plan = daemon_proxy.present(wish, observe(machine, "docker", None), record, "auto", False)
+    record.remember(plan.changes)
+    record.put_note("written", daemon_proxy.written(record, observe(machine, "docker", None), plan))
+    record.save()
+    apply(machine, plan.changes)
+    after = json.loads(machine.files[CONFIG].contents)
+    assert [item for item in after.items() if item[0] in others] == [item for item in items if item[0] in others]
+    assert after["proxies"]["https-proxy"] == URL and "http-proxy" not in after["proxies"] and set(after["proxies"]["no-proxy"].split(",")) == {"a", "b"}
+    assert daemon_proxy.present(wish, observe(machine, "docker", None), record, "auto", False).changes == {}
+
+    apply(machine, daemon_proxy.absent(observe(machine, "docker", None), Record(machine, "test")).changes)
     assert seen(machine) == before
 
 
