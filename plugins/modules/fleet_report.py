@@ -13,7 +13,8 @@ description:
   - Takes what M(buildfleet.docker.docker_build_check) and M(buildfleet.docker.docker_build_info) answered on every host of the play, hosts that failed or
     were not reached included, and writes one HTML file that needs no network, and the same as JSON.
   - The results are read from the variables C(docker_build_check_result) and C(docker_build_info_result), and, as what differs from the wish, from
-    C(docker_daemon_proxy_result), C(docker_build_env_result) and C(dockerfile_mirror_result), registered in check mode. The roles of these names register them.
+    C(proxy_ca_result), C(docker_daemon_proxy_result), C(docker_build_env_result) and C(dockerfile_mirror_result), registered in check mode. The roles of
+    these names register them.
   - The playbook C(buildfleet.docker.report) does all of this.
   - Runs once for all hosts of a play, on the controller, and needs the linear strategy and no batches (C(serial)).
 author:

@@ -26,6 +26,7 @@ Tree = t.Dict[str, t.Any]
 # Failures that no request over the network names a process for.
 _PROCESS_OF = {"engine_down": "daemon", "disk_full": "daemon", "buildx_missing": "client", "legacy_cannot": "client", "step_failed": "step"}
 _SETTINGS_OF = {
+    "proxy_ca": "The trusted certificates differ",
     "docker_daemon_proxy": "The daemon's settings differ",
     "docker_build_env": "The client's and the steps' settings differ",
     "dockerfile_mirror": "The sources differ",
@@ -203,14 +204,15 @@ def _difference(result: Result) -> str:
 
 
 def _pending(observed: Observed) -> t.List[str]:
-    """What waits for a restart: the daemon's settings, and services that build."""
-    info, daemon = observed.info, observed.wanted.get("docker_daemon_proxy", {})
+    """What waits for a restart: the daemon's settings, and services that build. What is not written yet waits for nothing."""
+    written = {module: result for module, result in observed.wanted.items() if not result.get("changed")}
+    pending = [result for result in written.values() if result.get("restart_pending")]
     found = []
-    if info.get("restart_pending") or daemon.get("restart_pending"):
-        names = ", ".join(str(name) for name in info.get("pending") or [])
-        reason = str(daemon.get("pending_reason") or "")
+    if observed.info.get("restart_pending") or pending:
+        names = ", ".join(str(name) for name in observed.info.get("pending") or [])
+        reason = next((str(result["pending_reason"]) for result in pending if result.get("pending_reason")), "")
         found.append("docker" + (f" ({names or reason})" if names or reason else ""))
-    return found + [str(service) for service in observed.wanted.get("docker_build_env", {}).get("pending") or []]
+    return found + [str(service) for service in written.get("docker_build_env", {}).get("pending") or []]
 
 
 def _settings(info: Result, key: str) -> t.List[Tree]:

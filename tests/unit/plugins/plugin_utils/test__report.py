@@ -91,6 +91,8 @@ def test_pending_restarts_of_the_daemon_and_of_services():
     }
     assert one(check=fleet.PASSED, wanted=wanted)["restart_pending"] == ["docker (a container runs)", "gitlab-runner.service"]
     assert one(check=fleet.PASSED, info=fleet.info(pending=True))["restart_pending"] == ["docker (https_proxy)"]
+    assert one(check=fleet.PASSED, wanted={"proxy_ca": {"restart_pending": True}})["restart_pending"] == ["docker"]
+    assert one(check=fleet.PASSED, wanted={module: dict(result, changed=True) for module, result in wanted.items()})["restart_pending"] == []
     assert one(check=fleet.PASSED, info=fleet.info())["restart_pending"] == []
 
 
