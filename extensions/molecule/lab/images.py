@@ -19,6 +19,7 @@ COMMON = (
     "nftables", "openssh-server", "passwd", "procps", "python3", "python3-yaml", "sudo",
 )  # fmt: skip
 SYSTEMD = ("systemd", "systemd-sysv")
+SYSVINIT = ("sysvinit-core", "sysv-rc", "initscripts")
 
 
 class Recipe(NamedTuple):
@@ -31,6 +32,8 @@ RECIPES = {
     "bookworm": Recipe("bookworm", COMMON + SYSTEMD + ("docker-compose",)),
     "trixie": Recipe("trixie", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose")),
     "forky": Recipe("forky", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose")),
+    # Without systemd: what Devuan and old releases have. /etc/init.d/docker and /etc/default/docker come with docker.io.
+    "sysvinit": Recipe("trixie", tuple(name for name in COMMON if name != "libpam-systemd") + SYSVINIT + ("docker-cli",)),
     # Its apt knows one repository: a folder of its own with docker-registry, which is not installed.
     "cache": Recipe("bookworm", COMMON + SYSTEMD + ("apt", "python3-apt")),
     "services": Recipe(
@@ -50,8 +53,9 @@ ARGUMENTS = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
 )
 HOST_SETUP = HERE / "inside" / "host-setup"
-CACHE_SETUP = HERE / "inside" / "cache-setup"
 HOST_INIT = HERE / "inside" / "host-init"
+CACHE_SETUP = HERE / "inside" / "cache-setup"
+SYSVINIT_SETUP = HERE / "inside" / "sysvinit-setup"
 
 
 def debian_mirror() -> str:
@@ -71,7 +75,7 @@ def hooks(name: str) -> tuple[str, ...]:
 
 
 def setup(name: str) -> Path:
-    return CACHE_SETUP if name == "cache" else HOST_SETUP
+    return {"sysvinit": SYSVINIT_SETUP, "cache": CACHE_SETUP}.get(name, HOST_SETUP)
 
 
 def digest(name: str) -> str:
