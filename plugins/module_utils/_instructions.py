@@ -114,18 +114,20 @@ def _body(escape: bytes) -> bytes:
 _DROPPED = rb"(?:[ \t]*(?:#[^\n]*)?\n)*"
 _REST = rb"[^\n]*(?:(?<=~)\n" + _DROPPED + rb"[^\n]*)*"
 _PAIR = rb"[^=\"'`\\\s]+=(?:\"[^\"\\`\n]*\"|[^=\"'`\\\s]*)"
+_AFTER_FLAGS = rb"(?:--(?![!-}]*(?i:from))[!#-&(-;=-\[\]-_a-}]+[ \t]+)*[^-`\\\s\x85\xa0]" + _REST
 _BEHIND = {
-    b"RUN COPY ADD run copy add": rb"(?:--(?![!-}]*(?i:from))[!#-&(-\[\]-_a-}]+[ \t]+)*[^-`\\\s\x85\xa0]" + _REST,
-    b"ENV LABEL env label": rb"(?!-)(?:" + _PAIR + rb"(?:(?:[ \t]|~\n" + _DROPPED + rb")+" + _PAIR + rb")*[ \t]*(?=\n|\Z)"
-    rb"|[^=\"'`\\\s]+[ \t]+[^`\\\s]" + _REST + rb")",
-    b"CMD ENTRYPOINT EXPOSE HEALTHCHECK MAINTAINER SHELL STOPSIGNAL USER VOLUME WORKDIR": _REST,
-    b"cmd entrypoint expose healthcheck maintainer shell stopsignal user volume workdir": _REST,
+    **dict.fromkeys(b"RUN COPY ADD".split(), _AFTER_FLAGS),
+    **dict.fromkeys(
+        b"ENV LABEL".split(),
+        rb"(?!-)(?:" + _PAIR + rb"(?:(?:[ \t]|~\n" + _DROPPED + rb")+" + _PAIR + rb")*[ \t]*(?=\n|\Z)|[^=\"'`\\\s]+[ \t]+[^`\\\s]" + _REST + rb")",
+    ),
+    **dict.fromkeys(b"WORKDIR CMD EXPOSE ENTRYPOINT USER VOLUME SHELL HEALTHCHECK STOPSIGNAL MAINTAINER".split(), _REST),
 }
-# Flat, so that the first letter decides.
-_QUIET = b"|".join(keyword + rb"[ \t]+" + behind for keywords, behind in _BEHIND.items() for keyword in keywords.split())
+# Flat, so that the first letter decides; small letters last, because they are rare.
+_QUIET = b"|".join(word + rb"[ \t]+" + _BEHIND[keyword] for case in (bytes.upper, bytes.lower) for keyword in _BEHIND for word in [case(keyword)])
 _EMPTY_LINES = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*")
 _QUIET_LINE = {e: re.compile((rb"[ \t]*(?:" + _QUIET + rb")(?:\n|\Z)").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
-_QUIET_LINES = {e: re.compile((rb"(?:[ \t]*(?:#[^\n]*|" + _QUIET + rb")?(?:\n|\Z))*").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
+_QUIET_LINES = {e: re.compile((rb"(?:[ \t]*(?:\n|#[^\n]*(?:\n|\Z)|(?:" + _QUIET + rb")(?:\n|\Z)|\Z))*").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
 _LINE = {e: re.compile(rb"[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=~)\n".replace(b"~", re.escape(e)) + _DROPPED + rb"[^\n]*)*)") for e in (b"\\", b"`")}
 _ODD_CONTINUATION = {e: re.compile(re.escape(e) + rb"[ \t]+\n") for e in (b"\\", b"`")}
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}

@@ -32,6 +32,7 @@ _PLATFORM = {
 }
 _BLANK = re.compile(r"[\t\v\f\r ]+")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
+_PLAIN_VALUE = re.compile(r"\w+(?:=[\w.:/@-]*)?", re.ASCII)  # nothing in it that BuildKit could refuse
 NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
@@ -79,6 +80,7 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
         text, at = file.syntax
         found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
     started = False
+    evaluates = any("$" in each.text for each in file.instructions if each.keyword == "FROM")
     for instruction in file.instructions:
         keyword = instruction.keyword
         if keyword == "FROM":
@@ -89,7 +91,8 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
             if stage:
                 stages |= {stage}
         elif keyword == "ARG" and not started and not instruction.onbuild:
-            arguments.declare(instruction)
+            if evaluates or not _PLAIN_VALUE.fullmatch(instruction.text):
+                arguments.declare(instruction)
         elif not started:
             raise Rejected(instruction.at, "an instruction stands before the first FROM")
         elif keyword == "ARG" and not instruction.onbuild:
