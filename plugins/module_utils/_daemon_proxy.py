@@ -172,7 +172,7 @@ def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: boo
     changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
     start = next_start(daemon, after)
     expected = force(daemon, after, start)
-    _check_flags(daemon, after, start)
+    check_start(daemon, after)
     _check_winners(wish, daemon, after, expected, start, conflicts)
     return Plan(how, changes, expected, conflicts, [])
 
@@ -410,8 +410,9 @@ def _check_config(daemon: Daemon, strict: bool = True) -> None:
         raise PlanRefused(trouble.sentence)
 
 
-def _check_flags(daemon: Daemon, after: Files, start: Start) -> None:
-    for trouble in _start_troubles(daemon, after, start):
+def check_start(daemon: Daemon, files: Files) -> None:
+    """Refuse files with which the next start would fail, by rules of our own."""
+    for trouble in _start_troubles(daemon, files, next_start(daemon, files)):
         raise PlanRefused(trouble.sentence)
 
 

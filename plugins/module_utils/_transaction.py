@@ -122,6 +122,7 @@ def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, 
     if not daemon.up or not changed:
         return ""
     files = {**daemon.files, **plan.changes}
+    daemon_proxy.check_start(daemon, files)
     argv = next_start(daemon, files).argv
     of_the_host = sorted(_OF_THE_HOST & {*daemon_proxy.keys(files, daemon.config_file), *flags(argv)})
     said = host.run(

@@ -560,6 +560,15 @@ def test_a_fault_of_others_below_ours_is_not_forgotten_where_no_trial_is_possibl
     assert run(machine, **ASKED, validate=False)["restarted"]
 
 
+def test_undo_does_not_meet_a_fault_of_others_either(run):
+    machine = Machine()
+    run(machine, **ASKED)
+    machine.write(CONFIG, File(machine.files[CONFIG].contents.replace(b"{", b'{"hosts": [],', 1)))
+    before = seen(machine)
+    done = run(machine, state="absent")
+    assert done["failed"] and "'hosts' is set here and by --host" in done["msg"] and seen(machine) == before
+
+
 def test_a_daemon_that_hangs_is_not_idle(run):
     machine = Machine()
     machine.info, machine.state = None, "active"
