@@ -25,6 +25,7 @@ class Store(t.NamedTuple):
     anchor: str  # our file in it
     bundle: str  # what the update writes
     update: t.Tuple[str, ...]
+    renew: t.Tuple[str, ...]  # the same where something was taken away: Debian's leaves its links behind otherwise
 
 
 STORES = (
@@ -33,11 +34,13 @@ STORES = (
         "/usr/local/share/ca-certificates/buildfleet-proxy-ca.crt",
         "/etc/ssl/certs/ca-certificates.crt",
         ("update-ca-certificates",),
+        ("update-ca-certificates", "--fresh"),
     ),
     Store(
         "/etc/pki/ca-trust/source/anchors",
         "/etc/pki/ca-trust/source/anchors/buildfleet-proxy-ca.pem",
         "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        ("update-ca-trust", "extract"),
         ("update-ca-trust", "extract"),
     ),
 )

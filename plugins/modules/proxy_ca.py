@@ -126,7 +126,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         if changes:
             _write(host, store, record, changes)
         elif absent and record.paths:  # a run that was killed between file and update
-            host.run(store.update)
+            host.run(store.renew, timeout=120)
         if restarts:
             trouble = transaction.restart_alone(host, daemon, options["timeout"])
             if trouble:
@@ -168,12 +168,12 @@ def _write(host: Host, store: trust_store.Store, record: Record, changes: Change
     record.put_note("changed", host.now())
     record.save()
     apply(host, changes)
-    done = host.run(store.update, timeout=120)
+    done = host.run(store.update if all(changes.values()) else store.renew, timeout=120)
     missing = [path for path, file in changes.items() if file and not _trusts(host, store, file.contents.decode())]
     if done.code == 0 and not missing:
         return
     apply(host, before)
-    host.run(store.update, timeout=120)
+    host.run(store.renew, timeout=120)
     said = f" {store.update[0]} said: {done.text}" if done.text else ""
     raise Refused(
         f"{store.update[0]} did not take the certificate into {store.bundle}; the store is as it was.{said}", changed=False, restarted=False, rolled_back=True
