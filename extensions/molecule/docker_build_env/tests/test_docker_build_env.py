@@ -36,7 +36,7 @@ def asked_for_the_token_in_vain(log):
     return "auth.docker.io" in log and "connection reset by peer" in log
 
 
-@pytest.mark.parametrize("command", [f"su - root -c {LAB_BUILD}", f"su - builder -c {LAB_BUILD}", f"su - builder -c 'sudo -i {LAB_BUILD}'"])
+@pytest.mark.parametrize("command", [f"su - builder -c {LAB_BUILD}", f"su - builder -c 'sudo -i {LAB_BUILD}'"])
 def test_builds_pass_in_a_login_shell_and_under_sudo_with_a_login(engine, command):
     log = built(engine, command)
     assert ALL in log, log
@@ -85,7 +85,9 @@ def test_plain_sudo_strips_the_environment_and_one_line_of_sudoers_keeps_it(engi
     reads_the_file_again = engine.host.run("grep -q pam_env /etc/pam.d/sudo").rc == 0
     log = built(engine, plain)
     assert (ALL if reads_the_file_again else "passed: legacy.") in log, log
-    assert reads_the_file_again or asked_for_the_token_in_vain(log)
+    if reads_the_file_again:
+        return
+    assert asked_for_the_token_in_vain(log)
     engine.write("/etc/sudoers.d/lab-keep", f"{KEEP}\n")
     try:
         log = built(engine, plain)
