@@ -1,0 +1,147 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet without any proxy, and one host that fetches for it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import table
+from build import on, write
+from conftest import Engine, lab
+from shell import run
+
+CACHE = "cache"
+UNIT = "buildfleet-registry-cache.service"
+IMAGE = "pytorch/torchserve:0.11.0-gpu"
+DAEMON_JSON = "/etc/docker/daemon.json"
+
+
+def checked(engine, **options):
+    done = engine.module("docker_build_check", required=False, **options)
+    return json.loads(done.stdout.partition("=> ")[2])
+
+
+def asked_of_the_hub(moment):
+    """What the Hub and its layers' server were asked for the image since then."""
+    seconds = f"{time.time() - moment + 1:.0f}s"
+    lines = [line for service in ("hub", "cdn") for line in lab("log", service, "--since", seconds).splitlines()]
+    return [line for line in lines if "torchserve" in line or "blobs/sha256" in line]
+
+
+@pytest.mark.parametrize("builder", ["pull", "buildkit", "legacy", "compose"])
+def test_hosts_without_a_proxy_build(engine, builder):
+    assert "roxy" not in engine.host.check_output("docker info; env; cat /etc/environment /etc/profile.d/* /etc/docker/daemon.json")
+    outcome = engine.build(builder, login="builder")
+    assert outcome.ok, outcome.log
+
+
+def test_a_client_in_a_container_needs_nothing(engine):
+    """As a CI job does it that gets the engine's socket: the client has the container's environment, not the host's."""
+    engine.forget()
+    engine.write("/var/tmp/job/Dockerfile", "FROM busybox:1\nRUN true\n")
+    job = "docker run --rm --volume=/:/host --volume=/run/docker.sock:/host/run/docker.sock alpine:3.19 chroot /host docker build /var/tmp/job"
+    for builder in (1, 0):
+        outcome = on(engine.name, job.replace("alpine", f"--env=DOCKER_BUILDKIT={builder} alpine", 1))
+        assert outcome.ok, outcome.log
+
+
+def test_the_second_host_gets_the_image_from_the_cache():
+    first, *others = (Engine(name) for name in table.HOSTS)
+    assert first.build("pull", IMAGE).ok
+    moment = time.time()
+    for engine in others:
+        assert engine.build("buildkit", IMAGE).ok
+        assert engine.build("legacy", IMAGE).ok
+    lines = asked_of_the_hub(moment)
+    assert not [line for line in lines if "GET" in line], lines
+
+
+@pytest.fixture()
+def proxy_lost():
+    """The cache host's proxy does not answer any more."""
+    rule = f"OUTPUT -d {table.SERVICES['auth-proxy'].address} -j REJECT"
+    assert on(CACHE, f"iptables -A {rule}").ok
+    yield
+    assert on(CACHE, f"iptables -D {rule}").ok
+
+
+def test_what_the_cache_has_it_hands_out_when_the_proxy_is_down(engine, proxy_lost):
+    outcome = engine.build("buildkit")
+    assert outcome.ok, outcome.log
+
+
+@pytest.mark.parametrize("builder", ["buildkit", "legacy"])
+def test_a_cache_that_does_not_run_is_named_and_back_again_all_is_well(engine, builder):
+    engine.forget()
+    assert on(CACHE, f"systemctl stop {UNIT}").ok
+    try:
+        result = checked(engine, builder=builder)
+        assert (result["cause"], result["asked_by"], result["host"]) == ("refused", "daemon", "cache.lab"), result
+        assert "cache.lab" in result["msg"]
+    finally:
+        assert on(CACHE, f"systemctl start {UNIT} && for n in 1 2 3 4 5 6 7 8 9; do curl -sk https://127.0.0.1:5000/v2/ && exit 0; sleep 1; done").ok
+    assert checked(engine, builder=builder)["ok"]
+
+
+def test_a_cache_host_that_is_down_is_named_and_comes_back_by_itself():
+    engine = Engine(next(iter(table.HOSTS)))
+    engine.forget()
+    run("docker", "stop", "--time=5", CACHE)
+    try:
+        result = checked(engine, builder="legacy")
+    finally:
+        run("docker", "start", CACHE)
+    assert not result["ok"]
+    assert "cache.lab" in result["msg"], result
+    for _rest in range(60):
+        if on(CACHE, "curl -sfk https://127.0.0.1:5000/v2/").ok:
+            break
+        time.sleep(1)
+    assert checked(engine, builder="legacy")["ok"]
+
+
+def test_only_root_can_read_the_proxys_password():
+    assert on(CACHE, "stat -c '%a %U' /etc/buildfleet-registry-cache.env").log == "600 root\n"
+    readable = on(CACHE, "su - nobody -s /bin/sh -c \"grep -rlF 'ss%3Aw' /etc /var/lib 2>/dev/null; ps axeww | grep -F 'ss%3A[w]'; true\"")
+    assert readable.log == ""
+    assert "ss%3Aw" not in on(CACHE, f"journalctl --unit={UNIT} --no-pager").log
+
+
+PLAIN = """
+version: 0.1
+storage: {filesystem: {rootdirectory: /var/lib/buildfleet-registry-cache}}
+proxy: {remoteurl: "https://registry-1.docker.io"}
+http: {addr: ":5001"}
+"""
+
+
+@pytest.fixture(scope="module")
+def plain_cache():
+    """The same cache without TLS."""
+    write(CACHE, "/run/plain.yml", PLAIN)
+    started = on(
+        CACHE,
+        "systemd-run --unit=plain --property=EnvironmentFile=/etc/buildfleet-registry-cache.env --property=User=docker-registry "
+        "docker-registry serve /run/plain.yml && for n in 1 2 3 4 5; do curl -s http://127.0.0.1:5001/v2/ && exit 0; sleep 1; done",
+    )
+    assert started.ok, started.log
+    yield "http://cache.lab:5001"
+    on(CACHE, "systemctl stop plain; rm /run/plain.yml")
+
+
+@pytest.mark.parametrize("insecure", [False, True], ids=["alone", "insecure_registries"])
+def test_a_cache_without_tls_is_enough_for_some(engine, plain_cache, insecure):
+    """docs/which-cure.md: BuildKit wants TLS on 20.10, insecure_registries on 26, and neither on 28."""
+    saved = engine.host.check_output(f"cat {DAEMON_JSON}")
+    engine.write(DAEMON_JSON, json.dumps({"registry-mirrors": [plain_cache], **({"insecure-registries": ["cache.lab:5001"]} if insecure else {})}))
+    try:
+        assert engine.build("legacy").ok
+        outcome = engine.build("buildkit")
+        assert outcome.ok == (engine.major >= 28 or (insecure and engine.major >= 26)), outcome.log
+    finally:
+        engine.write(DAEMON_JSON, saved)
+        engine.forget()
