@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast dockerfile_mirror is, as medians of interleaved rounds and ratios within one run.
 
-    python tests/bench/dockerfile_mirror.py [--rounds 5] [--assert]
+    python tests/bench/dockerfile_mirror.py [--rounds 5] [--write docs/dockerfile_mirror.md]
+
+It fails where a target is missed. Figures of a machine with much else to do are no figures: see the load that it prints.
 
 The corpus beside the repository is used; without it the golden files, a hundred times each (the figures then say little).
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._references impo
 
 FORWARD = Mirrors({"docker.io": "mirror.example.com/hub"})
 LOOPED = 50
+LOOP = f"a loop of `ansible.builtin.replace` over {LOOPED} files"
 
 
 def files() -> t.List[bytes]:
@@ -127,54 +130,101 @@ def tasks(contents: t.List[bytes], rounds: int) -> t.Dict[str, float]:
         )
         work = {
             "ping": playbook(folder, "ping", "ansible.builtin.ping: {}"),
-            "rewrite": playbook(folder, "rewrite", module.replace("{{", "{").replace("}}", "}")),
+            "rewriting all": playbook(folder, "rewrite", module.replace("{{", "{").replace("}}", "}")),
             "nothing to do": playbook(folder, "again", module.replace("{{", "{").replace("}}", "}")),
             "undo": playbook(folder, "undo", back.replace("{{", "{").replace("}}", "}")),
         }
         found = in_rounds(work, rounds)
-        found[f"loop of {LOOPED}"] = in_rounds({"loop": playbook(folder, "loop", loop)}, 1)["loop"]
+        found[LOOP] = in_rounds({"loop": playbook(folder, "loop", loop)}, 1)["loop"]
         return found
+
+
+MEMORY = """
+import json, re, resource, sys
+sys.argv = ["dockerfile_mirror", json.dumps({"ANSIBLE_MODULE_ARGS": {"paths": [sys.argv[1]], "mirrors": {"docker.io": "mirror.example.com/hub"}}})]
+from ansible.module_utils import basic
+basic._ANSIBLE_PROFILE = "legacy"
+from ansible_collections.buildfleet.docker.plugins.modules import dockerfile_mirror
+try:
+    dockerfile_mirror.main()
+finally:
+    own = int(re.search(r"VmHWM:\\s*([0-9]+)", open("/proc/self/status").read()).group(1))
+    print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024, file=sys.stderr)
+"""
+
+
+def memory(contents: t.List[bytes]) -> t.Dict[int, int]:
+    """The most that one process of the module used, in MiB, by the number of files."""
+    used = {}
+    for many in (1, 4):
+        with tempfile.TemporaryDirectory() as name:
+            for copy in range(many):
+                tree(Path(name) / str(copy), contents)
+            done = subprocess.run([sys.executable, "-c", MEMORY, name], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+            used[many * len(contents)] = int(done.stderr.split()[-1])
+    return used
+
+
+def commit() -> str:
+    return subprocess.run(["git", "-C", str(TOP), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False).stdout.strip() or "no commit"
+
+
+def report(contents: t.List[bytes], core: t.Mapping[str, float], found: t.Mapping[str, float], used: t.Mapping[int, int], ratio: float) -> str:
+    peer, ping = core["dockerfile-parse `.structure`"], found["ping"]
+    lines = [
+        f"Commit {commit()}, {time.strftime('%Y-%m-%d')}, Python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.0f}, "
+        f"{len(contents)} files, medians of interleaved rounds.",
+        "",
+        "| one process | files/s | times dockerfile-parse |",
+        "|---|---|---|",
+        *(f"| {name} | {len(contents) / seconds:.0f} | {peer / seconds:.2f} |" for name, seconds in core.items()),
+        "",
+        "| one playbook with one task | seconds | times ping |",
+        "|---|---|---|",
+        *(f"| {name} | {seconds:.2f} | {seconds / ping:.2f} |" for name, seconds in found.items()),
+        "",
+        f"The loop of `ansible.builtin.replace`, extrapolated to all files, takes {ratio:.0f} times what this module takes beyond a ping.",
+        "Memory of the largest process: " + ", ".join(f"{mib} MiB for {count} files" for count, mib in used.items()) + ".",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--assert", dest="must", action="store_true", help="fail where a target is missed")
+    options.add_argument("--write", type=Path, help="replace the figures in this page")
     given = options.parse_args()
     contents = files()
     core = in_rounds(
         {
-            "dockerfile-parse .structure": lambda: dockerfile_parse(contents),
-            "ours, instructions": lambda: ours_structure(contents),
-            "ours, references": lambda: ours_reading(contents),
+            "dockerfile-parse `.structure`": lambda: dockerfile_parse(contents),
+            "ours, the instructions": lambda: ours_structure(contents),
+            "ours, every reference evaluated": lambda: ours_reading(contents),
             "ours, rewritten": lambda: ours_rewriting(contents),
         },
         given.rounds,
     )
-    peer = core["dockerfile-parse .structure"]
-    for name, seconds in core.items():
-        print(f"{name:28} {len(contents) / seconds:8.0f} files/s  {peer / seconds:5.2f} x dockerfile-parse")
-    print(f"{'memory of this process':28} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:8} MiB, the corpus included")
     found = tasks(contents, given.rounds)
+    used = memory(contents)
     ping = found["ping"]
-    for name, seconds in found.items():
-        print(f"{name:28} {seconds:8.2f} s        {seconds / ping:5.2f} x ping")
-    per_file = (found[f"loop of {LOOPED}"] - ping) / LOOPED
-    ours = max(found["rewrite"] - ping, 0.001) / len(contents)
-    print(f"a loop of replace: {per_file:.3f} s a file; ours: {ours * 1e6:.0f} us a file beyond ping; {per_file / ours:.0f} times")
-    missed = [
-        sentence
-        for sentence, met in {
-            "twice as fast as dockerfile-parse": peer / core["ours, instructions"] >= 2,
-            "one task at most 2 pings": found["rewrite"] <= 2 * ping,
-            "nothing to do at most 2 pings": found["nothing to do"] <= 2 * ping,
-            "a loop is 1,000 times slower": per_file / ours >= 1000,
-        }.items()
-        if not met
-    ]
+    beyond = max(found["rewriting all"] - ping, 0.001) / len(contents)
+    ratio = (found[LOOP] - ping) / LOOPED / beyond
+    text = report(contents, core, found, used, ratio)
+    print(text)
+    if given.write:
+        page = given.write.read_text()
+        given.write.write_text(re.sub(r"(?s)(<!-- bench -->\n).*?(<!-- end of bench -->)", lambda match: match.group(1) + text + match.group(2), page))
+    targets = {
+        "twice as fast as dockerfile-parse": core["dockerfile-parse `.structure`"] / core["ours, the instructions"] >= 2,
+        "one task at most 2 pings": found["rewriting all"] <= 2 * ping,
+        "nothing to do at most 2 pings": found["nothing to do"] <= 2 * ping,
+        "a loop is 1,000 times slower": ratio >= 1000,
+        "memory is flat": max(used.values()) <= 1.25 * min(used.values()),
+    }
+    missed = [sentence for sentence, met in targets.items() if not met]
     for sentence in missed:
         print(f"missed: {sentence}")
-    return bool(missed and given.must)
+    return bool(missed)
 
 
 if __name__ == "__main__":
