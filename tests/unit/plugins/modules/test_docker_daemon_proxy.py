@@ -461,6 +461,13 @@ def test_what_20_10_does_not_start_with(run, contents, words):
     assert words in done["msg"]
 
 
+def test_socks5h_where_the_engines_go_does_not_know_it(run):
+    machine = Machine()
+    assert not run(machine, check=True, https_proxy="socks5h://p.example.com:1080").get("failed")
+    machine.extra = {"/version": {"Version": "26.1.5", "GoVersion": "go1.21.13"}}
+    assert "go1.21.13, which does not know socks5h" in run(machine, https_proxy="socks5h://p.example.com:1080")["msg"]
+
+
 def test_the_managers_own_environment_is_named(run):
     machine = Machine()
     machine.manager = "LANG=C\nHTTP_PROXY=http://p:1\n"
