@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import DOCKER_HUB, ImageName, InvalidImageName, parse, parse_name, split_registry
+
+_IMAGE = "docker-image://"
 
 
 class MirrorError(ValueError):
@@ -68,11 +71,29 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
             rules.append(
                 {
                     "action": "CONVERT",
-                    "selector": {"identifier": f"docker-image://{source}{mark}*", "match_type": "WILDCARD"},
-                    "updates": {"identifier": f"docker-image://{targets[source]}{mark}${{1}}"},
+                    "selector": {"identifier": f"{_IMAGE}{source}{mark}*", "match_type": "WILDCARD"},
+                    "updates": {"identifier": f"{_IMAGE}{targets[source]}{mark}${{1}}"},
                 }
             )
     return {"version": 1, "rules": rules}
+
+
+def answer(found: t.Any, reference: str) -> t.Optional[str]:
+    """What a source policy makes of an image: a name, nothing where it is denied, None where no rule is about it."""
+    image = parse(reference)
+    identifier = _IMAGE + (image.full if image.suffix else image.full + ":latest")
+    for rule in found["rules"]:
+        selector = rule["selector"]
+        shape, kind = selector["identifier"], selector.get("match_type", "WILDCARD")
+        if kind == "WILDCARD":
+            shape = "(.*)".join(re.escape(part) for part in shape.split("*"))
+        match = re.search(shape, identifier) if kind == "REGEX" else re.fullmatch(shape if kind == "WILDCARD" else re.escape(shape), identifier)
+        if match and rule["action"] == "CONVERT":
+            text = match.expand(re.sub(r"\$\{(\d+)\}", r"\\g<\1>", rule["updates"]["identifier"]))
+            return str(text[len(_IMAGE) :])
+        if match:
+            return "" if rule["action"] == "DENY" else reference
+    return None
 
 
 def _name(text: t.Any) -> str:

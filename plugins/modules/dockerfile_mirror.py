@@ -82,7 +82,10 @@ options:
 notes:
   - Compose files need PyYAML on the host, other files do not.
   - Named build contexts and source policies match images by name. Where a compose file names such a context for a reference that
-    is rewritten, there is a warning.
+    is rewritten, there is a warning, and where the source policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's
+    environment has a rule that no longer matches.
+  - Where the first spelling of a reference cannot be told from its name at the mirror, the file gets the extended attribute
+    C(user.buildfleet.before), so that the undo gives every byte back.
 """
 
 EXAMPLES = r"""
@@ -140,14 +143,18 @@ counts:
   sample: {files: 12, changed: 4, edits: 9, skipped: 1, unreadable: 0}
 """
 
+import contextlib
 import difflib
+import itertools
+import json
 import os
+import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, contexts, is_compose, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import first_bytes, note
 from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
@@ -164,6 +171,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
     sync,
 )
 
+POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 MOST_FILES = 200
 MOST_DIFF = 1024 * 1024
 MOST_NAMES = 10
@@ -190,7 +198,7 @@ class Report:
         self.files: t.List[t.Dict[str, t.Any]] = []
         self.refusals: t.List[Refusal] = []
         self.contexts: t.Dict[str, t.Set[str]] = {}
-        self._rewritten: t.List[t.Tuple[str, str]] = []
+        self._rewritten: t.List[t.Tuple[str, str, str]] = []
         self._diff = "" if with_diff else None
         self._listed = 0
 
@@ -215,12 +223,23 @@ class Report:
         if self._diff is not None and len(self._diff) < MOST_DIFF:
             self._diff += outcome.diff
         if len(self._rewritten) < MOST_REMEMBERED:
-            self._rewritten += [(outcome.path, change.before) for change in outcome.changes]
+            self._rewritten += [(outcome.path, change.before, change.after) for change in outcome.changes]
 
     def lost_contexts(self) -> t.Iterator[str]:
-        for path, reference in self._rewritten if self.contexts else ():
+        for path, reference, _rest in self._rewritten if self.contexts else ():
             if _familiar(reference) in self.contexts.get(path, ()):
                 yield f"{path}: the build context named {_familiar(reference)} replaced this image by name; rename it to the mirror's name."
+
+    def lost_rules(self, policy: t.Any, file: str) -> t.Iterator[str]:
+        """A rule that was about an image does not match its new name, unless it had the same effect."""
+        for path, before, after in self._rewritten:
+            try:
+                wanted = answer(policy, before)
+                lost = wanted is not None and answer(policy, after) is None and wanted != _with_tag(after)
+            except InvalidImageName:
+                continue  # a part of a name, or one with a variable
+            if lost:
+                yield f"{path}: the source policy {file} has a rule about {before}, which no longer matches; give it the mirror's name."
 
     def result(self) -> t.Dict[str, t.Any]:
         shown = {"changed": self.counts["changed"] > 0, "files": self.files, "truncated": self._listed > len(self.files), "counts": self.counts}
@@ -245,13 +264,19 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         if dry.counts["skipped"]:
             raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **{**dry.result(), "changed": False})
     report = _rewritten(module, mirrors, paths, write=not module.check_mode)
-    for warning in report.lost_contexts():
+    for warning in itertools.islice(itertools.chain(report.lost_contexts(), _lost_rules(report)), MOST_NAMES):
         module.warn(warning)
     for refusal in report.refusals:
         module.warn(f"{refusal.path} {refusal.reason}.")
     if report.counts["unreadable"] > len(report.refusals):
         module.warn(f"{report.counts['unreadable'] - len(report.refusals)} more files could not be read.")
     return report.result()
+
+
+def _lost_rules(report: Report) -> t.Iterator[str]:
+    file = os.environ.get(POLICY_VARIABLE, "")
+    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError, re.error):  # no policy that we could read
+        yield from report.lost_rules(json.loads(contents_of(file) or b"{}"), file)
 
 
 def _mirrors(wanted: t.Mapping[str, str]) -> Mirrors:
@@ -315,6 +340,11 @@ def _named_contexts(file: Source) -> t.List[t.Tuple[str, t.Sequence[str]]]:
     folder = os.path.dirname(file.path)
     found = contexts(file.contents) if b"additional_contexts" in file.contents else []
     return [(os.path.normpath(os.path.join(folder, context, dockerfile)) if dockerfile else file.path, names) for context, dockerfile, names in found]
+
+
+def _with_tag(reference: str) -> str:
+    image = parse(reference)
+    return image.full if image.suffix else f"{image.full}:latest"
 
 
 def _familiar(reference: str) -> str:

@@ -133,3 +133,41 @@ def test_build_args_of_compose_are_edited_where_they_feed_a_from(given_args, aft
     before = b"services: {a: {build: {context: app, args: %s}}}\n"
     assert rewrite_compose(before % given_args, HUB, dockerfile_of).after == before % after
     assert asked == [("app", "Dockerfile")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("services:\n  a: {image: null}\n  b: {image: 7}\n  c: {image: !reset null}\n", None, id="no image at all"),
+        pytest.param("services:\n  a: {image: !override redis}\n", "services:\n  a: {image: !override M/library/redis}\n", id="a tag of compose"),
+        pytest.param("services:\n  a:\n    build:\n    image: redis\n", "services:\n  a:\n    build:\n    image: M/library/redis\n", id="a build of nothing"),
+        pytest.param(
+            "services: {a: {build: {args: {B: '${X:-redis}'}}}}",
+            "services: {a: {build: {args: {B: '${X:-M/library/redis}'}}}}",
+            id="an argument with a default",
+        ),
+        pytest.param("services: {a: {build: {args: {B: '${X}'}}}}", None, id="an argument without one"),
+        pytest.param(
+            "services:\n  a:\n    build:\n      dockerfile_inline: |2\n          FROM redis\n",
+            "services:\n  a:\n    build:\n      dockerfile_inline: |2\n          FROM M/library/redis\n",
+            id="a block with an indicator",
+        ),
+    ],
+)
+def test_compose(before, after):
+    result = rewrite_compose(before.encode(), HUB, lambda context, dockerfile: b"ARG B=redis\nFROM $B\n")
+    assert result.after == (after or before).replace("M/", "mirror.example.com/hub/").encode()
+    assert result.skipped == []
+
+
+@pytest.mark.parametrize(("image", "skips"), [("quay.io/a/b", 0), ("redis", 1)])
+def test_a_dockerfile_that_cannot_be_edited_in_place_is_a_skip_where_the_map_names_an_image(image, skips):
+    result = rewrite_compose(f'services: {{a: {{build: {{dockerfile_inline: "FROM {image}\\nRUN x"}}}}}}'.encode(), HUB)
+    assert (result.changes, len(result.skipped)) == ([], skips)
+
+
+@pytest.mark.parametrize("flags", ["--platform=a --platform=b", "--foo", "--platform"])
+def test_flags_that_from_does_not_know_are_refused_as_buildkit_does(flags):
+    assert [skip.reason for skip in rewrite(f"FROM {flags} alpine\n".encode(), HUB).skipped] == [
+        "BuildKit refuses this file: FROM takes one flag, --platform. Nothing in it was touched."
+    ]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
@@ -187,6 +188,30 @@ def test_the_result_is_bounded(tree):
 def test_a_named_context_that_no_longer_matches_is_a_warning(tree):
     (tree / "a/compose.yaml").write_bytes(b"services: {x: {build: {context: ., additional_contexts: {alpine: ../fork}}}}\n")
     assert run(tree)[1].warnings == [f"{tree}/a/Dockerfile: the build context named alpine replaced this image by name; rename it to the mirror's name."]
+
+
+@pytest.mark.parametrize(
+    ("rule", "warned"),
+    [
+        pytest.param({"action": "CONVERT", "updates": {"identifier": "docker-image://docker.io/library/alpine:latest@sha256:x"}}, True, id="pins it"),
+        pytest.param({"action": "DENY"}, True, id="denies it"),
+        pytest.param({"action": "CONVERT", "updates": {"identifier": "docker-image://mirror.example.com/hub/library/alpine:latest"}}, False, id="same mirror"),
+    ],
+)
+def test_a_source_policy_that_no_longer_matches_is_a_warning(tree, monkeypatch, rule, warned):
+    policy = tree / "policy.json"
+    rule["selector"] = {"identifier": "docker-image://docker.io/library/alpine:latest", "match_type": "EXACT"}
+    policy.write_text(json.dumps({"version": 1, "rules": [rule]}))
+    monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", str(policy))
+    sentence = f"{tree}/a/Dockerfile: the source policy {policy} has a rule about alpine, which no longer matches; give it the mirror's name."
+    assert run(tree)[1].warnings == [sentence] * warned
+
+
+@pytest.mark.parametrize("contents", ["", "{}", "[]", '{"rules": [{}]}', "no JSON"])
+def test_a_source_policy_that_cannot_be_read_is_none(tree, monkeypatch, contents):
+    (tree / "policy.json").write_text(contents)
+    monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", str(tree / "policy.json"))
+    assert run(tree)[1].warnings == []
 
 
 @pytest.mark.parametrize(
