@@ -166,7 +166,7 @@ def memory(contents: t.List[bytes]) -> t.Dict[int, int]:
 
 
 def commit() -> str:
-    return subprocess.run(["git", "-C", str(TOP), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False).stdout.strip() or "no commit"
+    return subprocess.run(["git", "-C", str(TOP), "log", "-1", "--format=%h"], capture_output=True, text=True, check=False).stdout.strip() or "no commit"
 
 
 def report(contents: t.List[bytes], core: t.Mapping[str, float], found: t.Mapping[str, float], used: t.Mapping[int, int], ratio: float) -> str:
