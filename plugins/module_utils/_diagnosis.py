@@ -391,6 +391,8 @@ _CURES = {
     "rate_limited": "Log in (docker login), or set docker_daemon_proxy registry_mirrors to a mirror of your own (role registry_cache).",
     "denied": "Log in (docker login) with a user that may read {reference}, or correct its name.",
     "not_found": "Correct the name or tag of {reference}: {host} does not have it.",
+    "mirror lacks": "Set docker_daemon_proxy registry_mirrors to a mirror that has {reference}, or https_proxy so that the daemon "
+    "can ask Docker Hub itself; or correct the name.",
     "no answer": "Start the engine (systemctl start docker).",
     "ended during the build": "See why the engine ended (journalctl -u docker), and build again when it runs.",
     "permission denied": "Run the task with become: true, or add the user to the group docker.",
@@ -427,6 +429,8 @@ def _cure_name(found: Verdict, known: Known) -> str:
         return reason
     if reason == "unknown authority":
         return reason
+    if cause == "not_found" and found.host in {mirror.host for mirror in known.mirrors}:
+        return "mirror lacks"
     if cause == "mirror_sends_token_elsewhere":
         if asked_by == "client":
             return "mirror elsewhere, proxied" if known.daemon_proxy else "mirror elsewhere, client"

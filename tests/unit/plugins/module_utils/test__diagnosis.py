@@ -439,3 +439,20 @@ def test_an_engine_that_ends_during_the_build(said):
     found = diagnose(said, Known(code=1))
     assert (found.cause, found.asked_by, found.reason) == ("engine_down", None, "ended during the build")
     assert found.cure == "See why the engine ended (journalctl -u docker), and build again when it runs."
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "cure"),
+    [
+        ((), "Correct the name or tag of busybox:1: registry-1.docker.io does not have it."),
+        (
+            (Mirror("https://mirror.lab", 200, manifest=404),),
+            "Set docker_daemon_proxy registry_mirrors to a mirror that has busybox:1, or https_proxy so that the daemon can ask Docker Hub itself; "
+            "or correct the name.",
+        ),
+    ],
+)
+def test_what_a_mirror_lacks_another_one_may_have(mirrors, cure):
+    log = "Step 1/1 : FROM busybox:1\nmanifest for busybox:1 not found: manifest unknown: manifest unknown"
+    found = diagnose(log, Known(code=1, mirrors=mirrors))
+    assert (found.cause, found.cure) == ("not_found", cure)
