@@ -67,11 +67,16 @@ class Restart(t.NamedTuple):
 
 def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
     """A restart is due when what runs differs from what the files say, and is put off when it would hurt."""
+    rotated = False
     if daemon.up:
-        due = bool(daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected)) or _credentials_changed(daemon, record, plan)
+        differs = bool(daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected))
+        rotated = not differs and _credentials_changed(daemon, record, plan)
+        due = differs or rotated
     else:
         due = bool(plan.changes) and daemon.state in ("failed", "activating", "active")  # what was stopped on purpose stays so
-    return Restart(due, _hindrance(host, daemon, policy) if due else "")
+    hindrance = _hindrance(host, daemon, policy) if due else ""
+    # Nothing else shows it: `docker info` hides the password.
+    return Restart(due, f"the daemon still runs with the old password ({hindrance})" if rotated and hindrance else hindrance)
 
 
 def _hindrance(host: Host, daemon: Daemon, policy: str) -> str:

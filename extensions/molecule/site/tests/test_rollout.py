@@ -1,0 +1,95 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How `site` goes over a fleet: a canary first, a stop at the first failed proof, later runs that take up where it stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import table
+import testinfra
+
+GOOD = {
+    "buildfleet_proxy_http": table.AUTH_PROXY, "buildfleet_proxy_https": table.AUTH_PROXY, "buildfleet_proxy_username": table.USERNAME,
+    "buildfleet_proxy_password": table.PASSWORD, "buildfleet_no_proxy": ["mirror.lab", ".internal.lab"],
+}  # fmt: skip
+BAD = {**GOOD, "buildfleet_proxy_http": "http://nobody.lab:3128", "buildfleet_proxy_https": "http://nobody.lab:3128"}
+PLACES = "/etc/docker /etc/systemd/system /etc/environment /etc/profile.d /etc/buildfleet /var/lib/buildfleet"
+
+
+def state(name):
+    """Every file that a run could touch, and since when the daemon runs."""
+    host = testinfra.get_host(f"docker://{name}")
+    files = host.check_output(f"find {PLACES} -type f -printf '%p %m %T@ ' -exec md5sum {{}} \\; 2>/dev/null; true")
+    return files, host.check_output("systemctl show docker -p ExecMainStartTimestampMonotonic")
+
+
+def site(playbook, limit, wishes):
+    done = playbook("site", limit, "--extra-vars", json.dumps(wishes))
+    recap = dict(re.findall(r"^(\S+) +: (ok=.*)$", done.stdout, re.MULTILINE))
+    return done, recap
+
+
+def test_the_canary_fails_and_nobody_else_is_touched(playbook):
+    canary, *others = list(table.HOSTS)
+    before = {name: state(name) for name in table.HOSTS}
+    done, recap = site(playbook, ",".join(table.HOSTS), BAD)
+    assert done.returncode != 0 and "nobody.lab" in done.stdout, done.stdout
+    assert "failed=1" in recap[canary], recap
+    assert [name for name in others if state(name) != before[name]] == []
+    assert not set(others) & set(recap), recap
+    assert state(canary) != before[canary]
+
+    done, recap = site(playbook, ",".join(table.HOSTS), GOOD)
+    assert done.returncode == 0 and set(table.HOSTS) <= set(recap), done.stdout
+    done, recap = site(playbook, ",".join(table.HOSTS), GOOD)
+    assert done.returncode == 0 and all("changed=0" in recap[name] for name in table.HOSTS), recap
+
+
+one_host = pytest.mark.parametrize("engine", [list(table.HOSTS)[-1]], indirect=True)
+
+
+@pytest.fixture()
+def container(engine):
+    """A container of somebody's that must not be hurt; it needs no image of a registry."""
+    engine.host.check_output("tar -c -C / --files-from=/dev/null | docker import - buildfleet/empty >/dev/null")
+    library = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -v /bin:/bin:ro"
+    engine.host.check_output(f"docker run -d --name bystander --network none {library} buildfleet/empty /bin/sleep 3600")
+    yield lambda: engine.host.check_output("docker inspect -f '{{.State.Running}} {{.State.StartedAt}}' bystander")
+    engine.host.run("docker rm -f bystander; docker rmi buildfleet/empty")
+
+
+@one_host
+def test_who_still_runs_with_the_old_password_is_said_and_green(playbook, engine, container):
+    started = container()
+    done, recap = site(playbook, engine.name, {**GOOD, "buildfleet_proxy_password": "the-n3w-one"})
+    assert done.returncode == 0 and "failed=0" in recap[engine.name], done.stdout
+    assert f"{engine.name} is configured, not proved: the daemon still runs with the old password (1 running container would be stopped" in done.stdout
+    assert "the-n3w-one" not in done.stdout
+    assert container() == started
+    done, recap = site(playbook, engine.name, GOOD)
+    assert done.returncode == 0 and "not proved" not in done.stdout, done.stdout
+
+
+@one_host
+def test_containers_survive_where_live_restore_is_on(playbook, engine, container):
+    file = engine.host.file("/etc/docker/daemon.json")
+    first = file.content_string if file.exists else None
+    value = {**json.loads(first or "{}"), "live-restore": True}
+    engine.write("/etc/docker/daemon.json", json.dumps(value))
+    engine.host.check_output("systemctl reload docker && sleep 1 && docker info -f '{{.LiveRestoreEnabled}}' | grep true")
+    started = container()
+    try:
+        done, recap = site(playbook, engine.name, {**GOOD, "buildfleet_no_proxy": ["mirror.lab", "another.lab"]})
+        assert done.returncode == 0 and "not proved" not in done.stdout and "changed=0" not in recap[engine.name], done.stdout
+        assert "another.lab" in engine.host.check_output("docker info -f '{{.NoProxy}}'")
+        assert container() == started
+    finally:
+        site(playbook, engine.name, GOOD)
+        value = json.loads(engine.host.file("/etc/docker/daemon.json").content_string)
+        del value["live-restore"]
+        engine.write("/etc/docker/daemon.json", json.dumps(value))
+        engine.host.run("systemctl reload docker")
