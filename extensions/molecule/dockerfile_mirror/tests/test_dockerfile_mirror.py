@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import json
+
 import build
 import pytest
+import table
 
 COMPOSE = "$(docker compose version >/dev/null 2>&1 && echo 'docker compose' || echo docker-compose)"
 
@@ -18,7 +21,7 @@ def run(engine, builder, command):
 
 
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])
-@pytest.mark.parametrize("source", ["article", "stages", "mounts"])
+@pytest.mark.parametrize("source", ["article", "stages", "mounts", "registries"])
 def test_the_rewritten_file_is_built(engine, builder, source):
     if source == "mounts" and builder == "legacy":
         pytest.skip("the legacy builder knows no mounts")
@@ -37,8 +40,9 @@ def test_the_frontend_is_asked_of_the_mirror(engine):
 
 
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])
-def test_the_first_file_is_not(engine, builder):
-    assert not run(engine, builder, "docker build /srv/first/stages").ok
+@pytest.mark.parametrize("source", ["stages", "registries"])
+def test_the_first_file_is_not(engine, builder, source):
+    assert not run(engine, builder, f"docker build /srv/first/{source}").ok
 
 
 def test_compose_builds_and_starts_the_project(engine):
@@ -58,11 +62,17 @@ def test_a_source_policy_does_the_same_without_an_edit(engine):
     """FROM and COPY --from by docker build and by compose; the filter writes the policy."""
     if engine.major < 25:
         pytest.skip("source policies need Docker Engine 25")
-    policy = '{"version": 1, "rules": [{"action": "CONVERT", "selector": {"identifier": "docker-image://docker.io/*", "match_type": "WILDCARD"}, '
-    policy += '"updates": {"identifier": "docker-image://mirror.lab/${1}"}}]}'
-    engine.write("/srv/policy.json", policy)
+    rules = [
+        {
+            "action": "CONVERT",
+            "selector": {"identifier": f"docker-image://{registry}/*", "match_type": "WILDCARD"},
+            "updates": {"identifier": f"docker-image://{mirror}/${{1}}"},
+        }
+        for registry, mirror in (("docker.io", "mirror.lab"), ("ghcr.io", table.GHCR_MIRROR))
+    ]
+    engine.write("/srv/policy.json", json.dumps({"version": 1, "rules": rules}))
     asked = run(engine, "buildkit", "export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\ndocker build /srv/first/syntax")
     assert "mirror.lab/docker/dockerfile:1: not found" in asked.log
-    for command in ("docker build /srv/first/stages", f"cd /srv/first/compose && {COMPOSE} build"):
+    for command in ("docker build /srv/first/stages", "docker build /srv/first/registries", f"cd /srv/first/compose && {COMPOSE} build"):
         outcome = run(engine, "buildkit", f"export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\n{command}")
         assert outcome.ok, outcome.log

@@ -6,11 +6,5 @@
 from __future__ import annotations
 
 
-def test_the_first_bytes_are_back_but_for_a_name_that_was_spelled_out(engine):
-    assert engine.host.run("diff -r /srv/first /srv/src | tr -d '\\r'").stdout.splitlines() == [
-        "diff -r /srv/first/stages/Dockerfile /srv/src/stages/Dockerfile",
-        "5c5",
-        '< FROM "docker.io/library/alpine:3.19"',
-        "---",
-        '> FROM "alpine:3.19"',
-    ]
+def test_every_byte_is_back_a_name_that_was_spelled_out_too(engine):
+    assert engine.host.run("diff -r /srv/first /srv/src").stdout == ""
