@@ -85,6 +85,12 @@ def test_proxies_reach_the_hub_for_those_who_may(engine, proxy, status):
     assert int(asked.stdout) == status
 
 
+@pytest.mark.parametrize("url", [table.WEB, "https://ghcr.io/v2/"])
+def test_the_web_and_another_registry_stand_behind_the_wall_too(engine, url):
+    assert RESET.split(" by ")[0].lower() in engine.host.run(f"curl -sS {url}").stderr.lower()
+    assert engine.host.check_output(f"curl -s -o /dev/null -w '%{{http_code}}' -x {table.HTTP_PROXY} {url}") == "200"
+
+
 def test_a_legacy_build_asks_the_token_server_from_the_daemon_and_buildkit_from_the_client(engine):
     """The riddle itself: with a proxy for the daemon alone, the token is what BuildKit cannot get."""
     lines = "".join(f'Environment="{name}={table.HTTP_PROXY}"\n' for name in ("HTTP_PROXY", "HTTPS_PROXY"))
@@ -107,6 +113,7 @@ def test_the_mirror_works_as_a_registry_mirror(engine):
     try:
         assert engine.build("pull").ok
         assert engine.build("buildkit").ok
+        assert not engine.build("pull", "ghcr.io/lab/tool:1").ok, "Docker mirrors other registries too: the docs say that it does not"
     finally:
         engine.host.run("rm /etc/docker/daemon.json")
         engine.restart()
