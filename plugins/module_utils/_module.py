@@ -17,6 +17,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MAS
 # Options that hold nothing but a secret, and those that hold a URL with one in it.
 _SECRET_OPTIONS = ("proxy_password", "proxy_username")
 _URL_OPTIONS = ("http_proxy", "https_proxy")
+# Options whose texts hold no '@' when they are right: what stands before one is somebody's login.
+_ADDRESS_OPTIONS = ("mirrors", "registry_mirrors", "insecure_registries", "builder_mirrors", "source_policy", "no_proxy", "env", "network_step", "step_proxy")
 
 
 class Refused(Exception):
@@ -74,6 +76,9 @@ class Module(AnsibleModule):
             for name in _URL_OPTIONS:
                 if isinstance(options, dict) and isinstance(options.get(name), str):
                     self.secrets.learn_url(options[name])
+        for name in _ADDRESS_OPTIONS:
+            for text in _texts(self.params.get(name)):
+                self.secrets.learn_url(text)
         if self.params.get("proxy_password"):
             self.secrets.learn(str(self.params["proxy_password"]))
 
@@ -82,6 +87,17 @@ class Module(AnsibleModule):
         shown = {name: MASK if name in _SECRET_OPTIONS and value else value for name, value in self.params.items()}
         masked = self.secrets.tree(dict(result, invocation={"module_args": shown}))
         return t.cast("t.Dict[str, t.Any]", masked)
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for text in (*value, *value.values()):
+            yield from _texts(text)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
 
 
 def run(work: t.Callable[[Module], t.Dict[str, t.Any]], **kwargs: t.Any) -> None:
