@@ -191,7 +191,7 @@ SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecu
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
-    with module.host.lock("/run/buildfleet-docker.lock"):
+    with module.host.lock(f"/run/buildfleet-{module.params['service']}.lock"):
         return _change(module)
 
 

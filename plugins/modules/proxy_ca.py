@@ -100,7 +100,7 @@ _NO_STORE = (
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
-    with module.host.lock("/run/buildfleet-docker.lock"):
+    with module.host.lock(f"/run/buildfleet-{module.params['service']}.lock"):
         return _change(module)
 
 
