@@ -46,6 +46,9 @@ release: ## the collection as Galaxy, AWX and its readers get it
 	$(IN) pytest tests/release
 	$(IN) --tools release tests/release/importer
 
+html: ## modules, roles and filter as HTML, their references checked
+	$(IN) --tools html tests/html
+
 molecule: ## every scenario on three real engines behind the wall
 	$(IN) molecule test --all
 
