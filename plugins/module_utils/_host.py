@@ -408,7 +408,8 @@ class Host:
     def _make_folder(self, folder: str) -> None:
         if not os.path.isdir(folder):
             self._make_folder(os.path.dirname(folder))
-            os.mkdir(folder, 0o755)
+            with contextlib.suppress(FileExistsError):  # another run made it just now
+                os.mkdir(folder, 0o755)
             self._sync_folder(os.path.dirname(folder))
 
     @staticmethod

@@ -6,7 +6,7 @@
     python tests/bench/fleet.py [--hosts 14] [--rounds 5] [--scale 100,300,1000] [--assert]
 
 The lab is started where it does not run, with hosts of this program's own; `make lab-down` removes them.
-The inventory of the scale part has local connections, a configuration file for each host, and restarts nothing.
+The scale part asks the lab's own engine, changes nothing of it, and has local connections with a configuration file for each host.
 """
 
 from __future__ import annotations
@@ -56,11 +56,18 @@ TASKS = {
 SCALED = """
     - buildfleet.docker.docker_daemon_proxy:
         registry_mirrors: [https://mirror.lab]
-        mechanism: daemon_json
+        mechanism: auto
         config_file: "{{ folder }}/{{ inventory_hostname }}/daemon.json"
         service: "{{ inventory_hostname }}"
         restart: never
         validate: false
+"""
+BACK = """
+    - buildfleet.docker.docker_daemon_proxy:
+        config_file: "{{ folder }}/{{ inventory_hostname }}/daemon.json"
+        service: "{{ inventory_hostname }}"
+        state: absent
+        restart: never
 """
 
 
@@ -153,6 +160,9 @@ def scale(folder: Path, sizes: t.Sequence[int]) -> t.List[t.Tuple[str, bool]]:
         )  # fmt: skip
         seconds, memory, said = fleet.run(fleet.play("scaled", SCALED))
         assert said.count("failed=0") == size
+        fleet.run(fleet.play("back", BACK))
+        for lock in Path("/run").glob("buildfleet-host[0-9]*.lock"):
+            lock.unlink()
         rows.append((size, seconds, memory))
         print(f"{size:5} hosts: {seconds:7.1f} s, {seconds / size * 1000:5.0f} ms a host, {memory} MiB on the controller", flush=True)
     for (less, quick, small), (more, slow, large) in itertools.pairwise(rows):
