@@ -70,8 +70,8 @@ class Watch:
 def ran(tmp_path_factory):
     """A dry run, then one in earnest by ansible-runner, both at -vvvv; and everything that they left behind."""
     folder = tmp_path_factory.mktemp("secrets")
-    secret = folder / "secret.yml"
-    secret.write_text(json.dumps({"secret": PASSWORD}))
+    secret = folder / "secret"
+    secret.write_text(PASSWORD)
     environment = {
         **os.environ, "BUILDFLEET_SECRET_FILE": str(secret), "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile",
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"), "ANSIBLE_LOG_PATH": str(folder / "log"), "ANSIBLE_NOCOLOR": "true",
