@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json as daemon_json
@@ -62,6 +62,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size=5), st.sampled_from([None, 1, 2, 4, "\t"]), st.booleans(), VALUES)
 def test_a_key_put_and_dropped_leaves_the_first_bytes(value, indent, ascii_only, ours):
     import json
@@ -75,6 +76,7 @@ def test_a_key_put_and_dropped_leaves_the_first_bytes(value, indent, ascii_only,
     assert daemon_json.drop(after, PATH, ["ours"]) == before
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\ntrue 0', max_size=40).map(str.encode))
 def test_any_bytes_are_read_or_refused_with_a_sentence(contents):
     try:

@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
@@ -390,6 +390,7 @@ OURS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text(min_size=1, max_size=4).map("x-{}".format), VALUES, max_size=3),
     OURS,
