@@ -68,11 +68,11 @@ def test_every_option_is_one_of_awx(module, given):
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_is_complete_and_no_answer_is_one(question):
     assert set(question) <= {"variable", "question_name", "question_description", "type", "required", "default", "min", "max", "choices"}
-    assert question["type"] in ("text", "multiplechoice")
+    assert question["type"] in ("text", "textarea", "multiplechoice")
     assert question["required"] is False
     assert isinstance(question["default"], str)
     assert question["question_name"] and question["question_description"]
-    if question["type"] == "text":
+    if question["type"] != "multiplechoice":
         assert question["min"] == 0 and len(question["default"]) <= question["max"]
     else:
         assert question["default"] in ["", *question["choices"]]

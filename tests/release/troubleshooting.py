@@ -72,6 +72,7 @@ CHINESE = {
     "rate_limited": "`docker login` 登录，或者用 `registry_mirrors` 指向自己的镜像站（角色 `registry_cache`）。",
     "denied": "用有权限的账号 `docker login`，或者改正镜像名 {reference}。",
     "not_found": "改正 {reference} 的名字或标签：{host} 上没有它。",
+    "mirror lacks": "镜像站 {host} 上没有 {reference}：改正名字或标签，请镜像站同步它，或者换一条能访问 Docker Hub 的路。",
     "no answer": "启动引擎：`systemctl start docker`。",
     "ended during the build": "用 `journalctl -u docker` 看引擎为什么退出，等它运行后再构建。",
     "permission denied": "任务加上 `become: true`，或者把用户加入 `docker` 组。",
