@@ -11,6 +11,8 @@ import build
 import pytest
 import table
 
+from ansible_collections.buildfleet.docker.plugins.filter.source_policy import FilterModule
+
 COMPOSE = "$(docker compose version >/dev/null 2>&1 && echo 'docker compose' || echo docker-compose)"
 
 
@@ -62,15 +64,8 @@ def test_a_source_policy_does_the_same_without_an_edit(engine):
     """FROM and COPY --from by docker build and by compose; the filter writes the policy."""
     if engine.major < 25:
         pytest.skip("source policies need Docker Engine 25")
-    rules = [
-        {
-            "action": "CONVERT",
-            "selector": {"identifier": f"docker-image://{registry}/*", "match_type": "WILDCARD"},
-            "updates": {"identifier": f"docker-image://{mirror}/${{1}}"},
-        }
-        for registry, mirror in (("docker.io", "mirror.lab"), ("ghcr.io", table.GHCR_MIRROR))
-    ]
-    engine.write("/srv/policy.json", json.dumps({"version": 1, "rules": rules}))
+    policy = FilterModule().filters()["source_policy"]({"docker.io": "mirror.lab", "ghcr.io": table.GHCR_MIRROR})
+    engine.write("/srv/policy.json", json.dumps(policy))
     asked = run(engine, "buildkit", "export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\ndocker build /srv/first/syntax")
     assert "mirror.lab/docker/dockerfile:1: not found" in asked.log
     for command in ("docker build /srv/first/stages", "docker build /srv/first/registries", f"cd /srv/first/compose && {COMPOSE} build"):
