@@ -37,7 +37,7 @@ def tried(host: str, rows: Path) -> int:
 
 def cell(row: Row | None) -> str:
     if row is None:
-        return "not tried"
+        return "*not tried*"
     cause, asked_by, host, reason = row["verdict"]
     where = ", ".join(part for part in (asked_by, host) if part)
     detail = f" ({reason})" if reason and reason != cause else ""
@@ -60,7 +60,10 @@ def written(rows: list[Row]) -> str:
         "whom, and how it failed. **cured**: the cure was applied with this collection's modules, and the same build passed. The hosts stand behind a",
         "wall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
     ]  # fmt: skip
-    for engine in sorted({row["engine"] for row in rows}):
+    engines = {row["engine"] for row in rows}
+    if len({(row["engine"], row["fault"], row["builder"]) for row in rows}) < len(engines) * len(FAULTS) * len(BUILDERS):
+        lines += ["", "**This run was stopped before its end**: what it did not come to is *not tried*, and what it did not come to cure is not called cured."]
+    for engine in sorted(engines):
         found = {(row["fault"], row["builder"]): row for row in rows if row["engine"] == engine}  # a cured row comes after its first one
         lines += ["", f"## Docker Engine {engine}", "", f"| fault | {' | '.join(BUILDERS.values())} | cure |", "|---|---|---|---|"]
         lines += [
