@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import table
@@ -35,6 +36,7 @@ def changed(engine):
     engine.reset()
 
 
+@pytest.mark.skipif(os.getloadavg()[0] > 2 * (os.cpu_count() or 1), reason="a busy machine measures itself")
 def test_it_reads_within_a_second(engine):
     seconds = min(read(engine)["seconds"] for _run in range(3))
     assert seconds < 1
