@@ -195,6 +195,7 @@ def run(monkeypatch, capsys):
 
     def run(machine, check=False, **options):
         monkeypatch.setattr(warnings, "_global_warnings", {})  # Ansible keeps them for the life of a process
+        monkeypatch.setattr(warnings._internal, "is_controller", False)  # another test of this process may have loaded the controller
         monkeypatch.setattr(Module, "host", property(lambda self: machine))
         with patch_module_args({**options, "_ansible_check_mode": check, "_ansible_diff": True}), pytest.raises(SystemExit):
             docker_daemon_proxy.main()
