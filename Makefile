@@ -29,6 +29,9 @@ unit: ## pure cores, modules with a faked host, the shape of the collection
 page: ## the report in a real Chromium; pictures in .build/report
 	$(IN) pytest -s tests/browser
 
+coverage: ## branch coverage of module_utils, with the lines that no unit test reaches
+	COVERAGE_FILE=.build/coverage $(IN) pytest -q -n 2 tests/unit --cov=ansible_collections.buildfleet.docker.plugins.module_utils --cov-branch --cov-report=term-missing:skip-covered
+
 pythons: ## what hosts run, on each Python from 3.8 that is here: imported on all, unit tests on the oldest
 	$(IN) tests/pythons
 
@@ -73,5 +76,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page sanity molecule matrix lab-up lab-down clean fuzz bench faults
+.PHONY: help demo test lint unit coverage page sanity molecule matrix lab-up lab-down clean fuzz bench faults
 .DEFAULT_GOAL := help
