@@ -115,6 +115,21 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return Engine(request.param)
 
 
+@pytest.fixture(scope="session")
+def another_host() -> Iterator[Callable[[str], Engine]]:
+    """`another_host("sysvinit")` starts a host of table.OTHER_HOSTS, which goes when the tests end."""
+    started: list[str] = []
+
+    def start(name: str) -> Engine:
+        started.append(name)
+        lab("reset", name)
+        return Engine(name)
+
+    yield start
+    for name in started:
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+
+
 @pytest.fixture()
 def wall(engine: Engine) -> Iterator[Callable[[str], str]]:
     """`wall("drop")` raises another wall against this engine's host until the test ends."""

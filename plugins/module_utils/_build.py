@@ -421,13 +421,16 @@ class _Traces:
     """What docker and buildx leave in the user's configuration."""
 
     _OF_DOCKER = ("buildx", ".buildNodeID", ".token_seed", ".token_seed.lock")
+    _OF_BUILDX = (".buildNodeID", "activity/default", "refs/default/default", "refs/default", "refs")
 
     def __init__(self, host: Host, environment: t.Mapping[str, str], user: str) -> None:
         self._host = host
         self._config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME") or host.home(user or host.user()), ".docker")
         self._had = host.exists(self._config)
         self._before = set(host.names(self._config))
-        self._refs = os.path.join(environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx"), "refs", "default", "default")
+        self._buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
+        self._new_of_buildx = [path for path in (os.path.join(self._buildx, name) for name in self._OF_BUILDX) if not host.exists(path)]
+        self._refs = os.path.join(self._buildx, "refs", "default", "default")
         self._refs_before = set(host.names(self._refs))
 
     def clean(self, sources: t.Sequence[str]) -> None:
@@ -435,6 +438,11 @@ class _Traces:
             path = os.path.join(self._refs, name)
             file = self._host.read(path)
             if file and any(source.encode() in file.contents for source in sources):
+                self._host.remove(path)
+        for path in self._new_of_buildx:
+            if "refs" in path[len(self._buildx) :]:
+                self._host.remove_folder(path)  # which stays where another build's is in it
+            else:
                 self._host.remove(path)
         for name in set(self._host.names(self._config)) - self._before:
             if name in self._OF_DOCKER:

@@ -53,7 +53,7 @@ OURS = (
 SLOW = 2.0  # seconds for one input of a few kilobytes: a regular expression that runs away
 TOKENS = [
     b"\n", b"\r\n", b"\r", b"\0", b"\x0b", b"\x0c", b"\x1c", b"\x7f", b"\xc2\x85", b"\xe2\x80\xa8", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80",
-    b"\xf0\x9f\x90\xb3",    b" ", b"\t", b"\\", b"\\\n", b"'", b'"', b"`", b"$", b"$HOME", b"${X}",
+    b"\xf0\x9f\x90\xb3", b" ", b"\t", b"\\", b"\\\n", b"'", b'"', b"`", b"$", b"$HOME", b"${X}",
     b"$(id)", b"%", b"%%", b"%n", b"%41", b"%zz", b"#", b" #", b";", b"=",
     b"==", b"[", b"]", b"{", b"}", b"[]", b"{}", b",", b":", b"null", b"true", b"-1e999", b"NaN", b"9" * 400, b"\\ud800", b"//", b"/*", b"@", b"@@",
     b"::1", b"[::1]", b"://", b"http://", b"socks5://u:p@h:1", b"?", b"*", b"~", b"..", b"/", b"-", b"--", b"export ", b"[Service]\n",

@@ -160,7 +160,8 @@ def test_what_a_green_build_does_not_prove_is_said(engine, daemon):
     daemon(proxy=table.HTTP_PROXY)
     options = {"builder": "buildkit", "env": {"HTTPS_PROXY": table.CLIENT_PROXY}}
     first = checked(engine, **options)
-    assert (first["proved"]["token"], first["proved"]["manifest"]) == ("fresh", "fresh"), first
+    assert first["proved"]["manifest"] == "fresh", first
+    assert first["proved"]["token"] != "cached", first  # BuildKit's [auth] line is not in every log
     second = checked(engine, builder="buildkit")  # without a proxy: the daemon still has the token
     assert second["ok"]
     assert second["proved"]["token"] == "unknown"

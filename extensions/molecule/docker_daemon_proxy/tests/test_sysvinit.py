@@ -6,21 +6,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 import table
-from conftest import Engine, lab
 
 NAME = "sysvinit"
 PROXY = {"http_proxy": table.AUTH_PROXY, "https_proxy": table.AUTH_PROXY, "proxy_username": table.USERNAME, "proxy_password": table.PASSWORD}
 
 
 @pytest.fixture(scope="module")
-def bare():
-    lab("reset", NAME)
-    yield Engine(NAME)
-    subprocess.run(["docker", "rm", "--force", "--volumes", NAME], check=True, capture_output=True)
+def bare(another_host):
+    return another_host(NAME)
 
 
 def run(bare, **options):

@@ -278,7 +278,7 @@ def test_builders_that_keep_other_mirrors_are_named_when_these_change():
         f"/home/jane/.docker/buildx/instances/{name}": File(f'{{"Name":"{name}","Driver":"{name}"}}'.encode()) for name in ("docker-container", "remote")
     }
     machine = Machine(builders)
-    options = dict(EVERYTHING, services=None)
+    options = {**EVERYTHING, "services": None}
     named = ["The builder docker-container of jane keeps the mirrors with which it was created. Create it anew to change them."]
     assert run(machine, check=True, **options)["warnings"] == named
     assert run(machine, **options)["warnings"] == named
