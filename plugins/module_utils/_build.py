@@ -429,7 +429,8 @@ class _Traces:
         self._had = host.exists(self._config)
         self._before = set(host.names(self._config))
         self._buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
-        self._new_of_buildx = [path for path in (os.path.join(self._buildx, name) for name in self._OF_BUILDX) if not host.exists(path)]
+        inside = [os.path.join(self._buildx, name) for name in self._OF_BUILDX] if host.exists(self._buildx) else []
+        self._missing = [path for path in inside if not host.exists(path)]
         self._refs = os.path.join(self._buildx, "refs", "default", "default")
         self._refs_before = set(host.names(self._refs))
 
@@ -439,8 +440,8 @@ class _Traces:
             file = self._host.read(path)
             if file and any(source.encode() in file.contents for source in sources):
                 self._host.remove(path)
-        for path in self._new_of_buildx:
-            if "refs" in path[len(self._buildx) :]:
+        for path in filter(self._host.exists, self._missing):
+            if path.startswith(os.path.join(self._buildx, "refs")):
                 self._host.remove_folder(path)  # which stays where another build's is in it
             else:
                 self._host.remove(path)

@@ -29,7 +29,8 @@ def test_it_installs_without_galaxy_and_runs(tarball, tmp_path, elsewhere):
     subprocess.run(["ansible-galaxy", "collection", "install", "--offline", str(tarball)], check=True, env=elsewhere, cwd=tmp_path)
     shown = subprocess.run(["ansible-doc", "buildfleet.docker.docker_build_check"], check=True, env=elsewhere, cwd=tmp_path, capture_output=True, text=True)
     assert "real build" in shown.stdout
-    ran = subprocess.run(["ansible-playbook", "buildfleet.docker.site", "-i", "localhost,"], env=elsewhere, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ["ansible-playbook", "buildfleet.docker.site", "-i", "localhost,"]
+    ran = subprocess.run(command, env=elsewhere, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "Put the hosts into the group build_servers" in ran.stdout
 
 

@@ -375,6 +375,18 @@ def test_the_record_of_our_build_goes_and_that_of_others_stays():
     assert host.gone == [f"{refs}/new"]
 
 
+def test_what_a_build_writes_into_a_buildx_folder_that_was_there_goes():
+    buildx = "/root/.docker/buildx"
+    files = {f"{buildx}/.lock": ""}
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    host.files = files
+    brought = {f"{buildx}/.buildNodeID": "x", f"{buildx}/activity/default": "x", f"{buildx}/refs/default/default/new": '{"LocalPath":"/tmp/probe"}'}
+    host.brings = lambda: files.update(brought)
+    checked(host)
+    folders = [f"{buildx}/refs/default/default", f"{buildx}/refs/default", f"{buildx}/refs"]
+    assert host.gone == [f"{buildx}/refs/default/default/new", f"{buildx}/.buildNodeID", f"{buildx}/activity/default", *folders]
+
+
 def test_a_remote_engine_is_not_cleaned_and_says_so():
     host = FakeHost(Engine(), log("ok/28.5-buildkit"))
     outcome = check(host, Wish(image="busybox:1"), Builder("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
