@@ -5,9 +5,10 @@
 
 IN := tests/environment
 LAB := python extensions/molecule/lab/lab.py
+MORE := registry_cache proxy_ca faults examples secrets awx
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 demo: ## a wall, three engines behind it, builds that fail; one playbook; builds that pass (about four minutes)
 	@$(IN) python extensions/molecule/demo/demo.py
@@ -52,10 +53,13 @@ release: ## the collection as Galaxy, AWX and its readers get it
 html: ## modules, roles and filter as HTML, their references checked
 	$(IN) --tools html tests/html
 
-molecule: ## every scenario on three real engines behind the wall
-	$(IN) molecule test --all
+molecule: ## every feature of the main path on three real engines behind the wall
+	$(IN) molecule test --all $(MORE:%=--exclude=%)
 
-faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (an hour; make test samples it)
+molecule-more: ## the scenarios that `make test` leaves out to stay short
+	$(IN) molecule test $(MORE:%=--scenario-name=%)
+
+faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (an hour; make molecule-more samples it)
 	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_FAULT_POINTS=200 pytest -q faults/tests'
 
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
@@ -76,5 +80,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit coverage page sanity molecule matrix lab-up lab-down clean fuzz bench faults
+.PHONY: help demo test lint unit coverage page sanity molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
 .DEFAULT_GOAL := help
