@@ -45,8 +45,8 @@ FAILURES = (
             "Set docker_daemon_proxy proxy_username and proxy_password to what the proxy accepts.", ['": Proxy Authentication Required']),
     failure("engine_down", None, None, "no answer", "The engine cannot be used (no answer).", "Start the engine (systemctl start docker).",
             ["ERROR: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"]),
-    failure("dns", "step", "deb.debian.org", "dns", "A RUN step could not reach deb.debian.org (dns).",
-            "Set docker_build_env step_proxy, so that RUN steps reach deb.debian.org.", ["Temporary failure resolving 'deb.debian.org'"] * 20),
+    failure("dns", "step", "packages.example.com", "dns", "A RUN step could not reach packages.example.com (dns).",
+            "Set docker_build_env step_proxy, so that RUN steps reach packages.example.com.", ["Temporary failure resolving 'packages.example.com'"] * 20),
 )  # fmt: skip
 FINDINGS = (
     {"id": "daemon_proxy_without_token_path", "severity": "warning", "process": "client",
