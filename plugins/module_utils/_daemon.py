@@ -87,7 +87,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         started=0,
         fragment=fragment,
         drop_ins=drop_ins,
-        reload_needed=unit.get("NeedDaemonReload") == "yes",
+        reload_needed=unit.get("NeedDaemonReload") == "yes" or not _loaded(drop_ins, unit),
         config_file="",
         files=files,
         changed={},
@@ -204,9 +204,15 @@ def _contents(files: Files, path: str) -> bytes:
 
 
 def _show(host: Host, service: str) -> t.Dict[str, str]:
-    names = "LoadState,ActiveState,FragmentPath,MainPID,NeedDaemonReload"
+    names = "LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,NeedDaemonReload"
     shown = host.run(["systemctl", "show", f"{service}.service", "-p", names])
     return dict(line.split("=", 1) for line in shown.out.splitlines() if "=" in line)
+
+
+def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:
+    """Whether systemd knows these; 252 says that no reload is needed where the folder itself is new."""
+    known = {path.rpartition("/")[2] for path in unit.get("DropInPaths", "").split()}
+    return "DropInPaths" not in unit or {path.rpartition("/")[2] for path in drop_ins} <= known
 
 
 def _drop_ins(host: Host, service: str) -> t.Tuple[str, ...]:
