@@ -74,12 +74,13 @@ def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan,
         due = differs or rotated
     else:
         due = bool(plan.changes) and daemon.state in ("failed", "activating", "active")  # what was stopped on purpose stays so
-    hindrance = _hindrance(host, daemon, policy) if due else ""
+    kept_by = hindrance(host, daemon, policy) if due else ""
     # Nothing else shows it: `docker info` hides the password.
-    return Restart(due, f"the daemon still runs with the old password ({hindrance})" if rotated and hindrance else hindrance)
+    return Restart(due, f"the daemon still runs with the old password ({kept_by})" if rotated and kept_by else kept_by)
 
 
-def _hindrance(host: Host, daemon: Daemon, policy: str) -> str:
+def hindrance(host: Host, daemon: Daemon, policy: str) -> str:
+    """What keeps a restart that is due from being done now; '' where nothing does."""
     if policy == "never":
         return "restart: never"
     container = play_inside(host, daemon)

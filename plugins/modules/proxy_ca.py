@@ -40,7 +40,7 @@ options:
     description:
       - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending)
         is V(true) and a later run restarts.
-      - V(if_needed) restarts when the store was changed since the daemon started, whatever runs.
+      - V(if_needed) restarts when the store was changed since the daemon started, whatever runs, but for a container in which this play runs.
       - V(never) only changes the store.
     type: str
     choices: [if_idle, if_needed, never]
@@ -86,7 +86,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_p
 from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils import _trust_store as trust_store
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_busy import busy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK
@@ -117,7 +116,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     daemon = observe(host, options["service"], None)
     changed_at = record.note("changed") or (0 if absent else host.changed_at(store.bundle))  # by us, or by others
     due = daemon.up and (bool(changes) or changed_at > daemon.started)
-    pending = ("restart: never" if options["restart"] == "never" else busy(host, daemon) if options["restart"] == "if_idle" else "") if due else ""
+    pending = transaction.hindrance(host, daemon, options["restart"]) if due else ""
     restarts = due and not pending
     diff = [_diff(path, host.read(path), file) for path, file in changes.items()]
     if not module.check_mode:

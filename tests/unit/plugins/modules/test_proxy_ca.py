@@ -35,7 +35,7 @@ class Machine(Host):
         self.own = self.files[store.bundle].contents
         self.bundle_changed = 1.0
         self.started = 50.0
-        self.busy = ""
+        self.busy = self.inside = ""
         self.obeys = True
         self.ran = []
 
@@ -80,7 +80,8 @@ def machine(request, monkeypatch):
     made = Machine(request.param)
     daemon = types.SimpleNamespace(up=True, info={})
     monkeypatch.setattr(proxy_ca, "observe", lambda host, service, _file: types.SimpleNamespace(**{**vars(daemon), "started": made.started}))
-    monkeypatch.setattr(proxy_ca, "busy", lambda host, _daemon: made.busy)
+    monkeypatch.setattr(transaction, "busy", lambda host, _daemon: made.busy)
+    monkeypatch.setattr(transaction, "play_inside", lambda host, _daemon: made.inside)
     monkeypatch.setattr(proxy_ca, "_rehearse", lambda *_all: None)
 
     def restart(host, _daemon, _timeout):
@@ -134,6 +135,11 @@ def test_never_only_changes_the_store(machine):
     assert (done["changed"], done["restarted"], done["pending_reason"]) == (True, False, "restart: never")
     machine.busy = "a build"
     assert run(machine, certificate=PEM, restart="if_needed")["restarted"]
+
+
+def test_a_play_in_a_container_of_the_daemon_is_not_ended(machine):
+    machine.inside = "runner"
+    assert "runs in the container runner" in run(machine, certificate=PEM, restart="if_needed")["pending_reason"]
 
 
 def test_a_restart_by_others_is_enough(machine):
