@@ -50,6 +50,7 @@ class Machine(Host):
         self.files, self.changed = {}, {}
         self.processes, self.parents, self.link = {}, {}, {}
         self.manager = self.objection = ""
+        self.loaded, self.ran = None, []
         self.trial = Run(0, "", "")
         self.mirror = Answer(200, {})
         self.info = None
@@ -141,9 +142,11 @@ class Machine(Host):
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
         command = " ".join(argv)
+        self.ran.append(command)
         if command.startswith("systemctl show docker.service") and self.unit:
             pid = DOCKERD if self.info is not None else 0
             shown = {"LoadState": "loaded", "ActiveState": self.state, "FragmentPath": self.unit[0], "MainPID": pid, "NeedDaemonReload": "no"}
+            shown.update({} if self.loaded is None else {"DropInPaths": self.loaded})
             return Run(0, "".join(f"{name}={value}\n" for name, value in shown.items()), "")
         if command == "systemctl show-environment":
             return Run(0, self.manager, "")
@@ -247,6 +250,11 @@ CASES = {
 }
 
 
+FAIL = {
+    "foreign, and stronger", "not JSON", "a wrong option", "said no by the engine", "changed by others since, and faulty", "a folder that is read-only",
+}  # fmt: skip
+
+
 def objecting(words):
     machine = Machine()
     machine.objection = words
@@ -276,6 +284,7 @@ def test_check_mode_predicts_what_the_run_does(run, case):
     for result in (predicted, done):
         result.pop("invocation")
     assert done == predicted
+    assert bool(done.get("failed")) == (case in FAIL), done
     assert machine.starts - starts == (1 if done["restarted"] else 0)
     if done.get("failed"):
         assert seen(machine) == before
@@ -630,6 +639,78 @@ def test_work_asked_for_through_the_api(run, files, words):
     assert not run(machine, check=True, **ASKED).get("pending_reason")
 
 
+@pytest.mark.parametrize(
+    ("argv", "parent", "words"),
+    [
+        (["/usr/bin/docker", "build", "."], 1, "'docker build' is running (process 77)"),
+        (["/usr/bin/python3", "/usr/bin/docker-compose", "up"], 1, "'docker-compose up' is running (process 77)"),
+        (["runc", "--root", "/x", "run"], DOCKERD, "the daemon is at work (runc: a build step, a pull or an export)"),
+        (["runc", "--root", "/x", "run"], 1, ""),
+        (["/usr/bin/docker", "events"], 1, ""),
+    ],
+)
+def test_work_asked_for_by_a_client(run, argv, parent, words):
+    machine = Machine()
+    machine.processes[77], machine.parents[77] = argv, parent
+    assert run(machine, check=True, **ASKED).get("pending_reason", "") == words
+
+
+@pytest.mark.parametrize("policy", ["if_idle", "never"])
+def test_units_are_read_again_after_a_change_and_before_a_restart(run, policy):
+    machine = Machine("20.10.24")
+    machine.ran.clear()
+    run(machine, **ASKED, restart=policy)
+    restarts = ["systemctl restart docker.service"] if policy == "if_idle" else []
+    assert [command for command in machine.ran if command in ("systemctl daemon-reload", "systemctl restart docker.service")] == [
+        "systemctl daemon-reload", *restarts
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loaded", "reloads"), [("", True), (DOCS, False), (None, False)])
+def test_units_that_others_wrote_and_systemd_does_not_know_are_read_before_a_restart(run, loaded, reloads):
+    machine = Machine(**{DOCS: b"[Service]\nLimitNOFILE=9999\n"})
+    machine.loaded = loaded
+    assert run(machine, **ASKED)["restarted"]
+    assert ("systemctl daemon-reload" in machine.ran) == reloads
+
+
+def test_undo_forgets(run):
+    machine = Machine()
+    run(machine, **ASKED)
+    assert [path for path in machine.files if path.startswith("/var/lib/buildfleet/")]
+    run(machine, state="absent")
+    assert not [path for path in machine.files if path.startswith("/var/lib/buildfleet/")]
+
+
+def test_the_password_that_the_daemon_runs_with_needs_no_restart_though_the_file_was_written_since(run):
+    machine = Machine()
+    options = {**ASKED, "proxy_username": "joe"}
+    run(machine, **options, proxy_password="first-pass")
+    assert run(machine, **options, proxy_password="second-pass", restart="never")["restart_pending"]
+    back = run(machine, **options, proxy_password="first-pass")
+    assert back["changed"] and not back["restarted"] and not back["restart_pending"]
+
+
+def test_a_backup_is_a_copy_and_one_with_a_password_is_the_owners_alone(run):
+    for contents, mode in ((b'{"debug": true}', 0o644), (b'{"proxies": {"http-proxy": "http://u:0ld-pass@h:1"}}', 0o600)):
+        machine = Machine(**{CONFIG: File(contents, 0o644)})
+        (copy,) = run(machine, **ASKED, backup=True)["backup_files"]
+        assert copy.startswith(f"{CONFIG}.") and machine.files[copy] == File(contents, mode)
+    assert "backup_files" not in run(Machine(**{CONFIG: b"{}"}), **ASKED)
+
+
+def test_what_a_killed_run_left_half_written_is_swept(run):
+    machine, swept = Machine(), []
+    machine.sweep = swept.extend
+    run(machine, **ASKED)
+    swept.clear()
+    run(machine, **ASKED)
+    assert CONFIG in swept
+    swept.clear()
+    run(machine, check=True, **ASKED)
+    assert swept == []
+
+
 # --- warnings and secrets -------------------------------------------------------------------------
 
 
@@ -670,6 +751,13 @@ def test_no_password_leaves_the_module(run, options):
     for path, file in machine.files.items():
         if any(secret.encode() in file.contents for secret in PASSWORDS) and path not in (DOCS, CONFIG):
             assert file.mode & 0o077 == 0, path
+
+
+def test_a_password_that_stood_there_before_is_hidden_in_the_engines_words_too(run):
+    machine = Machine(**{CONFIG: b'{"proxies": {"http-proxy": "http://u:0ld-pass@h:1"}}'})
+    machine.objection = "the proxy's password 0ld-pass is wrong"
+    done = run(machine, **ASKED)
+    assert done["failed"] and "0ld-pass" not in json.dumps(done) and "password xxxxx is wrong" in done["msg"]
 
 
 def test_no_option_stands_in_the_hosts_journal(run, monkeypatch):
