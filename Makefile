@@ -80,5 +80,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit coverage page sanity molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
+.PHONY: help demo test lint unit coverage page pythons pythons-all sanity sanity-all release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
 .DEFAULT_GOAL := help

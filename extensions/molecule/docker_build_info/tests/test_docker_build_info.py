@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 import table
@@ -36,7 +35,6 @@ def changed(engine):
     engine.reset()
 
 
-@pytest.mark.skipif(os.getloadavg()[0] > 2 * (os.cpu_count() or 1), reason="a busy machine measures itself")
 def test_it_reads_within_a_second(engine):
     seconds = min(read(engine)["seconds"] for _run in range(3))
     assert seconds < 1
@@ -89,6 +87,6 @@ def test_without_root_it_says_what_it_could_not_read(engine):
     result = read(engine, "--user=builder")
     assert any("become" in sentence for sentence in result["unreadable"])
     assert result["versions"]["engine"], "builder is in the group docker"
-    nobody = read(engine, "--user=nobody")
+    nobody = read(engine, "--user=nobody", "--extra-vars=ansible_remote_tmp=/var/tmp/.ansible-nobody")
     assert any("the engine was not asked" in sentence.lower() for sentence in nobody["unreadable"])
     assert "engine_down" not in ids(nobody)
