@@ -357,6 +357,23 @@ def test_the_builder_is_chosen_by_the_environment(builder, before, after):
     assert (found.get("DOCKER_BUILDKIT"), found["BUILDKIT_PROGRESS"], found["X"]) == (after, "plain", "y")
 
 
+def test_a_record_that_a_stopped_build_makes_when_its_client_is_gone_goes_too():
+    engine = Engine()
+    host = FakeHost(engine, log("dns-silent/28.5-buildkit"), code=124)
+    looks = []
+
+    def late(path, method):
+        if path.startswith("/system/df"):
+            looks.append(path)
+            if len(looks) == 5:
+                engine.cache.append({"ID": "late", "Type": "source.local", "InUse": False, "Description": "", "CreatedAt": "1"})
+        return engine(path, method)
+
+    host.api = late
+    checked(host, timeout=2)
+    assert len(looks) > 5 and not engine.cache
+
+
 def test_what_docker_writes_into_a_home_that_had_none_goes():
     files = {}
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), brings=lambda: files.update({"/root/.docker/buildx/refs/x": "", "/root/.docker/config.json": "{}"}))
