@@ -138,12 +138,12 @@ def plain_cache():
 @pytest.mark.parametrize("insecure", [False, True], ids=["alone", "insecure_registries"])
 def test_a_cache_without_tls_is_enough_for_some(engine, plain_cache, insecure):
     """docs/which-cure.md: BuildKit wants TLS on 20.10, insecure_registries on 26, and neither on 28."""
-    saved = engine.host.check_output(f"cat {DAEMON_JSON}")
+    engine.host.check_output(f"cp --preserve {DAEMON_JSON} /var/tmp/daemon.json")
     engine.write(DAEMON_JSON, json.dumps({"registry-mirrors": [plain_cache], **({"insecure-registries": ["cache.lab:5001"]} if insecure else {})}))
     try:
         assert engine.build("legacy").ok
         outcome = engine.build("buildkit")
         assert outcome.ok == (engine.major >= 28 or (insecure and engine.major >= 26)), outcome.log
     finally:
-        engine.write(DAEMON_JSON, saved)
+        engine.host.check_output(f"mv /var/tmp/daemon.json {DAEMON_JSON}")
         engine.forget()
