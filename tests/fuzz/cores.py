@@ -362,11 +362,14 @@ class Machine(Host):
     def exists(self, path: str) -> bool:
         return path in ("", "/", "/run/systemd/system") or any(name == path or name.startswith(path + "/") for name in self.files)
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        pass
 
-    def remove_folder(self, path: str) -> None: ...
+    def remove_folder(self, path: str) -> None:
+        pass
 
-    def make_private_folder(self, folder: str) -> None: ...
+    def make_private_folder(self, folder: str) -> None:
+        pass
 
     def changed_at(self, path: str) -> float:
         return 0.0
