@@ -62,6 +62,10 @@ class Engine:
         arguments = ["-a", json.dumps(options)] if options else []
         return ansible(["ansible", self.name, f"--inventory={INVENTORY}", *flags, "-m", f"buildfleet.docker.{name}", *arguments])
 
+    def play(self, path: Path) -> subprocess.CompletedProcess[str]:
+        """Run a playbook of the test's own on this host."""
+        return ansible(["ansible-playbook", f"--inventory={INVENTORY}", f"--limit={self.name}", str(path)])
+
     def forget(self) -> None:
         assert lab_build.forget(self.name), "dockerd does not start again"
 

@@ -237,7 +237,7 @@ def test_a_read_only_etc(name):
     assert doomed.run(name, "docker_daemon_proxy", A).code == 0
     doomed.shell(name, "mount --bind /etc /etc && mount -o remount,bind,ro /etc")
     try:
-        refused(name, B, "Read-only file system")
+        refused(name, B, "read-only")
         ended = doomed.run(name, "docker_daemon_proxy", A)
         assert ended.code == 0 and not ended.result["changed"], ended.out
     finally:
