@@ -15,6 +15,7 @@ import shlex
 import typing as t
 
 MARK = "# buildfleet.docker"
+_ENDS_A_WORD = " \t;&|<>()"
 
 
 class Setting(t.NamedTuple):
@@ -64,7 +65,7 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
     for number, line in _lines(contents):
         assignment = re.match(rf"\s*{export}([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
         if assignment and not line.lstrip().startswith(("#", ";")):
-            found.append(Setting(assignment[1], _unquoted(assignment[2]), path, number))
+            found.append(Setting(assignment[1], _unquoted(assignment[2], shell), path, number))
     return found
 
 
@@ -139,9 +140,18 @@ def _lines(contents: bytes) -> t.Iterator[t.Tuple[int, str]]:
         yield first, joined.rstrip("\n")
 
 
-def _unquoted(value: str) -> str:
-    value = value.strip()
+def _unquoted(value: str, shell: bool) -> str:
     try:
-        return "".join(shlex.split(value, comments=False, posix=True)) if value[:1] in "'\"" else re.split(r"\s+#", value)[0]
+        if shell:
+            return "" if value[:1] in _ENDS_A_WORD else _first_word(value)
+        value = value.strip()  # systemd has comments at the beginning of a line alone
+        return "".join(shlex.split(value, posix=True)) if value[:1] in "'\"" else value
     except ValueError:
         return value
+
+
+def _first_word(text: str) -> str:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=_ENDS_A_WORD.strip())
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    return lexer.get_token() or ""
