@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+
 from ansible_collections.buildfleet.docker.plugins.module_utils._environment_file import Setting, environment_file, exports
 
 SHELL = [
