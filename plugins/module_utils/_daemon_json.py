@@ -183,17 +183,14 @@ def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> byte
     if document.root is None:
         return (document.bom + json.dumps(_nested(keys, value), indent=2, ensure_ascii=False) + "\n").replace("\n", newline).encode()
     node, depth = document.root, 0
-    for depth, key in enumerate(keys):
-        child = node.member(key)
-        last = depth == len(keys) - 1
-        if child is None or (not last and child.kind != "object"):
-            return _insert(document, node, depth, key, _nested(keys[depth + 1 :], value), child, newline)
-        if last:
-            if _parsed(document.text[child.start : child.end]) == value:
-                return contents
-            return _insert(document, node, depth, key, value, child, newline)
-        node = child
-    return contents
+    child = node.member(keys[0])
+    while child is not None and child.kind == "object" and depth < len(keys) - 1:
+        node, depth = child, depth + 1
+        child = node.member(keys[depth])
+    value = _nested(keys[depth + 1 :], value)
+    if child is not None and _parsed(document.text[child.start : child.end]) == value:
+        return contents
+    return _insert(document, node, depth, keys[depth], value, child, newline)
 
 
 def drop(contents: bytes, path: str, keys: t.Sequence[str]) -> bytes:

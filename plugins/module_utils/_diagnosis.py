@@ -254,7 +254,9 @@ def _judge(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Ve
     step = next((found for found in map(_STEP_FAILED.search, lines) if found), None)
     if step:
         said = _step_output(lines, builder)
-        for rule, line, reason in _matches(("step",), said):
+        match = _match(("step",), said)
+        if match:
+            rule, line, reason = match
             network = rule.cause not in _NO_NETWORK
             return Verdict(rule.cause, asked_by="step" if network else None, host=(_step_host(line, step, known) or None) if network else None, reason=reason)
         code = step["ca"] or step["cb"] or step["cc"]
@@ -262,8 +264,9 @@ def _judge(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Ve
         host = _host(known.network_step) if asked else None
         return Verdict("step_failed", asked_by="step" if asked else None, host=host, reason=f"exit code {code}")
     words = [line for line in lines if not _STEP_OUTPUT.match(line)]
-    for rule, line, reason in _matches(("client", "engine"), words):
-        return _place(rule, line, reason, known, builder, _reference(lines, known))
+    match = _match(("client", "engine"), words)
+    if match:
+        return _place(*match, known, builder, _reference(lines, known))
     if not known.answers:
         return Verdict("engine_down", reason="no answer")
     if known.free is not None and known.free < _NOTHING_FREE:
@@ -271,15 +274,16 @@ def _judge(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Ve
     return Verdict("unknown", reason=f"exit code {known.code}")
 
 
-def _matches(where: t.Tuple[str, ...], lines: t.Sequence[str]) -> t.Iterator[t.Tuple[Rule, str, str]]:
+def _match(where: t.Tuple[str, ...], lines: t.Sequence[str]) -> t.Optional[t.Tuple[Rule, str, str]]:
+    """The first rule that is about one of the lines, that line, and the reason in it."""
     for rule in RULES:
         if rule.where in where:
             for line in lines:
                 found = re.search(rule.pattern, line)
                 if found:
                     group = next((part for part in found.groups() if part), "")
-                    yield rule, line, rule.reason.replace("{1}", group.strip())
-                    break
+                    return rule, line, rule.reason.replace("{1}", group.strip())
+    return None
 
 
 def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional[str], reference: t.Optional[str]) -> Verdict:

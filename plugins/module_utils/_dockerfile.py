@@ -227,8 +227,6 @@ class Planner:
         if any(own) or len(homes) != 1:
             raise _Impossible("its registry is written in two places; write it in one")
         name, argument = homes.pop()
-        if argument is None and name not in self._given:
-            raise _Impossible("the place of its registry was not found; write the image itself")
         if argument is None and not self._edit_given:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and (name in self._scene.again or not self._arguments_too):
@@ -247,10 +245,8 @@ class Planner:
             for argument in found:
                 if argument.start <= place < argument.end:
                     return name, argument
-        for name, chars in outside(len(self._data), self._given).items():
-            if chars and chars[0].origin <= place <= chars[-1].origin:
-                return name, None
-        return "", None
+        given = outside(len(self._data), self._given)
+        return next((name for name, chars in given.items() if chars and chars[0].origin <= place <= chars[-1].origin), ""), None
 
     def _applied(self, plans: t.List[_Plan]) -> Rewrite:
         edits = self._agreed(plans)

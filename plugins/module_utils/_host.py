@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import http.client
 import json
 import os
@@ -74,6 +75,13 @@ def _transport(error: t.Any) -> str:
 def _path() -> str:
     """Ours, and root's: dockerd --validate looks for its proxy in it, and a user's has no sbin."""
     return ":".join(filter(None, (os.environ.get("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")))
+
+
+def _become(user: str) -> None:
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -294,14 +302,7 @@ class Host:
         Its words come in the order in which they were said, errors among them, and a
         child that keeps the output open cannot keep us waiting.
         """
-
-        def become() -> None:
-            if user and os.geteuid() == 0:
-                entry = pwd.getpwnam(user)
-                os.initgroups(user, entry.pw_gid)
-                os.setgid(entry.pw_gid)
-                os.setuid(entry.pw_uid)
-
+        become = functools.partial(_become, user) if user and os.geteuid() == 0 else None
         with tempfile.TemporaryFile() as output:
             try:
                 child = subprocess.Popen(
@@ -325,14 +326,16 @@ class Host:
     @staticmethod
     def _end_group(child: subprocess.Popen[bytes]) -> None:
         # The client tells the engine to stop when it is asked to end; killed at once, it could not.
-        for number, patience in ((signal.SIGINT, 5.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(patience)
+                child.wait(5)
                 break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(5)
 
     @contextlib.contextmanager
     def folder(self, files: t.Mapping[str, str], user: str = "") -> t.Iterator[str]:

@@ -58,9 +58,8 @@ class Secrets:
             self.learn(userinfo(url)[1])
 
     def learn(self, password: str) -> None:
-        if password:
-            plain = unquote(password)
-            self._passwords.update({password, plain, *(quoted(one, safe="", errors="replace") for quoted in (quote, quote_plus) for one in (password, plain))})
+        plain = unquote(password)
+        self._passwords.update({password, plain, *(quoted(one, safe="", errors="replace") for quoted in (quote, quote_plus) for one in (password, plain))})
 
     def text(self, text: str) -> str:
         """A text that others wrote (a log, a file) or that quotes one."""

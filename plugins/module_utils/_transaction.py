@@ -180,7 +180,7 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
         raise
     if not due.now:
         if _units(plan.changes, daemon):
-            _reload_units(host, daemon)
+            _reload_units(host)
         return False
     said_before = _log(host, daemon)
     trouble = _start(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
@@ -262,9 +262,8 @@ def _units(changes: Changes, daemon: Daemon) -> t.List[str]:
     return [path for path in changes if daemon.systemd and path.endswith((".conf", ".service"))]
 
 
-def _reload_units(host: Host, daemon: Daemon) -> None:
-    if daemon.systemd:
-        host.run(["systemctl", "daemon-reload"])
+def _reload_units(host: Host) -> None:
+    host.run(["systemctl", "daemon-reload"])
 
 
 def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
@@ -273,7 +272,7 @@ def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
         done = host.run(["service", daemon.service, "restart"], timeout=timeout)
         return "" if done.code == 0 else done.text
     if reload_units:
-        _reload_units(host, daemon)
+        _reload_units(host)
     # Three starts within a minute are docker.service's limit; our restart must not be the one too many.
     host.run(["systemctl", "reset-failed", f"{daemon.service}.service", f"{daemon.service}.socket"])
     done = host.run(["systemctl", "restart", f"{daemon.service}.service"], timeout=timeout)

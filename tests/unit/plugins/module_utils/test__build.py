@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import time
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import Builder, Wish, build_environment, builder_of, check, compose_dockerfiles
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import Answer, File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Answer, File, HostError, Run
 
 LOGS = Path(__file__).parent / "diagnosis"
 NAME = "buildfleet-check-1"
@@ -457,14 +455,3 @@ def test_an_environment_that_cannot_be_read(environment_of, user, sentence):
     with pytest.raises(HostError) as error:
         builder_of(FakeHost(Engine(), user=user), environment_of, {})
     assert str(error.value) == sentence
-
-
-def test_a_program_and_its_children_end_with_the_time():
-    started = time.monotonic()
-    done = Host().run_group(["sh", "-c", "echo one; echo two >&2; sleep 60 & sleep 60"], {"PATH": os.environ["PATH"]}, "/", 1)
-    assert (done.code, done.out) == (124, "one\ntwo\n")
-    assert time.monotonic() - started < 20
-
-
-def test_a_program_that_is_missing():
-    assert Host().run_group(["docker-that-is-missing"], {"PATH": "/bin"}, "/", 1) == Run(127, "", "docker-that-is-missing: not found")
