@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+import tarfile
+from pathlib import Path
 
 import pytest
 import troubleshooting
@@ -21,9 +23,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
-    path = TOP / page
+def lost_links(path: Path) -> list[str]:
     lost = []
     for found in LINK.findall(CODE.sub("", path.read_text())):
         target = found[0] or found[1]
@@ -33,13 +33,21 @@ def test_links_lead_somewhere(page):
         aim = path.parent / file if file else path
         if not aim.exists() or (anchor and anchor not in anchors(aim.read_text())):
             lost.append(target)
-    assert lost == []
+    return lost
 
 
-def test_every_page_is_reached_from_the_index():
-    index = (TOP / "docs/index.md").read_text()
-    pages = {name.removeprefix("docs/") for name in PAGES if name.startswith("docs/") and name != "docs/index.md"}
-    assert {page for page in pages if f"({page})" not in index} == set()
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    assert lost_links(TOP / page) == []
+
+
+def test_every_page_of_the_tarball_is_reached_from_its_index_and_leads_to_nothing_outside(tarball, tmp_path):
+    with tarfile.open(tarball) as opened:
+        opened.extractall(tmp_path)
+    pages = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.md")}
+    index = (tmp_path / "docs/index.md").read_text()
+    assert {page for page in pages if page.startswith("docs/") and page != "docs/index.md" and f"({page.removeprefix('docs/')})" not in index} == set()
+    assert {page: lost for page in pages if (lost := lost_links(tmp_path / page))} == {}
 
 
 @pytest.mark.parametrize("language", troubleshooting.PAGES)
