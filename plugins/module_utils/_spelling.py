@@ -44,7 +44,7 @@ def first_bytes(found: bytes, written: bytes, mirrors: Mirrors, encoding: str, w
         if kept["sha256"] != _digest(found) or mirrors.targets != {mirror: source for source, mirror in forward.targets.items()}:
             return None
         first = spliced(found.decode(encoding), [Edit(*edit) for edit in kept["back"]]).encode(encoding)
-    except (ValueError, KeyError, TypeError, MirrorError):
+    except (ValueError, KeyError, TypeError, AttributeError, MirrorError):
         return None  # not written by us
     return first if work(first, forward).after == found and not work(first, mirrors).changes else None
 

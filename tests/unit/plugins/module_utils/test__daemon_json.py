@@ -33,6 +33,7 @@ PATH = "/etc/docker/daemon.json"
             id="beside a key of others",
         ),
         pytest.param(b'{"proxies": {"http-proxy": "old"}, "n": 1e400}', b'{"proxies": {"http-proxy": "U"}, "n": 1e400}', id="another value"),
+        pytest.param(b'{"proxies": [], "z": 1}', b'{"proxies": {"http-proxy": "U"}, "z": 1}', id="no object where one must be"),
         pytest.param(b'{"proxies" : {"http-proxy":"U"} }', b'{"proxies" : {"http-proxy":"U"} }', id="there already"),
     ],
 )
@@ -94,6 +95,25 @@ def test_any_bytes_are_read_or_refused_with_a_sentence(contents):
         (b'{"a":1,\n"a":2}', "line 2, column 1: the key 'a' stands twice in one object; Docker takes the last. Remove one of them."),
         (b'{"a":', "line 1, column 6: the file ends in the middle of a value: it is cut off. Complete it, or give back a backup."),
         (b"[1]", "line 1, column 1: the file is no JSON object. It must begin with '{' and end with '}'."),
+        (b'{"a":1} x', "line 1, column 9: something stands after the last '}'. Remove it."),
+        (b'{"a" 1}', "line 1, column 6: a ':' is missing after the key 'a'."),
+        (b'{"a"', "line 1, column 5: the file ends in the middle of a value: it is cut off. Complete it, or give back a backup."),
+        (b'{"a":1 "b":2}', "line 1, column 8: a ',' or '}' is missing."),
+        (b'{"a":[1 2]}', "line 1, column 9: a ',' or ']' is missing."),
+        (b'{"a":1 # x', "line 1, column 8: a comment, which JSON does not have. Remove it."),
+        (b'{"a":[1', "line 1, column 8: the file ends in the middle of a value: it is cut off. Complete it, or give back a backup."),
+        (b"{a:1}", "line 1, column 2: a key in double quotes is missing."),
+        (
+            b'{"a":"x\n"}',
+            "line 1, column 6: a string that does not end on its line, or has a wrong '\\' in it. Close it with '\"' and write a '\\' as '\\\\'.",
+        ),
+        (b'{"a": s3cret}', "line 1, column 7: this is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes."),
+        (
+            b'{"a":' + b"[" * 101 + b"]" * 101 + b"}",
+            "line 1, column 106: values are nested more than 100 deep, which no setting of Docker is. Simplify it.",
+        ),
+        (b'{"a":1}\n\xff', "line 2, column 1: a byte that is no UTF-8 text: the file is binary or in another encoding. Save it as UTF-8."),
+        (b'{"a":"\x00"}', "line 1, column 7: a byte that is no UTF-8 text: the file is binary or in another encoding. Save it as UTF-8."),
         (b"\xff\xfe{\x00", "line 1, column 1: the file is written in UTF-16 or UTF-32. Save it as UTF-8."),
         (
             b'{"a": NaN}',

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse, parse_name
 
 HASH = "0123456789abcdef" * 4
 
@@ -38,3 +38,17 @@ def test_names(written, full, familiar):
 def test_what_is_no_name(text):
     with pytest.raises(InvalidImageName):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "registry", "path"),
+    [("docker.io", "docker.io", ""), ("index.docker.io/library", "docker.io", "library"), ("h:5000/a/b", "h:5000", "a/b"), ("[::1]:5000", "[::1]:5000", "")],
+)
+def test_a_name_may_be_a_registry_alone(name, registry, path):
+    assert parse_name(name) == (registry, path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "docker.io/", "docker.io/A", "/a"])
+def test_what_is_neither_a_registry_nor_one_with_a_path(name):
+    with pytest.raises(InvalidImageName, match="is neither a registry"):
+        parse_name(name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets, urls
+from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets, urls, userinfo
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,17 @@ def test_a_proxy_without_a_scheme():
     secrets = Secrets()
     secrets.learn_url("joe:12@proxy:1")
     assert secrets.text("HTTP_PROXY=joe:12@proxy:1") == "HTTP_PROXY=xxxxx:xxxxx@proxy:1"
+
+
+def test_a_user_alone_is_hidden_in_a_url_and_nowhere_else():
+    secrets = Secrets()
+    secrets.learn_url("http://builder@proxy:1")
+    assert secrets.text("builder asked http://builder@proxy:1") == "builder asked http://xxxxx:xxxxx@proxy:1"
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password"),
+    [("http://joe:p%40ss@h:1", "joe", "p%40ss"), ("joe@h:1", "joe", ""), ("http://joe:a@b@h", "joe", "a@b"), ("http://h:1", "", ""), ("", "", "")],
+)
+def test_user_and_password_as_they_are_written(url, user, password):
+    assert userinfo(url) == (user, password)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, policy
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, answer, policy
 
 HUB = {"docker.io": "mirror.example.com/hub"}
 
@@ -27,6 +27,9 @@ HUB = {"docker.io": "mirror.example.com/hub"}
         pytest.param({"docker.io": "docker.io/team"}, "alpine", "team/library/alpine", id="below itself"),
         pytest.param({"docker.io": "docker.io/team"}, "team/library/alpine", None, id="below itself, done"),
         pytest.param({"mirror.example.com/hub": "docker.io"}, "mirror.example.com/hub/library/redis:7", "redis:7", id="undo"),
+        pytest.param({"quay.io/a/b": "m.x"}, "quay.io/a/b:1", None, id="a whole repository becomes no registry"),
+        pytest.param({"quay.io/a/b": "m.x"}, "quay.io/a/b/c:1", "m.x/c:1", id="what is below it does"),
+        pytest.param({"quay.io": "docker.io"}, "quay.io/redis", "redis", id="Docker Hub implies library"),
         pytest.param({"https-proxy.example/": "docker.io/"}, "https-proxy.example/a/b", "a/b", id="slashes at the end"),
     ],
 )
@@ -39,6 +42,10 @@ def test_replacement(mirrors, reference, after):
     ("mirrors", "message"),
     [
         ({"docker.io": "https://m.x"}, "mirrors: 'https://m.x' must be written without https://, as it stands in an image name."),
+        (
+            {"docker.io": "mirror"},
+            "mirrors: Docker reads mirror/... as a repository of Docker Hub; write a registry with a '.' or a port, such as mirror:443.",
+        ),
         ({"docker.io": 5}, "mirrors: 5 is no text; write the name of a registry, such as docker.io."),
         ({"docker.io": "m x"}, "mirrors: 'm x' is neither a registry (docker.io) nor a registry with a path (docker.io/library)."),
         (
@@ -88,3 +95,32 @@ def test_the_policy_has_the_effect_of_the_map(mirrors, reference):
 def test_a_policy_without_end_is_refused():
     with pytest.raises(MirrorError, match="without end"):
         policy({"docker.io": "docker.io/team"})
+
+
+IMAGE = "docker-image://docker.io/library/alpine:3"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "kind", "action", "said"),
+    [
+        pytest.param(IMAGE, "EXACT", "CONVERT", "m.x/alpine", id="exactly"),
+        pytest.param("docker-image://docker.io/library/*", None, "CONVERT", "m.x/alpine:3", id="a star, which is the default"),
+        pytest.param("docker-image://docker.io/*/*", "WILDCARD", "CONVERT", "m.x/library", id="two stars"),
+        pytest.param("docker-image://docker.io/(?:library/)?(.*)", "REGEX", "CONVERT", "m.x/alpine:3", id="an expression"),
+        pytest.param("docker-image://quay.io/*", "WILDCARD", "CONVERT", None, id="another registry"),
+        pytest.param("docker-image://docker.io/library/*", "EXACT", "CONVERT", None, id="a star that is one"),
+        pytest.param(IMAGE, "EXACT", "DENY", "", id="denied"),
+        pytest.param(IMAGE, "EXACT", "ALLOW", "alpine:3", id="allowed"),
+    ],
+)
+def test_what_a_policy_makes_of_an_image(identifier, kind, action, said):
+    to = "docker-image://m.x/alpine" if kind == "EXACT" else "docker-image://m.x/${1}"
+    rule = {"action": action, "selector": {"identifier": identifier, **({"match_type": kind} if kind else {})}, "updates": {"identifier": to}}
+    assert answer({"rules": [rule]}, "alpine:3") == said
+
+
+@pytest.mark.parametrize("reference", ["alpine", "alpine:3", "a/b@sha256:" + "0" * 64, "quay.io/a/b"])
+def test_a_policy_of_ours_answers_as_the_map(reference):
+    wanted = Mirrors(HUB).replacement(reference)
+    tagged = wanted and (wanted.full if wanted.suffix else f"{wanted.full}:latest")
+    assert answer(policy(HUB), reference) == tagged

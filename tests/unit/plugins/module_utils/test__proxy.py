@@ -38,6 +38,12 @@ def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
         ("http://j:s3cret/x@p:1", "'/'"),
         ("http://p:1/path", "a path"),
         ("http://2001:db8::1:3128", "in brackets"),
+        ("http://[10.0.0.1]:3128", "no IPv6 address in brackets"),
+        ("http://[2001:db8::1:3128", "no IPv6 address in brackets"),
+        ("http://[2001:db8::1]3128", "something other than a port after the bracket"),
+        ("http://j:s3cret%0a@p:1", "control character, which no proxy can take"),
+        ("http://a b:1", "a blank"),
+        ("http://pröxy:1", "is no host name"),
     ],
 )
 def test_a_proxy_that_cannot_work_is_refused_without_its_password(text, words):
@@ -59,6 +65,7 @@ def test_credentials_stand_in_one_place():
         ("mirror.lab", "26.1", "needs the scheme"),
         ("https://u:s3cret@m.lab", "28.5", "no credentials"),
         ("https://m.lab?x", "28.5", "a query"),
+        ("https://m.lab\n", "28.5", "a blank or newline"),
         ("https://m.lab/hub", "20.10.24", "below 24.0.8"),
     ],
 )
@@ -72,9 +79,20 @@ def test_a_mirror_may_have_a_path_where_the_engine_takes_it():
     assert proxy.mirror("https://m.lab/hub", "24.0.8") == "https://m.lab/hub"
 
 
-@pytest.mark.parametrize("entry", ["192.168.*", "10.", "*example.com", r"^a.*$", "10.0.0.0/99"])
-def test_exceptions_that_docker_does_not_understand_are_named(entry):
-    assert proxy.no_proxy_warnings([entry])
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("192.168.*", "Write a network, such as"),
+        ("10.", "Write a network, such as"),
+        ("*example.com", "Write a domain with its subdomains"),
+        (r"^a.*$", "Write a domain with its subdomains"),
+        ("^example.com$", "looks like a regular expression"),
+        ("10.0.0.0/99", "is no network"),
+    ],
+)
+def test_exceptions_that_docker_does_not_understand_are_named(entry, words):
+    (warning,) = proxy.no_proxy_warnings(["example.com", entry])
+    assert entry in warning and words in warning
 
 
 @pytest.mark.parametrize("entry", ["localhost", ".example.com", "*.example.com", "*", "10.0.0.0/8", "10.0.0.1", "h:5000", "::1"])
@@ -113,3 +131,30 @@ def test_exceptions_are_a_set():
 )
 def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
     assert proxy.bypasses(exceptions, host, port) is direct
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("https://m.lab", "insecure_registries: 'https://m.lab' is a URL. Write the host, host:port or network alone."),
+        ("10.0.0.0/33", "insecure_registries: '10.0.0.0/33' is no network. Write it as 10.0.0.0/8."),
+        ("m.lab/hub", "insecure_registries: 'm.lab/hub' is no network. Write it as 10.0.0.0/8."),
+        ("m_lab:x", "insecure_registries: 'm_lab:x': the port 'x' is no number from 1 to 65535."),
+    ],
+)
+def test_a_registry_that_is_none_is_refused(text, message):
+    with pytest.raises(proxy.ValueRefused) as caught:
+        proxy.insecure_registry(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", ["m.lab", "m.lab:5000", "10.0.0.0/8", "10.1.2.3/8", "2001:db8::/32", "[2001:db8::1]:5000"])
+def test_a_registry_without_a_certificate_is_a_host_or_a_network(text):
+    assert proxy.insecure_registry(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("172.26.0.1/16", True), ("2001:db8::1/64", True), ("172.26.0.1", False), ("172.26.0.1/99", False), ("x", False)]
+)
+def test_an_interface_is_an_address_with_its_length(text, expected):
+    assert proxy.is_interface(text) is expected

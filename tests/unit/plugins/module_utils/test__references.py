@@ -1,0 +1,75 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The images that BuildKit would pull, and what it refuses where it evaluates them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected
+from ansible_collections.buildfleet.docker.plugins.module_utils._references import scene
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(b"FROM scratch\nFROM a AS b\nFROM b\n", [("from", "a")], id="scratch and a stage"),
+        pytest.param(b"ARG A=a:1\nARG B=x\nFROM $A\n", [("from", "a:1")], id="an argument"),
+        pytest.param(b"ARG A=$\nFROM a\n", [("from", "a")], id="an argument of a lone dollar"),
+        pytest.param(b"FROM $TARGETARCH/a\n", [("from", "amd64/a")], id="a value of BuildKit's own"),
+        pytest.param(b"FROM a\nCOPY --from=b --from=0 --from=A --from= --link x y\n", [("from", "a"), ("copy", "b"), ("copy", "A")], id="COPY"),
+        pytest.param(b"FROM a AS s\nCOPY --from=S x y\nRUN --mount=from=S x\n", [("from", "a")], id="a stage in capitals"),
+        pytest.param(b"FROM a\nRUN --network=none --mount=type=bind,from=b,target=/x ls\n", [("from", "a"), ("mount", "b")], id="a mount"),
+        pytest.param(b"FROM a\nRUN --mount=from=b,FROM=c ls\n", [("from", "a"), ("mount", "c")], id="the last of two"),
+        pytest.param(b'FROM a\nRUN --mount=\'target=/x,"from=b,c",from,"x""y",z\' ls\n', [("from", "a"), ("mount", "b,c")], id="fields in quotes"),
+        pytest.param(b'FROM a\nRUN --mount=\'"from=b""c"\' ls\n', [("from", "a"), ("mount", 'b"c')], id="a doubled quote"),
+        pytest.param(b"FROM a\nRUN --mount=type=cache,target=/x ls\nRUN --mount=from=scratch ls\n", [("from", "a")], id="mounts of nothing"),
+    ],
+)
+def test_references(data, expected):
+    assert references(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it has no FROM"),
+        (b"ARG A\n", "it has no FROM"),
+        (b"RUN x\n", "an instruction stands before the first FROM"),
+        (b"ONBUILD RUN x\r\nFROM a\r\n", "an instruction stands before the first FROM"),
+        (b"FROM\n", "FROM takes an image, or an image AS a name"),
+        (b"FROM a b\n", "FROM takes an image, or an image AS a name"),
+        (b"FROM a ES b\n", "FROM takes an image, or an image AS a name"),
+        (b"FROM a AS 1\n", "1 is no name for a stage"),
+        (b"FROM ${A\n", "${A cannot be evaluated (} is missing)"),
+        (b"ARG A=${B\nFROM $A\n", "the value of ARG A cannot be read (} is missing)"),
+    ],
+)
+def test_what_buildkit_refuses(data, message):
+    with pytest.raises(Rejected) as caught:
+        references(data)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"COPY --from=$B x y", "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage"),
+        (b"RUN --mount=from=${B} x", "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage"),
+        (b"ONBUILD COPY --from=b x y", "behind ONBUILD this may be a stage of the build to come; write the image with its tag if it is none"),
+        (b"ONBUILD COPY --from=b:1 x y", ""),
+        (b"COPY --from=b x y", ""),
+    ],
+)
+def test_what_cannot_be_edited_is_known(line, problem):
+    assert scene(b"FROM a\n" + line + b"\n", {}).references[1].problem == problem
+
+
+def test_arguments_that_a_stage_declares_again():
+    data = b"ARG A=a\nARG B=b\nFROM $A\nARG A\nARG B=c D\nONBUILD ARG E\n"
+    found = scene(data, {})
+    assert found.again == {"A": data.index(b"ARG A\n"), "D": data.index(b"ARG B=c")}
+    assert {name: [tuple(one) for one in places] for name, places in found.arguments.items()} == {"A": [(6, 7)], "B": [(14, 15)]}
