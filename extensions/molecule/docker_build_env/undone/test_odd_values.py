@@ -48,7 +48,7 @@ def given_to_containers(engine):
     return dict(entry.partition("=")[::2] for entry in json.loads(found))
 
 
-BREAKS_OUT = ["\nreboot", "\r", "\0", '"', "'", "$(reboot)", "`reboot`", ";reboot", "\\", "#", " ", "é", "\x1b[2J"]
+BREAKS_OUT = ["\nreboot", "\0", "$(reboot)", ";reboot", "'\""]  # tests/unit has more
 PLACES = {
     "no_proxy": lambda text: {"no_proxy": [f"a{text}b"]},
     "https_proxy": lambda text: {"https_proxy": f"http://a{text}b:3128"},
@@ -62,7 +62,7 @@ PLACES = {
 
 @pytest.mark.parametrize("engine", ["engine28"], indirect=True)
 def test_what_would_break_out_is_refused_by_name_and_nothing_is_written(engine, tmp_path):
-    cases = [(place, text, options(text)) for place, options in PLACES.items() for text in BREAKS_OUT if not (place == "services" and text == "\\")]
+    cases = [(place, text, options(text)) for place, options in PLACES.items() for text in BREAKS_OUT]
     task = {
         "buildfleet.docker.docker_build_env": "{{ item }}",
         "loop": [options for _place, _text, options in cases],
