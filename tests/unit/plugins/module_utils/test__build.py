@@ -10,7 +10,18 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build import Builder, Wish, build_environment, builder_of, check, compose_dockerfiles
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import (
+    PATH,
+    Builder,
+    Wish,
+    ask_mirror,
+    build_environment,
+    builder_of,
+    check,
+    cli,
+    compose_dockerfiles,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import Mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import Answer, File, HostError, Run
 
 LOGS = Path(__file__).parent / "diagnosis"
@@ -455,3 +466,73 @@ def test_an_environment_that_cannot_be_read(environment_of, user, sentence):
     with pytest.raises(HostError) as error:
         builder_of(FakeHost(Engine(), user=user), environment_of, {})
     assert str(error.value) == sentence
+
+
+def test_a_service_whose_file_is_missing_has_the_variables_of_its_unit():
+    host = FakeHost(Engine(), runs={"systemctl show": Run(0, SHOWN.format(pid=0), "")})
+    assert builder_of(host, "service:ci", {}).environment == {"DOCKER_BUILDKIT": "1", "HOME": "/home/ci", "PATH": PATH}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('{"Version": "26.1.5", "GoVersion": "go1.24"}\nnull\n', ("26.1.5", "go1.24")),
+        ("{}", ("", "")),
+        ("Client: Docker Engine\n", ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_the_version_of_the_docker_command(said, expected):
+    assert cli(FakeHost(Engine(), runs={"docker version": Run(0, said, "")})) == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "environment"),
+    [({"compose_file": "/src/c.yml"}, {}), ({"context": "/src"}, {"DOCKER_HOST": "tcp://far:2376"}), ({"context": "/src"}, {"DOCKER_CONTEXT": "far"})],
+)
+def test_where_only_the_log_tells_the_builder_the_build_is_made(wish, environment):
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n", "/src/c.yml": "services:\n  a:\n    build: .\n"})
+    host.header = {"Builder-Version": "1"}
+    check(host, Wish(**wish), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    assert len(host.built) == 1
+
+
+@pytest.mark.parametrize(("environment", "verdict"), [({}, "engine_down"), ({"DOCKER_HOST": "tcp://far:2376"}, "unknown")])
+def test_an_engine_elsewhere_is_not_asked_why_a_build_failed(environment, verdict):
+    outcome = check(FakeHost(Engine(), "something odd", 1), Wish(), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    assert outcome.verdict.cause == verdict
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("busybox", "library/busybox/manifests/latest"),
+        ("a/b:1", "a/b/manifests/1"),
+        ("a/b:1@sha256:" + "0" * 64, "a/b/manifests/1"),
+        ("localhost:5000", "library/localhost/manifests/5000"),
+        ("quay.io/a/b", ""),
+        ("", ""),
+    ],
+)
+def test_a_mirror_is_asked_for_the_image_of_docker_hub(reference, path):
+    host, asked = FakeHost(Engine()), []
+    host.ask = lambda url, headers, timeout=5: asked.append(url) or Answer(404 if "manifests" in url else 200, {})
+    mirror = ask_mirror(host, "https://m.lab/", reference)
+    assert asked == ["https://m.lab/v2/"] + [f"https://m.lab/v2/{path}"] * bool(path)
+    assert (mirror.status, mirror.manifest) == (200, 404 if path else 0)
+
+
+def test_a_page_for_people_is_no_mirror():
+    host = FakeHost(Engine())
+    host.ask = lambda url, headers, timeout=5: Answer(200, {"Content-Type": "text/html; charset=utf-8"})
+    assert ask_mirror(host, "https://m.lab", "busybox") == Mirror("https://m.lab", 200, reason="html page")
+
+
+def test_an_image_that_the_engine_does_not_let_go_does_not_hold_us_for_ever():
+    engine = Engine()
+    host = FakeHost(engine, log("ok/26.1-legacy"), brings=lambda: engine.tags.update({f"{NAME}:latest": RESULT}))
+    host.api = lambda path, method: None if method == "DELETE" and engine.asked.append(path) is None else engine(path, method)
+    waits = []
+    host.sleep = waits.append
+    checked(host, builder="legacy")
+    assert len(waits) == 10 and engine.tags == {f"{NAME}:latest": RESULT}

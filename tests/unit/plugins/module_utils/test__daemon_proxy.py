@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils import _proxy as proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record
@@ -145,3 +146,124 @@ def test_an_edit_of_others_between_two_runs_is_not_lost(tmp_path):
     file.write_bytes(b'{"debug": false, "log-level": "warn", "proxies": {}}')
     change(b'{"debug": false, "log-level": "warn", "proxies": {"http-proxy": "x"}}')
     assert not record.as_we_left_it(str(file), Host().read(str(file)))
+
+
+@pytest.mark.parametrize(
+    ("engine", "insecure", "words"),
+    [
+        ("20.10.24", [], "Give the mirror a certificate (naming it in insecure_registries helps from engine 26"),
+        ("20.10.24", ["m.lab:5000"], "Give the mirror a certificate (naming it in insecure_registries helps from engine 26"),
+        ("26.1.5", [], "Give the mirror a certificate, or name it in insecure_registries."),
+        ("26.1.5", ["m.lab:5000"], ""),
+        ("", [], "BuildKit of engine (unknown) does not use http://m.lab:5000"),
+    ],
+)
+def test_a_mirror_without_tls_is_warned_of_where_buildkit_does_not_use_it(engine, insecure, words):
+    _wish, warnings = daemon_proxy.wanted({"registry_mirrors": ["http://m.lab:5000", "https://n.lab"], "insecure_registries": insecure}, engine, "")
+    assert len(warnings) == bool(words) and all(words in warning for warning in warnings)
+
+
+def test_a_login_needs_a_proxy():
+    with pytest.raises(proxy.ValueRefused, match=r"^proxy_username, proxy_password: there is no http_proxy or https_proxy that they belong to\."):
+        daemon_proxy.wanted({"proxy_username": "joe", "no_proxy": ["a"]}, "26.1", "")
+
+
+def test_settings_differ_one_by_one():
+    force = daemon_proxy.Force({"http_proxy": "", "https_proxy": "", "no_proxy": ""}, [], frozenset())
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        assert daemon_proxy.differences(force, force._replace(proxies={**force.proxies, name: URL})) == [name]
+    assert daemon_proxy.differences(force, force._replace(registry_mirrors=["https://m.lab"])) == ["registry_mirrors"]
+    assert daemon_proxy.differences(force, force._replace(insecure_registries=frozenset(["m.lab"]))) == ["insecure_registries"]
+
+
+@pytest.mark.parametrize("mechanism", ["daemon_json", "systemd"])
+def test_what_is_wanted_no_more_goes_and_the_rest_stays(record, mechanism):
+    options = {"https_proxy": URL, "registry_mirrors": ["https://m.lab"], "insecure_registries": ["m.lab"]}
+    found = daemon(config=b'{"a": 1}')
+    first = plan(found, record, mechanism=mechanism, **options)
+    assert found.environment_file in first.changes or mechanism == "daemon_json"
+    found = found._replace(files={**found.files, **first.changes})
+    last = plan(found, record, mechanism=mechanism, no_proxy=[], registry_mirrors=[], insecure_registries=[])
+    assert {path: file and file.contents for path, file in {**found.files, **last.changes}.items() if path != UNIT} == {
+        CONFIG: b'{"a": 1}', **({} if mechanism == "daemon_json" else {found.drop_in: None, found.environment_file: None})
+    }  # fmt: skip
+
+
+class Files(Host):
+    """A host of these files."""
+
+    def __init__(self, files):
+        super().__init__()
+        self.files = files
+
+    def read(self, path):
+        return self.files.get(path)
+
+
+def changed_by_others(found, edits, **options):
+    """Ours is written, others edit it, and undo says what the files shall be."""
+    record = Record(Files(found.files), "test")
+    first = plan(found, record, **options)
+    record.remember(first.changes)
+    record.put_note("written", daemon_proxy.written(record, found, first))
+    after = {**found.files, **first.changes}
+    for path, edit in edits.items():
+        after[path] = edit and after[path]._replace(contents=edit(after[path].contents))
+    return daemon_proxy.absent(found._replace(files=after), record)
+
+
+def test_our_own_files_go_whatever_others_wrote_into_them():
+    found = daemon("20.10.24")
+    done = changed_by_others(found, {found.environment_file: lambda contents: contents + b"A=1\n"}, https_proxy=URL)
+    assert (done.changes, done.conflicts) == ({found.drop_in: None, found.environment_file: None}, [])
+
+
+def test_a_file_that_others_removed_since_stays_removed():
+    done = changed_by_others(daemon(config=b'{"a": 1}'), {CONFIG: None}, https_proxy=URL)
+    assert (done.changes, done.conflicts) == ({}, [])
+
+
+def test_our_lines_in_a_file_of_a_shell_go_and_those_of_others_stay():
+    found = daemon("20.10.24", unit=b"", **{"/etc/default/docker": b"A=1\n"})._replace(systemd=False, fragment="")
+    done = changed_by_others(found, {"/etc/default/docker": lambda contents: contents + b"B=2\n"}, https_proxy=URL)
+    assert done.changes["/etc/default/docker"].contents == b"A=1\nB=2\n" and "our settings alone were taken out" in done.conflicts[0]
+
+
+def test_a_file_that_was_taken_over_and_changed_since_stays_as_it_is():
+    done = changed_by_others(daemon(**{DOCS: FOREIGN}), {DOCS: lambda contents: contents + b"User=x\n"}, adopt=True, https_proxy=URL)
+    assert DOCS not in done.changes and DOCS in done.conflicts[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b'{"a": 1}', b'{"a": 2}', id="the block was ours"),
+        pytest.param(b'{"a": 1, "proxies": {}}', b'{"a": 2, "proxies": {}}', id="the empty block was there"),
+        pytest.param(
+            b'{"a": 1, "proxies": {"https-proxy": "http://old:1"}}', b'{"a": 2, "proxies": {"https-proxy": "http://old:1"}}', id="the value was another"
+        ),
+    ],
+)
+def test_our_keys_go_from_a_file_that_others_changed(before, after):
+    done = changed_by_others(daemon(config=before), {CONFIG: lambda contents: contents.replace(b'"a": 1', b'"a": 2')}, https_proxy=URL)
+    assert done.changes[CONFIG].contents == after
+
+
+def test_keys_that_an_engine_does_not_know_are_told_where_it_says_what_it_knows():
+    found = daemon("20.10.24", config=b'{"hosts": [], "features": {}, "debug": true, "nosuch": 1}')
+    assert daemon_proxy.unknown_keys(found, "  -D, --debug\n  -H, --host list") == ["nosuch"]
+    assert daemon_proxy.unknown_keys(found, "dockerd: not found") == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "files", "place"),
+    [
+        pytest.param(EXEC, {}, f"{UNIT}, line 3", id="the unit"),
+        pytest.param(EXEC, {"/etc/default/docker": b"# -H x\nDOCKER_OPTS='--host=x'\n"}, "/etc/default/docker, line 2", id="the defaults"),
+        pytest.param(b"[Service]\nExecStart=dockerd -Hfd://\n", {}, UNIT, id="nobody can tell"),
+    ],
+)
+def test_a_flag_is_shown_in_the_file_that_gives_it(record, unit, files, place):
+    with pytest.raises(daemon_proxy.PlanRefused) as caught:
+        plan(daemon(unit=unit, config=b'{"hosts": []}', **files), record, https_proxy=URL)
+    assert f"'hosts' is set here and by --host in the command line ({place})" in str(caught.value)

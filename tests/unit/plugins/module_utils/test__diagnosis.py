@@ -456,3 +456,50 @@ def test_what_a_mirror_lacks_another_one_may_have(mirrors, cure):
     log = "Step 1/1 : FROM busybox:1\nmanifest for busybox:1 not found: manifest unknown: manifest unknown"
     found = diagnose(log, Known(code=1, mirrors=mirrors))
     assert (found.cause, found.cure) == ("not_found", cure)
+
+
+REFUSED = 'Step 1/1 : FROM busybox:1\nGet "{}": dial tcp 10.0.0.1:443: connect: connection refused'
+
+
+@pytest.mark.parametrize(
+    ("mirror", "reason"),
+    [
+        (Mirror(LOCAL, 200, manifest=500), "status 500"),
+        (Mirror(LOCAL, 200, manifest=403), "status 403"),
+        (Mirror(LOCAL, 200, manifest=429), "status 429"),
+        (Mirror(LOCAL, 502), "status 502"),
+        (Mirror(LOCAL, 400), "status 400"),
+        (Mirror(LOCAL, 200, reason="html page"), "html page"),
+        (Mirror(LOCAL, 200, manifest=404), ""),
+        (Mirror(LOCAL, 401), ""),
+        (Mirror(LOCAL, 0, reason="refused"), ""),
+    ],
+)
+def test_with_what_a_mirror_refuses_to_be_one(mirror, reason):
+    assert mirror.error == reason
+    found = diagnose(REFUSED.format("https://registry-1.docker.io/v2/"), Known(code=1, mirrors=(mirror,)))
+    assert (found.cause == "mirror_error") == bool(reason) and (not reason or (found.host, found.reason) == ("127.0.0.1", reason))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Get "https://auth.docker.io/token?scope=repository%3Alibrary%2Fbusybox%3Apull": received unexpected HTTP status: 503 Service Unavailable',
+        "failed to fetch anonymous token: unexpected status from GET request to https://auth.docker.io/token?scope=x: 403 Forbidden",
+    ],
+)
+def test_a_token_server_that_says_no(line):
+    found = diagnose(f"Step 1/1 : FROM busybox:1\n{line}", Known(code=1))
+    assert (found.cause, found.host) == ("token_denied", TOKEN)
+
+
+def test_a_mirror_that_answers_us_and_refuses_the_daemon_is_at_fault():
+    log = "Step 1/1 : FROM busybox:1\nunexpected status from HEAD request to https://m.lab/v2/library/busybox/manifests/1?ns=docker.io: 403 Forbidden"
+    found = diagnose(log, Known(code=1, mirrors=(Mirror("https://m.lab", 401, realm="https://m.lab/token"),)))
+    assert (found.cause, found.host, found.asked_by) == ("mirror_error", "m.lab", "daemon")
+
+
+def test_a_url_that_is_broken_is_none():
+    assert Mirror("https://[m.lab").host == "https://[m.lab"
+    found = diagnose(REFUSED.format("https://[m.lab/v2/"), Known(code=1))
+    assert (found.cause, found.host) == ("refused", HUB)

@@ -171,3 +171,77 @@ def test_flags_that_from_does_not_know_are_refused_as_buildkit_does(flags):
     assert [skip.reason for skip in rewrite(f"FROM {flags} alpine\n".encode(), HUB).skipped] == [
         "BuildKit refuses this file: FROM takes one flag, --platform. Nothing in it was touched."
     ]
+
+
+UNKNOWN_REGISTRY = "A variable in it has no default, so its registry is not known; give it one, or a value in build_args."
+USED_TWICE = "The variable in it is used for something else too, which would change; give the image a variable of its own."
+TEMPLATE = "{} is no valid image name; correct it, or exclude the file if it is a template."
+
+
+@pytest.mark.parametrize(
+    ("data", "mirrors", "reasons"),
+    [
+        pytest.param(b"FROM Alpine\n", {"docker.io": "m.x"}, [TEMPLATE.format("'Alpine'")], id="no image"),
+        pytest.param(
+            b"FROM $TARGETARCH/a\n", {"docker.io": "m.x"}, ["It begins with a value that only BuildKit knows; write the image itself."], id="BuildKit's"
+        ),
+        pytest.param(b"FROM $X/a\n", {"docker.io": "m.x"}, [UNKNOWN_REGISTRY], id="an unknown registry"),
+        pytest.param(b"FROM docker.io/a@b/$X\n", {"docker.io": "m.x"}, [TEMPLATE.format("'docker.io/a@b/$X'")], id="a path behind a digest"),
+        pytest.param(
+            b"FROM docker.io/$X\n",
+            {"docker.io": "m.x"},
+            ["A variable in it has no default, so it is not known whether it means an image of library/; give it one."],
+            id="a path that nobody knows",
+        ),
+        pytest.param(
+            b"ARG R=docker.io\nFROM $R/$X/a\n", {"docker.io/x": "m.x/y"}, ["Its registry is written in two places; write it in one."], id="two places"
+        ),
+        pytest.param(b"ARG I=docker.io/a/b:1\nFROM $I\nFROM quay.io/$I\n", {"docker.io": "m.x"}, [USED_TWICE], id="an argument that another name needs"),
+        pytest.param(b"ARG R=docker.io" + b" " * 65500 + b"\nFROM $R/a/b\n", {"docker.io": "m" * 60 + ".x"}, [USED_TWICE], id="a line that would be too long"),
+        pytest.param(b"ARG X=aa\nFROM ${X//a/docker.io/}b\n", {"docker.io": "m.x"}, [USED_TWICE], id="a text that stands in the name twice"),
+        pytest.param(
+            b"ARG R=docker.io/a\nFROM $R/x\nFROM $R/y\n", {"docker.io/a/x": "m.one/x", "docker.io/a/y": "m.two/y"}, [USED_TWICE, USED_TWICE], id="two mirrors"
+        ),
+        pytest.param(
+            b"ARG R=docker.io\nFROM $R/a\nARG R\n",
+            {"docker.io": "m.x"},
+            ["ARG R is declared again in line 3, where its new value would show; give the image a variable of its own."],
+            id="an argument that a stage shows",
+        ),
+    ],
+)
+def test_what_cannot_be_edited_rightly_is_left_with_its_reason(data, mirrors, reasons):
+    result = rewrite(data, Mirrors(mirrors))
+    assert (result.after, result.changes) == (data, [])
+    assert [skip.reason for skip in result.skipped] == reasons
+
+
+@pytest.mark.parametrize(
+    ("data", "after", "reasons"),
+    [
+        pytest.param(b"ARG N=debian:12\nARG R=docker.io\nFROM $R/a/b\n", b"ARG N=debian:12\nARG R=m.x\nFROM $R/a/b\n", [], id="the second argument"),
+        pytest.param(
+            b"ARG I=docker.io/a:1\nFROM $I\nFROM quay.io/$I\nFROM redis\n",
+            b"ARG I=docker.io/a:1\nFROM $I\nFROM quay.io/$I\nFROM m.x/library/redis\n",
+            [USED_TWICE],
+            id="one is left and another edited",
+        ),
+        pytest.param(
+            b"ARG X=aa\nFROM ${X//a/docker.io/}b\nFROM redis\n",
+            b"ARG X=aa\nFROM ${X//a/docker.io/}b\nFROM m.x/library/redis\n",
+            [USED_TWICE],
+            id="and in no ARG",
+        ),
+        pytest.param(b"FROM a/b:$X\nFROM a/b@$Y\n", b"FROM m.x/a/b:$X\nFROM m.x/a/b@$Y\n", [], id="a tag that nobody knows"),
+        pytest.param(b"FROM docker.io/a/$X/b\n", b"FROM m.x/a/$X/b\n", [], id="a part of the path that nobody knows"),
+    ],
+)
+def test_what_stands_elsewhere_is_edited_there(data, after, reasons):
+    result = rewrite(data, Mirrors({"docker.io": "m.x"}))
+    assert (result.after, [skip.reason for skip in result.skipped]) == (after, reasons)
+
+
+def test_each_edit_of_the_build_arguments_names_its_own():
+    result = rewrite(b"ARG A\nARG B\nARG C\nFROM $B\nFROM $C/x/y\n", Mirrors({"docker.io": "m.x"}), {"A": "", "B": "redis", "C": "docker.io"}, edit_given=True)
+    assert {name: spliced({"B": "redis", "C": "docker.io"}[name], edits) for name, edits in result.given.items()} == {"B": "m.x/library/redis", "C": "m.x"}
+    assert (result.changes, result.skipped) == ([], [])

@@ -249,3 +249,35 @@ def test_nothing_is_written_and_no_program_changes_anything():
     survey(host)
     assert {argv[0].rpartition("/")[2] for argv in host.ran} <= {"systemctl", "docker", "docker-buildx", "docker-compose", "dockerd", "su"}
     assert all(argv[1].startswith("show") for argv in host.ran if argv[0] == "systemctl")
+
+
+def test_a_broken_file_of_an_engine_that_cannot_check_itself_is_told_once():
+    assert ids(survey(FakeHost({CONFIG: '{"debug": tru'}, engine="20.10.24"))).count("config_not_json") == 1
+
+
+def test_containers_that_are_no_engine_are_no_finding():
+    containers = [{"Image": "redis:7", "Command": "redis-server", "Names": ["/a"]}, {"Image": "docker:27-dind", "Names": ["/b"]}]
+    (found,) = survey(FakeHost(containers=containers))["findings"]
+    assert found["id"] == "docker_in_docker" and " b" in found["message"] and " a," not in found["message"]
+
+
+def test_a_login_that_does_not_exist_is_said_and_no_home_is_read():
+    host = FakeHost({"/nonexistent/.docker/config.json": "{}"})
+
+    def home(user):
+        raise HostError(f"There is no user {user} on this host.")
+
+    host.home = home
+    result = survey(host, "user:jane")
+    assert result["unreadable"] == ["user:jane was not asked itself, so what it uses is told from files alone: There is no user jane on this host."]
+    assert result["clients"][0]["engine"] == "" and result["steps"] == [{"who": "jane", "user": "jane", "settings": []}]
+
+
+@pytest.mark.parametrize("contents", ["{", "[]", "\xff"])
+def test_a_clients_file_that_is_no_json_is_as_none(contents):
+    assert survey(FakeHost({"/root/.docker/config.json": contents}))["clients"] == survey(FakeHost())["clients"]
+
+
+@pytest.mark.parametrize(("contents", "found"), [('{"Driver": "docker-container"}', ["ci"]), ('{"Driver": "docker"}', []), ("{}", []), ("{", [])])
+def test_builders_of_their_own_are_those_that_are_not_the_engine(contents, found):
+    assert [one["name"] for one in survey(FakeHost({"/root/.docker/buildx/instances/ci": contents}))["builders"]] == found

@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.buildfleet.docker.plugins.module_utils import _module
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check, docker_build_env, docker_daemon_proxy, dockerfile_mirror
 
 LOGIN = "builder:s3cret%40lab"
@@ -35,3 +39,51 @@ def test_a_refusal_hides_logins(module, options, capsys):
     said = capsys.readouterr().out
     assert json.loads(said)["failed"]
     assert "s3cret" not in said and "xxxxx" in said
+
+
+def ended(capsys, work, **options):
+    with patch_module_args(options), pytest.raises(SystemExit) as end:
+        _module.run(work, argument_spec={"https_proxy": {"type": "str"}})
+    said = json.loads(capsys.readouterr().out)
+    assert bool(said.get("failed")) == bool(end.value.code)
+    return said
+
+
+def test_the_work_s_result_is_the_module_s(capsys):
+    assert (
+        ended(capsys, lambda module: {"changed": True, "seen": module.params["https_proxy"]}, https_proxy=URL)["seen"]
+        == "http://xxxxx:xxxxx@proxy.example.com:3128"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Refused(f"Not with {URL}.", count=7), "Not with http://xxxxx:xxxxx@proxy.example.com:3128."),
+        (HostError("/f cannot be read: s3cret@lab."), "/f cannot be read: xxxxx."),
+        (KeyError(URL), "A fault in this module, please report it: KeyError: 'http://xxxxx:xxxxx@proxy.example.com:3128'"),
+    ],
+)
+def test_every_end_is_one_sentence_without_secrets(capsys, error, message):
+    def work(module):
+        raise error
+
+    said = ended(capsys, work, https_proxy=URL)
+    assert said["msg"] == message and said.get("count") == getattr(error, "result", {}).get("count")
+    assert "s3cret" not in json.dumps(said) and "exception" not in said
+    where = said.get("where", [])
+    assert bool(where) == isinstance(error, KeyError) and all(place.split(":")[0] in ("_module.py", "test__module.py") for place in where)
+
+
+@pytest.mark.parametrize(("enabled", "there", "context"), [(True, True, "of /target"), (True, False, "default of /target"), (False, True, None)])
+def test_a_new_file_gets_the_label_of_its_place(monkeypatch, enabled, there, context):
+    set_to = []
+    monkeypatch.setattr(os.path, "exists", lambda path: there)
+    with patch_module_args({}):
+        module = _module.Module(argument_spec={})
+    monkeypatch.setattr(module, "selinux_enabled", lambda: enabled)
+    monkeypatch.setattr(module, "selinux_context", lambda path: f"of {path}")
+    monkeypatch.setattr(module, "selinux_default_context", lambda path: f"default of {path}")
+    monkeypatch.setattr(module, "set_context_if_different", lambda path, found, changed: set_to.append((path, found)))
+    module.host._label("/temporary", "/target")
+    assert set_to == ([("/temporary", context)] if context else [])

@@ -501,6 +501,7 @@ KINDS = {
     "rootless": ({"/version": {"Version": "26.1"}, "/info": {"SecurityOptions": ["name=rootless"]}}, {}, "~/.config/docker/daemon.json"),
     "snap": ({"/version": {"Version": "26.1"}, "/info": {"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}}, {}, "snap restart docker"),
     "snap, stopped": ({}, {"/var/snap/docker/current/config/daemon.json": b"{}"}, "snap restart docker"),
+    "Docker Desktop's package": ({}, {"/opt/docker-desktop/bin/x": b""}, "Resources > Proxies"),
     "podman": ({"/version": {"Components": [{"Name": "Podman Engine"}]}}, {}, "registries.conf.d"),
     "podman without a service": ({}, {"/usr/lib/tmpfiles.d/podman-docker.conf": b""}, "registries.conf.d"),
 }
@@ -516,6 +517,11 @@ def test_not_here_do_this_instead(run, kind):
         done = run(machine, check=check, **ASKED, mechanism="daemon_json")
         assert done.get("failed") and remedy in done["msg"]
     assert seen(machine) == before
+
+
+def test_an_ordinary_engine_that_is_down_is_configured_here(run):
+    machine = Machine("", **{"/usr/bin/dockerd": b"", "/var/snap/docker/current/x": b"", "/usr/lib/tmpfiles.d/podman-docker.conf": b""})
+    assert run(machine, **ASKED, mechanism="daemon_json")["changed"]
 
 
 def test_wsl_without_systemd(run):
@@ -546,6 +552,38 @@ def test_a_file_that_cannot_be_written_leaves_the_others_alone(run):
     done = run(machine, **ASKED)
     assert "Read-only file system. Every file is as it was, and Docker was left alone." in done["msg"] and done["rolled_back"]
     assert seen(machine) == before
+
+
+def test_a_run_that_is_interrupted_gives_every_file_back(run):
+    machine = Machine("20.10.24")
+    before, write = seen(machine), machine.write
+
+    def interrupted(path, file):
+        if path == f"{DROP_INS}/zz-buildfleet.conf":
+            raise KeyboardInterrupt
+        write(path, file)
+
+    machine.write = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run(machine, **ASKED)
+    assert seen(machine) == before
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [(b"failed to start daemon: of yesterday\n", "failed to start daemon: no such runtime"), (None, "It did not answer within 60 s.")],
+)
+def test_without_systemd_the_words_come_from_the_daemons_own_log(run, log, words):
+    path = "/var/log/docker.log"
+    machine = Machine(unit=None, **({path: log} if log else {}))
+
+    def start():
+        machine.info = None
+        if log:
+            machine.files[path] = File(machine.files[path].contents + b"starting\nfailed to start daemon: no such runtime\n")
+
+    machine.start = start
+    assert run(machine, **ASKED)["msg"].endswith(f"(see {path}). It said: {words}")
 
 
 def test_a_rotated_password_restarts_though_docker_info_hides_it(run):
@@ -635,6 +673,8 @@ def test_work_asked_for_through_the_api(run, files, words):
         machine.files[path] = File(text.encode())
     reason = run(machine, check=True, **ASKED).get("pending_reason", "")
     assert (words in reason) if words else not reason
+    machine.sleep = lambda seconds: machine.files.update({f"/proc/{DOCKERD}/net/unix": File(b"")})
+    assert not run(machine, check=True, **ASKED).get("pending_reason"), "a request that ends while we look"
     machine.files[f"/proc/{DOCKERD}/net/unix"] = File(UNIX.splitlines()[0].encode())
     assert not run(machine, check=True, **ASKED).get("pending_reason")
 
@@ -647,11 +687,13 @@ def test_work_asked_for_through_the_api(run, files, words):
         (["runc", "--root", "/x", "run"], DOCKERD, "the daemon is at work (runc: a build step, a pull or an export)"),
         (["runc", "--root", "/x", "run"], 1, ""),
         (["/usr/bin/docker", "events"], 1, ""),
+        ([], 1, ""),
     ],
 )
 def test_work_asked_for_by_a_client(run, argv, parent, words):
     machine = Machine()
     machine.processes[77], machine.parents[77] = argv, parent
+    machine.processes[os.getpid()], machine.files["/proc/uptime"] = ["docker", "build", "."], File(b"")  # ourselves, and what is no process
     assert run(machine, check=True, **ASKED).get("pending_reason", "") == words
 
 
@@ -697,6 +739,7 @@ def test_a_backup_is_a_copy_and_one_with_a_password_is_the_owners_alone(run):
         (copy,) = run(machine, **ASKED, backup=True)["backup_files"]
         assert copy.startswith(f"{CONFIG}.") and machine.files[copy] == File(contents, mode)
     assert "backup_files" not in run(Machine(**{CONFIG: b"{}"}), **ASKED)
+    assert run(Machine(), **ASKED, backup=True).get("backup_files", []) == []
 
 
 def test_what_a_killed_run_left_half_written_is_swept(run):
