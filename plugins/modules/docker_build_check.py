@@ -12,7 +12,8 @@ version_added: 1.0.0
 description:
   - Runs a real build in the environment of whoever builds. If it fails, names the process that failed (daemon, client or RUN step), the reason, and the one
     setting that cures it.
-  - Never changes anything. What the build brought is gone afterwards, images and cache records included, by name and by id. Nothing of others is pruned.
+  - Leaves the host as it was. What the build brought is removed by name and by id, images and cache records included, and nothing of others.
+    An engine on another host (C(DOCKER_HOST)) keeps it, and a warning says so.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -28,7 +29,7 @@ options:
   image:
     description:
       - The image from which a small probe is built.
-      - Not given, C(busybox:latest) of Docker Hub, unless O(context) or O(compose_file) is given.
+      - Not given, C(busybox:latest) of Docker Hub. O(context) and O(compose_file) exclude it and each other.
     type: str
   context:
     description: A directory with a Dockerfile, built instead of the probe.
@@ -62,7 +63,8 @@ options:
     type: bool
     default: true
   network_step:
-    description: A URL (http or https) that a RUN step fetches, to prove that steps reach the network. The probe's image needs C(wget) or C(curl).
+    description: A URL (http or https) that a RUN step of the probe fetches, to prove that steps reach the network. The probe's image needs C(wget) or
+      C(curl). With O(context) or O(compose_file) the probe is built after them.
     type: str
   timeout:
     description: Seconds after which the build is stopped.
@@ -107,21 +109,21 @@ msg:
   description: What happened, in sentences, with the cure.
   type: str
   returned: always
-  sample: The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token to true.
+  sample: "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
 builder_used:
   description: V(buildkit) or V(legacy), as the output shows. Null if the build did not come that far.
   type: str
   returned: always
 cause:
   description:
-    - V(ok), or one of V(dns), V(refused), V(reset), V(timeout), V(tls) (the registry was not reached),
-      V(token_unreachable), V(token_denied), V(proxy_unreachable), V(proxy_auth), V(proxy_refused), V(mirror_error), V(mirror_sends_token_elsewhere),
-      V(rate_limited), V(denied), V(not_found),
-      V(engine_down), V(disk_full), V(buildx_missing), V(legacy_cannot), V(bad_dockerfile), V(step_failed), V(unknown) (not the network).
+    - V(ok) if the build passed. V(dns), V(refused), V(reset), V(timeout) or V(tls) if RV(host) was not reached.
+    - V(token_unreachable), V(token_denied), V(proxy_unreachable), V(proxy_auth), V(proxy_refused), V(mirror_error), V(mirror_sends_token_elsewhere),
+      V(rate_limited), V(denied) or V(not_found) if something else went wrong on the way to the image.
+    - V(engine_down), V(disk_full), V(buildx_missing), V(legacy_cannot), V(bad_dockerfile) or V(step_failed) if it was not the network. Otherwise V(unknown).
   type: str
   returned: always
 asked_by:
-  description: The process whose request failed, V(daemon), V(client) or V(step).
+  description: The process whose request failed, V(daemon), V(client) or V(step). Null if none did.
   type: str
   returned: always
 host:
@@ -137,7 +139,7 @@ reference:
   type: str
   returned: always
 cure:
-  description: One sentence that names the option to set.
+  description: One sentence that names the option to set. Null if the build passed.
   type: str
   returned: always
 proved:

@@ -27,11 +27,11 @@ extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
   buildkit:
-    description: Which builder C(docker build) uses. V(true) is BuildKit, V(false) the legacy builder (C(DOCKER_BUILDKIT)). Not given, it is left alone.
+    description: Which builder C(docker build) uses. V(true) is BuildKit, V(false) the legacy builder (C(DOCKER_BUILDKIT)). Not given, nothing is set.
     type: bool
   daemon_token:
     description:
-      - Whether the daemon fetches BuildKit's registry tokens, through its own proxy (C(BUILDKIT_NO_CLIENT_TOKEN)). Not given, it is left alone.
+      - Whether the daemon fetches BuildKit's registry tokens, through its own proxy (C(BUILDKIT_NO_CLIENT_TOKEN)). Not given, nothing is set.
       - The cure where the daemon has a proxy (M(buildfleet.docker.docker_daemon_proxy)) and nobody else has one.
         The playbook C(buildfleet.docker.site) sets it where a daemon proxy is configured.
       - With it the client hands the credentials of C(docker login) to the daemon. Do not set it where C(DOCKER_HOST) names somebody else's daemon.

@@ -95,7 +95,7 @@ restart_pending:
   type: bool
   returned: success
 pending:
-  description: In which settings it does.
+  description: The settings that RV(restart_pending) is about.
   type: list
   elements: str
   returned: success
@@ -131,7 +131,7 @@ daemon:
           description: The file and line, or the flag, that wins.
           type: str
         layers:
-          description: All that set it, weakest first, each with RV(daemon.settings[].layers[].source), V(value) and V(wins).
+          description: All that set it, weakest first.
           type: list
           elements: dict
           contains:
@@ -173,10 +173,10 @@ steps:
   returned: success
   contains:
     who:
-      description: The user.
+      description: The same, as in the other two processes.
       type: str
     user:
-      description: The user.
+      description: The user who builds.
       type: str
     settings:
       description: The proxies, as in RV(daemon.settings).
@@ -195,19 +195,32 @@ mirrors:
       description: The status of its answer, 0 if there was none.
       type: int
     reason:
-      description: Why there was none.
+      description: Why it did not answer.
       type: str
     realm:
-      description: The token server that it names.
+      description: The token server that the mirror names.
       type: str
     sends_token_elsewhere:
-      description: Whether that server is another host.
+      description: Whether the token server is another host than the mirror.
       type: bool
 builders:
   description: The builders of buildx that are not the engine's own.
   type: list
   elements: dict
   returned: success
+  contains:
+    user:
+      description: Whose it is.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    driver:
+      description: How it runs, such as V(docker-container).
+      type: str
+    selected:
+      description: Whether C(docker buildx build) uses it where none is named.
+      type: bool
 findings:
   description: What is wrong or surprising, the worst first.
   type: list

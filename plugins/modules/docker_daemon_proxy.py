@@ -90,9 +90,9 @@ options:
   validate:
     description:
       - Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
-      - Where a file of the daemon was changed since it started, a trial start in namespaces of its own tells whether the next start would fail.
+      - Also, where a file of the daemon was changed since it started, a trial start in namespaces of its own tells whether the next start would fail.
         Where no trial can tell, and others changed it, the restart is put off and RV(pending_reason) says so.
-      - Whether O(registry_mirrors) that are reached from the host send clients to another token server, which is a warning.
+      - Also, O(registry_mirrors) are asked from the host, and a warning names one that sends clients to another token server.
     type: bool
     default: true
   timeout:

@@ -10,7 +10,7 @@ short_description: Point image references in source trees at mirrors
 version_added: 1.0.0
 author: The buildfleet authors (@buildfleet)
 description:
-  - Rewrites every image reference that BuildKit would pull, and no other byte.
+  - Rewrites every image reference that BuildKit would pull, and no other byte. They stand in
     C(FROM), C(ARG) defaults that feed a C(FROM), C(COPY --from), C(RUN --mount) with C(from), their C(ONBUILD) forms, C(# syntax),
     and the images of compose files.
   - Stage names, heredocs, comments, labels and registries that are not in the map are left alone.
