@@ -45,7 +45,8 @@ BROKEN = "It cannot be evaluated (} is missing); write the image itself."
         ),
         pytest.param(
             "services: {a: {build: {additional_contexts: [c=docker-image://redis, d=../d, e, [f], 'g=docker-image://nginx']}}}\n",
-            "services: {a: {build: {additional_contexts: [c=docker-image://m.x/hub/library/redis, d=../d, e, [f], 'g=docker-image://m.x/hub/library/nginx']}}}\n",
+            "services: {a: {build: {additional_contexts: [c=docker-image://m.x/hub/library/redis, d=../d, e, [f],"
+            " 'g=docker-image://m.x/hub/library/nginx']}}}\n",
             id="contexts in a list",
         ),
         pytest.param("services: {a: {build: {additional_contexts: {c: [docker-image://redis], d: ../d}}}}\n", None, id="a context that is a list"),

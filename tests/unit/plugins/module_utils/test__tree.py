@@ -25,8 +25,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def names(folder, *paths):
-    return [os.path.relpath(found, folder) for found in tree.files([str(path) for path in paths], ["D"], [".git"])]
+def names(top, *paths):
+    return [os.path.relpath(found, top) for found in tree.files([str(path) for path in paths], ["D"], [".git"])]
 
 
 def test_files_are_found_in_order_and_each_once(folder):
