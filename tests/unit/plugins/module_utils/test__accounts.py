@@ -10,13 +10,14 @@ import pwd
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import account, acting_as, hand_over
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import Account
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError
-
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
 
 
 @pytest.fixture
 def nobody():
+    if os.geteuid() != 0:
+        pytest.skip("only root can act as somebody else")
     found = account("nobody")
     return found._replace(home="/nonexistent")
 
@@ -82,3 +83,36 @@ def test_only_a_file_of_the_user_is_handed_over(tmp_path, home, nobody):
     hand_over(str(other), nobody, nobody.uid, nobody.gid)
     assert (mine.stat().st_uid, mine.stat().st_gid) == (nobody.uid, 0)
     assert other.stat().st_uid == 0
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What this process asked of the system, which here says yes to everybody."""
+    made = []
+    for name in ("setgroups", "setegid", "seteuid", "fchown"):
+        monkeypatch.setattr(os, name, lambda *arguments, name=name: made.append((name, *arguments)))
+    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: [gid, 4713])
+    return made
+
+
+def test_rights_are_taken_in_the_order_in_which_they_may_be_and_come_back_after_a_fault(calls):
+    jane, ours = Account("jane", "/home/jane", 4711, 4712), (os.getgroups(), os.getegid(), os.geteuid())
+    with pytest.raises(KeyError), acting_as(jane):
+        assert calls == [("setgroups", [4712, 4713]), ("setegid", 4712), ("seteuid", 4711)]
+        raise KeyError
+    assert calls[3:] == [("seteuid", ours[2]), ("setegid", ours[1]), ("setgroups", ours[0])]
+
+
+@pytest.mark.parametrize("user", [None, Account("us", "/", os.geteuid(), os.getegid())])
+def test_nobody_else_is_ourselves(calls, user):
+    with acting_as(user):
+        assert calls == []
+
+
+def test_a_file_is_handed_over_by_its_owner_alone(calls, tmp_path):
+    (tmp_path / "file").write_text("x")
+    us, jane = (Account("x", "/", uid, 4712) for uid in (os.geteuid(), 4711))
+    hand_over(str(tmp_path / "file"), jane, 1, 2)
+    assert not [call for call in calls if call[0] == "fchown"]
+    hand_over(str(tmp_path / "file"), us, 1, 2)
+    assert [call[2:] for call in calls if call[0] == "fchown"] == [(1, 2)]

@@ -182,10 +182,11 @@ def test_who_we_are(monkeypatch):
 
 
 def test_processes_are_read_while_they_live():
-    child = subprocess.Popen(["sleep", "60"])
-    assert (Host().process(child.pid), Host().parent(child.pid)) == (["sleep", "60"], os.getpid())
-    child.kill()
-    child.wait()
+    with subprocess.Popen(["cat", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdin.write(b"x\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"x\n"  # only now it is surely cat
+        assert (Host().process(child.pid), Host().parent(child.pid)) == (["cat", "-"], os.getpid())
     assert (Host().process(child.pid), Host().parent(child.pid)) == ([], 0)
 
 
