@@ -24,14 +24,11 @@ lint: ## ansible-lint (production), ruff, mypy --strict, changelog, licences
 	$(IN) ansible-lint --offline --profile production
 	$(IN) --tools release reuse --root . lint --quiet
 
-unit: ## pure cores, modules with a faked host, the shape of the collection
-	$(IN) pytest -n 2 tests/unit
+unit: ## pure cores, modules with a faked host, the shape of the collection; every branch of module_utils is run
+	$(IN) pytest -n 2 tests/unit --cov
 
 page: ## the report in a real Chromium; pictures in .build/report
 	$(IN) pytest -s tests/browser
-
-coverage: ## branch coverage of module_utils, with the lines that no unit test reaches
-	COVERAGE_FILE=.build/coverage $(IN) pytest -q -n 2 tests/unit --cov=ansible_collections.buildfleet.docker.plugins.module_utils --cov-branch --cov-report=term-missing:skip-covered
 
 pythons: ## what hosts run, on each Python from 3.8 that is here: imported on all, unit tests on the oldest
 	$(IN) tests/pythons
@@ -80,5 +77,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit coverage page pythons pythons-all sanity sanity-all release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
+.PHONY: help demo test lint unit page pythons pythons-all sanity sanity-all release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
 .DEFAULT_GOAL := help

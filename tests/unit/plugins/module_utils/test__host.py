@@ -265,7 +265,7 @@ def test_a_run_that_is_interrupted_leaves_no_program_behind(tmp_path, monkeypatc
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Host().run_group(["sleep", "60"], HERE, "/", 60)
-    assert started[0].returncode == -signal.SIGINT
+    assert started[0].returncode in (-signal.SIGINT, -signal.SIGTERM)  # what runs in the background of a shell ignores the first
 
 
 def test_rights_go_before_the_right_to_give_them_away(monkeypatch):

@@ -33,6 +33,7 @@ FORWARD = Mirrors(MAP)
 BACK = Mirrors({mirror: registry for registry, mirror in MAP.items()})
 MISSING = judges.is_here("dockerfile", "e2b_dockerfile_utils", "docker_image")
 needs_judges = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = pytest.mark.no_cover  # the corpus is not everywhere, and takes twice the time when every line is counted
 
 
 def verdict(parser, data):
