@@ -17,7 +17,7 @@ import machines
 import pki
 import wall
 from shell import CACHE, STATE, run, say, text
-from table import HOSTS, OTHER_HOSTS, SERVICES
+from table import HOSTS, NETWORK, OTHER_HOSTS, SERVICES
 
 
 def wanted_hosts(spec: str) -> dict[str, str]:
@@ -54,8 +54,12 @@ def up(hosts: dict[str, str]) -> None:
 
 
 def down() -> None:
-    if engine.answers():
-        machines.remove_all()
+    if engine.answers() and not machines.remove_all():
+        # A start that was killed can leave an end of the network behind, which dockerd sweeps up when it starts.
+        engine.stop()
+        engine.start()
+        if not machines.remove_all():
+            raise SystemExit(f"lab: the engine keeps the network {NETWORK}; restart that engine, then run this again.")
     engine.stop()
     say("down: no container, network, rule or process of the lab is left")
 

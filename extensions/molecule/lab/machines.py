@@ -156,10 +156,11 @@ def remove(*names: str) -> None:
         text("docker", "rm", "--force", "--volumes", *names)
 
 
-def remove_all() -> None:
+def remove_all() -> bool:
+    """Whether nothing of the lab is left."""
     remove(*text("docker", "ps", "--all", "--quiet", f"--filter=label={LABEL}").split())
-    if exists("network", NETWORK):
-        run("docker", "network", "rm", NETWORK)
+    text("docker", "network", "rm", NETWORK)
+    return not exists("network", NETWORK)
 
 
 def address(host: str) -> str:
