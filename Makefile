@@ -57,7 +57,7 @@ molecule-more: ## the scenarios that `make test` leaves out to stay short
 	$(IN) molecule test $(MORE:%=--scenario-name=%)
 
 faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (an hour; make molecule-more samples it)
-	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_FAULT_POINTS=200 pytest -q faults/tests'
+	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_FAULT_POINTS=200 pytest -q -s faults/tests'
 
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
