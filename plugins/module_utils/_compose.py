@@ -42,16 +42,36 @@ def is_compose(name: str) -> bool:
     return _NAMES.fullmatch(name) is not None or name.endswith((".yml", ".yaml"))
 
 
-def rewrite_compose(data: bytes, mirrors: Mirrors, dockerfile_of: DockerfileOf = lambda context, dockerfile: None, kinds: t.Container[str] = KINDS) -> Rewrite:
+def rewrite_compose(
+    data: bytes,
+    mirrors: Mirrors,
+    dockerfile_of: DockerfileOf = lambda context, dockerfile: None,
+    kinds: t.Container[str] = KINDS,
+    built_by: t.Callable[[str], str] = lambda service: "",
+) -> Rewrite:
+    """``built_by`` names another file of the project that builds the service, if one does."""
     if "compose" not in kinds:
         return Rewrite(data, [], [])
     try:
         text = data.decode("utf-8")
-        return _Document(text, mirrors, dockerfile_of, kinds).result(data)
+        return _Document(text, mirrors, dockerfile_of, kinds).result(data, built_by)
     except UnicodeDecodeError:
         return _refused(data, 1, "it is not UTF-8")
     except _Unreadable as error:
         return _refused(data, error.line, str(error))
+
+
+def is_part_of_a_project(name: str) -> bool:
+    """Compose may be given several files of such names for one project."""
+    return _NAMES.fullmatch(name) is not None
+
+
+def built(data: bytes) -> t.Set[str]:
+    """The services that a compose file builds."""
+    try:
+        return _Document(data.decode("utf-8"), Mirrors({}), lambda context, dockerfile: None, KINDS).built()
+    except (UnicodeDecodeError, _Unreadable):
+        return set()
 
 
 def contexts(data: bytes) -> t.List[t.Tuple[str, str, t.List[str]]]:
@@ -92,15 +112,15 @@ class _Document:
         self._changes: t.Dict[int, Change] = {}
         self._skipped: t.List[Skip] = []
 
-    def result(self, data: bytes) -> Rewrite:
+    def result(self, data: bytes, built_by: t.Callable[[str], str]) -> Rewrite:
         services = list(self._services())
-        results = {id(image) for service in services for image in [self.entry(service, "image")] if image is not None and self._is_built(service)}
+        results = {id(image) for _rest, service in services for image in [self.entry(service, "image")] if image is not None and self._is_built(service)}
         seen: t.Set[int] = set()
-        for service in services:
+        for name, service in services:
             image = self.entry(service, "image")
             if image is not None and _is_text(image) and id(image) not in seen and not self._is_built(service):
                 seen.add(id(image))
-                self._image(image, id(image) in results, self._extends_another_file(service))
+                self._image(image, id(image) in results, self._extends_another_file(service), built_by(name))
         for build in self.builds():
             if id(build) not in seen:
                 seen.add(id(build))
@@ -110,10 +130,13 @@ class _Document:
         return Rewrite(after, [self._changes[place] for place in sorted(self._changes)], self._skipped, edits)
 
     def builds(self) -> t.Iterator[t.Any]:
-        for service in self._services():
+        for _rest, service in self._services():
             build = self.entry(service, "build")
             if _is_map(build):
                 yield build
+
+    def built(self) -> t.Set[str]:
+        return {name for name, service in self._services() if self._is_built(service)}
 
     def entry(self, node: t.Any, key: str) -> t.Any:
         """The value under a key, merge keys (<<) followed."""
@@ -145,7 +168,7 @@ class _Document:
                     start = len(name) + 1
                     yield name, _Scalar(value, scalar.origin[start:]) if equals else None
 
-    def _services(self) -> t.Iterator[t.Any]:
+    def _services(self) -> t.Iterator[t.Tuple[str, t.Any]]:
         for root in self._roots:
             services = self.entry(root, "services")
             if services is None and self.entry(root, "include") is None:
@@ -153,7 +176,7 @@ class _Document:
             if _is_map(services):
                 for name, service in services.value:
                     if _is_map(service) and not (services is root and str(name.value).startswith("x-")):
-                        yield service
+                        yield str(name.value), service
 
     def _is_built(self, service: t.Any, depth: int = 0) -> bool:
         build = self.entry(service, "build")
@@ -169,7 +192,7 @@ class _Document:
     def _extends_another_file(self, service: t.Any) -> bool:
         return bool(self.word(self.entry(service, "extends"), "file"))
 
-    def _image(self, node: t.Any, is_a_result_too: bool, extends: bool) -> None:
+    def _image(self, node: t.Any, is_a_result_too: bool, extends: bool, other: str) -> None:
         scalar = self._scalar(node) if node.id == "scalar" else None
         if scalar is None:
             if node.id == "scalar":
@@ -178,6 +201,10 @@ class _Document:
             self._doubt(scalar, "another service builds this image under the same anchor; give the two services an image each")
         elif extends:
             self._doubt(scalar, "its service extends another file, which may build this image; write the image where the build is known")
+        elif other:
+            self._doubt(
+                scalar, f"its service is built by {other}, so it names the result where both files are used; if it is pulled, write the mirror's name here"
+            )
         else:
             self._reference(scalar)
 

@@ -151,7 +151,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, contexts, is_compose, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, built, contexts, is_compose, is_part_of_a_project, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, answer
@@ -164,6 +164,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
     each,
     exists,
     files,
+    names_in,
     remember,
     remembered,
     replace,
@@ -302,7 +303,9 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
         encoding = "utf-8" if is_yaml else "latin-1"
 
         def work(contents: bytes, to: Mirrors) -> Rewrite:
-            return rewrite_compose(contents, to, _dockerfiles_beside(file), kinds) if is_yaml else rewrite(contents, to, build_args, kinds)
+            if is_yaml:
+                return rewrite_compose(contents, to, _dockerfiles_beside(file), kinds, _builders_beside(file))
+            return rewrite(contents, to, build_args, kinds)
 
         result = work(file.contents, mirrors)
         after = result.after
@@ -334,6 +337,22 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
 def _dockerfiles_beside(file: Source) -> t.Callable[[str, str], t.Optional[bytes]]:
     folder = os.path.dirname(file.path)
     return lambda context, dockerfile: contents_of(os.path.join(folder, context, dockerfile))
+
+
+def _builders_beside(file: Source) -> t.Callable[[str], str]:
+    """Which other compose file of the folder builds a service; they are read once one is asked for."""
+    folder, own = os.path.split(file.path)
+    builders: t.Dict[str, str] = {}
+    others = [name for name in names_in(folder) if name != own and is_part_of_a_project(name)] if is_part_of_a_project(own) else []
+
+    def builder(service: str) -> str:
+        while others:
+            name = others.pop()
+            contents = contents_of(os.path.join(folder, name)) or b""
+            builders.update(dict.fromkeys(built(contents) if b"build" in contents else (), name))
+        return builders.get(service, "")
+
+    return builder
 
 
 def _named_contexts(file: Source) -> t.List[t.Tuple[str, t.Sequence[str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._compose import contexts, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._compose import built, contexts, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 
 HUB = Mirrors({"docker.io": "m.x/hub"})
@@ -104,6 +104,30 @@ def test_what_is_left_has_its_line_and_reason(text, line, reference, reason):
     result = rewrite_compose(text.encode(), HUB)
     assert result.after == text.encode() and result.changes == []
     assert [tuple(skip) for skip in result.skipped] == [(line, "compose", reference, reason)]
+
+
+def test_an_image_that_another_file_builds():
+    text = "services:\n  a: {image: redis}\n  b: {image: redis}\n  c: {image: quay.io/a/b}\n"
+    result = rewrite_compose(text.encode(), HUB, built_by={"a": "compose.override.yaml", "c": "compose.override.yaml"}.get)
+    assert result.after.decode() == text.replace("b: {image: ", "b: {image: m.x/hub/library/")
+    (skip,) = result.skipped
+    assert (skip.line, skip.reference) == (2, "redis")
+    assert skip.reason == (
+        "Its service is built by compose.override.yaml, so it names the result where both files are used; if it is pulled, write the mirror's name here."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("services: {a: {build: .}, b: {image: redis}, c: {extends: a}, d: {build: null}}\n", {"a", "c"}),
+        ("a: {build: .}\nb: {image: redis}\n", {"a"}),
+        ("services: [", set()),
+        ("\udc80", set()),
+    ],
+)
+def test_services_that_a_file_builds(text, names):
+    assert built(text.encode("utf-8", "surrogateescape")) == names
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,18 @@ def test_our_backups_are_no_sources_whatever_is_excluded(tree):
     assert [os.path.basename(file["path"]) for file in result["files"]] == ["Dockerfile", "Dockerfile", "Dockerfile.old~"]
 
 
+def test_a_service_that_another_compose_file_beside_it_builds(tree):
+    (tree / "a/compose.yaml").write_text("services: {web: {image: me/web}, db: {image: redis}}\n")
+    (tree / "a/docker-compose.ci.yml").write_text("services: {web: {build: .}}\n")
+    (tree / "b/compose.yaml").write_text("services: {web: {image: me/web}}\n")
+    (tree / "b/values.yaml").write_text("services: {web: {build: .}}\n")
+    result, _rest = run(tree, kinds=["compose"])
+    (skip,) = result["files"][0]["skipped"]
+    assert skip["reference"] == "me/web" and "docker-compose.ci.yml" in skip["reason"]
+    assert (tree / "a/compose.yaml").read_text() == "services: {web: {image: me/web}, db: {image: mirror.example.com/hub/library/redis}}\n"
+    assert (tree / "b/compose.yaml").read_text() == "services: {web: {image: mirror.example.com/hub/me/web}}\n"
+
+
 SPELLED = b"ARG A=docker.io\nFROM $A/library/alpine\nFROM docker.io/redis\nFROM redis\nFROM ${X}php\nFROM library/nginx\n"
 
 
