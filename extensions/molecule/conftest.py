@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import testinfra
 
 LAB = Path(__file__).resolve().parent / "lab"
 INVENTORY = LAB.parent / "inventory" / "hosts.yml"
+PLACES = "/etc/docker /etc/systemd/system /etc/environment /etc/profile.d /etc/buildfleet /var/lib/buildfleet"
 sys.path.insert(0, str(LAB))
 
 import build as lab_build  # noqa: E402
@@ -79,6 +81,13 @@ class Engine:
     def write(self, file: str, content: str) -> None:
         lab_build.write(self.name, file, content)
 
+    def state(self) -> dict[str, str]:
+        """Every file that a run could touch: rights, owner, digest and time; and since when the daemon runs, under the name `daemon`."""
+        files = f"find {PLACES} -type f -printf '%p %M %u:%g ' -exec sh -c 'md5sum <\"$1\" | cut -c1-32 | tr \"\\n\" \" \"; stat -c %y \"$1\"' - {{}} \\;"
+        daemon = "echo daemon $(systemctl show docker -p ExecMainStartTimestampMonotonic --value)"
+        rows = self.host.check_output(f"{files} 2>/dev/null; {daemon}").splitlines()
+        return {name: row for name, _space, row in (row.partition(" ") for row in rows)}
+
 
 SEED = os.environ.get("BUILDFLEET_SEED", "1")
 EVERYTHING = os.environ.get("BUILDFLEET_SAMPLE") == "all"
@@ -120,18 +129,42 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def another_host() -> Iterator[Callable[[str], Engine]]:
-    """`another_host("sysvinit")` starts a host of table.OTHER_HOSTS, which goes when the tests end."""
+def own_hosts() -> Iterator[Callable[..., list[Engine]]]:
+    """`own_hosts(web01="trixie")` starts hosts of a test's own, as on their first day, which go when the tests end."""
     started: list[str] = []
 
-    def start(name: str) -> Engine:
-        started.append(name)
-        lab("reset", name)
-        return Engine(name)
+    def start(**suites: str) -> list[Engine]:
+        started.extend(suites)
+        subprocess.run(["docker", "rm", "--force", "--volumes", *suites], check=False, capture_output=True)
+        lab("up", "--hosts", ",".join(f"{name}={suite}" for name, suite in suites.items()))
+        return [Engine(name) for name in suites]
 
     yield start
-    for name in started:
-        subprocess.run(["docker", "rm", "--force", "--volumes", name], check=True, capture_output=True)
+    if started:
+        subprocess.run(["docker", "rm", "--force", "--volumes", *started], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def another_host(own_hosts: Callable[..., list[Engine]]) -> Callable[[str], Engine]:
+    """`another_host("sysvinit")` starts a host of table.OTHER_HOSTS."""
+    return lambda name: own_hosts(**{name: table.OTHER_HOSTS[name]})[0]
+
+
+@pytest.fixture()
+def bystander() -> Iterator[Callable[[Engine], Callable[[], str]]]:
+    """`bystander(engine)` starts somebody's container, without an image of a registry, and returns what says whether and since when it runs."""
+    hosts: list[Engine] = []
+
+    def start(engine: Engine) -> Callable[[], str]:
+        hosts.append(engine)
+        engine.host.check_output("tar -c -C / --files-from=/dev/null | docker import - buildfleet/empty >/dev/null")
+        library = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -v /bin:/bin:ro"
+        engine.host.check_output(f"docker run -d --name bystander --network none {library} buildfleet/empty /bin/sleep 3600")
+        return lambda: str(engine.host.check_output("docker inspect -f '{{.State.Running}} {{.State.StartedAt}}' bystander"))
+
+    yield start
+    for engine in hosts:
+        engine.host.run("docker rm -f bystander; docker rmi buildfleet/empty")
 
 
 @pytest.fixture()
@@ -148,5 +181,16 @@ def playbook() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(name: str, limit: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["ansible-playbook", f"buildfleet.docker.{name}", f"--inventory={INVENTORY}", f"--limit={limit},localhost", *arguments]
         return ansible(command)
+
+    return run
+
+
+@pytest.fixture()
+def site(playbook: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., tuple[subprocess.CompletedProcess[str], dict[str, str]]]:
+    """`site("web01,web02", wishes)` runs the main job there: how it ended, and each host's line of the recap."""
+
+    def run(limit: str, wishes: Mapping[str, object], *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
+        done = playbook("site", limit, "--extra-vars", json.dumps(wishes), *arguments)
+        return done, dict(re.findall(r"^(\S+) +: (ok=.*)$", done.stdout, re.MULTILINE))
 
     return run

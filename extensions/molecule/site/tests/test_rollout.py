@@ -6,34 +6,18 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 import table
-import testinfra
 
 GOOD = {
     "buildfleet_proxy_http": table.AUTH_PROXY, "buildfleet_proxy_https": table.AUTH_PROXY, "buildfleet_proxy_username": table.USERNAME,
     "buildfleet_proxy_password": table.PASSWORD, "buildfleet_no_proxy": ["mirror.lab", ".internal.lab"],
 }  # fmt: skip
 BAD = {**GOOD, "buildfleet_proxy_http": "http://nobody.lab:3128", "buildfleet_proxy_https": "http://nobody.lab:3128"}
-PLACES = "/etc/docker /etc/systemd/system /etc/environment /etc/profile.d /etc/buildfleet /var/lib/buildfleet"
 
 
-def state(name):
-    """Every file that a run could touch, and since when the daemon runs."""
-    host = testinfra.get_host(f"docker://{name}")
-    files = host.check_output(f"find {PLACES} -type f -printf '%p %m %T@ ' -exec md5sum {{}} \\; 2>/dev/null; true")
-    return files, host.check_output("systemctl show docker -p ExecMainStartTimestampMonotonic")
-
-
-def site(playbook, limit, wishes):
-    done = playbook("site", limit, "--extra-vars", json.dumps(wishes))
-    recap = dict(re.findall(r"^(\S+) +: (ok=.*)$", done.stdout, re.MULTILINE))
-    return done, recap
-
-
-def test_the_canary_fails_and_nobody_else_is_touched(playbook):
+def test_the_canary_fails_and_nobody_else_is_touched(site, engine_of):
     canary, *others = list(table.HOSTS)
     before = {name: state(name) for name in table.HOSTS}
     done, recap = site(playbook, ",".join(table.HOSTS), BAD)
