@@ -31,11 +31,16 @@ def lab(*arguments: str) -> str:
     return subprocess.run([sys.executable, str(LAB / "lab.py"), *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def ansible(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run an Ansible command and keep what it says as a user sees it, without the colours and the callbacks that Molecule asks for."""
+def without_molecule() -> dict[str, str]:
+    """The environment without the colours and the callbacks that Molecule asks Ansible for."""
     kept = ("ANSIBLE_HOME", "ANSIBLE_COLLECTIONS_PATH")
     plain = {name: value for name, value in os.environ.items() if name in kept or not name.startswith(("ANSIBLE_", "PY_COLORS"))}
-    return subprocess.run(command, env={**plain, "ANSIBLE_NOCOLOR": "true"}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return {**plain, "ANSIBLE_NOCOLOR": "true"}
+
+
+def ansible(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run an Ansible command and keep what it says as a user sees it."""
+    return subprocess.run(command, env=without_molecule(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 class Engine:
@@ -81,13 +86,6 @@ class Engine:
     def write(self, file: str, content: str) -> None:
         lab_build.write(self.name, file, content)
 
-    def state(self) -> dict[str, str]:
-        """Every file that a run could touch: rights, owner, digest and time; and since when the daemon runs, under the name `daemon`."""
-        files = f"find {PLACES} -type f -printf '%p %M %u:%g ' -exec sh -c 'md5sum <\"$1\" | cut -c1-32 | tr \"\\n\" \" \"; stat -c %y \"$1\"' - {{}} \\;"
-        daemon = "echo daemon $(systemctl show docker -p ExecMainStartTimestampMonotonic --value)"
-        rows = self.host.check_output(f"{files} 2>/dev/null; {daemon}").splitlines()
-        return {name: row for name, _space, row in (row.partition(" ") for row in rows)}
-
 
 SEED = os.environ.get("BUILDFLEET_SEED", "1")
 EVERYTHING = os.environ.get("BUILDFLEET_SAMPLE") == "all"
@@ -123,6 +121,11 @@ def sample(items: list[pytest.Item], size: int) -> list[pytest.Item]:
     return [*first, *(item for item in shuffled if item not in first)][:size]
 
 
+@pytest.fixture()
+def plain_environment() -> dict[str, str]:
+    return without_molecule()
+
+
 @pytest.fixture(params=table.HOSTS)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return Engine(request.param)
@@ -148,6 +151,19 @@ def own_hosts() -> Iterator[Callable[..., list[Engine]]]:
 def another_host(own_hosts: Callable[..., list[Engine]]) -> Callable[[str], Engine]:
     """`another_host("sysvinit")` starts a host of table.OTHER_HOSTS."""
     return lambda name: own_hosts(**{name: table.OTHER_HOSTS[name]})[0]
+
+
+@pytest.fixture(scope="session")
+def state() -> Callable[[str], dict[str, str]]:
+    """`state("web01")`: rights, owner, digest and time of every file that a run could touch, and since when the daemon runs, under the name `daemon`."""
+    files = f"find {PLACES} -type f -printf '%p %M %u:%g %T@ ' -exec md5sum {{}} \\;"
+    daemon = "systemctl show docker -p ExecMainStartTimestampMonotonic --value | sed 's/^/daemon /'"
+
+    def seen(name: str) -> dict[str, str]:
+        rows = Engine(name).host.check_output(f"{files} 2>/dev/null; {daemon}").splitlines()
+        return {path: row for path, _space, row in (row.partition(" ") for row in rows)}
+
+    return seen
 
 
 @pytest.fixture()

@@ -17,19 +17,19 @@ GOOD = {
 BAD = {**GOOD, "buildfleet_proxy_http": "http://nobody.lab:3128", "buildfleet_proxy_https": "http://nobody.lab:3128"}
 
 
-def test_the_canary_fails_and_nobody_else_is_touched(site, engine_of):
+def test_the_canary_fails_and_nobody_else_is_touched(site, state):
     canary, *others = list(table.HOSTS)
     before = {name: state(name) for name in table.HOSTS}
-    done, recap = site(playbook, ",".join(table.HOSTS), BAD)
+    done, recap = site(",".join(table.HOSTS), BAD)
     assert done.returncode != 0 and "nobody.lab" in done.stdout, done.stdout
     assert "failed=1" in recap[canary], recap
     assert [name for name in others if state(name) != before[name]] == []
     assert not set(others) & set(recap), recap
     assert state(canary) != before[canary]
 
-    done, recap = site(playbook, ",".join(table.HOSTS), GOOD)
+    done, recap = site(",".join(table.HOSTS), GOOD)
     assert done.returncode == 0 and set(table.HOSTS) <= set(recap), done.stdout
-    done, recap = site(playbook, ",".join(table.HOSTS), GOOD)
+    done, recap = site(",".join(table.HOSTS), GOOD)
     assert done.returncode == 0 and all("changed=0" in recap[name] for name in table.HOSTS), recap
 
 
@@ -37,29 +37,24 @@ one_host = pytest.mark.parametrize("engine", [list(table.HOSTS)[-1]], indirect=T
 
 
 @pytest.fixture()
-def container(engine):
-    """A container of somebody's that must not be hurt; it needs no image of a registry."""
-    engine.host.check_output("tar -c -C / --files-from=/dev/null | docker import - buildfleet/empty >/dev/null")
-    library = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -v /bin:/bin:ro"
-    engine.host.check_output(f"docker run -d --name bystander --network none {library} buildfleet/empty /bin/sleep 3600")
-    yield lambda: engine.host.check_output("docker inspect -f '{{.State.Running}} {{.State.StartedAt}}' bystander")
-    engine.host.run("docker rm -f bystander; docker rmi buildfleet/empty")
+def container(engine, bystander):
+    return bystander(engine)
 
 
 @one_host
-def test_who_still_runs_with_the_old_password_is_said_and_green(playbook, engine, container):
+def test_who_still_runs_with_the_old_password_is_said_and_green(site, engine, container):
     started = container()
-    done, recap = site(playbook, engine.name, {**GOOD, "buildfleet_proxy_password": "the-n3w-one"})
+    done, recap = site(engine.name, {**GOOD, "buildfleet_proxy_password": "the-n3w-one"})
     assert done.returncode == 0 and "failed=0" in recap[engine.name], done.stdout
     assert f"{engine.name} is configured, not proved: the daemon still runs with the old password (1 running container would be stopped" in done.stdout
     assert "the-n3w-one" not in done.stdout
     assert container() == started
-    done, recap = site(playbook, engine.name, GOOD)
+    done, recap = site(engine.name, GOOD)
     assert done.returncode == 0 and "not proved" not in done.stdout, done.stdout
 
 
 @one_host
-def test_containers_survive_where_live_restore_is_on(playbook, engine, container):
+def test_containers_survive_where_live_restore_is_on(site, playbook, engine, container):
     file = engine.host.file("/etc/docker/daemon.json")
     first = file.content_string if file.exists else None
     value = {**json.loads(first or "{}"), "live-restore": True}
@@ -67,7 +62,7 @@ def test_containers_survive_where_live_restore_is_on(playbook, engine, container
     engine.host.check_output("systemctl reload docker && sleep 1 && docker info -f '{{.LiveRestoreEnabled}}' | grep true")
     started = container()
     try:
-        done, recap = site(playbook, engine.name, {**GOOD, "buildfleet_no_proxy": ["mirror.lab", "another.lab"]})
+        done, recap = site(engine.name, {**GOOD, "buildfleet_no_proxy": ["mirror.lab", "another.lab"]})
         assert done.returncode == 0 and "not proved" not in done.stdout and "changed=0" not in recap[engine.name], done.stdout
         assert "another.lab" in engine.host.check_output("docker info -f '{{.NoProxy}}'")
         assert container() == started
@@ -76,4 +71,4 @@ def test_containers_survive_where_live_restore_is_on(playbook, engine, container
         playbook("undo", engine.name)
         engine.host.run("docker rm -f bystander; rm -f /etc/docker/daemon.json")
         assert engine.restart()
-        site(playbook, engine.name, GOOD)
+        site(engine.name, GOOD)
