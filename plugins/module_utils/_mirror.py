@@ -31,6 +31,14 @@ class Mirrors:
                     raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is to be replaced itself; a reference would move twice.")
         self._sources = sorted(self.targets, key=len, reverse=True)
         self._known: t.Dict[str, t.Optional[ImageName]] = {}
+        self._back: t.Optional[Mirrors] = None
+
+    @property
+    def back(self) -> Mirrors:
+        """The map read backwards."""
+        if self._back is None:
+            self._back = Mirrors({mirror: source for source, mirror in self.targets.items()})
+        return self._back
 
     def replacement(self, reference: str) -> t.Optional[ImageName]:
         """None where the map does not name it, or where it is at its mirror already."""

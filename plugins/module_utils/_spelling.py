@@ -14,7 +14,8 @@ import hashlib
 import json
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import Edit, Rewrite, spliced
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import Change, Edit, Rewrite, spliced
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors
 
 LONGEST = 3000  # some file systems keep all attributes of a file in one block
@@ -24,7 +25,7 @@ Work = t.Callable[[bytes, Mirrors], Rewrite]
 
 def note(before: bytes, result: Rewrite, mirrors: Mirrors, encoding: str) -> bytes:
     """Nothing where the undo comes to the same bytes by itself."""
-    if not any("docker.io" in text or "library/" in text or "$" in text or text != text.lower() for text in (change.before for change in result.changes)):
+    if all(_comes_back(change, mirrors) for change in result.changes):
         return b""
     text = before.decode(encoding)
     back: t.List[Edit] = []
@@ -41,12 +42,20 @@ def first_bytes(found: bytes, written: bytes, mirrors: Mirrors, encoding: str, w
     try:
         kept = json.loads(written)
         forward = Mirrors(kept["mirrors"])
-        if kept["sha256"] != _digest(found) or mirrors.targets != {mirror: source for source, mirror in forward.targets.items()}:
+        if kept["sha256"] != _digest(found) or mirrors.targets != forward.back.targets:
             return None
         first = spliced(found.decode(encoding), [Edit(*edit) for edit in kept["back"]]).encode(encoding)
     except (ValueError, KeyError, TypeError, AttributeError, MirrorError):
         return None  # not written by us
     return first if work(first, forward).after == found and not work(first, mirrors).changes else None
+
+
+def _comes_back(change: Change, mirrors: Mirrors) -> bool:
+    try:
+        name = mirrors.back.replacement(change.after)
+    except (InvalidImageName, MirrorError):
+        return False
+    return name is not None and name.familiar == change.before
 
 
 def _digest(contents: bytes) -> str:

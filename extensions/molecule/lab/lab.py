@@ -61,6 +61,7 @@ def down() -> None:
         if not machines.remove_all():
             raise SystemExit(f"lab: the engine keeps the network {NETWORK}; restart that engine, then run this again.")
     engine.stop()
+    machines.give_back_the_room()
     say("down: no container, network, rule or process of the lab is left")
 
 

@@ -20,6 +20,8 @@ from table import BEHIND_THE_WALL, GATEWAY, GHCR_IMAGES, IMAGES, NAME_SERVER, NE
 LABEL = "buildfleet-lab"
 INSIDE = HERE / "inside"
 LAB = STATE / "lab"  # what hosts see as /lab
+WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHES_BEFORE = STATE / "max_user_instances"
 FOR_HOSTS = ("ca.crt", "intercept-ca.crt", "cache.crt", "cache.key")
 
 # In the kernel's order, as far as every engine since 20.10 knows them.
@@ -130,9 +132,25 @@ def start_host(name: str, suite: str) -> None:
     )  # fmt: skip
 
 
-def start_hosts(hosts: dict[str, str]) -> None:
+def room_for(count: int) -> None:
+    """systemd and dockerd of one host take eight inotify instances; a host that gets none ends with status 255."""
+    wanted = 40 + 10 * count
+    if int(WATCHES.read_text()) < wanted:
+        if not WATCHES_BEFORE.exists():
+            WATCHES_BEFORE.write_text(WATCHES.read_text())
+        WATCHES.write_text(str(wanted))
+
+
+def give_back_the_room() -> None:
+    if WATCHES_BEFORE.exists():
+        WATCHES.write_text(WATCHES_BEFORE.read_text())
+        WATCHES_BEFORE.unlink()
+
+
+def start_hosts(wanted: dict[str, str]) -> None:
+    room_for(len({*hosts(), *wanted}))
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(start_host, hosts, hosts.values()))
+        list(pool.map(start_host, wanted, wanted.values()))
     write_names()
 
 
