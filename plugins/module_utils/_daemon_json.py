@@ -11,6 +11,7 @@ import re
 import typing as t
 
 BOM = "\ufeff"
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 _DEEPEST = 100
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
@@ -102,7 +103,7 @@ class Document:
             found = _STRING.match(self.text, here)
             if not found:
                 raise self._error(here, self._trouble(here, key=True))
-            key = json.loads(found.group())
+            key = _parsed(found.group())
             if any(key == name for name, _start, _value in members):
                 raise self._error(here, f"the key {key!r} stands twice in one object; Docker takes the last. Remove one of them")
             colon = self._blanks(found.end())
@@ -153,7 +154,10 @@ class Document:
 
 def _parsed(text: str) -> t.Any:
     # Python refuses to convert integers of thousands of digits; none of them is ours.
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+    value = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+    if _HALF_A_PAIR.search(text):  # which Docker reads as U+FFFD, and no file can hold
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return value
 
 
 def _decoded(contents: bytes, path: str) -> str:

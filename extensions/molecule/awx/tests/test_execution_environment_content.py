@@ -91,7 +91,8 @@ def launch(runner) -> t.Iterator[t.Callable[[str], list[dict[str, t.Any]]]]:
 
     def job(playbook: str) -> list[dict[str, t.Any]]:
         inside("ansible-runner", "run", "/runner", f"--ident={playbook}", f"--playbook=buildfleet.docker.{playbook}")
-        return [json.loads(path.read_text()) for path in (runner / f"artifacts/{playbook}/job_events").glob("*.json")]
+        events = [json.loads(path.read_text()) for path in (runner / f"artifacts/{playbook}/job_events").glob("*.json")]
+        return [event for event in events if "event_data" in event]  # a line that only warns has none
 
     on_the_host(f"install -d -m 700 -o builder ~builder/.ssh && echo '{key}' > ~builder/.ssh/authorized_keys")
     yield job
@@ -125,5 +126,6 @@ def test_it_configures_proves_and_undoes_a_host_over_ssh(launch):
     assert on_the_host("docker info --format '{{.HTTPSProxy}}'") == ""
     for ended in (configured, verified, undone):
         assert ended["failures"] == ended["dark"] == ended["ignored"] == ended["rescued"] == 0, ended
+    print(f"site {configured}, verify {verified}, undo {undone}")
     logins = on_the_host("journalctl --quiet --output=cat --grep='Accepted publickey for builder'").splitlines()
     assert {login.split(" from ")[1].split()[0] for login in logins} == {machines.address(NAME)}

@@ -43,6 +43,20 @@ def test_put(before, after):
 
 
 @pytest.mark.parametrize(
+    ("contents", "value"),
+    [
+        (rb'{"a": "h\ud800:1"}', "h\ufffd:1"),
+        (rb'{"a": "\udc00\uD800"}', "\ufffd\ufffd"),
+        (rb'{"a": "\ud83d\ude00"}', "\U0001f600"),
+        (rb'{"a": "\\ud800"}', "\\ud800"),
+    ],
+)
+def test_half_a_pair_is_read_as_docker_reads_it(contents, value):
+    assert daemon_json.Document(contents, PATH).value == {"a": value}
+    assert daemon_json.put(contents, PATH, ["a"], value) == contents
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         pytest.param(b'{"a": 1, "k": 2, "z": 3}', b'{"a": 1, "z": 3}', id="in the middle"),
