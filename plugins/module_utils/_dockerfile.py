@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import LONGEST_LINE, Rejected, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import NUMBER, Argument, Reference, Scene, doubtful, outside, scene
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, UNKNOWN, Empty
@@ -73,7 +73,16 @@ def rewrite(
         unsure = doubtful(data, given, found)
     except Rejected as error:
         return Rewrite(data, [], [Skip(line_of(data, error.at), "from", "", f"BuildKit refuses this file: {error}. Nothing in it was touched.")])
-    return Planner(data, mirrors, found, given, kinds, unsure, edit_given).result()
+    result = Planner(data, mirrors, found, given, kinds, unsure, edit_given).result()
+    if result.changes and len(result.after) > LONGEST_LINE:
+        try:
+            read(result.after)
+        except Rejected as error:
+            change = next((change for change in result.changes if change.line == line_of(result.after, error.at)), result.changes[0])
+            return Rewrite(
+                data, [], [Skip(change.line, change.kind, change.before, f"With the mirror's name {error}; shorten it. Nothing in the file was touched.")]
+            )
+    return result
 
 
 def references(data: bytes, build_args: t.Optional[t.Mapping[str, str]] = None) -> t.List[t.Tuple[str, str]]:

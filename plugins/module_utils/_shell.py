@@ -251,7 +251,7 @@ class Lexer:
         replacement = self._until("}", True)
         value = self._look(name)
         if value is None and self._keep_unset:
-            return self._word_between(start, name + "/", pattern + replacement)
+            return self._word_between(start, name + "/", [*pattern, self._word[start]._replace(text="/"), *replacement])
         out: t.List[Char] = []
         done = 0
         chars = list(value or [])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._compose import rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite, spliced
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import LONGEST_LINE
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 
 GOLDEN = Path(__file__).parents[3] / "golden/dockerfile_mirror"
@@ -245,3 +246,16 @@ def test_each_edit_of_the_build_arguments_names_its_own():
     result = rewrite(b"ARG A\nARG B\nARG C\nFROM $B\nFROM $C/x/y\n", Mirrors({"docker.io": "m.x"}), {"A": "", "B": "redis", "C": "docker.io"}, edit_given=True)
     assert {name: spliced({"B": "redis", "C": "docker.io"}[name], edits) for name, edits in result.given.items()} == {"B": "m.x/library/redis", "C": "m.x"}
     assert (result.changes, result.skipped) == ([], [])
+
+
+def test_a_line_never_grows_beyond_what_buildkit_reads():
+    room = LONGEST_LINE - len("FROM redis AS \n")
+    fits, full = (f"FROM busybox\nFROM redis AS {'a' * (room - less)}\n".encode() for less in (len("mirror.example.com/hub/library/"), 0))
+    assert rewrite(fits, HUB).skipped == []
+    assert len(rewrite(fits, HUB).changes) == 2
+    result = rewrite(full, HUB)
+    assert (result.after, result.changes) == (full, [])
+    (skip,) = result.skipped
+    assert tuple(skip) == (
+        2, "from", "redis", f"With the mirror's name a line is longer than {LONGEST_LINE} bytes; shorten it. Nothing in the file was touched.",
+    )  # fmt: skip
