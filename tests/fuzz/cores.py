@@ -190,10 +190,18 @@ DAEMON_JSON = [
 
 
 def _strictly(contents: bytes) -> t.Any:
+    """As Python reads it, without duplicates; half a pair of an escaped character is U+FFFD, as Docker reads it."""
+
+    def whole(value: t.Any) -> t.Any:
+        if isinstance(value, list):
+            return [whole(item) for item in value]
+        return re.sub("[\ud800-\udfff]", "\ufffd", value) if isinstance(value, str) else value
+
     def no_duplicates(pairs: t.Sequence[t.Tuple[str, t.Any]]) -> t.Dict[str, t.Any]:
-        if len(dict(pairs)) != len(pairs):
+        found = {whole(name): whole(value) for name, value in pairs}
+        if len(found) != len(pairs):
             raise ValueError("duplicate")
-        return dict(pairs)
+        return found
 
     def constant(word: str) -> t.NoReturn:
         raise ValueError(word)
