@@ -25,6 +25,7 @@ CUT_OFF = "roll06"  # in the third batch
 BUSY = ["roll04", "roll05"]  # of two generations, in two batches
 LIVE_RESTORE = "roll12"
 
+FORGET_USER = "sed -i /^rollout:/d /run/passwords"
 OLD, NEW = "the-0ld:w/rd%41", "the-n3w:w/rd%42"
 GOOD = {
     "buildfleet_proxy_http": table.AUTH_PROXY, "buildfleet_proxy_https": table.AUTH_PROXY, "buildfleet_proxy_username": "rollout",
@@ -37,7 +38,10 @@ ROTATED = {**NEXT, "buildfleet_proxy_password": NEW}
 
 def the_proxy_wants(password):
     """From the user `rollout`; other tests have a user of their own there."""
-    script = f"sed -i /^rollout:/d /run/passwords; echo rollout:$(openssl passwd -apr1 '{password}') >>/run/passwords"
+    at_the_proxy(f"{FORGET_USER}; echo rollout:$(openssl passwd -apr1 '{password}') >>/run/passwords")
+
+
+def at_the_proxy(script):
     subprocess.run(["docker", "exec", "buildfleet-auth-proxy", "sh", "-c", script], check=True)
 
 
@@ -47,7 +51,8 @@ def fleet(own_hosts):
     engines[LIVE_RESTORE].write("/etc/docker/daemon.json", '{"live-restore":true}')
     assert engines[LIVE_RESTORE].restart()
     the_proxy_wants(OLD)
-    return engines
+    yield engines
+    at_the_proxy(FORGET_USER)
 
 
 @pytest.fixture(scope="module")
