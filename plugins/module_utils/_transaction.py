@@ -231,7 +231,7 @@ def forget(host: Host, record: Record) -> None:
     record.forget()
 
 
-def note_start(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
+def note_start(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
     """Keep a keyed digest of the credentials that the daemon was started with: `docker info` hides them."""
     record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), "credentials": record.fingerprint(daemon_proxy.credentials(plan.expected))})
     record.save()

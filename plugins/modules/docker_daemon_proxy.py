@@ -232,7 +232,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
             raise Refused(str(error), rolled_back=error.rolled_back, restarted=error.restarted, diff=diff) from error
         if restarts:
             daemon = observe(host, options["service"], options["config_file"])
-            transaction.note_start(host, daemon, record, plan)
+            transaction.note_start(daemon, record, plan)
     if options["state"] == "absent" and not module.check_mode and not due.pending and record.paths:
         transaction.forget(host, record)
     force = daemon_proxy.in_force(daemon.info) if daemon.up and (not module.check_mode or due.pending) else daemon_proxy.masked(plan.expected)

@@ -87,6 +87,7 @@ CHINESE = {
     "registry_error": "稍后再试，或者给 `docker_daemon_proxy` 的 `registry_mirrors` 设置镜像站。",
     "unknown": "看 `log` 里的原文，并请告诉我们。",
 }
+UNNAMED = {"host": "镜像仓库", "reason": "错误", "reference": "镜像"}  # where the engine does not say which
 WHO = {
     "en": {"daemon": "the daemon", "client": "the client", "step": "a `RUN` step", None: "nobody: it is not the network"},
     "zh": {"daemon": "守护进程（dockerd）", "client": "客户端（docker / buildx / compose）", "step": "`RUN` 步骤", None: "与网络无关"},
@@ -105,7 +106,7 @@ ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a
 `pull` works and `build` does not: that is [why.md](why.md). Which cure to take when you have the choice: [which-cure.md](which-cure.md).
 """,
         "builders": {"buildkit": "BuildKit", "legacy": "legacy builder"},
-        "asked": "**Who asked:** {who}. **Cause:** `{cause}`.",
+        "asked": "**Who asked:** {who}. **Cause:** `{cause}`. ({builders})",
         "cure": "**Cure:** {cure}",
         "foot": "*Made by `python tests/release/troubleshooting.py` from recorded logs and the table in `plugins/module_utils/_diagnosis.py`; not by hand.*\n",
     },
@@ -122,8 +123,8 @@ ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a
 `docker pull` 正常而 `docker build` 失败，原因见[中文说明](../../README.zh-CN.md)。
 """,
         "builders": {"buildkit": "BuildKit", "legacy": "旧版构建器"},
-        "asked": "**谁在请求：**{who}。**原因代码：**`{cause}`。",
-        "cure": "**办法：**{cure}",
+        "asked": "**谁在请求**：{who}。**原因代码**：`{cause}`（{builders}）。",  # a colon within the stars would keep them from being read as bold
+        "cure": "**办法**：{cure}",
         "foot": "*本页由 `python tests/release/troubleshooting.py` 根据录下的日志和 `plugins/module_utils/_diagnosis.py` 里的规则生成，请勿手工修改。*\n",
     },
 }
@@ -194,7 +195,7 @@ def entries() -> t.Iterator[Entry]:
         said = [line for line in verdict.lines if "wget: " in line] if verdict.asked_by == "step" else []
         message = as_a_reader_has_it(re.sub(r"^#\d+ [\d.]+ ", "", said[-1])) if said else decisive(verdict.lines)
         name = diagnosis._cure_name(verdict, facts)
-        values = {key: as_a_reader_has_it(getattr(verdict, key) or "") for key in ("host", "reason", "reference")}
+        values = {key: as_a_reader_has_it(getattr(verdict, key) or unnamed) for key, unnamed in UNNAMED.items()}
         if message:
             cure, chinese = as_a_reader_has_it(verdict.cure), CHINESE[name].format(**values)
             yield Entry(verdict.cause, verdict.asked_by, name, cure, chinese, path.stem.partition("-")[2], message)
@@ -220,8 +221,8 @@ def page(language: str) -> str:
             builders = dict.fromkeys(text["builders"][entry.builder] for entry in group)
             both = "; ".join(builders) if language == "en" else "、".join(builders)
             who = (" or " if language == "en" else "或").join(askers)
-            causes = "`, `".join(dict.fromkeys(entry.cause for entry in group))
-            parts.append(text["asked"].format(who=who, cause=causes) + f" ({both})\n")
+            causes = ("`, `" if language == "en" else "`、`").join(dict.fromkeys(entry.cause for entry in group))
+            parts.append(text["asked"].format(who=who, cause=causes, builders=both) + "\n")
             parts.append(text["cure"].format(cure=group[0].cure if language == "en" else group[0].chinese) + "\n")
     return "\n".join([*parts, text["foot"]])
 
