@@ -87,6 +87,7 @@ CHINESE = {
     "registry_error": "稍后再试，或者给 `docker_daemon_proxy` 的 `registry_mirrors` 设置镜像站。",
     "unknown": "看 `log` 里的原文，并请告诉我们。",
 }
+BETWEEN_CHINESE = re.compile(r"(?<=[一-龥]) (?=[一-龥])")  # a blank stands beside Latin letters alone
 UNNAMED = {"host": "镜像仓库", "reason": "错误", "reference": "镜像"}  # where the engine does not say which
 WHO = {
     "en": {"daemon": "the daemon", "client": "the client", "step": "a `RUN` step", None: "nobody: it is not the network"},
@@ -197,7 +198,7 @@ def entries() -> t.Iterator[Entry]:
         name = diagnosis._cure_name(verdict, facts)
         values = {key: as_a_reader_has_it(getattr(verdict, key) or unnamed) for key, unnamed in UNNAMED.items()}
         if message:
-            cure, chinese = as_a_reader_has_it(verdict.cure), CHINESE[name].format(**values)
+            cure, chinese = as_a_reader_has_it(verdict.cure), BETWEEN_CHINESE.sub("", CHINESE[name].format(**values))
             yield Entry(verdict.cause, verdict.asked_by, name, cure, chinese, path.stem.partition("-")[2], message)
 
 
