@@ -152,7 +152,9 @@ def tracked() -> list[Path]:
 
 
 def test_every_source_file_carries_its_licence():
-    sources = [path for path in tracked() if path.suffix in (".py", ".yml", ".yaml", ".toml", ".sh") and "golden" not in path.parts]
+    # antsibull-changelog writes changelog.yaml anew and drops comments; REUSE.toml has its licence, as that of golden files.
+    elsewhere = {"golden", "changelog.yaml"}
+    sources = [path for path in tracked() if path.suffix in (".py", ".yml", ".yaml", ".toml", ".sh") and not elsewhere & set(path.parts)]
     assert len(sources) > 20
     licence = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))
     assert [str(path.relative_to(TOP)) for path in sources if licence not in path.read_text()[:500]] == []
