@@ -79,7 +79,7 @@ CHINESE = {
     "docker is not installed": "在这台主机上安装 Docker。",
     "disk_full": "清理引擎所在的磁盘（`docker system df` 可以看到占用）。",
     "buildx_missing": "安装 buildx 插件，或者设置 `docker_build_env` 的 `buildkit: false`。",
-    "legacy_cannot": "设置 `docker_build_env` 的 `buildkit: true`：旧版构建器不支持 {reason}。",
+    "legacy_cannot": "设置 `docker_build_env` 的 `buildkit: true`（或者在这里用 `builder: buildkit`）：旧版构建器不支持 {reason}。",
     "bad_dockerfile": "改正 Dockerfile 或构建上下文：{reason}。",
     "step": "设置 `docker_build_env` 的 `step_proxy`，让 RUN 步骤能访问 {host}。",
     "timeout": "如果 {host} 很慢或没有响应，设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`）；也可以把 `timeout` 调大。",
