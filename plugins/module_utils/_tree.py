@@ -72,6 +72,9 @@ def each(work: t.Callable[[t.Union[str, Refusal]], _Result], found: t.Iterator[t
     # The processes are copies of this one, so nothing but paths and results has to travel.
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         yield from pool.imap(_call, itertools.chain(first, found), chunksize=64)
+        # Leaving without this ends them with a signal, for which one that waits under a handler of its own may wait for ever.
+        pool.close()
+        pool.join()
 
 
 def _call(found: t.Union[str, Refusal]) -> t.Any:
