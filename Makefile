@@ -14,7 +14,7 @@ demo: ## a wall, three engines behind it, builds that fail; one playbook; builds
 	@$(IN) python extensions/molecule/demo/demo.py
 
 test: ## everything below down to molecule, then one line with the count
-	@$(IN) python tests/stages.py lint unit page molecule --beside sanity sanity-others pythons release html
+	@$(IN) python tests/stages.py lint unit page molecule --beside sanity sanity-others release html pythons
 
 lint: ## ansible-lint (production), ruff, mypy --strict, changelog, licences
 	$(IN) ruff check .
@@ -30,7 +30,7 @@ unit: ## pure cores, modules with a faked host, the shape of the collection; eve
 page: ## the report in a real Chromium; pictures in .build/report
 	$(IN) pytest -s tests/browser
 
-pythons: ## what hosts run, on each Python from 3.8 that is here: imported on all, unit tests on the oldest
+pythons: ## what hosts run, on each Python from 3.8 that is here: imported, and its unit tests
 	$(IN) tests/pythons
 
 sanity: ## ansible-test sanity, without ignores
@@ -49,9 +49,6 @@ html: ## modules, roles and filter as HTML, their references checked
 
 molecule: ## every feature of the main path on three real engines behind the wall
 	$(IN) molecule test --all $(MORE:%=--exclude=%)
-
-pythons-all: ## the unit tests on each Python, not on the oldest alone
-	$(IN) tests/pythons --all
 
 molecule-more: ## the scenarios that `make test` leaves out to stay short
 	$(IN) molecule test $(MORE:%=--scenario-name=%)
@@ -77,5 +74,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page pythons pythons-all sanity sanity-others release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
+.PHONY: help demo test lint unit page pythons sanity sanity-others release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
 .DEFAULT_GOAL := help

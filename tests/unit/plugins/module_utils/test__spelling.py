@@ -33,7 +33,12 @@ def test_every_byte_comes_back(before):
 
 @pytest.mark.parametrize(
     "before",
-    [b"FROM redis\n", b"FROM a/library/b AS x\nFROM docker.io.example.com/c\n", b"FROM quay.io/a/b\n", b"FROM docker.io/a" + b"\nFROM docker.io/a" * LONGEST],
+    [
+        b"FROM redis\n",
+        b"FROM a/library/b AS x\nFROM docker.io.example.com/c\n",
+        b"FROM quay.io/a/b\n",
+        pytest.param(b"FROM docker.io/a" + b"\nFROM docker.io/a" * LONGEST, id="too long"),
+    ],
 )
 def test_no_note_where_none_is_needed_or_it_is_too_long(before):
     assert noted(before) == b""
