@@ -26,7 +26,9 @@ def given_back(found, written, mirrors=BACK):
     return first_bytes(found, written, mirrors, "latin-1", rewrite)
 
 
-@pytest.mark.parametrize("before", [BEFORE, b"FROM library/redis\n# \xe4", b"ARG A=docker.io\nFROM $A/a/b\n", b"FROM DOCKER.io/a\nFROM docker.io/b\n"])
+@pytest.mark.parametrize(
+    "before", [BEFORE, b"FROM library/redis\n# \xe4", b"ARG A=docker.io\nFROM $A/a/b\n", b"FROM DOCKER.io/a\nFROM docker.io/b\n", b"FROM ${X}php\n"]
+)
 def test_every_byte_comes_back(before):
     assert given_back(rewrite(before, FORWARD).after, noted(before)) == before
 

@@ -34,6 +34,11 @@ def test_files_are_found_in_order_and_each_once(folder):
     assert names(folder, folder / "b", folder / "b/D", folder, folder / "x") == ["b/D", "D", "a/D", "x"]
 
 
+def test_the_names_in_a_folder(folder):
+    assert tree.names_in(str(folder)) == [".git", "D", "a", "b", "x"]
+    assert tree.names_in(str(folder / "none")) == []
+
+
 def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_found(folder, monkeypatch):
     scandir = os.scandir
 
