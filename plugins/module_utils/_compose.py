@@ -39,7 +39,7 @@ class _Scalar(t.NamedTuple):
 
 
 def is_compose(name: str) -> bool:
-    return _NAMES.fullmatch(name) is not None or name.endswith((".yml", ".yaml"))
+    return is_part_of_a_project(name) or name.endswith((".yml", ".yaml"))
 
 
 def rewrite_compose(
