@@ -5,7 +5,7 @@
 
 IN := tests/environment
 LAB := python extensions/molecule/lab/lab.py
-MORE := registry_cache proxy_ca faults examples secrets awx rollout
+MORE := registry_cache proxy_ca examples secrets awx rollout
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -53,7 +53,7 @@ molecule: ## every feature of the main path on three real engines behind the wal
 molecule-more: ## the scenarios that `make test` leaves out to stay short
 	$(IN) molecule test $(MORE:%=--scenario-name=%)
 
-faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (an hour; make molecule-more samples it)
+faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_FAULT_POINTS=200 pytest -q -s faults/tests'
 
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
