@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Edit, Planner, Rewrite, Skip, line_of, rewrite, spliced
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import Reference, Scene, evaluated
-from ansible_collections.buildfleet.docker.plugins.module_utils._shell import ShellError, expand, plain, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import ShellError, expand, written
 
 _BOM = "\ufeff"
 _IMAGE_CONTEXT = "docker-image://"
@@ -283,8 +283,7 @@ class _Document:
             return
         self._edits.update(edits)
         start, end = scalar.origin[0], scalar.origin[-1] + 1
-        here = [Edit(edit.start - start, edit.end - start, edit.text) for edit in edits]
-        self._changes[start] = Change(line_of(self._flat, start), "compose", scalar.value, spliced(self._text[start:end], here))
+        self._changes[start] = Change(line_of(self._flat, start), "compose", scalar.value, spliced(self._text[start:end], edits, start))
 
     def _skip(self, at: int, reference: str, reason: str) -> None:
         self._skipped.append(Skip(line_of(self._flat, at), "compose", reference, reason[:1].upper() + reason[1:] + "."))
@@ -342,12 +341,12 @@ def _interpolated(scalar: _Scalar) -> t.Optional[_Scalar]:
     if "$" not in scalar.value:
         return scalar
     try:
-        chars, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", _unset)
+        value, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", _unset)
     except ShellError:
         return None
-    places = [char.origin for char in chars]
+    places = value.origin
     together = all(after == before + 1 for before, after in zip(places, places[1:]))
-    return _Scalar(plain(chars), places) if together and not unset and "$$" not in scalar.value else None
+    return _Scalar(value.text, places) if together and not unset and "$$" not in scalar.value else None
 
 
 def _moved(edit: Edit, origin: t.Sequence[int]) -> Edit:

@@ -14,8 +14,8 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import LONGEST_LINE, Rejected, read
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
-from ansible_collections.buildfleet.docker.plugins.module_utils._references import NUMBER, Argument, Reference, Scene, doubtful, outside, scene
+from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors, moved
+from ansible_collections.buildfleet.docker.plugins.module_utils._references import NUMBER, Argument, Reference, Scene, doubtful, literal, outside, scene
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, UNKNOWN, Empty
 
 KINDS = ("from", "arg", "copy", "mount", "syntax", "compose")
@@ -69,6 +69,9 @@ def rewrite(
     """``edit_given``: the build arguments can be edited by the caller, who finds the edits in the result."""
     given = dict(build_args or {})
     try:
+        result = _literal(data, mirrors, kinds)
+        if result:
+            return result
         found = scene(data, given)
         unsure = doubtful(data, given, found)
     except Rejected as error:
@@ -85,18 +88,48 @@ def rewrite(
     return result
 
 
+def _literal(data: bytes, mirrors: Mirrors, kinds: t.Container[str]) -> t.Optional[Rewrite]:
+    """For a file in which every image is written out; None where one needs more thought than that."""
+    found = literal(data)
+    if found is None:
+        return None
+    images, stages = found
+    edits: t.List[Edit] = []
+    changes: t.List[Change] = []
+    try:
+        for kind, value, at in images:
+            move = mirrors.move(value)
+            if move and kind in kinds:
+                if "/" not in move.after and _is_read_otherwise(kind, move.after, stages):
+                    return None
+                edits.append(Edit(at, at + move.first, move.prefix))
+                changes.append(Change(line_of(data, at), kind, value, move.after))
+    except InvalidImageName:
+        return None
+    after = _spliced(data, edits)
+    return Rewrite(after, changes, [], edits) if len(after) <= LONGEST_LINE else None
+
+
 def references(data: bytes, build_args: t.Optional[t.Mapping[str, str]] = None) -> t.List[t.Tuple[str, str]]:
     """Kind and value of every image that BuildKit would ask for; raises Rejected."""
+    plain = literal(data)
+    if plain:
+        return [(kind, value) for kind, value, _rest in plain[0]]
     return [(found.kind, found.value) for found in scene(data, build_args or {}).references]
 
 
-def spliced(text: str, edits: t.Iterable[Edit]) -> str:
+def spliced(text: str, edits: t.Iterable[Edit], begin: int = 0) -> str:
+    """What the edits make of a text; the places in them are counted from ``begin`` before it."""
     parts: t.List[str] = []
-    done = 0
+    done = begin
     for start, end, new in edits:
-        parts += (text[done:start], new)
+        parts += (text[done - begin : start - begin], new)
         done = end
-    return "".join(parts) + text[done:]
+    return "".join(parts) + text[done - begin :]
+
+
+def _spliced(data: bytes, edits: t.Sequence[Edit]) -> bytes:
+    return spliced(data.decode("latin-1"), edits).encode("latin-1") if edits else data
 
 
 def line_of(data: bytes, at: int) -> int:
@@ -140,14 +173,14 @@ class Planner:
             if all(self._is_plain(*plan) for plan in plans) or self._says(result, [(reference.kind, after) for reference, _rest, after in planned]):
                 return result
         for reference, _rest in plans:
-            if reference.chars:
+            if reference.own:
                 self._skip(reference, _USED_TWICE)
-        plans = [plan for plan in plans if not plan[0].chars]
+        plans = [plan for plan in plans if not plan[0].own]
         return self._applied(plans) if plans else Rewrite(self._data, [], self._skipped)
 
     def _is_plain(self, reference: Reference, edits: t.List[Edit]) -> bool:
         """Text is put before every variable of the word itself, so nothing else can change."""
-        if not reference.chars or not self._is_dockerfile:
+        if not reference.own or not self._is_dockerfile:
             return True
         literal = reference.spelling.find("$")
         return literal < 0 or all(reference.word[0] <= edit.start and edit.end <= reference.word[literal] for edit in edits)
@@ -177,6 +210,8 @@ class Planner:
             if self._unsure and reference.identity in self._unsure:
                 raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
             after = _text(image, reference)
+            if not reference.own:
+                return _literal_edits(reference, after), after
             try:
                 return self._edits_to(reference, after), after
             except _Impossible:
@@ -190,7 +225,7 @@ class Planner:
     def _replacement(self, reference: Reference) -> t.Optional[ImageName]:
         value = reference.value
         try:
-            if not reference.chars or UNKNOWN not in reference.origin:
+            if not reference.own or UNKNOWN not in reference.origin:
                 return self._mirrors.replacement(value)
             # What nobody knows yet may be a tag, a digest or a part of the path, but not the registry.
             slash = value.find("/") if "/" in value else len(value)
@@ -208,18 +243,14 @@ class Planner:
         return image and image._replace(suffix=value[end:])
 
     def _edits_to(self, reference: Reference, after: str) -> t.List[Edit]:
-        kept = _common_end(reference.value, after)
-        return self._edits(reference, len(reference.value) - kept, after[: len(after) - kept])
+        first, prefix, _rest = moved(reference.value, after)
+        return self._edits(reference, first, prefix)
 
     def _edits(self, reference: Reference, first: int, prefix: str) -> t.List[Edit]:
         """Put ``prefix`` where the first characters of the value were written, wherever that is."""
         origin = reference.origin
-        if not reference.chars and not first:
-            return [Edit(origin[0], origin[0], prefix)]
         places = origin[:first]
         before = origin[first] if first < len(origin) else 0
-        if not reference.chars:
-            return _replaced(places, before, prefix)
         gap = next((empty for empty in reference.empty if empty.before == 0), None)
         if gap and not first:
             return [_into_gap(gap, prefix)]
@@ -240,7 +271,7 @@ class Planner:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and (name in self._scene.again or not self._arguments_too):
             if not first and _is_a_bare_name(reference) and not _may_be_a_stage(reference):
-                return _replaced((), reference.chars[0].own, prefix)
+                return _replaced((), reference.own[0], prefix)
             if name not in self._scene.again:
                 raise _Impossible(_USED_TWICE)
             line = line_of(self._data, self._scene.again[name])
@@ -255,21 +286,20 @@ class Planner:
                 if argument.start <= place < argument.end:
                     return name, argument
         given = outside(len(self._data), self._given)
-        return next((name for name, chars in given.items() if chars and chars[0].origin <= place <= chars[-1].origin), ""), None
+        return next((name for name, (text, origin, _rest) in given.items() if text and origin[0] <= place <= origin[-1]), ""), None
 
     def _applied(self, plans: t.List[_Plan]) -> Rewrite:
         edits = self._agreed(plans)
         given: t.Dict[str, t.Sequence[Edit]] = {}
         if self._given:
             size = len(self._data)
-            for name, chars in outside(size, self._given).items():
-                base = chars[0].origin if chars else 0
-                mine = [Edit(edit.start - base, edit.end - base, edit.text) for edit in edits if base and base <= edit.start <= base + len(chars)]
+            for name, (text, origin, _rest) in outside(size, self._given).items():
+                base = origin[0] if text else 0
+                mine = [Edit(edit.start - base, edit.end - base, edit.text) for edit in edits if base and base <= edit.start <= base + len(text)]
                 if mine:
                     given[name] = mine
             edits = [edit for edit in edits if edit.start <= size]
-        after = spliced(self._data.decode("latin-1"), edits).encode("latin-1")
-        return Rewrite(after, self._changes(plans, edits), self._skipped, edits, given)
+        return Rewrite(_spliced(self._data, edits), self._changes(plans, edits), self._skipped, edits, given)
 
     def _agreed(self, plans: t.List[_Plan]) -> t.List[Edit]:
         """All edits in the order of the file; of two that meet in one place neither is made."""
@@ -290,10 +320,12 @@ class Planner:
             kind, start, end = self._word_of(reference, mine[0])
             if start in changes or start > len(self._data):
                 continue
-            here = [Edit(edit.start - start, edit.end - start, edit.text) for edit in edits if start <= edit.start <= end]
-            before = self._data[start:end].decode("latin-1")
-            changes[start] = Change(line_of(self._data, start), kind, _shown(before), _shown(spliced(before, here)))
+            changes[start] = self._changed_word(kind, start, end, [edit for edit in edits if start <= edit.start <= end])
         return [changes[start] for start in sorted(changes)]
+
+    def _changed_word(self, kind: str, start: int, end: int, edits: t.Sequence[Edit]) -> Change:
+        before = self._data[start:end].decode("latin-1")
+        return Change(line_of(self._data, start), kind, _shown(before), _shown(spliced(before, edits, start)))
 
     def _word_of(self, reference: Reference, edit: Edit) -> t.Tuple[str, int, int]:
         start, end = reference.word[0], reference.word[-1] + 1
@@ -304,6 +336,11 @@ class Planner:
                 if argument.start <= edit.start <= argument.end:
                     return "arg", argument.start, argument.end
         return "arg", edit.start, edit.end
+
+
+def _literal_edits(reference: Reference, after: str) -> t.List[Edit]:
+    first, prefix, _rest = moved(reference.value, after)
+    return _replaced(reference.origin[:first], reference.origin[0], prefix)
 
 
 def _replaced(places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]:
@@ -329,33 +366,26 @@ def _into_gap(gap: Empty, prefix: str) -> Edit:
 
 def _is_a_bare_name(reference: Reference) -> bool:
     """Its first variable gives a name without registry and tag, so text may stand before it."""
-    own = reference.chars[0].own
-    return reference.word[0] <= own <= reference.word[-1] and not any(char.own == own and char.text in "/:@" for char in reference.chars)
+    first = reference.own[0]
+    return reference.word[0] <= first <= reference.word[-1] and not any(own == first and char in "/:@" for char, own in zip(reference.value, reference.own))
 
 
 def _may_be_a_stage(reference: Reference) -> bool:
-    shape = "".join([re.escape(char.text) if char.own == char.origin else ".*" for char in reference.chars])
+    shape = "".join([re.escape(char) if own == origin else ".*" for char, origin, own in zip(reference.value, reference.origin, reference.own)])
     return any(re.fullmatch(shape, stage) for stage in reference.stages)
 
 
 def _text(image: ImageName, reference: Reference) -> str:
     """Familiar, unless that would be read as something else in this place."""
     short = image.familiar
-    if short == "scratch" or short in reference.stages:
-        return image.full
-    if reference.kind in ("copy", "mount") and (short.lower() in reference.stages or NUMBER.fullmatch(short)):
-        return image.full
-    return short
+    return image.full if _is_read_otherwise(reference.kind, short, reference.stages) else short
 
 
-def _common_end(before: str, after: str) -> int:
-    if after.endswith(before):
-        return len(before)
-    shortest = min(len(before), len(after))
-    for length in range(shortest):
-        if before[-1 - length] != after[-1 - length]:
-            return length
-    return shortest
+def _is_read_otherwise(kind: str, name: str, stages: t.AbstractSet[str]) -> bool:
+    """In this place the name means a stage, or nothing."""
+    if name == "scratch" or name in stages:
+        return True
+    return kind in ("copy", "mount") and (name.lower() in stages or NUMBER.fullmatch(name) is not None)
 
 
 def _shown(text: str) -> str:

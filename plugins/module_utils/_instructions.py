@@ -14,6 +14,15 @@ import json
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._lines import (
+    FIRST_IMAGE,
+    LINE,
+    NEXT_IMAGE,
+    QUIET_LINES_BEFORE,
+    WANTED_LINE,
+    arrows,
+    has_odd_bytes,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import SPACES, Lexer, ShellError, written
 
 LONGEST_LINE = 65535
@@ -41,10 +50,11 @@ _KEYWORDS = frozenset(
         "WORKDIR",
     ]
 )
+_SPELLED = {case(keyword).encode(): keyword for keyword in _KEYWORDS for case in (str.upper, str.lower)}
 _WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD", b"ENV", b"LABEL"))
 # The scanner of flags takes bytes for characters, so these two bytes are blanks to it.
 _FLAG_SPACES = SPACES + "\x85\xa0"
-_SIMPLE_FLAG = re.compile(r"--[^\s'\"`\\\x85\xa0]+(?![^\s\x85\xa0])", re.ASCII)
+_SIMPLE_FLAG = re.compile(r"(--[^\s'\"`\\\x85\xa0]+)(?:[ \t]+|\Z)(?![\s\x85\xa0])", re.ASCII)
 _SIMPLE_HEREDOC = re.compile(r"(?:^|(?<=[ \t]))[0-9]*<<(-?)(?:([A-Za-z0-9_.]+)|'([A-Za-z0-9_.]+)'|\"([A-Za-z0-9_.]+)\")(?![^ \t])", re.ASCII)
 _TOO_EARLY = "an instruction stands before the first FROM"
 # Words of ARG, ENV and LABEL, quotes and escapes kept.
@@ -109,27 +119,6 @@ def _body(escape: bytes) -> bytes:
     return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
 
 
-# Lines that name no image and hold no heredoc, as many as follow each other: most of a file, passed over at the speed of C.
-# Mixed case is left to the long way: it is rare, and letters compared as they are make this three times as fast. ~ is the escape token.
-_DROPPED = rb"(?:[ \t]*(?:#[^\n]*)?\n)*"
-_REST = rb"[^\n]*(?:(?<=~)\n" + _DROPPED + rb"[^\n]*)*"
-_PAIR = rb"[^=\"'`\\\s]+=(?:\"[^\"\\`\n]*\"|[^=\"'`\\\s]*)"
-_AFTER_FLAGS = rb"(?:--(?![!-}]*(?i:from))[!#-&(-;=-\[\]-_a-}]+[ \t]+)*[^-`\\\s\x85\xa0]" + _REST
-_BEHIND = {
-    **dict.fromkeys(b"RUN COPY ADD".split(), _AFTER_FLAGS),
-    **dict.fromkeys(
-        b"ENV LABEL".split(),
-        rb"(?!-)(?:" + _PAIR + rb"(?:(?:[ \t]|~\n" + _DROPPED + rb")+" + _PAIR + rb")*[ \t]*(?=\n|\Z)|[^=\"'`\\\s]+[ \t]+[^`\\\s]" + _REST + rb")",
-    ),
-    **dict.fromkeys(b"WORKDIR CMD EXPOSE ENTRYPOINT USER VOLUME SHELL HEALTHCHECK STOPSIGNAL MAINTAINER".split(), _REST),
-}
-# Flat, so that the first letter decides; small letters last, because they are rare.
-_QUIET = b"|".join(word + rb"[ \t]+" + _BEHIND[keyword] for case in (bytes.upper, bytes.lower) for keyword in _BEHIND for word in [case(keyword)])
-_EMPTY_LINES = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*")
-_QUIET_LINE = {e: re.compile((rb"[ \t]*(?:" + _QUIET + rb")(?:\n|\Z)").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
-_QUIET_LINES = {e: re.compile((rb"(?:[ \t]*(?:\n|#[^\n]*(?:\n|\Z)|(?:" + _QUIET + rb")(?:\n|\Z)|\Z))*").replace(b"~", re.escape(e))) for e in (b"\\", b"`")}
-_LINE = {e: re.compile(rb"[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=~)\n".replace(b"~", re.escape(e)) + _DROPPED + rb"[^\n]*)*)") for e in (b"\\", b"`")}
-_ODD_CONTINUATION = {e: re.compile(re.escape(e) + rb"[ \t]+\n") for e in (b"\\", b"`")}
 _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
 _CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
 
@@ -139,65 +128,76 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
     if len(data) > LONGEST_LINE:
         _refuse_long_lines(data)
     escape, syntax = _directives(data, start)
-    work = _thorough if _is_odd(data, escape) else _quick
+    work = _thorough if has_odd_bytes(data, escape) else _quick
     instructions, ambiguous = work(data, start, escape, reading)
     return File(instructions, chr(escape[0]), syntax, ambiguous)
 
 
-def _is_odd(data: bytes, escape: bytes) -> bool:
-    """It holds what the quick way does not know."""
-    if b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or escape * 2 + b"\n" in data:
-        return True
-    return (b" \n" in data or b"\t\n" in data) and _ODD_CONTINUATION[escape].search(data) is not None
+def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional[bytes], int]]]:
+    """The kind of each image, its name, the stage that begins there, and its place; None for a file in which one is not simply written out."""
+    if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM) or arrows(data, 0, b"\\") >= 0:
+        return None
+    lines: t.List[t.Tuple[str, bytes, t.Optional[bytes], int]] = []
+    if _FIRST_DIRECTIVE.match(data):
+        escape, syntax = _directives(data, 0)
+        if escape != b"\\":
+            return None
+        if syntax:
+            lines.append(("syntax", syntax[0].encode("latin-1"), None, syntax[1]))
+    found = FIRST_IMAGE[b"\\"](data)
+    image, stage, copied = found.groups()
+    if not image:
+        return None
+    while True:
+        if image:
+            lines.append(("from", image, stage, found.start(1)))
+        elif copied:
+            lines.append(("copy", copied, None, found.start(3)))
+        else:
+            return lines if found.end() == len(data) else None
+        found = NEXT_IMAGE[b"\\"](data, found.end())
+        image, stage, copied = found.groups()
 
 
 def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
-    """The instructions that matter, and few others."""
+    """The instructions that matter, and few others, of a file without odd bytes."""
     instructions: t.List[Instruction] = []
     ambiguous = started = False
-    with_heredocs = b"<<" in data
-    line = _LINE[escape].match
+    line, wanted_line, quiet_lines_before = LINE[escape], WANTED_LINE[escape], QUIET_LINES_BEFORE[escape]
     token = chr(escape[0])
-    size = len(data)
+    heredoc = arrows(data, start, escape)
     after = start
     while True:
-        begin = _past_quiet_lines(data, after, escape, with_heredocs) if started else _past(_EMPTY_LINES, data, after)
-        if begin >= size:
-            return instructions, ambiguous
-        found = t.cast("t.Match[bytes]", line(data, begin))  # every part of the pattern may be empty
+        if not started:
+            found = line(data, after)
+        elif heredoc < 0:
+            found = wanted_line(data, after)
+        else:
+            found = line(data, quiet_lines_before(data, after, heredoc).end())
         word, rest, more = found.groups()
+        if not word and not rest:
+            return instructions, ambiguous
         end = found.end()
         after = end + 1
-        if word and not more and rest[-1:] != escape and not (with_heredocs and b"<<" in rest):
-            if started and word == b"ARG" and b"=" in rest and len(rest.split()) == 1:
-                continue  # an argument of a stage with a value of its own
-            text = rest.rstrip().decode("latin-1")
+        text = rest.rstrip()
+        if word and not more and text[-1:] != escape and (heredoc < 0 or b"<<" not in rest):
             first = found.start(2)
-            instruction, doubtful = _finished(word.decode().upper(), text, range(first, first + len(text)), begin, token, reading)
+            keyword = _SPELLED.get(word) or word.decode().upper()
+            instruction, doubtful = _finished(keyword, text.decode("latin-1"), range(first, first + len(text)), found.start(1), token, reading)
         else:
+            begin = found.start(1 if word else 2)
+            if data[begin:end].rstrip(b" \t").endswith(escape):  # blanks may follow, and it may go on
+                whole = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, begin))
+                end, after = whole.end(2), whole.end()
             instruction, after, doubtful = _complete(data, begin, end, after, escape, reading)
+        if 0 <= heredoc < after:
+            heredoc = arrows(data, after, escape)
         instructions.append(instruction)
         if instruction.keyword == "FROM":
             started = True
         elif not started and instruction.keyword != "ARG":
-            raise Rejected(begin, _TOO_EARLY)
+            raise Rejected(instruction.at, _TOO_EARLY)
         ambiguous = ambiguous or doubtful
-
-
-def _past_quiet_lines(data: bytes, at: int, escape: bytes, with_heredocs: bool) -> int:
-    if not with_heredocs:
-        return _past(_QUIET_LINES[escape], data, at)
-    while True:
-        at = _past(_EMPTY_LINES, data, at)
-        found = _QUIET_LINE[escape].match(data, at)
-        if not found or data.find(b"<<", at, found.end()) >= 0:
-            return at
-        at = found.end()
-
-
-def _past(shape: t.Pattern[bytes], data: bytes, at: int) -> int:
-    found = shape.match(data, at)
-    return found.end() if found else at
 
 
 def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: Reading) -> t.Tuple[Instruction, int, bool]:
@@ -238,7 +238,7 @@ def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
     if rest and rest[0] not in b" \t\v\f\r":
         return False  # split by a continuation, or no keyword at all
     if keyword in (b"COPY", b"RUN", b"ADD"):
-        return b"<<" not in rest and rest.lstrip()[:1] not in (b"-", escape)
+        return arrows(rest, 0, escape) < 0 and rest.lstrip()[:1] not in (b"-", escape)
     if keyword:
         return keyword not in _WANTED and keyword.decode("latin-1") in _KEYWORDS
     return not rest.strip()
@@ -301,7 +301,7 @@ def _lines(data: bytes, at: int) -> t.Iterator[t.Tuple[int, bytes]]:
 
 
 def _joined(data: bytes, start: int, end: int, escape: bytes) -> t.Tuple[str, t.Sequence[int]]:
-    if data.find(b"\n", start, end) < 0 and escape not in data[end - 2 : end]:
+    if data.find(b"\n", start, end) < 0 and not data[start:end].rstrip(b" \t\r").endswith(escape):
         return data[start:end].decode("latin-1").rstrip("\r"), range(start, end)
     text = ""
     origin: t.List[int] = []
@@ -330,7 +330,7 @@ def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape:
         return _instruction(text, origin, at, escape, reading, onbuild=True)
     flags = _NO_FLAGS
     doubtful = False
-    if text.startswith("--"):
+    if text[:2] == "--":
         flags, after = _flags(text, origin, escape if reading.flags_use_escape else "\\")
         doubtful = escape == "`" and any(mark in text[:after] for mark in "\\`")
         text, origin = _stripped(text[after:], origin[after:])
@@ -359,15 +359,15 @@ def _flags(text: str, origin: t.Sequence[int], escape: str) -> t.Tuple[t.List[Fl
     size = len(text)
     at = 0
     while True:
+        simple = _SIMPLE_FLAG.match(text, at)
+        if simple:
+            flags.append(Flag(simple.group(1), origin[at : simple.end(1)]))
+            at = simple.end()
+            continue
         while at < size and text[at] in _FLAG_SPACES:
             at += 1
         if not text.startswith("--", at):
             return flags, at
-        simple = _SIMPLE_FLAG.match(text, at)
-        if simple:
-            flags.append(Flag(simple.group(), origin[at : simple.end()]))
-            at = simple.end()
-            continue
         word: t.List[int] = []
         quote = ""
         while at < size and (quote or text[at] not in _FLAG_SPACES):

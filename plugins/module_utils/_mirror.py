@@ -18,6 +18,14 @@ class MirrorError(ValueError):
     """The map cannot be used; the message is a complete sentence."""
 
 
+class Move(t.NamedTuple):
+    """From a reference to its familiar name at the mirror: what takes the place of its first characters."""
+
+    first: int
+    prefix: str
+    after: str
+
+
 class Mirrors:
     """``replacement`` is the whole map: reference in, reference at the mirror out."""
 
@@ -31,6 +39,7 @@ class Mirrors:
                     raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is to be replaced itself; a reference would move twice.")
         self._sources = sorted(self.targets, key=len, reverse=True)
         self._known: t.Dict[str, t.Optional[ImageName]] = {}
+        self._moves: t.Dict[str, t.Optional[Move]] = {}
         self._back: t.Optional[Mirrors] = None
 
     @property
@@ -46,6 +55,12 @@ class Mirrors:
             self._known[reference] = self._replacement(parse(reference))
         return self._known[reference]
 
+    def move(self, reference: str) -> t.Optional[Move]:
+        if reference not in self._moves:
+            image = self.replacement(reference)
+            self._moves[reference] = image and moved(reference, image.familiar)
+        return self._moves[reference]
+
     def _replacement(self, image: ImageName) -> t.Optional[ImageName]:
         name = _same_host(image.registry) + "/" + image.path
         source = next((key for key in self._sources if _is_under(name, key)), None)
@@ -60,6 +75,21 @@ class Mirrors:
         if registry == DOCKER_HUB and "/" not in path:
             path = f"library/{path}"
         return ImageName(registry, path, image.suffix)
+
+
+def moved(before: str, after: str) -> Move:
+    kept = _common_end(before, after)
+    return Move(len(before) - kept, after[: len(after) - kept], after)
+
+
+def _common_end(before: str, after: str) -> int:
+    if after.endswith(before):
+        return len(before)
+    shortest = min(len(before), len(after))
+    for length in range(shortest):
+        if before[-1 - length] != after[-1 - length]:
+            return length
+    return shortest
 
 
 def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:

@@ -13,8 +13,8 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import READINGS, WORD, Flag, Instruction, Reading, Rejected, read
-from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, Char, Empty, Look, ShellError, expand, plain, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import READINGS, WORD, Flag, Instruction, Reading, Rejected, image_lines, read
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, Empty, Look, ShellError, Text, expand, written
 
 # BuildKit sets these itself; any value does, because no image name starts with one.
 _PLATFORM = {
@@ -31,8 +31,10 @@ _PLATFORM = {
     "TARGETSTAGE": "default",
 }
 _BLANK = re.compile(r"[\t\v\f\r ]+")
+_SIMPLE_FROM = re.compile(r"(\S+)(?:[\t ]+[Aa][Ss][\t ]+([a-z][a-z0-9_.-]*))?", re.ASCII)
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
 _PLAIN_VALUE = re.compile(r"\w+(?:=[\w.:/@-]*)?", re.ASCII)  # nothing in it that BuildKit could refuse
+_LITERAL = re.compile(r"[\w.:/@-]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
@@ -44,7 +46,7 @@ class Reference(t.NamedTuple):
     word: t.Sequence[int]  # where the characters of the spelling are
     at: int
     stages: t.AbstractSet[str]  # names that mean a stage here
-    chars: t.Sequence[Char] = ()  # of a value that had to be evaluated
+    own: t.Sequence[int] = ()  # of a value that had to be evaluated: where each character, or the $ that it came through, stands in the word
     empty: t.Sequence[Empty] = ()
     problem: str = ""
 
@@ -69,18 +71,34 @@ class Scene(t.NamedTuple):
     ambiguous: bool = False
 
 
+def literal(data: bytes) -> t.Optional[t.Tuple[t.List[t.Tuple[str, str, int]], t.AbstractSet[str]]]:
+    """The common file at a third of the time: kind, value and place of each image, and the stages; None where one is not simply written out."""
+    lines = image_lines(data)
+    if lines is None:
+        return None
+    images: t.List[t.Tuple[str, str, int]] = []
+    stages: t.Set[str] = set()
+    for kind, image, stage, at in lines:
+        value = image.decode("latin-1")
+        if kind != "from" or (value != "scratch" and value not in stages):
+            images.append((kind, value, at))
+        if stage:
+            stages.add(stage.decode())
+    return [found for found in images if found[0] != "copy" or not _is_no_image(found[1], stages)], stages
+
+
 def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0]) -> Scene:
     file = read(data, reading)
     found: t.List[Reference] = []
     arguments = _Arguments(file.escape, outside(len(data), given) if given else {})
     again: t.Dict[str, int] = {}
     stages: t.FrozenSet[str] = frozenset()
-    every_stage: t.Optional[t.AbstractSet[str]] = None
+    inner: t.List[Instruction] = []
     if file.syntax:
         text, at = file.syntax
         found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
     started = False
-    evaluates = any("$" in each.text for each in file.instructions if each.keyword == "FROM")
+    evaluates: t.Optional[bool] = None
     for instruction in file.instructions:
         keyword = instruction.keyword
         if keyword == "FROM":
@@ -91,6 +109,8 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
             if stage:
                 stages |= {stage}
         elif keyword == "ARG" and not started and not instruction.onbuild:
+            if evaluates is None:
+                evaluates = any("$" in each.text for each in file.instructions if each.keyword == "FROM")
             if evaluates or not _PLAIN_VALUE.fullmatch(instruction.text):
                 arguments.declare(instruction)
         elif not started:
@@ -100,19 +120,23 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
         elif instruction.flags and keyword in ("COPY", "RUN"):
-            if every_stage is None:
-                every_stage = {_stage_name(each) for each in file.instructions}
-            found += _copied(instruction, every_stage) if keyword == "COPY" else _mounted(instruction, every_stage)
+            inner.append(instruction)
     if not started:
         raise Rejected(0, "it has no FROM")
+    for instruction in inner:
+        found += _copied(instruction, stages) if instruction.keyword == "COPY" else _mounted(instruction, stages)
+    if inner:
+        found.sort(key=_place)
     return Scene(found, arguments.written, again, file.ambiguous)
 
 
 def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.AbstractSet[t.Tuple[str, str, int]]:
     """The references that a version of the frontend would not find; a version that refuses the file has no say."""
+    if not newest.ambiguous:
+        return frozenset()
     every = frozenset(found.identity for found in newest.references)
     agreed = every
-    for reading in READINGS[1:] if newest.ambiguous else ():
+    for reading in READINGS[1:]:
         try:
             older = scene(data, given, reading)
         except Rejected:
@@ -121,9 +145,9 @@ def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.Abstra
     return every - agreed
 
 
-def outside(size: int, given: t.Mapping[str, str]) -> t.Dict[str, t.List[Char]]:
+def outside(size: int, given: t.Mapping[str, str]) -> t.Dict[str, Text]:
     """Values of build arguments stand behind the end of the file, one after the other."""
-    values: t.Dict[str, t.List[Char]] = {}
+    values: t.Dict[str, Text] = {}
     at = size + 1
     for name, value in given.items():
         values[name] = written(value, range(at, at + len(value)))
@@ -134,17 +158,18 @@ def outside(size: int, given: t.Mapping[str, str]) -> t.Dict[str, t.List[Char]]:
 class _Arguments:
     """Global build arguments, in the order in which they are declared."""
 
-    def __init__(self, escape: str, given: t.Mapping[str, t.List[Char]]) -> None:
+    def __init__(self, escape: str, given: t.Mapping[str, Text]) -> None:
         self.written: t.Dict[str, t.List[Argument]] = {}
         self._escape = escape
         self._given = given
-        self._values: t.Dict[str, t.Sequence[Char]] = {}
+        self._values: t.Dict[str, Text] = {}
 
-    def look(self, name: str) -> t.Optional[t.Sequence[Char]]:
+    def look(self, name: str) -> t.Optional[Text]:
         if name in self._values:
             return self._values[name]
         if name in _PLATFORM:
-            return [Char(char, NOWHERE, NOWHERE) for char in _PLATFORM[name]]
+            value = _PLATFORM[name]
+            return written(value, [NOWHERE] * len(value))
         return None
 
     def declare(self, instruction: Instruction) -> None:
@@ -153,18 +178,17 @@ class _Arguments:
             if name in self._given:
                 self._values[name] = self._given[name]
             elif equals:
-                chars = written(value, instruction.origin[word.start() + len(name) + 1 : word.end()])
+                origin = instruction.origin[word.start() + len(name) + 1 : word.end()]
                 try:
-                    self._values[name] = expand(chars, self._escape, self.look)[0]
+                    self._values[name] = written(value, origin) if _LITERAL.fullmatch(value) else expand(written(value, origin), self._escape, self.look)[0]
                 except ShellError as error:
                     raise Rejected(instruction.at, f"the value of ARG {name} cannot be read ({error})") from error
-                if chars:
-                    self.written.setdefault(name, []).append(Argument(chars[0].origin, chars[-1].origin + 1))
+                if value:
+                    self.written.setdefault(name, []).append(Argument(origin[0], origin[-1] + 1))
 
 
-def _stage_name(instruction: Instruction) -> str:
-    words = _BLANK.split(instruction.text) if instruction.keyword == "FROM" else []
-    return words[2].lower() if len(words) == 3 else ""
+def _place(reference: Reference) -> int:
+    return reference.at
 
 
 def _plain(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], problem: str = "") -> Reference:
@@ -174,28 +198,19 @@ def _plain(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.Abs
 def evaluated(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], escape: str, look: Look) -> Reference:
     word = written(text, origin)
     try:
-        chars, empty, unset = expand(word, escape, look)
-        if unset and not _is_image_name(plain(chars)):
-            chars, empty, unset = expand(word, escape, look, unset_is_unknown=True)
+        value, empty, unset = expand(word, escape, look)
+        if unset and not _is_image_name(value.text):
+            value, empty, unset = expand(word, escape, look, unset_is_unknown=True)
     except ShellError as error:
         return _plain(kind, text, origin, at, stages, str(error))
-    return Reference(kind, plain(chars), [char.origin for char in chars], text, origin, at, stages, chars, empty)
+    return Reference(kind, value.text, value.origin, text, origin, at, stages, value.own, empty)
 
 
 def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractSet[str]) -> t.Tuple[t.Optional[Reference], str]:
     """The image, None for a stage or scratch; and the name of the stage that begins here."""
-    words = _BLANK.split(instruction.text)
-    text, stage = words[0], ""
     if instruction.flags and (len(instruction.flags) > 1 or not instruction.flags[0].text.startswith("--platform=")):
         raise Rejected(instruction.at, "FROM takes one flag, --platform")
-    if len(words) != 1:
-        if len(words) != 3 or words[1].upper() != "AS":
-            raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
-        stage = words[2].lower()
-        if not _STAGE_NAME.fullmatch(stage):
-            raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
-    if not text:
-        raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
+    text, stage = _image_and_stage(instruction)
     origin = instruction.origin[: len(text)]
     if "$" in text or "'" in text or '"' in text or escape in text:
         found = evaluated("from", text, origin, instruction.at, stages, escape, look)
@@ -204,6 +219,19 @@ def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractS
     else:
         found = Reference("from", text, origin, text, origin, instruction.at, stages)
     return (None if found.value == "scratch" or found.value in stages else found), stage
+
+
+def _image_and_stage(instruction: Instruction) -> t.Tuple[str, str]:
+    found = _SIMPLE_FROM.fullmatch(instruction.text)
+    if found:
+        return found.group(1), found.group(2) or ""
+    words = _BLANK.split(instruction.text)
+    if not words[0] or len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
+        raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
+    stage = words[2].lower() if len(words) == 3 else ""
+    if stage and not _STAGE_NAME.fullmatch(stage):
+        raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
+    return words[0], stage
 
 
 def _is_image_name(value: str) -> bool:
@@ -217,9 +245,14 @@ def _is_image_name(value: str) -> bool:
 def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
     for text, origin in instruction.flags:
         value = text[7:]
-        if not text.startswith("--from=") or not value or value == "scratch" or value.lower() in stages or NUMBER.fullmatch(value):
+        if not text.startswith("--from=") or not value or _is_no_image(value, stages):
             continue
         yield _plain("copy", value, origin[7:], instruction.at, stages, _inner_problem(value, instruction))
+
+
+def _is_no_image(value: str, stages: t.Container[str]) -> bool:
+    """Behind COPY --from."""
+    return value.lower() in stages or value == "scratch" or NUMBER.fullmatch(value) is not None
 
 
 def _mounted(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:

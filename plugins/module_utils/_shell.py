@@ -27,10 +27,18 @@ class ShellError(ValueError):
     """BuildKit refuses this word."""
 
 
-class Char(t.NamedTuple):
+class Text(t.NamedTuple):
+    """A word or a value, and of each of its characters two places."""
+
     text: str
-    origin: int  # where it was written
-    own: int  # where it, or the $ that it came through, stands in the word
+    origin: t.Sequence[int]  # where it was written
+    own: t.Sequence[int]  # where it, or the $ that it came through, stands in the word
+
+
+class _Char(t.NamedTuple):
+    text: str
+    origin: int
+    own: int
     splits: bool = False
 
 
@@ -43,14 +51,14 @@ class Empty(t.NamedTuple):
     spelling: str
 
 
-Look = t.Callable[[str], t.Optional[t.Sequence[Char]]]
+Look = t.Callable[[str], t.Optional[Text]]
 
 
-def written(text: str, origin: t.Sequence[int]) -> t.List[Char]:
-    return [Char(char, place, place) for char, place in zip(text, origin)]
+def written(text: str, origin: t.Sequence[int]) -> Text:
+    return Text(text, origin, origin)
 
 
-def plain(chars: t.Iterable[Char]) -> str:
+def _plain(chars: t.Iterable[_Char]) -> str:
     return "".join([char.text for char in chars])
 
 
@@ -62,7 +70,7 @@ class Lexer:
 
     def __init__(
         self,
-        word: t.Sequence[Char],
+        word: Text,
         escape: str,
         look: Look,
         unset_is_unknown: bool = False,
@@ -70,9 +78,9 @@ class Lexer:
         raw: bool = False,
         blank_after_arrows: bool = False,
     ) -> None:
-        self._word = word
+        self._word = [_Char(*char) for char in zip(*word)]
         self._escape = escape
-        self._look = look
+        self._value_of = look
         self._unset_is_unknown = unset_is_unknown
         self._keep_unset = keep_unset
         self._raw = raw
@@ -82,13 +90,14 @@ class Lexer:
         self.empty: t.List[Empty] = []
         self.unset: t.List[str] = []
 
-    def value(self) -> t.List[Char]:
-        return self._until("", self._raw)
+    def value(self) -> Text:
+        chars = self._until("", self._raw)
+        return Text(_plain(chars), [char.origin for char in chars], [char.own for char in chars])
 
     def words(self) -> t.List[str]:
         found: t.List[str] = []
         word = ""
-        for char in self.value():
+        for char in self._until("", self._raw):
             if char.splits and char.text in SPACES:
                 if word:
                     found.append(word)
@@ -97,15 +106,19 @@ class Lexer:
                 word += char.text
         return [*found, word] if word else found
 
+    def _look(self, name: str) -> t.Optional[t.List[_Char]]:
+        value = self._value_of(name)
+        return None if value is None else [_Char(*char) for char in zip(*value)]
+
     def _peek(self) -> str:
         return self._word[self._at].text if self._at < len(self._word) else ""
 
-    def _next(self) -> Char:
+    def _next(self) -> _Char:
         self._at += 1
         return self._word[self._at - 1]
 
-    def _until(self, stop: str, raw_escapes: bool) -> t.List[Char]:
-        out: t.List[Char] = []
+    def _until(self, stop: str, raw_escapes: bool) -> t.List[_Char]:
+        out: t.List[_Char] = []
         while self._peek():
             char = self._peek()
             if char == stop:
@@ -131,7 +144,7 @@ class Lexer:
             raise ShellError(f"{stop} is missing")
         return out
 
-    def _single_quoted(self) -> t.List[Char]:
+    def _single_quoted(self) -> t.List[_Char]:
         out = [self._next()] if self._raw else self._skip()
         while self._peek():
             if self._peek() == "'":
@@ -139,7 +152,7 @@ class Lexer:
             out.append(self._next())
         raise ShellError("a single quote is not closed")
 
-    def _double_quoted(self, raw_escapes: bool, before: int) -> t.List[Char]:
+    def _double_quoted(self, raw_escapes: bool, before: int) -> t.List[_Char]:
         out = [self._next()] if self._raw else self._skip()
         while self._peek():
             if self._peek() == '"':
@@ -158,11 +171,11 @@ class Lexer:
             out.append(char)
         raise ShellError("a double quote is not closed")
 
-    def _skip(self) -> t.List[Char]:
+    def _skip(self) -> t.List[_Char]:
         self._at += 1
         return []
 
-    def _arrows(self) -> t.List[Char]:
+    def _arrows(self) -> t.List[_Char]:
         out = [self._next()._replace(splits=True)]
         if self._peek() == "<":
             out.append(self._next())
@@ -170,7 +183,7 @@ class Lexer:
                 out.append(self._next())
         return out
 
-    def _dollar(self, before: int) -> t.List[Char]:
+    def _dollar(self, before: int) -> t.List[_Char]:
         start = self._at
         self._depth += 1
         value = self._substitution(start)
@@ -179,11 +192,11 @@ class Lexer:
             return value
         place = self._word[start].own
         if not value:
-            spelling = plain(self._word[start : self._at])
+            spelling = _plain(self._word[start : self._at])
             self.empty.append(Empty(before, place, self._word[self._at - 1].own + 1, spelling))
         return [char._replace(own=place) for char in value]
 
-    def _substitution(self, start: int) -> t.List[Char]:
+    def _substitution(self, start: int) -> t.List[_Char]:
         self._at += 1
         if self._peek() != "{":
             name = self._name()
@@ -205,19 +218,19 @@ class Lexer:
             return self._word_between(start, name + sign, word)
         missing = value is None or (sign[0] == ":" and not value)
         if sign[-1] == "-":
-            return word if missing else list(value or [])
+            return word if missing else value or []
         if sign[-1] == "+":
             return [] if missing else word
         if sign[-1] == "?":
             if missing and self._unset_is_unknown:
-                return [Char("x", UNKNOWN, UNKNOWN)]
+                return [_Char("x", UNKNOWN, UNKNOWN)]
             if missing:
                 self.unset.append(name)
                 return []
-            return list(value or [])
+            return value or []
         if sign not in ("#", "%"):  # ${X:y} is no error where unset variables stay as they are written
             raise ShellError(f"the modifier {sign} is not known")
-        return _trimmed(list(value or []), word, sign)
+        return _trimmed(value or [], word, sign)
 
     def _sign(self) -> str:
         if not self._peek():
@@ -229,22 +242,22 @@ class Lexer:
         return sign
 
     def _name(self) -> str:
-        found = _NAME.match(plain(self._word[self._at : self._at + 200]))
+        found = _NAME.match(_plain(self._word[self._at : self._at + 200]))
         if not found:
             return ""
         self._at += found.end()
         return found.group()
 
-    def _variable(self, name: str, start: int) -> t.List[Char]:
+    def _variable(self, name: str, start: int) -> t.List[_Char]:
         value = self._look(name)
         if value is not None:
-            return list(value)
+            return value
         if self._keep_unset:
             return list(self._word[start : self._at])
         self.unset.append(name)
-        return [Char("x", UNKNOWN, UNKNOWN)] if self._unset_is_unknown else []
+        return [_Char("x", UNKNOWN, UNKNOWN)] if self._unset_is_unknown else []
 
-    def _replaced(self, name: str, start: int) -> t.List[Char]:
+    def _replaced(self, name: str, start: int) -> t.List[_Char]:
         every = self._peek() == "/"
         self._at += every
         pattern = self._until("/", True)
@@ -252,58 +265,63 @@ class Lexer:
         value = self._look(name)
         if value is None and self._keep_unset:
             return self._word_between(start, name + "/", [*pattern, self._word[start]._replace(text="/"), *replacement])
-        out: t.List[Char] = []
+        out: t.List[_Char] = []
         done = 0
-        chars = list(value or [])
-        for found in re.finditer(_regex(plain(pattern)), plain(chars)):
+        chars = value or []
+        for found in re.finditer(_regex(_plain(pattern)), _plain(chars)):
             out += chars[done : found.start()] + replacement
             done = found.end()
             if not every:
                 break
         return out + chars[done:]
 
-    def _word_between(self, start: int, head: str, word: t.List[Char]) -> t.List[Char]:
+    def _word_between(self, start: int, head: str, word: t.List[_Char]) -> t.List[_Char]:
         place = self._word[start]
         return [place._replace(text=char) for char in "${" + head] + word + [place._replace(text="}")]
 
 
-def expand(word: t.Sequence[Char], escape: str, look: Look, unset_is_unknown: bool = False) -> t.Tuple[t.List[Char], t.List[Empty], t.List[str]]:
+def expand(word: Text, escape: str, look: Look, unset_is_unknown: bool = False) -> t.Tuple[Text, t.List[Empty], t.List[str]]:
     """The value, the variables that gave nothing, and the names that nobody set."""
-    text = plain(word)
-    if not unset_is_unknown and escape not in text and _SIMPLE.fullmatch(text):
-        return _expand_simple(word, text, look)
+    if not unset_is_unknown and escape not in word.text and _SIMPLE.fullmatch(word.text):
+        return _expand_simple(word, look)
     lexer = Lexer(word, escape, look, unset_is_unknown)
     return lexer.value(), lexer.empty, lexer.unset
 
 
-def _expand_simple(word: t.Sequence[Char], text: str, look: Look) -> t.Tuple[t.List[Char], t.List[Empty], t.List[str]]:
+def _expand_simple(word: Text, look: Look) -> t.Tuple[Text, t.List[Empty], t.List[str]]:
     """The common case at a tenth of the time: plain text, $NAME and ${NAME}."""
-    value: t.List[Char] = []
+    text = ""
+    origin: t.List[int] = []
+    own: t.List[int] = []
     empty: t.List[Empty] = []
     unset: t.List[str] = []
-    for found in _PIECE.finditer(text):
+    for found in _PIECE.finditer(word.text):
         start, end = found.span()
         name = found.group(1) or found.group(2)
         if not name:
-            value += word[start:end]
+            text += found.group()
+            origin += word.origin[start:end]
+            own += word.own[start:end]
             continue
         known = look(name)
         if known is None:
             unset.append(name)
-        place = word[start].own
-        if known:
-            value += [Char(char.text, char.origin, place) for char in known]
+        place = word.own[start]
+        if known and known.text:
+            text += known.text
+            origin += known.origin
+            own += [place] * len(known.text)
         else:
-            empty.append(Empty(len(value), place, word[end - 1].own + 1, found.group()))
-    return value, empty, unset
+            empty.append(Empty(len(text), place, word.own[end - 1] + 1, found.group()))
+    return Text(text, origin, own), empty, unset
 
 
-def _trimmed(value: t.List[Char], pattern: t.List[Char], sign: str) -> t.List[Char]:
+def _trimmed(value: t.List[_Char], pattern: t.List[_Char], sign: str) -> t.List[_Char]:
     """``#`` and ``%`` cut the shortest match, doubled the longest, off the front or the end."""
-    text = plain(pattern)
+    text = _plain(pattern)
     longest = text[:1] == sign
     shape = re.compile(_regex(text[1:] if longest else text), re.DOTALL)
-    whole = plain(value)
+    whole = _plain(value)
     lengths = range(len(whole) + 1)
     for length in reversed(lengths) if longest else lengths:
         cut = whole[:length] if sign == "#" else whole[len(whole) - length :]

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._shell import Char, Lexer, ShellError, expand, plain, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import Lexer, ShellError, expand, written
 
 VALUES = {"A": "abcabc", "E": "", "R": "docker.io", "P": "a/b", "S": "*", "B": "a\\b"}
 
 
 def look(name):
-    return [Char(char, 1000 + place, 1000 + place) for place, char in enumerate(VALUES[name])] if name in VALUES else None
+    return written(VALUES[name], range(1000, 1000 + len(VALUES[name]))) if name in VALUES else None
 
 
 def value(word, escape="\\"):
-    return plain(expand(written(word, range(len(word))), escape, look)[0])
+    return expand(written(word, range(len(word))), escape, look)[0].text
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_a_word_that_buildkit_refuses(word, message):
 
 
 def test_every_character_knows_where_it_was_written_and_through_which_dollar_it_came():
-    chars, empty, unset = expand(written('a"${N:-bc}"$R$E${N}', range(19)), "\\", look)
-    assert [(char.text, char.origin, char.own) for char in chars[:5]] == [("a", 0, 0), ("b", 7, 2), ("c", 8, 2), ("d", 1000, 11), ("o", 1001, 11)]
+    found, empty, unset = expand(written('a"${N:-bc}"$R$E${N}', range(19)), "\\", look)
+    assert list(zip(*found))[:5] == [("a", 0, 0), ("b", 7, 2), ("c", 8, 2), ("d", 1000, 11), ("o", 1001, 11)]
     assert [tuple(each) for each in empty] == [(12, 13, 15, "$E"), (12, 15, 19, "${N}")]
     assert unset == ["N"]
 
@@ -100,9 +100,8 @@ def test_every_character_knows_where_it_was_written_and_through_which_dollar_it_
 @pytest.mark.parametrize("word", ["x$A${E}${N}-$N", "${A}", "$", "a", ""])
 def test_the_quick_way_and_the_thorough_one_agree(word):
     thorough = Lexer(written(word, range(len(word))), "\\", look)
-    seen = [(char.text, char.origin, char.own) for char in thorough.value()]
-    chars, empty, unset = expand(written(word, range(len(word))), "\\", look)
-    assert ([(char.text, char.origin, char.own) for char in chars], empty, unset) == (seen, thorough.empty, thorough.unset)
+    seen = thorough.value()
+    assert expand(written(word, range(len(word))), "\\", look) == (seen, thorough.empty, thorough.unset)
 
 
 def test_a_variable_that_must_be_set_is_named():
@@ -111,8 +110,8 @@ def test_a_variable_that_must_be_set_is_named():
 
 @pytest.mark.parametrize(("word", "expected"), [("${N}/b", "x/b"), ("a:${N:?set it}", "a:x"), ("$R:$N", "docker.io:x")])
 def test_what_nobody_set_may_be_anything(word, expected):
-    chars, _empty, _unset = expand(written(word, range(len(word))), "\\", look, unset_is_unknown=True)
-    assert plain(chars) == expected and [char.origin for char in chars if char.text == "x"] == [-2]
+    found, _empty, _unset = expand(written(word, range(len(word))), "\\", look, unset_is_unknown=True)
+    assert found.text == expected and [origin for char, origin in zip(found.text, found.origin) if char == "x"] == [-2]
 
 
 @pytest.mark.parametrize(

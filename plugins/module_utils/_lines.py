@@ -1,0 +1,79 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lines of a Dockerfile, told apart at the speed of C: most of them name no image and are passed over.
+
+These expressions know less than BuildKit, never more: what they are not sure of, they leave to _instructions.py.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+# In all of them ~ is the escape token. Nothing may match in two ways, or a line that fits in none would take for ever.
+_DROPPED = rb"(?:[ \t]*(?:#[^\n]*\n|\n))*"
+_TEXT = rb"[ \t]*(?=[^#\s])"  # neither empty nor a comment
+_GAP = rb"[ \t]+(?![ \t])(?:~\n" + _DROPPED + _TEXT + rb")*"
+_REST = rb"[^\n]*(?:(?<=[^~]~)\n" + _DROPPED + _TEXT + rb"[^\n]*)*"
+_END = rb"(?<!~)(?<![ \t][ \t])(?<!~[ \t])(?:\n|\Z)"  # blanks behind the escape token do not end a line
+_QUOTED = rb"\"[^\"\\`\n]*(?:\\[^\"\\`\n][^\"\\`\n]*)*\""
+_PAIR = rb"(?:[^=\"'`\\\s]+|" + _QUOTED + rb")=[^\"'`\\\s]*(?:(?:" + _QUOTED + rb"|'[^'\\`\n]*')[^\"'`\\\s]*)*"
+_PAIRS = rb"(?!-)" + _PAIR + rb"(?:" + _GAP + _PAIR + rb")*[ \t]*"
+_OLD_PAIR = rb"(?!-)[^=\"'`\\\s]+" + _GAP + rb"[^`\\\s]" + _REST
+_VALUE = rb"[!#-&(-;=-\[\]-_a-}]+"  # of a flag: no quote, no escape
+_FLAGS = rb"(?:--(?![!-}]*(?i:from))" + _VALUE + _GAP + rb")*"
+_BEHIND_FLAGS = rb"[^-`\\\s\x85\xa0]" + _REST
+
+# What may follow each keyword where the line names no image.
+_QUIET = {
+    **dict.fromkeys(b"RUN COPY ADD".split(), _FLAGS + _BEHIND_FLAGS),
+    **dict.fromkeys(b"ENV LABEL".split(), rb"(?:" + _PAIRS + rb"|" + _OLD_PAIR + rb")"),
+    b"ARG": _PAIRS,
+    **dict.fromkeys(b"WORKDIR CMD EXPOSE ENTRYPOINT USER VOLUME SHELL HEALTHCHECK STOPSIGNAL MAINTAINER".split(), _REST),
+}
+
+
+def _lines(behind: t.Mapping[bytes, bytes]) -> bytes:
+    """As many as follow each other. Flat, so that the first letter decides; small letters last, since they are rare, and mixed case not at all."""
+    known = b"|".join([case(keyword) + _GAP + behind[keyword] for case in (bytes.upper, bytes.lower) for keyword in behind])
+    return rb"(?:[ \t]*(?:\n|#[^\n]*(?:\n|\Z)" + (b"|(?:" + known + b")" + _END if behind else b"") + rb"))*"
+
+
+# Every part of most of them may be empty, so they match anywhere.
+_Match = t.Callable[..., "t.Match[bytes]"]
+
+
+def _compiled(shape: bytes) -> t.Dict[bytes, _Match]:
+    return {e: t.cast(_Match, re.compile(shape.replace(b"~", re.escape(e))).match) for e in (b"\\", b"`")}
+
+
+# The next line that is neither empty nor a comment, with those that continue it: its first word, the rest of it, the others.
+_LINE = rb"[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=[^~]~)\n" + _DROPPED + rb"[^\n]*)*)"
+LINE = _compiled(_lines({}) + _LINE)
+WANTED_LINE = _compiled(_lines(_QUIET) + _LINE)
+# Quiet lines before a place in the midst of a line, whose beginning is not taken for a whole one.
+QUIET_LINES_BEFORE = _compiled(_lines(_QUIET).replace(rb"(?:\n|\Z)", rb"\n"))
+
+# The next image that is written out: in FROM, with the name of the stage, or behind COPY --from; nothing in all three groups for any other line.
+_IMAGE = rb"([A-Za-z0-9_.:/@-]+)"
+_FROM = rb"FROM[ \t]+(?:--platform=" + _VALUE + rb"[ \t]+)?" + _IMAGE + rb"(?:[ \t]+[Aa][Ss][ \t]+([a-z][a-z0-9_.-]*))?[ \t]*"
+_COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _BEHIND_FLAGS
+_IMAGE_LINE = rb"(?:[ \t]*(?:" + _FROM + b"|" + _COPY + rb")" + _END + rb")?"
+FIRST_IMAGE = _compiled(_lines({b"ARG": rb"[A-Za-z0-9_]+(?:=[A-Za-z0-9_.:/@-]*)?[ \t]*"}) + _IMAGE_LINE)
+NEXT_IMAGE = _compiled(_lines({**_QUIET, b"ARG": rb"(?:[A-Za-z0-9_]+[ \t]*(?=\n|\Z)|" + _PAIRS + b")"}) + _IMAGE_LINE)
+
+# The two arrows of a heredoc may stand on two lines.
+_ARROWS = {e: re.compile(rb"<(?:<|" + re.escape(e) + rb"[ \t]*\r*\n)") for e in (b"\\", b"`")}
+
+
+def arrows(data: bytes, at: int, escape: bytes) -> int:
+    """Where there may be a heredoc next; -1 where there is none."""
+    found = _ARROWS[escape].search(data, at) if b"<" in data else None
+    return found.start() if found else -1
+
+
+def has_odd_bytes(data: bytes, escape: bytes) -> bool:
+    """Bytes that no expression here knows."""
+    return b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or data.startswith(escape)
