@@ -20,6 +20,7 @@ import re
 import stat
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._bake import NAMES
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
 
 LARGEST = 8 * 1024 * 1024
@@ -43,12 +44,12 @@ class Source(t.NamedTuple):
 
 
 def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str]) -> t.Iterator[t.Union[str, Refusal]]:
-    """The files named, and those in the folders named whose names match; each file once."""
-    wanted, unwanted = _any_of(patterns), _any_of(excludes)
+    """The files named, and those in the folders named whose names match, and the Bake files there; each file once."""
+    wanted, unwanted = _any_of([*patterns, *NAMES]), _any_of(excludes)
     seen: t.Set[str] = set()
     for path in paths:
         path = os.path.abspath(path)
-        for found in _files_in(path, wanted, unwanted) if os.path.isdir(path) else iter([os.path.realpath(path)]):
+        for found in _files_in(path, wanted, unwanted) if os.path.isdir(path) else iter([_real(path)]):
             if isinstance(found, Refusal):
                 yield found
             elif found not in seen:
@@ -166,8 +167,14 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
                 if not entry.is_symlink():
                     yield entry.path
                 elif os.path.isfile(entry.path) and _is_inside(os.path.realpath(entry.path), real_root, unwanted):
-                    yield os.path.realpath(entry.path)
+                    yield entry.path if entry.name in NAMES else os.path.realpath(entry.path)
         folders += reversed(inside)
+
+
+def _real(path: str) -> str:
+    """A Bake file keeps its name, which says what it is, and its folder, where bake runs."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name) if name in NAMES else os.path.realpath(path)
 
 
 def _is_inside(path: str, root: str, unwanted: t.Callable[[str], t.Any]) -> bool:

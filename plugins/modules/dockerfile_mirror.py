@@ -81,9 +81,10 @@ options:
     default: false
 notes:
   - Compose files need PyYAML on the host, other files do not.
-  - Named build contexts and source policies match images by name. Where a compose file names such a context for a reference that
-    is rewritten, there is a warning, and where the source policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's
-    environment has a rule that no longer matches.
+  - Named build contexts and source policies match images by name. Where a compose file or a Bake file (C(docker-bake.hcl),
+    C(docker-bake.json) and their overrides, which are only read) names such a context for a reference that is rewritten, there is
+    a warning, and where the source policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's environment has a rule
+    that no longer matches.
   - Where the first spelling of a reference cannot be told from its name at the mirror, the file gets the extended attribute
     C(user.buildfleet.before), so that the undo gives every byte back.
 """
@@ -145,12 +146,14 @@ counts:
 
 import contextlib
 import difflib
+import fnmatch
 import itertools
 import json
 import os
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils import _bake as bake
 from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, built, contexts, is_compose, is_part_of_a_project, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
@@ -189,6 +192,7 @@ class Outcome(t.NamedTuple):
     diff: str = ""
     contexts: t.Sequence[t.Tuple[str, t.Sequence[str]]] = ()  # Dockerfiles, and the images that a named build context replaces there
     refusal: t.Optional[Refusal] = None
+    is_source: bool = True
 
 
 class Report:
@@ -209,12 +213,12 @@ class Report:
             if len(self.refusals) < MOST_NAMES:
                 self.refusals.append(outcome.refusal)
             return
-        self.counts["files"] += 1
+        self.counts["files"] += outcome.is_source
         self.counts["changed"] += outcome.changed
         self.counts["edits"] += len(outcome.changes)
         self.counts["skipped"] += len(outcome.skipped)
         for dockerfile, names in outcome.contexts:
-            self.contexts.setdefault(dockerfile, set()).update(names)
+            self.contexts.setdefault(dockerfile, set()).update(name.partition("::")[0] for name in names)  # NAME::PLATFORM
         if not outcome.changes and not outcome.skipped:
             return
         self._listed += 1
@@ -296,6 +300,8 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
     build_args = {name: str(value) for name, value in (params["build_args"] or {}).items()}
 
     def one(found: t.Union[str, Refusal]) -> Outcome:
+        if isinstance(found, str) and os.path.basename(found) in bake.NAMES:
+            return _baked(found, params["excludes"])
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
             return Outcome(file.path, refusal=file)
@@ -356,9 +362,20 @@ def _builders_beside(file: Source) -> t.Callable[[str], str]:
 
 
 def _named_contexts(file: Source) -> t.List[t.Tuple[str, t.Sequence[str]]]:
-    folder = os.path.dirname(file.path)
-    found = contexts(file.contents) if b"additional_contexts" in file.contents else []
-    return [(os.path.normpath(os.path.join(folder, context, dockerfile)) if dockerfile else file.path, names) for context, dockerfile, names in found]
+    return _located(file.path, contexts(file.contents) if b"additional_contexts" in file.contents else [])
+
+
+def _baked(path: str, excludes: t.Sequence[str]) -> Outcome:
+    """What the Bake files of a folder say together; they are no sources, and one that cannot be read says nothing."""
+    names = [name for name in bake.NAMES if not any(fnmatch.fnmatch(name, pattern) for pattern in excludes)]
+    read = ((name, contents_of(os.path.join(os.path.dirname(path), name))) for name in names)
+    found = bake.contexts({name: contents for name, contents in read if contents is not None})
+    return Outcome(path, contexts=_located(path, found), is_source=False)
+
+
+def _located(path: str, found: t.Iterable[t.Tuple[str, str, t.Sequence[str]]]) -> t.List[t.Tuple[str, t.Sequence[str]]]:
+    folder = os.path.dirname(path)
+    return [(os.path.normpath(os.path.join(folder, context, dockerfile)) if dockerfile else path, names) for context, dockerfile, names in found]
 
 
 def _with_tag(reference: str) -> str:

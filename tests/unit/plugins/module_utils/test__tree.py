@@ -34,6 +34,17 @@ def test_files_are_found_in_order_and_each_once(folder):
     assert names(folder, folder / "b", folder / "b/D", folder, folder / "x") == ["b/D", "D", "a/D", "x"]
 
 
+def test_bake_files_are_found_and_a_link_keeps_its_name(folder):
+    (folder / "a/docker-bake.hcl").write_bytes(b"")
+    (folder / "b/docker-bake.override.json").symlink_to("../x")
+    (folder / "b/docker-bake.json").symlink_to("../../out")
+    (folder.parent / "out").write_bytes(b"")
+    (folder / ".git/docker-bake.json").write_bytes(b"")
+    (folder / "link").symlink_to(folder / "b")
+    assert names(folder, folder) == ["D", "a/D", "a/docker-bake.hcl", "b/D", "b/docker-bake.override.json"]
+    assert names(folder, folder / "link/docker-bake.override.json") == ["b/docker-bake.override.json"]
+
+
 def test_the_names_in_a_folder(folder):
     assert tree.names_in(str(folder)) == [".git", "D", "a", "b", "x"]
     assert tree.names_in(str(folder / "none")) == []

@@ -202,6 +202,72 @@ def test_a_named_context_that_no_longer_matches_is_a_warning(tree):
     assert run(tree)[1].warnings == [f"{tree}/a/Dockerfile: the build context named alpine replaced this image by name; rename it to the mirror's name."]
 
 
+BAKE = b'target "x" {\n  contexts = {\n    alpine = "docker-image://alpine:3.13"\n  }\n'
+LOST = "the build context named alpine replaced this image by name; rename it to the mirror's name."
+
+
+def bake(tree, name, contents):
+    """What a run says after it; the file is read alone, and does not count."""
+    (tree / name).write_bytes(contents)
+    result, module = run(tree, patterns=["*"])
+    assert ((tree / name).read_bytes(), result["counts"]["unreadable"]) == (contents, 0)
+    assert not any(name in file["path"] for file in result["files"])
+    assert result["counts"]["files"] == 4
+    return module.warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        pytest.param("a/docker-bake.hcl", BAKE + b"}\n", id="beside it"),
+        pytest.param("docker-bake.override.hcl", BAKE + b'  context = "./b/../a"\n}\n', id="above it"),
+        pytest.param("a/docker-bake.json", b'{"target": {"x": {"contexts": {"alpine::linux/arm64": "target:y"}}}}', id="for one platform"),
+        pytest.param("b/docker-bake.json", b'{"target": {"x": {"context": "../a", "contexts": {"alpine": "target:y"}}}}', id="JSON"),
+    ],
+)
+def test_a_named_context_of_a_bake_file_that_no_longer_matches_is_a_warning(tree, name, contents):
+    assert bake(tree, name, contents) == [f"{tree}/a/Dockerfile: {LOST}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        pytest.param("a/docker-bake.hcl", BAKE.replace(b"alpine =", b"redis =") + b"}\n", id="another name"),
+        pytest.param("b/docker-bake.hcl", BAKE + b"}\n", id="another Dockerfile"),
+        pytest.param("a/docker-bake.hcl", BAKE + b"  context = X\n}\n", id="a Dockerfile that is not known"),
+        pytest.param("a/docker-bake.hcl", BAKE, id="no HCL"),
+        pytest.param("a/docker-bake.json", BAKE, id="no JSON"),
+    ],
+)
+def test_a_bake_file_that_says_nothing_about_it_is_no_warning(tree, name, contents):
+    assert bake(tree, name, contents) == []
+
+
+def test_a_bake_file_with_its_overrides_as_bake_merges_them(tree):
+    (tree / "docker-bake.hcl").write_bytes(b'target "x" { context = "a" }\n')
+    assert bake(tree, "docker-bake.override.hcl", BAKE + b"}\n")[0] == f"{tree}/a/Dockerfile: {LOST}"
+
+
+def test_a_bake_file_that_is_excluded_or_cannot_be_read_is_none(tree):
+    (tree / "a/docker-bake.json").write_bytes(b"{}")
+    (tree / "a/docker-bake.override.json").mkdir()
+    (tree / "a/docker-bake.override.hcl").write_bytes(BAKE + b"}\n")
+    result, module = run(tree, excludes=["*~", ".git", "*.override.*"])
+    assert (module.warnings, result["counts"]["files"], result["counts"]["unreadable"]) == ([], 3, 0)
+
+
+def test_a_bake_file_may_be_named_alone_or_be_a_link(tree):
+    (tree / "common.hcl").write_bytes(BAKE + b"}\n")
+    (tree / "a/docker-bake.hcl").symlink_to("../common.hcl")
+    module = Fake(paths=[str(tree / "a/docker-bake.hcl"), str(tree / "a/Dockerfile")])
+    assert dockerfile_mirror.work(module)["counts"] == {"files": 1, "changed": 1, "edits": 1, "skipped": 0, "unreadable": 0}
+    assert module.warnings == [f"{tree}/a/Dockerfile: {LOST}"]
+    (tree / "a/Dockerfile").write_bytes(b"FROM alpine\n")
+    result, module = run(tree)
+    assert (module.warnings, result["counts"]["files"]) == ([f"{tree}/a/Dockerfile: {LOST}"], 3)
+    assert (tree / "common.hcl").read_bytes() == BAKE + b"}\n"
+
+
 @pytest.mark.parametrize(
     ("rule", "warned"),
     [
