@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName, parse, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import LONGEST_LINE, Rejected, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors, moved
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import NUMBER, Argument, Reference, Scene, doubtful, literal, outside, scene
@@ -56,7 +56,18 @@ class _Impossible(Exception):
     """Why an edit would be wrong, and what to do."""
 
 
-_Plan = t.Tuple[Reference, t.List[Edit]]
+class _Plan(t.NamedTuple):
+    """The edits for a reference, and what it shall be then."""
+
+    reference: Reference
+    edits: t.Sequence[Edit] = ()
+    after: str = ""
+
+
+def _conflicts(plans: t.Iterable[_Plan]) -> bool:
+    """Two edits meet in one place."""
+    edits = sorted({edit for plan in plans for edit in plan.edits})
+    return any(after.start < before.end or after.start == before.start for before, after in zip(edits, edits[1:]))
 
 
 def rewrite(
@@ -75,7 +86,7 @@ def rewrite(
         found = scene(data, given)
         unsure = doubtful(data, given, found)
     except Rejected as error:
-        return Rewrite(data, [], [Skip(line_of(data, error.at), "from", "", f"BuildKit refuses this file: {error}. Nothing in it was touched.")])
+        return Rewrite(data, [], [Skip(line_of(data, error.at), "from", "", f"{error.by}: {error}. Nothing in it was touched.")])
     result = Planner(data, mirrors, found, given, kinds, unsure, edit_given).result()
     if result.changes and len(result.after) > LONGEST_LINE:
         try:
@@ -96,6 +107,7 @@ def _literal(data: bytes, mirrors: Mirrors, kinds: t.Container[str]) -> t.Option
     images, stages = found
     edits: t.List[Edit] = []
     changes: t.List[Change] = []
+    lines = Lines(data)
     try:
         for kind, value, at in images:
             move = mirrors.move(value)
@@ -103,7 +115,7 @@ def _literal(data: bytes, mirrors: Mirrors, kinds: t.Container[str]) -> t.Option
                 if "/" not in move.after and _is_read_otherwise(kind, move.after, stages):
                     return None
                 edits.append(Edit(at, at + move.first, move.prefix))
-                changes.append(Change(line_of(data, at), kind, value, move.after))
+                changes.append(Change(lines.of(at), kind, value, move.after))
     except InvalidImageName:
         return None
     after = _spliced(data, edits)
@@ -136,6 +148,22 @@ def line_of(data: bytes, at: int) -> int:
     return data.count(b"\n", 0, at) + 1
 
 
+class Lines:
+    """The lines of places in a file, each counted from the one asked for before."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+        self._line = 1
+
+    def of(self, at: int) -> int:
+        if at < self._at:
+            self._at, self._line = 0, 1
+        self._line += self._data.count(b"\n", self._at, at)
+        self._at = at
+        return self._line
+
+
 class Planner:
     """From references to edits; what cannot be edited rightly is a skip with its reason."""
 
@@ -158,69 +186,81 @@ class Planner:
         self._unsure = unsure
         self._edit_given = edit_given
         self._is_dockerfile = is_dockerfile
+        self._lines = Lines(data)
         self._skipped: t.List[Skip] = []
-        self._arguments_too = True
 
     def result(self) -> Rewrite:
-        """First every edit where it belongs; if that changes another reference, then those alone that touch no ARG."""
-        for self._arguments_too in (True, False):
-            self._skipped = []
-            planned = [(reference, *self.plan(reference)) for reference in self._scene.references]
-            plans = [(reference, edits) for reference, edits, _rest in planned if edits]
-            if not plans:
-                break
-            result = self._applied(plans)
-            if all(self._is_plain(*plan) for plan in plans) or self._says(result, [(reference.kind, after) for reference, _rest, after in planned]):
-                return result
-        for reference, _rest in plans:
-            if reference.own:
-                self._skip(reference, _USED_TWICE)
-        plans = [plan for plan in plans if not plan[0].own]
-        return self._applied(plans) if plans else Rewrite(self._data, [], self._skipped)
+        """Every edit where it belongs; where one changes more than it should, that one in the word itself, or not at all."""
+        plans = [self.plan(reference) for reference in self._scene.references]
+        if not any(plan.edits for plan in plans):
+            return Rewrite(self._data, [], self._skipped)
+        if not all(self._is_plain(plan) for plan in plans) and not self._is_harmless(plans):
+            plans = self._harmless(plans)
+        result = self._applied(plans)
+        return result._replace(skipped=sorted(result.skipped, key=lambda skip: skip.line)) if len(result.skipped) > 1 else result
 
-    def _is_plain(self, reference: Reference, edits: t.List[Edit]) -> bool:
-        """Text is put before every variable of the word itself, so nothing else can change."""
-        if not reference.own or not self._is_dockerfile:
-            return True
-        literal = reference.spelling.find("$")
-        return literal < 0 or all(reference.word[0] <= edit.start and edit.end <= reference.word[literal] for edit in edits)
+    def _harmless(self, plans: t.Sequence[_Plan]) -> t.List[_Plan]:
+        """What shares its edits is tried together, beside what has been found good."""
+        groups: t.Dict[t.Tuple[Edit, ...], t.List[_Plan]] = {}
+        for plan in plans:
+            groups.setdefault(tuple(plan.edits), []).append(plan)
+        good = groups.pop((), [])
+        for group in groups.values():
+            if not self._is_harmless(good + group):
+                group = [self.plan(plan.reference, arguments_too=False) for plan in group]
+                if not self._is_harmless(good + group):
+                    for plan in group:
+                        self._skip(plan.reference, _USED_TWICE)
+                    continue
+            good += group
+        return good
 
-    def _says(self, result: Rewrite, wanted: t.List[t.Tuple[str, str]]) -> bool:
+    def _is_harmless(self, plans: t.Sequence[_Plan]) -> bool:
         """The proof: what BuildKit sees in the result is what was wanted, reference by reference."""
+        wanted = {id(plan.reference): plan.after for plan in plans if plan.edits}
+        if _conflicts(plans):
+            return False
+        result = self._applied(plans)
         given = {name: spliced(value, result.given.get(name, ())) for name, value in self._given.items()}
         try:
-            return references(result.after, given) == wanted
+            return references(result.after, given) == [(each.kind, wanted.get(id(each), each.value)) for each in self._scene.references]
         except Rejected:
             return False
 
-    def _skip(self, reference: Reference, reason: str) -> None:
-        self._skipped.append(Skip(line_of(self._data, reference.at), reference.kind, _shown(reference.spelling), _shown(reason[:1].upper() + reason[1:] + ".")))
+    def _is_plain(self, plan: _Plan) -> bool:
+        """Text is put before every variable of the word itself, so nothing else can change."""
+        reference = plan.reference
+        if not plan.edits or not reference.own or not self._is_dockerfile:
+            return True
+        literal = reference.spelling.find("$")
+        return literal < 0 or all(reference.word[0] <= edit.start and edit.end <= reference.word[literal] for edit in plan.edits)
 
-    def plan(self, reference: Reference) -> t.Tuple[t.List[Edit], str]:
-        """The edits, and what the reference shall be."""
-        value = reference.value
+    def _skip(self, reference: Reference, reason: str) -> None:
+        self._skipped.append(Skip(self._lines.of(reference.at), reference.kind, _shown(reference.spelling), _shown(reason[:1].upper() + reason[1:] + ".")))
+
+    def plan(self, reference: Reference, arguments_too: bool = True) -> _Plan:
         try:
             if reference.kind not in self._kinds:
-                return [], value
+                return _Plan(reference)
             if reference.problem:
                 raise _Impossible(reference.problem)
             image = self._replacement(reference)
             if image is None:
-                return [], value
+                return _Plan(reference)
             if self._unsure and reference.identity in self._unsure:
                 raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
             after = _text(image, reference)
             if not reference.own:
-                return _literal_edits(reference, after), after
+                return _Plan(reference, _literal_edits(reference, after), after)
             try:
-                return self._edits_to(reference, after), after
+                return _Plan(reference, self._edits_to(reference, after, arguments_too), after)
             except _Impossible:
                 if after == image.full:
                     raise
-            return self._edits_to(reference, image.full), image.full
+            return _Plan(reference, self._edits_to(reference, image.full, arguments_too), image.full)
         except _Impossible as reason:
             self._skip(reference, str(reason))
-        return [], value
+        return _Plan(reference)
 
     def _replacement(self, reference: Reference) -> t.Optional[ImageName]:
         value = reference.value
@@ -239,15 +279,14 @@ class Planner:
                 raise _Impossible("a variable in it has no default, so it is not known whether it means an image of library/; give it one")
             image = self._mirrors.replacement(value[:end])
         except InvalidImageName as error:
+            if not self._mirrors.names(split_registry(value)[0]):
+                return None
             raise _Impossible(f"{str(error)[:-1]}; correct it, or exclude the file if it is a template") from error
         return image and image._replace(suffix=value[end:])
 
-    def _edits_to(self, reference: Reference, after: str) -> t.List[Edit]:
+    def _edits_to(self, reference: Reference, after: str, arguments_too: bool) -> t.List[Edit]:
+        """The mirror's name where the first characters of the value were written, wherever that is."""
         first, prefix, _rest = moved(reference.value, after)
-        return self._edits(reference, first, prefix)
-
-    def _edits(self, reference: Reference, first: int, prefix: str) -> t.List[Edit]:
-        """Put ``prefix`` where the first characters of the value were written, wherever that is."""
         origin = reference.origin
         places = origin[:first]
         before = origin[first] if first < len(origin) else 0
@@ -269,16 +308,16 @@ class Planner:
         name, argument = homes.pop()
         if argument is None and not self._edit_given:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
-        if argument is not None and (name in self._scene.again or not self._arguments_too):
-            if not first and _is_a_bare_name(reference) and not _may_be_a_stage(reference):
-                return _replaced((), reference.own[0], prefix)
-            if name not in self._scene.again:
-                raise _Impossible(_USED_TWICE)
-            line = line_of(self._data, self._scene.again[name])
-            raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would show; give the image a variable of its own")
         if argument is not None and "arg" not in self._kinds:
             raise _Impossible(f"it comes from ARG {name}, and kinds leaves arg out")
-        return _replaced(places, before, prefix)
+        if name not in self._scene.again and arguments_too:
+            return _replaced(places, before, prefix)
+        if not first and _begins_with_a_bare_name(reference) and not _may_be_a_stage(reference):
+            return _replaced((), reference.own[0], prefix)
+        if name not in self._scene.again:
+            raise _Impossible(_USED_TWICE)
+        line = self._lines.of(self._scene.again[name])
+        raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would show; give the image a variable of its own")
 
     def _home(self, place: int) -> t.Tuple[str, t.Optional[Argument]]:
         for name, found in self._scene.arguments.items():
@@ -288,8 +327,8 @@ class Planner:
         given = outside(len(self._data), self._given)
         return next((name for name, (text, origin, _rest) in given.items() if text and origin[0] <= place <= origin[-1]), ""), None
 
-    def _applied(self, plans: t.List[_Plan]) -> Rewrite:
-        edits = self._agreed(plans)
+    def _applied(self, plans: t.Sequence[_Plan]) -> Rewrite:
+        edits = sorted({edit for plan in plans for edit in plan.edits})
         given: t.Dict[str, t.Sequence[Edit]] = {}
         if self._given:
             size = len(self._data)
@@ -301,31 +340,19 @@ class Planner:
             edits = [edit for edit in edits if edit.start <= size]
         return Rewrite(_spliced(self._data, edits), self._changes(plans, edits), self._skipped, edits, given)
 
-    def _agreed(self, plans: t.List[_Plan]) -> t.List[Edit]:
-        """All edits in the order of the file; of two that meet in one place neither is made."""
-        edits = sorted({edit for _rest, found in plans for edit in found})
-        for before, after in zip(edits, edits[1:]):
-            if after.start < before.end or after.start == before.start:
-                lost = [plan for plan in plans if before in plan[1] or after in plan[1]]
-                for reference, _rest in lost:
-                    self._skip(reference, _USED_TWICE)
-                plans[:] = [plan for plan in plans if plan not in lost]
-                return self._agreed(plans)
-        return edits
-
-    def _changes(self, plans: t.List[_Plan], edits: t.Sequence[Edit]) -> t.List[Change]:
+    def _changes(self, plans: t.Sequence[_Plan], edits: t.Sequence[Edit]) -> t.List[Change]:
         """One line of the report for each word that was edited."""
         changes: t.Dict[int, Change] = {}
-        for reference, mine in plans:
-            kind, start, end = self._word_of(reference, mine[0])
-            if start in changes or start > len(self._data):
-                continue
-            changes[start] = self._changed_word(kind, start, end, [edit for edit in edits if start <= edit.start <= end])
+        for plan in plans:
+            kind, start, end = self._word_of(plan.reference, plan.edits[0]) if plan.edits else ("", -1, -1)
+            if 0 <= start <= len(self._data) and start not in changes:
+                mine = plan.edits if len(edits) == len(plan.edits) else [edit for edit in edits if start <= edit.start <= end]
+                changes[start] = self._changed_word(kind, start, end, mine)
         return [changes[start] for start in sorted(changes)]
 
     def _changed_word(self, kind: str, start: int, end: int, edits: t.Sequence[Edit]) -> Change:
         before = self._data[start:end].decode("latin-1")
-        return Change(line_of(self._data, start), kind, _shown(before), _shown(spliced(before, edits, start)))
+        return Change(self._lines.of(start), kind, _shown(before), _shown(spliced(before, edits, start)))
 
     def _word_of(self, reference: Reference, edit: Edit) -> t.Tuple[str, int, int]:
         start, end = reference.word[0], reference.word[-1] + 1
@@ -364,10 +391,11 @@ def _into_gap(gap: Empty, prefix: str) -> Edit:
     return Edit(gap.start, gap.end, f"${{{found.group(1) or found.group(2)}:-{prefix}}}")
 
 
-def _is_a_bare_name(reference: Reference) -> bool:
-    """Its first variable gives a name without registry and tag, so text may stand before it."""
+def _begins_with_a_bare_name(reference: Reference) -> bool:
+    """A variable gives a name without registry and tag, and text of the word follows: whoever gives it another value gives such a name too."""
     first = reference.own[0]
-    return reference.word[0] <= first <= reference.word[-1] and not any(own == first and char in "/:@" for char, own in zip(reference.value, reference.own))
+    given = [char for char, own in zip(reference.value, reference.own) if own == first]
+    return reference.word[0] <= first and len(given) < len(reference.value) and not any(mark in given for mark in "/:@")
 
 
 def _may_be_a_stage(reference: Reference) -> bool:

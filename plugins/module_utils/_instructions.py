@@ -63,6 +63,14 @@ _BLANK = rb"[ \t\v\f\r]"
 _SKIPPED = rb"(?:" + _BLANK + rb"*#[^\n]*(?:\n|\Z)|" + _BLANK + rb"*\n)*"
 _WORD_END = re.compile(r"[\t\v\f\r ]+")
 _DIRECTIVE = re.compile(rb"#[\t\n\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*")
+# Some parts of BuildKit's parser take these blanks for blanks, others do not: where a line or its value begins, in FROM, in a directive, before a heredoc.
+_STRANGE = rb"(?:\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
+_ANY_STRANGE = re.compile(_STRANGE)
+_STRANGE_BLANK = re.compile(
+    rb"^[ \t]*(?:[A-Za-z]+[ \t]+)?" + _STRANGE + rb"|^[ \t]*(?i:FROM)[ \t][^\n]*" + _STRANGE + rb"|^#[ \t]*" + _STRANGE + rb"\s*(?i:syntax|escape|check)"
+    rb"|" + _STRANGE + rb"[0-9]*<<",
+    re.MULTILINE,
+)
 _FIRST_DIRECTIVE = re.compile(rb"[ \t\v\f\r]*#(?:!|[\t\f\r ]*(?i:syntax|escape|check)[\t\f\r ]*=)")
 _PLAIN_JSON = re.compile(r'\[\s*(?:"[^"\\]*"\s*(?:,\s*"[^"\\]*"\s*)*)?\]', re.ASCII)
 _HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
@@ -70,11 +78,17 @@ _OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
 
 
 class Rejected(ValueError):
-    """BuildKit refuses the file; the message ends a sentence."""
+    """The file is left alone, because BuildKit refuses it or because we cannot know how BuildKit reads it; the message ends a sentence."""
+
+    by = "BuildKit refuses this file"
 
     def __init__(self, at: int, message: str) -> None:
         super().__init__(message)
         self.at = at
+
+
+class Unclear(Rejected):
+    by = "It cannot be said how BuildKit reads this file"
 
 
 class Reading(t.NamedTuple):
@@ -127,6 +141,8 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
     start = len(BOM) if data.startswith(BOM) else 0
     if len(data) > LONGEST_LINE:
         _refuse_long_lines(data)
+    if not data.isascii():
+        _refuse_strange_blanks(data)
     escape, syntax = _directives(data, start)
     work = _thorough if has_odd_bytes(data, escape) else _quick
     instructions, ambiguous = work(data, start, escape, reading)
@@ -135,6 +151,8 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
 
 def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional[bytes], int]]]:
     """The kind of each image, its name, the stage that begins there, and its place; None for a file in which one is not simply written out."""
+    if not data.isascii():
+        _refuse_strange_blanks(data)
     if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM) or arrows(data, 0, b"\\") >= 0:
         return None
     lines: t.List[t.Tuple[str, bytes, t.Optional[bytes], int]] = []
@@ -247,10 +265,18 @@ def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
 def _refuse_long_lines(data: bytes) -> None:
     at = 0
     while at < len(data):
-        end = data.find(b"\n", at) + 1 or len(data)
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
         if end - at > LONGEST_LINE:
             raise Rejected(at, f"a line is longer than {LONGEST_LINE} bytes")
-        at = end
+        at = end + 1
+
+
+def _refuse_strange_blanks(data: bytes) -> None:
+    found = _STRANGE_BLANK.search(data) if _ANY_STRANGE.search(data) else None
+    if found:
+        name = next(char for char in found.group().decode() if ord(char) > 127)
+        raise Unclear(found.end() - 1, f"the blank U+{ord(name):04X} stands where parts of its parser differ; write a plain space")
 
 
 def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[str, int]]]:
@@ -324,8 +350,8 @@ def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, readi
 
 def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
     """The instruction from its keyword and the rest, and whether versions of the frontend may read its flags differently."""
-    if keyword not in _KEYWORDS or (onbuild and keyword in ("FROM", "ONBUILD", "MAINTAINER")):
-        raise Rejected(at, f"{keyword[:40]} is no instruction{' behind ONBUILD' if onbuild else ''}")
+    if (keyword in ("", "FROM", "ONBUILD", "MAINTAINER")) if onbuild else (keyword not in _KEYWORDS):
+        raise Rejected(at, f"{keyword[:40] or 'nothing'} is no instruction{' behind ONBUILD' if onbuild else ''}")
     if keyword == "ONBUILD":
         return _instruction(text, origin, at, escape, reading, onbuild=True)
     flags = _NO_FLAGS

@@ -55,6 +55,10 @@ class Mirrors:
             self._known[reference] = self._replacement(parse(reference))
         return self._known[reference]
 
+    def names(self, registry: str) -> bool:
+        """Whether the map is about this registry or a part of it."""
+        return any(_is_under(source, registry) for source in self.targets)
+
     def move(self, reference: str) -> t.Optional[Move]:
         if reference not in self._moves:
             image = self.replacement(reference)

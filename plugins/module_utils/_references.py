@@ -13,8 +13,18 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import READINGS, WORD, Flag, Instruction, Reading, Rejected, image_lines, read
-from ansible_collections.buildfleet.docker.plugins.module_utils._shell import NOWHERE, Empty, Look, ShellError, Text, expand, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import (
+    READINGS,
+    WORD,
+    Flag,
+    Instruction,
+    Reading,
+    Rejected,
+    Unclear,
+    image_lines,
+    read,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._shell import BEYOND_US, NOWHERE, Empty, Look, ShellError, Text, expand, written
 
 # BuildKit sets these itself; any value does, because no image name starts with one.
 _PLATFORM = {
@@ -35,7 +45,7 @@ _SIMPLE_FROM = re.compile(r"(\S+)(?:[\t ]+[Aa][Ss][\t ]+([a-z][a-z0-9_.-]*))?", 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
 _PLAIN_VALUE = re.compile(r"\w+(?:=[\w.:/@-]*)?", re.ASCII)  # nothing in it that BuildKit could refuse
 _LITERAL = re.compile(r"[\w.:/@-]*", re.ASCII)
-NUMBER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)  # more digits are no number to BuildKit either
 
 
 class Reference(t.NamedTuple):
@@ -67,7 +77,7 @@ class Scene(t.NamedTuple):
 
     references: t.List[Reference]
     arguments: t.Mapping[str, t.List[Argument]] = {}
-    again: t.Mapping[str, int] = {}  # global ARG that a stage declares again, and where
+    again: t.Mapping[str, int] = {}  # global ARG that a stage declares again, or one that its value comes from, and where
     ambiguous: bool = False
 
 
@@ -115,7 +125,7 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
                 arguments.declare(instruction)
         elif not started:
             raise Rejected(instruction.at, "an instruction stands before the first FROM")
-        elif keyword == "ARG" and not instruction.onbuild:
+        elif keyword == "ARG":
             for word in WORD[file.escape].findall(instruction.text):
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
@@ -127,6 +137,9 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
         found += _copied(instruction, stages) if instruction.keyword == "COPY" else _mounted(instruction, stages)
     if inner:
         found.sort(key=_place)
+    for name in list(again):
+        for source in arguments.sources.get(name, ()):
+            again.setdefault(source, again[name])
     return Scene(found, arguments.written, again, file.ambiguous)
 
 
@@ -163,11 +176,14 @@ class _Arguments:
         self._escape = escape
         self._given = given
         self._values: t.Dict[str, Text] = {}
+        self.sources: t.Dict[str, t.Set[str]] = {}  # of each the others that its value comes from
 
     def look(self, name: str) -> t.Optional[Text]:
         if name in self._values:
             return self._values[name]
         if name in _PLATFORM:
+            if name in self._given:
+                return self._given[name]
             value = _PLATFORM[name]
             return written(value, [NOWHERE] * len(value))
         return None
@@ -180,11 +196,22 @@ class _Arguments:
             elif equals:
                 origin = instruction.origin[word.start() + len(name) + 1 : word.end()]
                 try:
-                    self._values[name] = written(value, origin) if _LITERAL.fullmatch(value) else expand(written(value, origin), self._escape, self.look)[0]
+                    self._values[name] = written(value, origin) if _LITERAL.fullmatch(value) else self._expanded(name, written(value, origin))
                 except ShellError as error:
-                    raise Rejected(instruction.at, f"the value of ARG {name} cannot be read ({error})") from error
+                    raise _rejected(instruction, f"ARG {name}", str(error)) from error
                 if value:
                     self.written.setdefault(name, []).append(Argument(origin[0], origin[-1] + 1))
+
+    def _expanded(self, name: str, word: Text) -> Text:
+        sources: t.Set[str] = set()
+
+        def look(other: str) -> t.Optional[Text]:
+            sources.update({other}, self.sources.get(other, ()))
+            return self.look(other)
+
+        value = expand(word, self._escape, look)[0]
+        self.sources[name] = sources
+        return value
 
 
 def _place(reference: Reference) -> int:
@@ -215,10 +242,14 @@ def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractS
     if "$" in text or "'" in text or '"' in text or escape in text:
         found = evaluated("from", text, origin, instruction.at, stages, escape, look)
         if found.problem:
-            raise Rejected(instruction.at, f"{text} cannot be evaluated ({found.problem})")
+            raise _rejected(instruction, text, found.problem)
     else:
         found = Reference("from", text, origin, text, origin, instruction.at, stages)
     return (None if found.value == "scratch" or found.value in stages else found), stage
+
+
+def _rejected(instruction: Instruction, what: str, problem: str) -> Rejected:
+    return (Unclear if problem in BEYOND_US else Rejected)(instruction.at, f"{what[:40]} cannot be evaluated ({problem})")
 
 
 def _image_and_stage(instruction: Instruction) -> t.Tuple[str, str]:
@@ -243,6 +274,8 @@ def _is_image_name(value: str) -> bool:
 
 
 def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
+    if sum(flag.text.startswith("--from=") for flag in instruction.flags) > 1:
+        raise Rejected(instruction.at, "COPY has two flags --from")
     for text, origin in instruction.flags:
         value = text[7:]
         if not text.startswith("--from=") or not value or _is_no_image(value, stages):

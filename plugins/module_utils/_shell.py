@@ -14,17 +14,23 @@ import re
 import typing as t
 
 SPACES = " \t\n\v\f\r"
+LONGEST = 65536  # characters of a value; no image name comes near it
+LONGEST_SEARCHED = 1000  # characters that ${X/a/b} is followed in
 NOWHERE = -1
 UNKNOWN = -2
 
 _NAME = re.compile(r"[0-9]+|[@*#?\-$!0]|[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PIECE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)|[^$]+", re.ASCII)
 _SIMPLE = re.compile(r"(?:[^$'\"]|\$\{[A-Za-z_][A-Za-z0-9_]*\}|\$[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
+_TOO_DEEP = "it is nested too deeply to be followed"
+_TOO_LONG = f"its value is longer than {LONGEST} characters"
+_TOO_LONG_TO_SEARCH = f"it searches a value of more than {LONGEST_SEARCHED} characters"
+BEYOND_US = frozenset([_TOO_DEEP, _TOO_LONG, _TOO_LONG_TO_SEARCH])
 _PATTERN_ESCAPES = {"*", "?", "\\"}
 
 
 class ShellError(ValueError):
-    """BuildKit refuses this word."""
+    """BuildKit refuses this word, unless the message is one of ``BEYOND_US``."""
 
 
 class Text(t.NamedTuple):
@@ -126,6 +132,7 @@ class Lexer:
                 return out
             if char == "$":
                 out += [part._replace(splits=True) for part in self._dollar(len(out))]
+                _refuse_long(out)
             elif char == "'":
                 out += self._single_quoted()
             elif char == '"':
@@ -159,6 +166,7 @@ class Lexer:
                 return out + ([self._next()] if self._raw else self._skip())
             if self._peek() == "$":
                 out += self._dollar(before + len(out))
+                _refuse_long(out)
                 continue
             char = self._next()
             if char.text == self._escape:
@@ -222,6 +230,8 @@ class Lexer:
         if sign[-1] == "+":
             return [] if missing else word
         if sign[-1] == "?":
+            if missing and value is not None:
+                raise ShellError(f"{name} must not be empty")
             if missing and self._unset_is_unknown:
                 return [_Char("x", UNKNOWN, UNKNOWN)]
             if missing:
@@ -268,11 +278,9 @@ class Lexer:
         out: t.List[_Char] = []
         done = 0
         chars = value or []
-        for found in re.finditer(_regex(_plain(pattern)), _plain(chars)):
-            out += chars[done : found.start()] + replacement
-            done = found.end()
-            if not every:
-                break
+        for start, end in _matches(_pattern(_plain(pattern)), _plain(chars), every):
+            out += chars[done:start] + replacement
+            done = end
         return out + chars[done:]
 
     def _word_between(self, start: int, head: str, word: t.List[_Char]) -> t.List[_Char]:
@@ -285,7 +293,10 @@ def expand(word: Text, escape: str, look: Look, unset_is_unknown: bool = False) 
     if not unset_is_unknown and escape not in word.text and _SIMPLE.fullmatch(word.text):
         return _expand_simple(word, look)
     lexer = Lexer(word, escape, look, unset_is_unknown)
-    return lexer.value(), lexer.empty, lexer.unset
+    try:
+        return lexer.value(), lexer.empty, lexer.unset
+    except RecursionError:
+        raise ShellError(_TOO_DEEP) from None
 
 
 def _expand_simple(word: Text, look: Look) -> t.Tuple[Text, t.List[Empty], t.List[str]]:
@@ -309,6 +320,7 @@ def _expand_simple(word: Text, look: Look) -> t.Tuple[Text, t.List[Empty], t.Lis
         place = word.own[start]
         if known and known.text:
             text += known.text
+            _refuse_long(text)
             origin += known.origin
             own += [place] * len(known.text)
         else:
@@ -316,38 +328,67 @@ def _expand_simple(word: Text, look: Look) -> t.Tuple[Text, t.List[Empty], t.Lis
     return Text(text, origin, own), empty, unset
 
 
+def _refuse_long(value: t.Sized) -> None:
+    if len(value) > LONGEST:
+        raise ShellError(_TOO_LONG)
+
+
 def _trimmed(value: t.List[_Char], pattern: t.List[_Char], sign: str) -> t.List[_Char]:
     """``#`` and ``%`` cut the shortest match, doubled the longest, off the front or the end."""
     text = _plain(pattern)
     longest = text[:1] == sign
-    shape = re.compile(_regex(text[1:] if longest else text), re.DOTALL)
-    whole = _plain(value)
-    lengths = range(len(whole) + 1)
-    for length in reversed(lengths) if longest else lengths:
-        cut = whole[:length] if sign == "#" else whole[len(whole) - length :]
-        if shape.fullmatch(cut):
-            return value[length:] if sign == "#" else value[: len(value) - length]
-    return value
+    shape, whole = _pattern(text[1:] if longest else text), _plain(value)
+    lengths = _ends(shape, whole, 0) if sign == "#" else _ends(shape[::-1], whole[::-1], 0)
+    if not lengths:
+        return value
+    length = max(lengths) if longest else min(lengths)
+    return value[length:] if sign == "#" else value[: len(value) - length]
 
 
-def _regex(pattern: str) -> str:
-    out = ""
+_ANY, _ONE = "*", "?"  # as parts of a pattern; other characters are doubled
+
+
+def _pattern(text: str) -> t.List[str]:
+    parts: t.List[str] = []
     at = 0
-    while at < len(pattern):
-        char = pattern[at]
+    while at < len(text):
+        char = text[at]
         at += 1
-        if char == "*":
-            out += ".*"
-        elif char == "?":
-            out += "."
-        elif char == "\\":
-            following = pattern[at : at + 1]
+        if char == "\\":
+            following = text[at : at + 1]
             if following in ("}", "/"):
                 continue  # the escape only kept the word open
             if following not in _PATTERN_ESCAPES:
                 raise ShellError(f"\\{following} is not known in a pattern")
-            out += re.escape(following)
             at += 1
+            parts.append(following * 2)
         else:
-            out += re.escape(char)
-    return out
+            parts.append(char if char in (_ANY, _ONE) else char * 2)
+    return parts
+
+
+def _ends(pattern: t.Sequence[str], text: str, start: int) -> t.Set[int]:
+    """Where a match that begins at ``start`` may end, in time that grows with both lengths alone."""
+    ends = {start}
+    for part in pattern:
+        if part == _ANY:
+            ends = set(range(min(ends, default=len(text) + 1), len(text) + 1))
+        else:
+            ends = {end + 1 for end in ends if end < len(text) and part in (_ONE, text[end] * 2)}
+    return ends
+
+
+def _matches(pattern: t.Sequence[str], text: str, every: bool) -> t.Iterator[t.Tuple[int, int]]:
+    """The longest matches, one behind the other; an empty one does not follow another at once."""
+    if len(text) > LONGEST_SEARCHED:
+        raise ShellError(_TOO_LONG_TO_SEARCH)
+    at, last = 0, -1
+    while at <= len(text):
+        end = max(_ends(pattern, text, at), default=-1)
+        if end < 0 or (end == at and at == last):
+            at += 1
+            continue
+        yield at, end
+        if not every:
+            return
+        at, last = max(end, at + (end == at)), end

@@ -83,7 +83,7 @@ def test_build_args_are_assumed_and_never_edited():
 
 
 def test_a_long_line_is_refused_as_buildkit_does():
-    line = b"RUN " + b"x" * 65531
+    line = b"RUN " + b"x" * 65532
     assert rewrite(b"FROM alpine\n" + line[:-1] + b"\n", HUB).changes
     refused = rewrite(b"FROM alpine\n" + line + b"\n", HUB)
     assert (refused.changes, refused.skipped[0].line) == ([], 2)

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references
-from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected
+from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected, Unclear
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import scene
 
 
@@ -20,7 +22,13 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._references impo
         pytest.param(b"ARG A=a:1\nARG B=x\nFROM $A\n", [("from", "a:1")], id="an argument"),
         pytest.param(b"ARG A=$\nFROM a\n", [("from", "a")], id="an argument of a lone dollar"),
         pytest.param(b"FROM $TARGETARCH/a\n", [("from", "amd64/a")], id="a value of BuildKit's own"),
-        pytest.param(b"FROM a\nCOPY --from=b --from=0 --from=A --from= --link x y\n", [("from", "a"), ("copy", "b"), ("copy", "A")], id="COPY"),
+        pytest.param(
+            b"FROM a\nCOPY --from=b --link x y\nCOPY --from=0 x y\nCOPY --link --from=A x y\nCOPY --from= x y\n",
+            [("from", "a"), ("copy", "b"), ("copy", "A")],
+            id="COPY",
+        ),
+        pytest.param(b"FROM a\nCOPY --from=%s x y\n" % (b"9" * 19), [("from", "a"), ("copy", "9" * 19)], id="more digits than a number has"),
+        pytest.param(b"FROM a\nONBUILD what is this\n", [("from", "a")], id="what stands behind ONBUILD is read in the build to come"),
         pytest.param(b"FROM a AS s\nCOPY --from=S x y\nRUN --mount=from=S x\n", [("from", "a")], id="a stage in capitals"),
         pytest.param(b"FROM a\nRUN --network=none --mount=type=bind,from=b,target=/x ls\n", [("from", "a"), ("mount", "b")], id="a mount"),
         pytest.param(b"FROM a\nRUN --mount=from=b,FROM=c ls\n", [("from", "a"), ("mount", "c")], id="the last of two"),
@@ -45,7 +53,10 @@ def test_references(data, expected):
         (b"FROM a ES b\n", "FROM takes an image, or an image AS a name"),
         (b"FROM a AS 1\n", "1 is no name for a stage"),
         (b"FROM ${A\n", "${A cannot be evaluated (} is missing)"),
-        (b"ARG A=${B\nFROM $A\n", "the value of ARG A cannot be read (} is missing)"),
+        (b"FROM a\nONBUILD\n", "nothing is no instruction behind ONBUILD"),
+        (b"FROM a\nCOPY --from=b --from=c x y\n", "COPY has two flags --from"),
+        (b"ARG A=\nFROM ${A:?}b\n", "${A:?}b cannot be evaluated (A must not be empty)"),
+        (b"ARG A=${B\nFROM $A\n", "ARG A cannot be evaluated (} is missing)"),
     ],
 )
 def test_what_buildkit_refuses(data, message):
@@ -71,5 +82,32 @@ def test_what_cannot_be_edited_is_known(line, problem):
 def test_arguments_that_a_stage_declares_again():
     data = b"ARG A=a\nARG B=b\nFROM $A\nARG A\nARG B=c D\nONBUILD ARG E\n"
     found = scene(data, {})
-    assert found.again == {"A": data.index(b"ARG A\n"), "D": data.index(b"ARG B=c")}
+    assert found.again == {"A": data.index(b"ARG A\n"), "D": data.index(b"ARG B=c"), "E": data.index(b"ONBUILD")}
     assert {name: [tuple(one) for one in places] for name, places in found.arguments.items()} == {"A": [(6, 7)], "B": [(14, 15)]}
+
+
+def test_a_value_that_a_stage_declares_again_came_from_others():
+    data = b'ARG A=a\nARG B=$A\nARG C="x$B"\nFROM $A\nARG C\n'
+    assert scene(data, {}).again == dict.fromkeys("ABC", data.rindex(b"ARG C"))
+
+
+def test_values_of_buildkits_own_can_be_given():
+    assert references(b"FROM $TARGETARCH/a:$TARGETVARIANT\n", {"TARGETARCH": "arm64v8", "TARGETVARIANT": "v7"}) == [("from", "arm64v8/a:v7")]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(b"FROM " + b"${A:-" * 400 + b"a" + b"}" * 400 + b"\n", "nested too deeply", id="depth"),
+        pytest.param(b"ARG A=" + b"a" * 9 + b"".join(b"\nARG A=$A$A" for _rest in range(20)) + b"\nFROM $A\n", "longer than 65536", id="length"),
+        pytest.param(b"ARG A=" + b"a" * 1001 + b"\nFROM ${A/a/b}\n", "more than 1000", id="search"),
+        pytest.param(b"FROM a\n\xc2\xa0COPY --from=b x y\n", "U+00A0", id="a blank that begins a line"),
+        pytest.param(b"FROM \xe3\x80\x80a\n", "U+3000", id="a blank before an image"),
+        pytest.param(b"FROM a \xc2\xa0\n", "U+00A0", id="a blank behind an image"),
+        pytest.param(b"#\xe2\x80\x83syntax=b\nFROM a\n", "U+2003", id="a blank in a directive"),
+        pytest.param(b"FROM a\nRUN cat\xc2\x85<<E\nFROM b\nE\n", "U+0085", id="a blank before a heredoc"),
+    ],
+)
+def test_what_we_cannot_know_is_no_fault_of_the_file(data, message):
+    with pytest.raises(Unclear, match=re.escape(message)):
+        references(data)

@@ -55,6 +55,13 @@ def value(word, escape="\\"):
         ("${P/b\\}/x}", "a/b"),
         ("${N/a/b}", ""),
         ("${A/./x}", "abcabc"),
+        ("${A//*/x}${E//*/x}", "xx"),
+        ("${A//c*/x}", "abx"),
+        ("${A//z*/x}", "abcabc"),
+        ("${A/*c/x}", "x"),
+        ("${A//?/x}", "xxxxxx"),
+        ("${S/\\*/x}${A/\\*/x}", "xabcabc"),
+        ("${A##*}${A%%*c*}", ""),
     ],
 )
 def test_a_word_has_one_value(word, expected):
@@ -82,6 +89,7 @@ def test_the_other_escape_token():
         ("${A:#x}", "the modifier :# is not known"),
         ("${A:x}", "the modifier :x is not known"),
         ("${A#\\x}", "\\x is not known in a pattern"),
+        ("${E:?x}", "E must not be empty"),
     ],
 )
 def test_a_word_that_buildkit_refuses(word, message):
@@ -129,3 +137,8 @@ def test_what_nobody_set_may_be_anything(word, expected):
 )
 def test_words_of_a_line(line, more, expected):
     assert Lexer(written(line, range(len(line))), "\\", look, **more).words() == expected
+
+
+def test_a_pattern_takes_time_that_grows_with_both_lengths_alone():
+    values = {"L": written("ab" * 2000, range(4000))}
+    assert expand(written("${L#" + "*a" * 30 + "c}", range(66)), "\\", values.get)[0].text == "ab" * 2000
