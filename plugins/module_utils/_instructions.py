@@ -51,7 +51,6 @@ _KEYWORDS = frozenset(
     ]
 )
 _SPELLED = {case(keyword).encode(): keyword for keyword in _KEYWORDS for case in (str.upper, str.lower)}
-_WANTED = frozenset((b"FROM", b"ARG", b"COPY", b"RUN", b"ADD", b"ONBUILD", b"ENV", b"LABEL"))
 # The scanner of flags takes bytes for characters, so these two bytes are blanks to it.
 _FLAG_SPACES = SPACES + "\x85\xa0"
 _SIMPLE_FLAG = re.compile(r"(--[^\s'\"`\\\x85\xa0]+)(?:[ \t]+|\Z)(?![\s\x85\xa0])", re.ASCII)
@@ -61,6 +60,8 @@ _TOO_EARLY = "an instruction stands before the first FROM"
 WORD = {e: re.compile(r"""(?:~.|'[^']*'?|"(?:[^"~]|~.)*"?|[^\s~]|~\Z)+""".replace("~", re.escape(e)), re.DOTALL | re.ASCII) for e in "\\`"}
 _BLANK = rb"[ \t\v\f\r]"
 _SKIPPED = rb"(?:" + _BLANK + rb"*#[^\n]*(?:\n|\Z)|" + _BLANK + rb"*\n)*"
+_BLANK_AND_EQUALS = re.compile(r"\s=")
+_HEALTHCHECK = re.compile(r"NONE|CMD[\t\v\f\r ]", re.IGNORECASE)
 _WORD_END = re.compile(r"[\t\v\f\r ]+")
 _DIRECTIVE = re.compile(rb"#[\t\n\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*")
 # Some parts of BuildKit's parser take these blanks for blanks, others do not: where a line or its value begins, in FROM, in a directive, before a heredoc.
@@ -72,7 +73,7 @@ _STRANGE_BLANK = re.compile(
     re.MULTILINE,
 )
 _FIRST_DIRECTIVE = re.compile(rb"[ \t\v\f\r]*#(?:!|[\t\f\r ]*(?i:syntax|escape|check)[\t\f\r ]*=)")
-_PLAIN_JSON = re.compile(r'\[\s*(?:"[^"\\]*"\s*(?:,\s*"[^"\\]*"\s*)*)?\]', re.ASCII)
+_PLAIN_JSON = re.compile(r"""\[\s*(?:"[^"\\\x00-\x1f]*"\s*(?:,\s*"[^"\\\x00-\x1f]*"\s*)*)?\]""", re.ASCII)
 _HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
 _OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
 
@@ -153,7 +154,7 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
     """The kind of each image, its name, the stage that begins there, and its place; None for a file in which one is not simply written out."""
     if not data.isascii():
         _refuse_strange_blanks(data)
-    if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM) or arrows(data, 0, b"\\") >= 0:
+    if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM) or arrows(data, 0) >= 0:
         return None
     lines: t.List[t.Tuple[str, bytes, t.Optional[bytes], int]] = []
     if _FIRST_DIRECTIVE.match(data):
@@ -183,7 +184,7 @@ def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[
     ambiguous = started = False
     line, wanted_line, quiet_lines_before = LINE[escape], WANTED_LINE[escape], QUIET_LINES_BEFORE[escape]
     token = chr(escape[0])
-    heredoc = arrows(data, start, escape)
+    heredoc = arrows(data, start)
     after = start
     while True:
         if not started:
@@ -209,7 +210,7 @@ def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[
                 end, after = whole.end(2), whole.end()
             instruction, after, doubtful = _complete(data, begin, end, after, escape, reading)
         if 0 <= heredoc < after:
-            heredoc = arrows(data, after, escape)
+            heredoc = arrows(data, after)
         instructions.append(instruction)
         if instruction.keyword == "FROM":
             started = True
@@ -252,14 +253,12 @@ def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tup
 
 
 def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
-    """It names no image and no heredoc follows: most of a file's bytes."""
+    """It names no image, no heredoc follows, and BuildKit takes any value: most of a file's bytes."""
     if rest and rest[0] not in b" \t\v\f\r":
         return False  # split by a continuation, or no keyword at all
-    if keyword in (b"COPY", b"RUN", b"ADD"):
-        return arrows(rest, 0, escape) < 0 and rest.lstrip()[:1] not in (b"-", escape)
-    if keyword:
-        return keyword not in _WANTED and keyword.decode("latin-1") in _KEYWORDS
-    return not rest.strip()
+    if keyword == b"RUN":
+        return arrows(rest, 0) < 0 and rest.lstrip()[:1] not in (b"-", escape)
+    return keyword in (b"CMD", b"ENTRYPOINT") or not (keyword or rest.strip())
 
 
 def _refuse_long_lines(data: bytes) -> None:
@@ -360,17 +359,59 @@ def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape:
         flags, after = _flags(text, origin, escape if reading.flags_use_escape else "\\")
         doubtful = escape == "`" and any(mark in text[:after] for mark in "\\`")
         text, origin = _stripped(text[after:], origin[after:])
-    if keyword == "ENV" or keyword == "LABEL":
-        _check_pairs(keyword, text, at, escape)
+    check = _CHECKS.get(keyword)
+    problem = check(text, escape) if check and not onbuild else ""
+    if problem:
+        raise Rejected(at, f"{keyword} {problem}")
     return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
 
 
-def _check_pairs(keyword: str, text: str, at: int, escape: str) -> None:
+def _pairs_problem(text: str, escape: str) -> str:
     words = WORD[escape].findall(text)
     if not words or ("=" not in words[0] and len(words) == 1):
-        raise Rejected(at, f"{keyword} needs a name and a value")
+        return "needs a name and a value"
     if "=" in words[0] and not all("=" in word for word in words):
-        raise Rejected(at, f"{keyword} takes NAME=VALUE only")
+        return "takes NAME=VALUE only"
+    return _names_problem(text, escape)
+
+
+def _names_problem(text: str, escape: str) -> str:
+    if not text:
+        return "needs a name"
+    return "has a value without a name" if _BLANK_AND_EQUALS.search(" " + text) and any(word[0] == "=" for word in WORD[escape].findall(text)) else ""
+
+
+def _copy_problem(text: str, escape: str) -> str:
+    return "" if (" " in text and text[0] != "[") or len(_values(text)) > 1 else "needs a source and a destination"
+
+
+def _shell_problem(text: str, escape: str) -> str:
+    return "" if text[:1] == "[" and _is_json(text, True) and json.loads(text) else "needs its words in JSON form"
+
+
+def _health_problem(text: str, escape: str) -> str:
+    return "" if _HEALTHCHECK.match(text) else "takes NONE, or CMD with a command"
+
+
+def _value_problem(text: str, escape: str) -> str:
+    return "" if text and _values(text) else "needs a value"
+
+
+def _values(text: str) -> t.Sequence[str]:
+    if text[:1] == "[" and _is_json(text, True):
+        return t.cast("t.List[str]", json.loads(text))
+    return _WORD_END.split(text)
+
+
+# What BuildKit refuses in every version; source: frontend/dockerfile/instructions/parse.go.
+_CHECKS: t.Mapping[str, t.Callable[[str, str], str]] = {
+    "ARG": _names_problem,
+    **dict.fromkeys(["ENV", "LABEL"], _pairs_problem),
+    **dict.fromkeys(["COPY", "ADD"], _copy_problem),
+    **dict.fromkeys(["EXPOSE", "MAINTAINER", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"], _value_problem),
+    "SHELL": _shell_problem,
+    "HEALTHCHECK": _health_problem,
+}
 
 
 def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int]]:

@@ -24,14 +24,23 @@ _PAIRS = rb"(?!-)" + _PAIR + rb"(?:" + _GAP + _PAIR + rb")*[ \t]*"
 _OLD_PAIR = rb"(?!-)[^=\"'`\\\s]+" + _GAP + rb"[^`\\\s]" + _REST
 _VALUE = rb"[!#-&(-;=-\[\]-_a-}]+"  # of a flag: no quote, no escape
 _FLAGS = rb"(?:--(?![!-}]*(?i:from))" + _VALUE + _GAP + rb")*"
-_BEHIND_FLAGS = rb"[^-`\\\s\x85\xa0]" + _REST
+_COMMAND = rb"[^-`\\\s\x85\xa0]" + _REST
+_SOME = rb"(?=\S)" + _REST
+_STRING = rb"\"[^\"\\`\x00-\x1f]*\""
+_STRINGS = rb"\[[ \t]*" + _STRING + rb"(?:[ \t]*,[ \t]*" + _STRING + rb")*[ \t]*\][ \t]*"
+_TWO = rb"(?:[^-`\\\s\x85\xa0\[\"'][^\\\s]*" + _GAP + _SOME + rb"|" + _STRINGS.replace(b")*[", b")+[") + rb")"
 
 # What may follow each keyword where the line names no image.
 _QUIET = {
-    **dict.fromkeys(b"RUN COPY ADD".split(), _FLAGS + _BEHIND_FLAGS),
+    b"RUN": _FLAGS + _COMMAND,
+    **dict.fromkeys(b"COPY ADD".split(), _FLAGS + _TWO),
     **dict.fromkeys(b"ENV LABEL".split(), rb"(?:" + _PAIRS + rb"|" + _OLD_PAIR + rb")"),
     b"ARG": _PAIRS,
-    **dict.fromkeys(b"WORKDIR CMD EXPOSE ENTRYPOINT USER VOLUME SHELL HEALTHCHECK STOPSIGNAL MAINTAINER".split(), _REST),
+    **dict.fromkeys(b"CMD ENTRYPOINT".split(), _REST),
+    **dict.fromkeys(b"WORKDIR EXPOSE USER STOPSIGNAL MAINTAINER".split(), _SOME),
+    b"VOLUME": rb"(?:" + _STRINGS + rb"|(?!\[)" + _SOME + rb")",
+    b"SHELL": _STRINGS,
+    b"HEALTHCHECK": _FLAGS + rb"(?:NONE[ \t]*|CMD" + _GAP + _SOME + rb")",
 }
 
 
@@ -59,19 +68,21 @@ QUIET_LINES_BEFORE = _compiled(_lines(_QUIET).replace(rb"(?:\n|\Z)", rb"\n"))
 # The next image that is written out: in FROM, with the name of the stage, or behind COPY --from; nothing in all three groups for any other line.
 _IMAGE = rb"([A-Za-z0-9_.:/@-]+)"
 _FROM = rb"FROM[ \t]+(?:--platform=" + _VALUE + rb"[ \t]+)?" + _IMAGE + rb"(?:[ \t]+[Aa][Ss][ \t]+([a-z][a-z0-9_.-]*))?[ \t]*"
-_COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _BEHIND_FLAGS
+_COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _TWO
 _IMAGE_LINE = rb"(?:[ \t]*(?:" + _FROM + b"|" + _COPY + rb")" + _END + rb")?"
 FIRST_IMAGE = _compiled(_lines({b"ARG": rb"[A-Za-z0-9_]+(?:=[A-Za-z0-9_.:/@-]*)?[ \t]*"}) + _IMAGE_LINE)
 NEXT_IMAGE = _compiled(_lines({**_QUIET, b"ARG": rb"(?:[A-Za-z0-9_]+[ \t]*(?=\n|\Z)|" + _PAIRS + b")"}) + _IMAGE_LINE)
 
 # The two arrows of a heredoc may stand on two lines.
-_ARROWS = {e: re.compile(rb"<(?:<|" + re.escape(e) + rb"[ \t]*\r*\n)") for e in (b"\\", b"`")}
+_SPLIT_ARROWS = re.compile(rb"<[\\`][ \t]*\r*\n")
 
 
-def arrows(data: bytes, at: int, escape: bytes) -> int:
+def arrows(data: bytes, at: int) -> int:
     """Where there may be a heredoc next; -1 where there is none."""
-    found = _ARROWS[escape].search(data, at) if b"<" in data else None
-    return found.start() if found else -1
+    at = data.find(b"<", at)
+    while at >= 0 and data[at + 1 : at + 2] != b"<" and not _SPLIT_ARROWS.match(data, at):
+        at = data.find(b"<", at + 1)
+    return at
 
 
 def has_odd_bytes(data: bytes, escape: bytes) -> bool:

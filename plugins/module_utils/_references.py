@@ -129,12 +129,12 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
             for word in WORD[file.escape].findall(instruction.text):
                 if "=" not in word:
                     again.setdefault(word, instruction.at)
-        elif instruction.flags and keyword in ("COPY", "RUN"):
+        elif instruction.flags and keyword in ("COPY", "RUN", "ADD"):
             inner.append(instruction)
     if not started:
         raise Rejected(0, "it has no FROM")
     for instruction in inner:
-        found += _copied(instruction, stages) if instruction.keyword == "COPY" else _mounted(instruction, stages)
+        found += _mounted(instruction, stages) if instruction.keyword == "RUN" else _copied(instruction, stages)
     if inner:
         found.sort(key=_place)
     for name in list(again):
@@ -274,8 +274,9 @@ def _is_image_name(value: str) -> bool:
 
 
 def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
-    if sum(flag.text.startswith("--from=") for flag in instruction.flags) > 1:
-        raise Rejected(instruction.at, "COPY has two flags --from")
+    most = 1 if instruction.keyword == "COPY" else 0
+    if sum(flag.text.startswith("--from=") for flag in instruction.flags) > most:
+        raise Rejected(instruction.at, f"{instruction.keyword} has a flag --from too many")
     for text, origin in instruction.flags:
         value = text[7:]
         if not text.startswith("--from=") or not value or _is_no_image(value, stages):
