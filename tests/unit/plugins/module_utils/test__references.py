@@ -29,7 +29,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._references impo
         ),
         pytest.param(b"FROM a\nCOPY --from=%s x y\n" % (b"9" * 19), [("from", "a"), ("copy", "9" * 19)], id="more digits than a number has"),
         pytest.param(
-            b'FROM a\nCOPY ["x", "y"]\nADD x\ty\nSHELL ["sh"]\nVOLUME ["/x"]\nHEALTHCHECK none\nHEALTHCHECK --retries=3 CMD x\nLABEL a="b =c"\nONBUILD COPY x\n',
+            b'FROM a\nCOPY ["x", "y"]\nADD x\ty\nSHELL ["sh"]\nVOLUME ["/x"]\nHEALTHCHECK none\n'
+            b'HEALTHCHECK --retries=3 CMD x\nLABEL a="b =c"\nONBUILD COPY x\n',
             [("from", "a")],
             id="values that BuildKit takes",
         ),
