@@ -15,13 +15,13 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._lines import (
-    FIRST_IMAGE,
-    LINE,
-    NEXT_IMAGE,
-    QUIET_LINES_BEFORE,
-    WANTED_LINE,
     arrows,
+    first_image,
     has_odd_bytes,
+    next_image,
+    next_line,
+    next_wanted_line,
+    quiet_lines_before,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import SPACES, Lexer, ShellError, written
 
@@ -157,16 +157,18 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
     if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM) or arrows(data, 0) >= 0:
         return None
     lines: t.List[t.Tuple[str, bytes, t.Optional[bytes], int]] = []
+    escape = b"\\"
     if _FIRST_DIRECTIVE.match(data):
         escape, syntax = _directives(data, 0)
         if escape != b"\\":
             return None
         if syntax:
             lines.append(("syntax", syntax[0].encode("latin-1"), None, syntax[1]))
-    found = FIRST_IMAGE[b"\\"](data)
+    found = first_image(escape)(data)
     image, stage, copied = found.groups()
     if not image:
         return None
+    following = next_image(escape)
     while True:
         if image:
             lines.append(("from", image, stage, found.start(1)))
@@ -174,7 +176,7 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
             lines.append(("copy", copied, None, found.start(3)))
         else:
             return lines if found.end() == len(data) else None
-        found = NEXT_IMAGE[b"\\"](data, found.end())
+        found = following(data, found.end())
         image, stage, copied = found.groups()
 
 
@@ -182,17 +184,17 @@ def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[
     """The instructions that matter, and few others, of a file without odd bytes."""
     instructions: t.List[Instruction] = []
     ambiguous = started = False
-    line, wanted_line, quiet_lines_before = LINE[escape], WANTED_LINE[escape], QUIET_LINES_BEFORE[escape]
+    any_line, wanted_line = next_line(escape), next_wanted_line(escape)
     token = chr(escape[0])
     heredoc = arrows(data, start)
     after = start
     while True:
         if not started:
-            found = line(data, after)
+            found = any_line(data, after)
         elif heredoc < 0:
             found = wanted_line(data, after)
         else:
-            found = line(data, quiet_lines_before(data, after, heredoc).end())
+            found = any_line(data, quiet_lines_before(escape)(data, after, heredoc).end())
         word, rest, more = found.groups()
         if not word and not rest:
             return instructions, ambiguous

@@ -9,6 +9,7 @@ These expressions know less than BuildKit, never more: what they are not sure of
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -45,33 +46,53 @@ _QUIET = {
 
 
 def _lines(behind: t.Mapping[bytes, bytes]) -> bytes:
-    """As many as follow each other. Flat, so that the first letter decides; small letters last, since they are rare, and mixed case not at all."""
-    known = b"|".join([case(keyword) + _GAP + behind[keyword] for case in (bytes.upper, bytes.lower) for keyword in behind])
+    """As many as follow each other. Flat, so that the first letter decides; keywords in small letters are rare and left to others."""
+    known = b"|".join([keyword + _GAP + behind[keyword] for keyword in behind])
     return rb"(?:[ \t]*(?:\n|#[^\n]*(?:\n|\Z)" + (b"|(?:" + known + b")" + _END if behind else b"") + rb"))*"
-
-
-# Every part of most of them may be empty, so they match anywhere.
-_Match = t.Callable[..., "t.Match[bytes]"]
-
-
-def _compiled(shape: bytes) -> t.Dict[bytes, _Match]:
-    return {e: t.cast(_Match, re.compile(shape.replace(b"~", re.escape(e))).match) for e in (b"\\", b"`")}
 
 
 # The next line that is neither empty nor a comment, with those that continue it: its first word, the rest of it, the others.
 _LINE = rb"[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=[^~]~)\n" + _DROPPED + rb"[^\n]*)*)"
-LINE = _compiled(_lines({}) + _LINE)
-WANTED_LINE = _compiled(_lines(_QUIET) + _LINE)
-# Quiet lines before a place in the midst of a line, whose beginning is not taken for a whole one.
-QUIET_LINES_BEFORE = _compiled(_lines(_QUIET).replace(rb"(?:\n|\Z)", rb"\n"))
-
 # The next image that is written out: in FROM, with the name of the stage, or behind COPY --from; nothing in all three groups for any other line.
 _IMAGE = rb"([A-Za-z0-9_.:/@-]+)"
 _FROM = rb"FROM[ \t]+(?:--platform=" + _VALUE + rb"[ \t]+)?" + _IMAGE + rb"(?:[ \t]+[Aa][Ss][ \t]+([a-z][a-z0-9_.-]*))?[ \t]*"
 _COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _TWO
 _IMAGE_LINE = rb"(?:[ \t]*(?:" + _FROM + b"|" + _COPY + rb")" + _END + rb")?"
-FIRST_IMAGE = _compiled(_lines({b"ARG": rb"[A-Za-z0-9_]+(?:=[A-Za-z0-9_.:/@-]*)?[ \t]*"}) + _IMAGE_LINE)
-NEXT_IMAGE = _compiled(_lines({**_QUIET, b"ARG": rb"(?:[A-Za-z0-9_]+[ \t]*(?=\n|\Z)|" + _PAIRS + b")"}) + _IMAGE_LINE)
+
+# Compiled when a file asks for them, which takes longer than many a file. Every part of them may be empty, so they match anywhere.
+_Match = t.Callable[..., "t.Match[bytes]"]
+_once = functools.lru_cache(maxsize=None)
+
+
+def _compiled(shape: bytes, escape: bytes) -> _Match:
+    return t.cast(_Match, re.compile(shape.replace(b"~", re.escape(escape))).match)
+
+
+@_once
+def next_line(escape: bytes) -> _Match:
+    return _compiled(_lines({}) + _LINE, escape)
+
+
+@_once
+def next_wanted_line(escape: bytes) -> _Match:
+    return _compiled(_lines(_QUIET) + _LINE, escape)
+
+
+@_once
+def quiet_lines_before(escape: bytes) -> _Match:
+    """Before a place in the midst of a line, whose beginning is not taken for a whole one."""
+    return _compiled(_lines(_QUIET).replace(rb"(?:\n|\Z)", rb"\n"), escape)
+
+
+@_once
+def first_image(escape: bytes) -> _Match:
+    return _compiled(_lines({b"ARG": rb"[A-Za-z0-9_]+(?:=[A-Za-z0-9_.:/@-]*)?[ \t]*"}) + _IMAGE_LINE, escape)
+
+
+@_once
+def next_image(escape: bytes) -> _Match:
+    return _compiled(_lines({**_QUIET, b"ARG": rb"(?:[A-Za-z0-9_]+[ \t]*(?=\n|\Z)|" + _PAIRS + b")"}) + _IMAGE_LINE, escape)
+
 
 # The two arrows of a heredoc may stand on two lines.
 _SPLIT_ARROWS = re.compile(rb"<[\\`][ \t]*\r*\n")
