@@ -6,6 +6,7 @@
     python tests/bench/dockerfile_mirror.py [--rounds 5] [--write docs/measured.md]
 
 It fails where a target is missed. Figures of a machine with much else to do are no figures: see the load that it prints.
+The trees lie in memory where the machine has a file system there, so that the task is measured and not the disk; what a disk adds stands in rows of its own.
 
 The corpus beside the repository is used; without it the golden files, a hundred times each (the figures then say little).
 """
@@ -29,11 +30,14 @@ sys.path.insert(0, str(TOP / "tests/oracles"))
 
 import judges  # noqa: E402
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references, rewrite  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName  # noqa: E402
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected, read  # noqa: E402
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._references import scene  # noqa: E402
 
+PEER = "dockerfile-parse `.structure`"
+PEER_REWRITING = "dockerfile-parse, images in FROM rewritten"
+MEMORY_FOLDER = "/dev/shm"
 FORWARD = Mirrors({"docker.io": "mirror.example.com/hub"})
 LOOPED = 50
 LOOP = f"a loop of `ansible.builtin.replace` over {LOOPED} files"
@@ -46,10 +50,10 @@ def files() -> t.List[bytes]:
 
 
 def ours_reading(contents: t.List[bytes]) -> None:
-    """All references with their places: what a rewrite needs to know."""
+    """Every image that BuildKit would pull, variables evaluated."""
     for data in contents:
         with contextlib.suppress(Rejected):
-            scene(data, {})
+            references(data)
 
 
 def ours_structure(contents: t.List[bytes]) -> None:
@@ -75,6 +79,21 @@ def dockerfile_parse(contents: t.List[bytes]) -> None:
             parser.structure  # noqa: B018  a property that parses
         except UnicodeDecodeError:
             pass
+
+
+def dockerfile_parse_rewriting(contents: t.List[bytes]) -> None:
+    """What it can rewrite: the images in FROM."""
+    import io
+
+    from dockerfile_parse import DockerfileParser
+
+    for data in contents:
+        with contextlib.suppress(UnicodeDecodeError, RuntimeError, InvalidImageName):
+            parser = DockerfileParser(fileobj=io.BytesIO(data))
+            found = parser.parent_images
+            moves = [FORWARD.move(image) for image in found]
+            if any(moves):
+                parser.parent_images = [move.after if move else image for move, image in zip(moves, found)]
 
 
 def in_rounds(work: t.Mapping[str, t.Callable[[], None]], rounds: int) -> t.Dict[str, float]:
@@ -117,8 +136,8 @@ def tree(folder: Path, contents: t.List[bytes]) -> None:
         path.write_bytes(data)
 
 
-def tasks(contents: t.List[bytes], rounds: int) -> t.Dict[str, float]:
-    with tempfile.TemporaryDirectory() as name:
+def tasks(contents: t.List[bytes], rounds: int, place: t.Optional[str]) -> t.Dict[str, float]:
+    with tempfile.TemporaryDirectory(dir=place) as name:
         folder = Path(name)
         source = folder / "tree"
         module = f"buildfleet.docker.dockerfile_mirror: {{{{paths: [{source}], mirrors: {{{{docker.io: mirror.example.com/hub}}}}}}}}"
@@ -135,6 +154,8 @@ def tasks(contents: t.List[bytes], rounds: int) -> t.Dict[str, float]:
             "undo": playbook(folder, "undo", back.replace("{{", "{").replace("}}", "}")),
         }
         found = in_rounds(work, rounds)
+        if not place:
+            return {f"{name}, on disk": seconds for name, seconds in found.items() if name != "ping"}
         found[LOOP] = in_rounds({"loop": playbook(folder, "loop", loop)}, 1)["loop"]
         return found
 
@@ -170,7 +191,7 @@ def commit() -> str:
 
 
 def report(contents: t.List[bytes], core: t.Mapping[str, float], found: t.Mapping[str, float], used: t.Mapping[int, int], ratio: float) -> str:
-    peer, ping = core["dockerfile-parse `.structure`"], found["ping"]
+    peer, ping = core[PEER], found["ping"]
     lines = [
         f"Commit {commit()}, {time.strftime('%Y-%m-%d')}, Python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.0f}, "
         f"{len(contents)} files, medians of interleaved rounds.",
@@ -197,14 +218,16 @@ def main() -> int:
     contents = files()
     core = in_rounds(
         {
-            "dockerfile-parse `.structure`": lambda: dockerfile_parse(contents),
+            PEER: lambda: dockerfile_parse(contents),
+            PEER_REWRITING: lambda: dockerfile_parse_rewriting(contents),
             "ours, the instructions": lambda: ours_structure(contents),
             "ours, every reference evaluated": lambda: ours_reading(contents),
             "ours, rewritten": lambda: ours_rewriting(contents),
         },
         given.rounds,
     )
-    found = tasks(contents, given.rounds)
+    found = tasks(contents, given.rounds, MEMORY_FOLDER if os.path.isdir(MEMORY_FOLDER) else tempfile.gettempdir())
+    found.update(tasks(contents, given.rounds, None))
     used = memory(contents)
     ping = found["ping"]
     beyond = max(found["rewriting all"] - ping, 0.001) / len(contents)
@@ -215,7 +238,8 @@ def main() -> int:
         page = given.write.read_text()
         given.write.write_text(re.sub(r"(?s)(<!-- bench -->\n).*?(<!-- end of bench -->)", lambda match: match.group(1) + text + match.group(2), page))
     targets = {
-        "twice as fast as dockerfile-parse": core["dockerfile-parse `.structure`"] / core["ours, the instructions"] >= 2,
+        "reading twice as fast as dockerfile-parse": core[PEER] / core["ours, the instructions"] >= 2,
+        "rewriting twice as fast as dockerfile-parse": core[PEER_REWRITING] / core["ours, rewritten"] >= 2,
         "one task at most 2 pings": found["rewriting all"] <= 2 * ping,
         "nothing to do at most 2 pings": found["nothing to do"] <= 2 * ping,
         "a loop is 1,000 times slower": ratio >= 1000,
