@@ -82,6 +82,11 @@ def test_build_args_are_assumed_and_never_edited():
     assert [skip.reason for skip in skipped] == ["Its registry comes from build_args: give REG the mirror."]
 
 
+@pytest.mark.parametrize(("registry", "skips"), [("docker.io", 1), ("ghcr.io", 0)])
+def test_a_name_that_is_none_is_a_skip_where_the_map_is_about_its_registry(registry, skips):
+    assert len(rewrite(b"FROM a\nCOPY --from=Foo:1 x y\n", Mirrors({registry: "mirror.example.com/hub"})).skipped) == skips
+
+
 def test_a_long_line_is_refused_as_buildkit_does():
     line = b"RUN " + b"x" * 65532
     assert rewrite(b"FROM alpine\n" + line[:-1] + b"\n", HUB).changes
