@@ -159,12 +159,38 @@ def test_another_map_is_no_undo(spelled):
     assert b"FROM quay.io/library/redis\nFROM quay.io/library/redis\n" in undo(spelled, **{"mirror.example.com/hub": "quay.io"})
 
 
-def test_a_named_context_of_a_dockerfile_inside_the_compose_file_is_seen(tree):
-    (tree / "a/compose.yaml").write_bytes(
-        b"services:\n  x:\n    build:\n      additional_contexts: {redis: ../fork}\n      dockerfile_inline: |\n        FROM redis\n"
-    )
-    warnings = run(tree)[1].warnings
-    assert warnings == [f"{tree}/a/compose.yaml: the build context named redis replaced this image by name; rename it to the mirror's name."]
+def test_a_named_context_of_a_dockerfile_inside_the_compose_file_is_left_without_a_word(tree):
+    before = b"services:\n  x:\n    build:\n      additional_contexts: {redis: ../fork}\n      dockerfile_inline: |\n        FROM redis\n"
+    (tree / "a/compose.yaml").write_bytes(before)
+    result, module = run(tree)
+    assert ((tree / "a/compose.yaml").read_bytes(), module.warnings) == (before, [])
+    assert [os.path.basename(file["path"]) for file in result["files"]] == ["Dockerfile", "Dockerfile"]
+
+
+def test_an_image_that_another_compose_file_beside_it_builds(tree):
+    (tree / "a/compose.yaml").write_text("services: {worker: {image: me/web}, db: {image: redis}}\n")
+    (tree / "a/docker-compose.ci.yml").write_text("services: {web: {build: ., image: docker.io/me/web:latest}}\n")
+    (skip,) = run(tree, kinds=["compose"])[0]["files"][0]["skipped"]
+    assert skip["reference"] == "me/web" and skip["reason"].startswith("An image of this name is built by docker-compose.ci.yml, ")
+
+
+@pytest.mark.parametrize("context", ["app", "."])
+def test_a_dry_run_says_what_a_run_does_whatever_comes_first(tmp_path, monkeypatch, context):
+    (tmp_path / "app").mkdir()
+    (tmp_path / context / "Dockerfile").write_text("ARG BASE=alpine\nFROM $BASE\nARG BASE\nLABEL x=$BASE\n")
+    (tmp_path / "compose.yaml").write_text(f"services: {{a: {{build: {{context: {context}, args: {{BASE: redis}}}}}}}}\n")
+    monkeypatch.setattr(Fake, "check_mode", True)
+    dry = run(tmp_path)[0]
+    monkeypatch.setattr(Fake, "check_mode", False)
+    assert run(tmp_path)[0] == dry
+    assert "BASE: redis" in (tmp_path / "compose.yaml").read_text()
+
+
+def test_args_whose_context_stands_in_another_compose_file(tree):
+    (tree / "b/compose.yaml").write_text("services: {a: {build: {args: {BASE: 'redis:7', MODE: debug}}}}\n")
+    (tree / "b/docker-compose.yml").write_text("services: {a: {build: {context: ../a}}}\n")
+    (skip,) = run(tree, kinds=["compose", "arg"])[0]["files"][0]["skipped"]
+    assert skip["reference"] == "redis:7" and "does not say which Dockerfile gets it" in skip["reason"]
 
 
 def test_links_are_followed_inside_the_tree_alone(tree, tmp_path_factory):
