@@ -9,6 +9,7 @@ Writing the parsed document out again would change most files; cutting the text 
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 
@@ -34,11 +35,12 @@ _ON_BLOCK = "it cannot be edited in place; write it as a literal block (|)"
 _SHARED = "its anchor gives the same text to something that is no image; give the image an anchor of its own"
 _VALUE = "compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself"
 _NO_CONTEXT = "it may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand"
+_AGAIN = "a stage declares this build argument too, where its new value would show; give the image an argument of its own"
 _NO_ARG = "it is the value of a build argument, and kinds leaves arg out"
 
 # What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
-_Given = t.Mapping[str, t.Sequence[Edit]]
+_Given = t.Mapping[str, t.Tuple[t.Sequence[Edit], str]]  # edits to the build arguments, each with the reason against them
 
 
 def is_compose(name: str) -> bool:
@@ -271,7 +273,7 @@ class _Edits:
         inline = self._document.inline(build)
         given = self._feeding(name, build, values) if inline is None else self._inline(inline, build, values)
         for name, item in arguments.items():
-            self._plan(item.node, self._argument(scalars[name], None if given is None else given.get(name, ())))
+            self._plan(item.node, self._argument(scalars[name], None if given is None else given.get(name, ((), ""))))
         for item in self._yaml.items(self._yaml.entry(build, "additional_contexts")):
             if item.scalar and item.scalar.value.startswith(_IMAGE_CONTEXT):
                 self._plan(item.node, self._reference(item.scalar.behind(len(_IMAGE_CONTEXT))))
@@ -287,15 +289,21 @@ class _Edits:
             return {} if is_said else None
         # Whether this run has come to the Dockerfile yet makes no difference.
         contents = rewrite(contents, self._mirrors, kinds=self._kinds).after
-        return rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True).given
+        return self._given(contents, rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True))
 
-    def _argument(self, scalar: t.Optional[Scalar], edits: t.Optional[t.Sequence[Edit]]) -> _Plan:
+    def _given(self, contents: bytes, result: Rewrite) -> _Given:
+        stages = _arguments_of_stages(contents) if result.given else ()
+        no_arg = "" if "arg" in self._kinds else _NO_ARG
+        return {name: (edits, _AGAIN if name in stages else no_arg) for name, edits in result.given.items()}
+
+    def _argument(self, scalar: t.Optional[Scalar], given: t.Optional[t.Tuple[t.Sequence[Edit], str]]) -> _Plan:
         if scalar is None:
             return _Plan(Scalar("", ()))
-        if edits is None:
+        if given is None:
             may_be_one = _LOOKS_LIKE_AN_IMAGE.fullmatch(scalar.value) and self._reference(scalar).edits
             return _Plan(scalar, reason=_NO_CONTEXT if may_be_one else "")
-        return self._edited(scalar, [_moved(edit, scalar.origin) for edit in edits], "" if "arg" in self._kinds else _NO_ARG)
+        edits, reason = given
+        return self._edited(scalar, [_moved(edit, scalar.origin) for edit in edits], reason)
 
     def _inline(self, node: Node, build: Node, values: t.Mapping[str, str]) -> _Given:
         mirrors = _Without(self._mirrors, self._document.named(build))
@@ -320,7 +328,7 @@ class _Edits:
             Edit(places[edit.start], places[max(edit.start, edit.end - 1)] + (edit.end > edit.start), edit.text.replace("$", "$$")) for edit in result.edits
         ]
         self._plan(node, _Plan(Scalar("dockerfile_inline", places), edits, "", changes))
-        return result.given
+        return self._given(contents, result)
 
     def _reference(self, scalar: Scalar) -> _Plan:
         value = scalar.value
@@ -418,6 +426,12 @@ def _handed_on(block: Scalar) -> t.Tuple[bytes, t.List[int], t.List[t.Tuple[int,
         places += [place for char, place in zip(text, block.origin[part.start() :]) for _rest in char.encode("utf-8")]
         contents += text.encode("utf-8")
     return contents, [*places, block.origin[-1] + 1], variables
+
+
+def _arguments_of_stages(contents: bytes) -> t.Set[str]:
+    """A build argument that is given shows there whatever default is written."""
+    instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", read(contents).instructions)
+    return {word.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG" for word in instruction.text.split()}
 
 
 def _decisive(contents: bytes, variables: t.Iterable[t.Tuple[int, str]]) -> t.Optional[t.Tuple[int, str]]:

@@ -20,6 +20,7 @@ ON_BLOCK = "It cannot be edited in place; write it as a literal block (|)."
 VALUE = "Compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself."
 SHARED = "Its anchor gives the same text to something that is no image; give the image an anchor of its own."
 NO_CONTEXT = "It may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand."
+AGAIN = "A stage declares this build argument too, where its new value would show; give the image an argument of its own."
 NO_ARG = "It is the value of a build argument, and kinds leaves arg out."
 INLINE = "services:\n  a:\n    build:\n      dockerfile_inline: |\n"
 BROKEN = "It cannot be evaluated (} is missing); write the image itself."
@@ -184,6 +185,13 @@ def test_images_of_a_compose_file(before, after):
         pytest.param(
             "services: {a: {build: &b {args: &a {B: redis}}}, b: {build: {context: stage, args: *a}}}\n", 1, "redis", SHARED, id="arguments of two builds"
         ),
+        pytest.param("services: {a: {build: {dockerfile: again, args: {B: redis}}}}\n", 1, "redis", AGAIN, id="an argument of a stage too"),
+        pytest.param(
+            "services: {a: {build: {dockerfile: default, args: {B: redis}}}}\n", 1, "redis", AGAIN, id="an argument of a stage with a default of its own"
+        ),
+        pytest.param(
+            INLINE + "        ARG X\n        FROM $$X\n        ARG X\n      args: {X: redis}\n", 8, "redis", AGAIN, id="an argument of a stage in the file"
+        ),
         pytest.param("services: {a: {build: {context: '$C', args: [B=redis:7]}}}\n", 1, "redis:7", NO_CONTEXT, id="an unknown context"),
         pytest.param("services: {a: {build: {context: '${C', args: {B: docker.io/a/b}}}}\n", 1, "docker.io/a/b", NO_CONTEXT, id="a context that is none"),
         pytest.param("services: {a: {build: {dockerfile: none, args: {B: redis:7}}}}\n", 1, "redis:7", NO_CONTEXT, id="no context"),
@@ -204,7 +212,8 @@ def test_images_of_a_compose_file(before, after):
     ],
 )
 def test_what_is_left_has_its_line_and_reason(text, line, reference, reason):
-    dockerfiles = {"Dockerfile": b"ARG B\nFROM $B\n", "none": None}
+    plain = b"ARG B\nFROM $B\n"
+    dockerfiles = {"Dockerfile": plain, "again": plain + b"ARG B\n", "default": plain + b"ARG A B=alpine\n", "none": None}
     result = rewrite_compose(text.encode(), HUB, lambda context, name: b"FROM scratch\nARG B\n" if context == "stage" else dockerfiles[name])
     assert result.after == text.encode() and result.changes == []
     assert [tuple(skip) for skip in result.skipped] == [(line, "compose", reference, reason)]
