@@ -9,7 +9,6 @@ Writing the parsed document out again would change most files; cutting the text 
 
 from __future__ import annotations
 
-import itertools
 import re
 import typing as t
 
@@ -17,7 +16,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import ImageName, InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
-from ansible_collections.buildfleet.docker.plugins.module_utils._references import Reference, Scene, evaluated
+from ansible_collections.buildfleet.docker.plugins.module_utils._references import Reference, Scene, evaluated, seen_in_stages
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import ShellError, expand, written
 from ansible_collections.buildfleet.docker.plugins.module_utils._yaml import NULL, Node, Scalar, Unavailable, Unreadable, Yaml, is_map, is_text
 
@@ -289,10 +288,10 @@ class _Edits:
             return {} if is_said else None
         # Whether this run has come to the Dockerfile yet makes no difference.
         contents = rewrite(contents, self._mirrors, kinds=self._kinds).after
-        return self._given(contents, rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True))
+        return self._given(contents, values, rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True))
 
-    def _given(self, contents: bytes, result: Rewrite) -> _Given:
-        stages = _arguments_of_stages(contents) if result.given else ()
+    def _given(self, contents: bytes, values: t.Mapping[str, str], result: Rewrite) -> _Given:
+        stages = seen_in_stages(contents, values) if result.given else ()
         no_arg = "" if "arg" in self._kinds else _NO_ARG
         return {name: (edits, _AGAIN if name in stages else no_arg) for name, edits in result.given.items()}
 
@@ -328,7 +327,7 @@ class _Edits:
             Edit(places[edit.start], places[max(edit.start, edit.end - 1)] + (edit.end > edit.start), edit.text.replace("$", "$$")) for edit in result.edits
         ]
         self._plan(node, _Plan(Scalar("dockerfile_inline", places), edits, "", changes))
-        return self._given(contents, result)
+        return self._given(contents, values, result)
 
     def _reference(self, scalar: Scalar) -> _Plan:
         value = scalar.value
@@ -426,12 +425,6 @@ def _handed_on(block: Scalar) -> t.Tuple[bytes, t.List[int], t.List[t.Tuple[int,
         places += [place for char, place in zip(text, block.origin[part.start() :]) for _rest in char.encode("utf-8")]
         contents += text.encode("utf-8")
     return contents, [*places, block.origin[-1] + 1], variables
-
-
-def _arguments_of_stages(contents: bytes) -> t.Set[str]:
-    """A build argument that is given shows there whatever default is written."""
-    instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", read(contents).instructions)
-    return {word.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG" for word in instruction.text.split()}
 
 
 def _decisive(contents: bytes, variables: t.Iterable[t.Tuple[int, str]]) -> t.Optional[t.Tuple[int, str]]:

@@ -310,11 +310,12 @@ class Planner:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and "arg" not in self._kinds:
             raise _Impossible(f"it comes from ARG {name}, and kinds leaves arg out")
-        if name not in self._scene.again and arguments_too:
+        is_declared_again = argument is not None and name in self._scene.again  # who edits what is given sees to that himself
+        if arguments_too and not is_declared_again:
             return _replaced(places, before, prefix)
         if not first and _begins_with_a_bare_name(reference) and not _may_be_a_stage(reference):
             return _replaced((), reference.own[0], prefix)
-        if name not in self._scene.again:
+        if not is_declared_again:
             raise _Impossible(_USED_TWICE)
         line = self._lines.of(self._scene.again[name])
         raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would show; give the image a variable of its own")

@@ -10,6 +10,7 @@ Files are bytes; text is latin-1, one character a byte, so that every place is e
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import typing as t
@@ -148,6 +149,14 @@ def read(data: bytes, reading: Reading = READINGS[0]) -> File:
     work = _thorough if has_odd_bytes(data, escape) else _quick
     instructions, ambiguous = work(data, start, escape, reading)
     return File(instructions, chr(escape[0]), syntax, ambiguous)
+
+
+def arguments_of_stages(data: bytes) -> t.Set[str]:
+    """The names that stages declare, with and without a default."""
+    start = len(BOM) if data.startswith(BOM) else 0
+    escape, _syntax = _directives(data, start)
+    instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", _thorough(data, start, escape, READINGS[0])[0])
+    return {word.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG" for word in WORD[chr(escape[0])].findall(instruction.text)}
 
 
 def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional[bytes], int]]]:

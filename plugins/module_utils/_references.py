@@ -21,6 +21,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._instructions im
     Reading,
     Rejected,
     Unclear,
+    arguments_of_stages,
     image_lines,
     read,
 )
@@ -141,6 +142,11 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
         for source in arguments.sources.get(name, ()):
             again.setdefault(source, again[name])
     return Scene(found, arguments.written, again, file.ambiguous)
+
+
+def seen_in_stages(data: bytes, given: t.Mapping[str, str]) -> t.Set[str]:
+    """The build arguments whose given values a stage sees, itself or in the value of another."""
+    return arguments_of_stages(data) | set(scene(data, given).again)
 
 
 def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.AbstractSet[t.Tuple[str, str, int]]:

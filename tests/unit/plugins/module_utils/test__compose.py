@@ -192,6 +192,13 @@ def test_images_of_a_compose_file(before, after):
         pytest.param(
             INLINE + "        ARG X\n        FROM $$X\n        ARG X\n      args: {X: redis}\n", 8, "redis", AGAIN, id="an argument of a stage in the file"
         ),
+        pytest.param(
+            INLINE + "        ARG X\n        ARG Y=$$X\n        FROM $$X\n        ARG Y\n      args: {X: redis}\n",
+            9,
+            "redis",
+            AGAIN,
+            id="a source of one that a stage sees",
+        ),
         pytest.param("services: {a: {build: {context: '$C', args: [B=redis:7]}}}\n", 1, "redis:7", NO_CONTEXT, id="an unknown context"),
         pytest.param("services: {a: {build: {context: '${C', args: {B: docker.io/a/b}}}}\n", 1, "docker.io/a/b", NO_CONTEXT, id="a context that is none"),
         pytest.param("services: {a: {build: {dockerfile: none, args: {B: redis:7}}}}\n", 1, "redis:7", NO_CONTEXT, id="no context"),
