@@ -31,11 +31,18 @@ class Mirrors:
 
     def __init__(self, wanted: t.Mapping[str, str]) -> None:
         self.targets: t.Dict[str, str] = {}
-        for key, mirror in wanted.items():
-            self.targets[_name(key)] = _name(mirror)
+        written: t.Dict[str, str] = {}
+        for key, to in wanted.items():
+            source, mirror = _name(key), _name(to)
+            if self.targets.setdefault(source, mirror) != mirror:
+                raise MirrorError(f"mirrors: {written[source]} and {key} are one registry, with two mirrors ({self.targets[source]} and {mirror}); keep one.")
+            if "/" not in mirror and source.count("/") > 1 and is_under(source, DOCKER_HUB):
+                path = source.partition("/")[2]
+                raise MirrorError(f"mirrors: {key} is one repository, and {mirror} is a registry without a repository; write {mirror}/{path}.")
+            written[source] = key
         for source in self.targets:
             for other, mirror in self.targets.items():
-                if source != other and _is_under(mirror, source) and not _is_under(mirror, other):
+                if source != other and is_under(mirror, source) and not is_under(mirror, other):
                     raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is to be replaced itself; a reference would move twice.")
         self._sources = sorted(self.targets, key=len, reverse=True)
         self._known: t.Dict[str, t.Optional[ImageName]] = {}
@@ -67,11 +74,11 @@ class Mirrors:
 
     def _replacement(self, image: ImageName) -> t.Optional[ImageName]:
         name = _same_host(image.registry) + "/" + image.path
-        source = next((key for key in self._sources if _is_under(name, key)), None)
+        source = next((key for key in self._sources if is_under(name, key)), None)
         if source is None:
             return None
         target = self.targets[source]
-        if any(len(mirror) >= len(source) and _is_under(name, mirror) for mirror in self.targets.values()):
+        if any(len(mirror) >= len(source) and is_under(name, mirror) for mirror in self.targets.values()):
             return None
         registry, _rest, path = (target + name[len(source) :]).partition("/")
         if not path:
@@ -104,7 +111,7 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
     """
     targets = Mirrors(wanted).targets
     for source, mirror in targets.items():
-        if _is_under(mirror, source):
+        if is_under(mirror, source):
             raise MirrorError(f"mirrors: a source policy cannot send {source} to {mirror}: BuildKit would convert the result again, without end.")
     rules = []
     for source in sorted(targets, key=lambda name: (-len(name), name)):
@@ -148,16 +155,18 @@ def _name(text: t.Any) -> str:
     except InvalidImageName as error:
         raise MirrorError(f"mirrors: {error}") from error
     registry = _same_host(registry)
+    if registry.lower() in (DOCKER_HUB, f"index.{DOCKER_HUB}") and registry != DOCKER_HUB:
+        raise MirrorError(f"mirrors: Docker reads {registry}/... as a registry of its own, and not as Docker Hub; write {DOCKER_HUB}.")
     if split_registry(f"{registry}/x")[0] != registry:
         raise MirrorError(f"mirrors: Docker reads {registry}/... as a repository of Docker Hub; write a registry with a '.' or a port, such as {registry}:443.")
     return registry + ("/" + path if path else "")
 
 
 def _same_host(registry: str) -> str:
-    """Host names mean the same in any case; but only docker.io in small letters is Docker Hub."""
+    """Host names mean the same in any case, unless it is the capitals that make it a host (distribution/reference normalize.go)."""
     lower = registry.lower()
-    return registry if lower == DOCKER_HUB else lower
+    return lower if split_registry(f"{lower}/x")[0] == lower != DOCKER_HUB else registry
 
 
-def _is_under(name: str, prefix: str) -> bool:
+def is_under(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + "/")
