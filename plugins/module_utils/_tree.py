@@ -6,18 +6,21 @@
 
 Unlike a host's configuration these are not synced one by one: 10,000 syncs take minutes, and a source tree has a
 second copy in version control. A file is written beside the old one and renamed, so a run that is killed leaves
-whole files, old or new; one sync of the file system at the end makes them last.
+whole files, old or new; one sync of the file system at the end makes them last. What else it leaves, a later run removes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import itertools
 import multiprocessing
 import os
 import re
 import stat
+import threading
+import time
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._bake import NAMES
@@ -25,8 +28,12 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import Hos
 
 LARGEST = 8 * 1024 * 1024
 _OURS = ".buildfleet-"  # what a run that was killed may leave behind
+_LEFT = re.compile(re.escape(_OURS) + r".+-[0-9a-f]{8}", re.DOTALL)
+_OLD = 3600.0  # seconds; what is younger may belong to a run at work
 _BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # as Ansible names a backup
 _NOTE = "user.buildfleet.before"
+_ACCESS_LIST = "system.posix_acl_access"
+_OF_THE_CONTENTS = (_NOTE, "security.ima", "security.evm")  # the kernel makes new ones of the last two
 FEW = 500  # below this many files other processes cost more than they do
 
 
@@ -43,18 +50,20 @@ class Source(t.NamedTuple):
     found: os.stat_result
 
 
-def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str]) -> t.Iterator[t.Union[str, Refusal]]:
-    """The files named, and those in the folders named whose names match, and the Bake files there; each file once."""
+def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str], tidy: bool = False) -> t.Iterator[t.Union[str, Refusal]]:
+    """The files named, and those in the folders named whose names match, and the Bake files there; each file once, links by their own names.
+
+    ``tidy``: what runs that were killed left in these folders is removed.
+    """
     wanted, unwanted = _any_of([*patterns, *NAMES]), _any_of(excludes)
     seen: t.Set[str] = set()
     for path in paths:
-        path = os.path.abspath(path)
-        for found in _files_in(path, wanted, unwanted) if os.path.isdir(path) else iter([_real(path)]):
+        for found in _files_in(os.path.realpath(path), wanted, unwanted, tidy) if os.path.isdir(path) else iter([_named(path)]):
             if isinstance(found, Refusal):
                 yield found
-            elif found not in seen:
-                seen.add(found)
-                yield found
+            elif found[1] not in seen:
+                seen.add(found[1])
+                yield found[0]
 
 
 _Result = t.TypeVar("_Result")
@@ -71,7 +80,7 @@ def each(work: t.Callable[[t.Union[str, Refusal]], _Result], found: t.Iterator[t
         yield from map(work, itertools.chain(first, found))
         return
     # The processes are copies of this one, so nothing but paths and results has to travel.
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    with multiprocessing.get_context("fork").Pool(processes, _watch, (os.getpid(),)) as pool:
         yield from pool.imap(_call, itertools.chain(first, found), chunksize=64)
         # Leaving without this ends them with a signal, for which one that waits under a handler of its own may wait for ever.
         pool.close()
@@ -82,32 +91,89 @@ def _call(found: t.Union[str, Refusal]) -> t.Any:
     return _work(found)
 
 
-def replace(source: Source, contents: bytes) -> None:
-    """The whole file or nothing, owner and mode kept; the caller syncs once for the whole tree."""
-    folder, name = os.path.split(source.path)
+def _watch(parent: int) -> None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """A process that waits for more to do would not see that the one that has it was killed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def replace(source: Source, contents: bytes, note: bytes = b"") -> None:
+    """The whole file or nothing, owner, mode and attributes kept; the caller syncs once for the whole tree.
+
+    The note is kept beside the file, where its file system can; a new file of that name does not have it.
+    """
+    _put(source.path, source, contents, note)
+
+
+def backup(source: Source) -> None:
+    """A copy as Ansible names one."""
+    _put(f"{source.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}", source, source.contents, b"")
+
+
+def obstacle(source: Source) -> str:
+    """Why the file could not be replaced, as far as that can be told without trying; a complete sentence."""
+    if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK, effective_ids=True):
+        return f"{source.path} cannot be written: its folder is not writable."
+    if os.geteuid() not in (0, source.found.st_uid):
+        return f"{source.path} cannot be written: it belongs to another user, and would not after that."
+    if os.geteuid() == source.found.st_uid and source.found.st_mode & stat.S_IWUSR and not os.access(source.path, os.W_OK, effective_ids=True):
+        return f"{source.path} cannot be written: it is immutable (lsattr shows it)."
+    return ""
+
+
+def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
+    folder, name = os.path.split(path)
     temporary = os.path.join(folder, f"{_OURS}{name[:200]}-{os.urandom(4).hex()}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             _write_all(handle, contents)
-            mine = os.fstat(handle)
-            if (mine.st_uid, mine.st_gid) != (source.found.st_uid, source.found.st_gid):
-                os.fchown(handle, source.found.st_uid, source.found.st_gid)
-            os.fchmod(handle, stat.S_IMODE(source.found.st_mode))
-            os.rename(temporary, source.path)
+            _dress(handle, source, note)
+            os.rename(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise
         finally:
             os.close(handle)
     except OSError as error:
-        raise HostError(f"{source.path} cannot be written: {error.strerror}.") from error
+        raise HostError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def remember(path: str, written: bytes) -> None:
-    """Beside the file, where its file system can; a new file of that name does not have it."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setxattr(path, _NOTE, written)
+def _dress(handle: int, source: Source, note: bytes) -> None:
+    """The mode comes last: a file that its owner may not write takes no attributes."""
+    mine, found = os.fstat(handle), source.found
+    if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
+        os.fchown(handle, found.st_uid, found.st_gid)
+    _keep_attributes(handle, source.path)
+    if note:
+        with contextlib.suppress(OSError):
+            os.setxattr(handle, _NOTE, note)
+    os.fchmod(handle, stat.S_IMODE(found.st_mode))
+
+
+def _keep_attributes(handle: int, path: str) -> None:
+    """Without its access list a file would be open to others than before, so that one must not fail."""
+    names = _attributes(path)
+    for name in names:
+        if name not in _OF_THE_CONTENTS:
+            with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):
+                os.setxattr(handle, name, os.getxattr(path, name))
+    if _ACCESS_LIST not in names and _ACCESS_LIST in _attributes(handle):
+        os.removexattr(handle, _ACCESS_LIST)  # the default of the folder
+
+
+def _attributes(file: t.Union[int, str]) -> t.List[str]:
+    try:
+        return os.listxattr(file)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return []
 
 
 def remembered(path: str) -> bytes:
@@ -146,8 +212,10 @@ def _any_of(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match
 
 
-def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[[str], t.Any]) -> t.Iterator[t.Union[str, Refusal]]:
-    real_root = os.path.realpath(root)
+_Found = t.Union[Refusal, t.Tuple[str, str]]  # a path, and that of the file itself
+
+
+def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[[str], t.Any], tidy: bool) -> t.Iterator[_Found]:
     folders = [root]
     while folders:
         folder = folders.pop()
@@ -159,22 +227,32 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
             continue
         inside: t.List[str] = []
         for entry in entries:
-            if unwanted(entry.name) or entry.name.startswith(_OURS) or _BACKUP.fullmatch(entry.name):
+            if entry.name.startswith(_OURS):
+                if tidy:
+                    _remove_old(entry)
+            elif unwanted(entry.name) or _BACKUP.fullmatch(entry.name):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            elif entry.is_dir(follow_symlinks=False):
                 inside.append(entry.path)
             elif wanted(entry.name):
                 if not entry.is_symlink():
-                    yield entry.path
-                elif os.path.isfile(entry.path) and _is_inside(os.path.realpath(entry.path), real_root, unwanted):
-                    yield entry.path if entry.name in NAMES else os.path.realpath(entry.path)
+                    yield entry.path, entry.path
+                elif os.path.isfile(entry.path) and _is_inside(os.path.realpath(entry.path), root, unwanted):
+                    yield _named(entry.path)
         folders += reversed(inside)
 
 
-def _real(path: str) -> str:
-    """A Bake file keeps its name, which says what it is, and its folder, where bake runs."""
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder), name) if name in NAMES else os.path.realpath(path)
+def _remove_old(entry: t.Any) -> None:
+    with contextlib.suppress(OSError):
+        if _LEFT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD:
+            os.unlink(entry.path)
+
+
+def _named(path: str) -> t.Tuple[str, str]:
+    """A Bake file is what its name says in its folder, where bake runs; any other is the file that it links to."""
+    folder, name = os.path.split(os.path.abspath(path))
+    path = os.path.join(os.path.realpath(folder), name)
+    return path, path if name in NAMES else os.path.realpath(path)
 
 
 def _is_inside(path: str, root: str, unwanted: t.Callable[[str], t.Any]) -> bool:
@@ -199,5 +277,6 @@ def source(path: str) -> t.Union[Source, Refusal]:
         finally:
             os.close(handle)
     except OSError as error:
-        return Refusal(path, f"cannot be read: {error.strerror}")
+        is_special = error.errno in (errno.ENXIO, errno.ENODEV)  # a socket, a device that is not there
+        return Refusal(path, "is no regular file" if is_special else f"cannot be read: {error.strerror}")
     return Source(os.path.realpath(path) if os.path.islink(path) else path, contents, found)

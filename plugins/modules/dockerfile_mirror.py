@@ -76,7 +76,7 @@ options:
     type: bool
     default: false
   strict:
-    description: Fail, and change nothing, when a reference would be skipped.
+    description: Fail, and change nothing, when a reference would be skipped or a file cannot be written.
     type: bool
     default: false
 notes:
@@ -86,7 +86,9 @@ notes:
     a warning, and where the source policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's environment has a rule
     that no longer matches.
   - Where the first spelling of a reference cannot be told from its name at the mirror, the file gets the extended attribute
-    C(user.buildfleet.before), so that the undo gives every byte back.
+    C(user.buildfleet.before), so that the undo gives every byte back. What was at the mirror before is then left, and skipped.
+  - When a file cannot be written all others are, and then the task fails. In check mode, and with O(strict) before anything
+    is written, it fails where the folder or the owner of a file tells.
 """
 
 EXAMPLES = r"""
@@ -107,7 +109,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files with edits or skips, at most 200.
+  description: The files with edits or skips, at most 200, with at most 2,000 edits and skips in all.
   returned: always
   type: list
   elements: dict
@@ -134,7 +136,7 @@ files:
         reference: {description: The reference; empty where a whole file was left., type: str}
         reason: {description: Why it was left and what to do., type: str}
 truncated:
-  description: Whether RV(files) leaves out some.
+  description: Whether RV(files) leaves out any file, edit or skip. The counts are of all.
   returned: always
   type: bool
 counts:
@@ -156,19 +158,21 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils import _bake as bake
 from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, built, contexts, is_compose, is_part_of_a_project, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import first_bytes, note
+from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import settled
 from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
     Refusal,
     Source,
+    backup,
     contents_of,
     each,
     exists,
     files,
     names_in,
-    remember,
+    obstacle,
     remembered,
     replace,
     source,
@@ -177,6 +181,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
 
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 MOST_FILES = 200
+MOST_LISTED = 2_000
 MOST_DIFF = 1024 * 1024
 MOST_NAMES = 10
 MOST_REMEMBERED = 10_000
@@ -192,6 +197,7 @@ class Outcome(t.NamedTuple):
     diff: str = ""
     contexts: t.Sequence[t.Tuple[str, t.Sequence[str]]] = ()  # Dockerfiles, and the images that a named build context replaces there
     refusal: t.Optional[Refusal] = None
+    failure: str = ""  # why it was not written
     is_source: bool = True
 
 
@@ -205,7 +211,9 @@ class Report:
         self.contexts: t.Dict[str, t.Set[str]] = {}
         self._rewritten: t.List[t.Tuple[str, str, str]] = []
         self._diff = "" if with_diff else None
-        self._listed = 0
+        self.failure, self.failures = "", 0
+        self._room = MOST_LISTED
+        self._truncated = False
 
     def add(self, outcome: Outcome) -> None:
         if outcome.refusal:
@@ -219,16 +227,24 @@ class Report:
         self.counts["skipped"] += len(outcome.skipped)
         for dockerfile, names in outcome.contexts:
             self.contexts.setdefault(dockerfile, set()).update(name.partition("::")[0] for name in names)  # NAME::PLATFORM
+        if outcome.failure:
+            self.failure = self.failure or outcome.failure
+            self.failures += 1
         if not outcome.changes and not outcome.skipped:
             return
-        self._listed += 1
-        if len(self.files) < MOST_FILES:
-            edits, skipped = [change._asdict() for change in outcome.changes], [skip._asdict() for skip in outcome.skipped]
-            self.files.append({"path": outcome.path, "edits": edits, "skipped": skipped})
+        self._list(outcome)
         if self._diff is not None and len(self._diff) < MOST_DIFF:
             self._diff += outcome.diff
         if len(self._rewritten) < MOST_REMEMBERED:
             self._rewritten += [(outcome.path, change.before, change.after) for change in outcome.changes]
+
+    def _list(self, outcome: Outcome) -> None:
+        changes = outcome.changes[: self._room]
+        skipped = outcome.skipped[: self._room - len(changes)]
+        self._truncated |= len(self.files) == MOST_FILES or (len(changes), len(skipped)) != (len(outcome.changes), len(outcome.skipped))
+        if len(self.files) < MOST_FILES and (changes or skipped):
+            self._room -= len(changes) + len(skipped)
+            self.files.append({"path": outcome.path, "edits": [change._asdict() for change in changes], "skipped": [skip._asdict() for skip in skipped]})
 
     def lost_contexts(self) -> t.Iterator[str]:
         for path, reference, _rest in self._rewritten if self.contexts else ():
@@ -247,7 +263,7 @@ class Report:
                 yield f"{path}: the source policy {file} has a rule about {before}, which no longer matches; give it the mirror's name."
 
     def result(self) -> t.Dict[str, t.Any]:
-        shown = {"changed": self.counts["changed"] > 0, "files": self.files, "truncated": self._listed > len(self.files), "counts": self.counts}
+        shown = {"changed": self.counts["changed"] > 0, "files": self.files, "truncated": self._truncated, "counts": self.counts}
         if self._diff is not None:
             cut = "[The diff ends here because of its size.]\n" if len(self._diff) >= MOST_DIFF else ""
             shown["diff"] = {"prepared": self._diff[:MOST_DIFF] + cut}
@@ -257,17 +273,22 @@ class Report:
 def work(module: Module) -> t.Dict[str, t.Any]:
     params = module.params
     mirrors = _mirrors(params["mirrors"])
-    missing = [path for path in params["paths"] if not exists(path)]
+    given = [path for path in params["paths"] if path]
+    if params["paths"] and not given:
+        raise Refused("paths: name at least one file or directory.")
+    missing = [path for path in given if not exists(path)]
     if missing and not module.check_mode:
         raise Refused(f"paths: {missing[0]} does not exist.")
     for path in missing:
         module.warn(f"{path} does not exist; an earlier task may make it when this is no dry run.")
-    paths = [path for path in params["paths"] if path not in missing]
+    paths = [path for path in given if path not in missing]
 
     if params["strict"]:
         dry = _rewritten(module, mirrors, paths, write=False)
         if dry.counts["skipped"]:
             raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **{**dry.result(), "changed": False})
+        if dry.failure:
+            raise Refused(f"strict: {dry.failure}{_more(dry.failures)} Nothing was changed.", **{**dry.result(), "changed": False})
     report = _rewritten(module, mirrors, paths, write=not module.check_mode)
     for warning in itertools.islice(itertools.chain(report.lost_contexts(), _lost_rules(report)), MOST_NAMES):
         module.warn(warning)
@@ -275,7 +296,13 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         module.warn(f"{refusal.path} {refusal.reason}.")
     if report.counts["unreadable"] > len(report.refusals):
         module.warn(f"{report.counts['unreadable'] - len(report.refusals)} more files could not be read.")
+    if report.failure:
+        raise Refused(f"{report.failure}{_more(report.failures)} Make it writable and run this again; all other files are done.", **report.result())
     return report.result()
+
+
+def _more(failures: int) -> str:
+    return f" {failures} files in all cannot be." if failures > 1 else ""
 
 
 def _lost_rules(report: Report) -> t.Iterator[str]:
@@ -305,7 +332,7 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
             return Outcome(file.path, refusal=file)
-        is_yaml = is_compose(os.path.basename(file.path))
+        is_yaml = _is_yaml(os.path.basename(str(found)))
         encoding = "utf-8" if is_yaml else "latin-1"
 
         def work(contents: bytes, to: Mirrors) -> Rewrite:
@@ -313,31 +340,41 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
                 return rewrite_compose(contents, to, _dockerfiles_beside(file), kinds, _builders_beside(file))
             return rewrite(contents, to, build_args, kinds)
 
-        result = work(file.contents, mirrors)
-        after = result.after
-        changed = after != file.contents
-        if changed:
-            known = remembered(file.path)
-            after = (first_bytes(file.contents, known, mirrors, encoding, work) if known else None) or after
-        if changed and write:
-            if params["backup"]:
-                module.backup_local(file.path)
-            replace(file, after)
-            unlike = note(file.contents, result, mirrors, encoding) if after is result.after else b""
-            if unlike:
-                remember(file.path, unlike)
-        diff = _unified(file, after) if changed and module._diff else ""
-        return Outcome(file.path, changed, result.changes, result.skipped, diff, _named_contexts(file) if is_yaml else ())
+        result, note = work(file.contents, mirrors), b""
+        if result.after != file.contents:
+            result, note = settled(file.contents, result, remembered(file.path), mirrors, encoding, work)
+        named = _named_contexts(file) if is_yaml else ()
+        if result.after == file.contents:
+            return Outcome(file.path, False, result.changes, result.skipped, "", named)
+        failure = _written(file, result.after, note, params["backup"]) if write else obstacle(file)
+        if failure:
+            return Outcome(file.path, skipped=result.skipped, contexts=named, failure=failure)
+        return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "", named)
 
     report = Report(module._diff)
     try:
-        for outcome in each(one, files(paths, params["patterns"], params["excludes"])):
+        for outcome in each(one, files(paths, params["patterns"], params["excludes"], tidy=write)):
             report.add(outcome)
     except Unavailable as error:
         raise Refused(str(error)) from error
     if write and report.counts["changed"]:
         sync()
     return report
+
+
+def _is_yaml(name: str) -> bool:
+    return is_compose(name) and not name.lower().startswith(("dockerfile", "containerfile"))
+
+
+def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
+    """Why not, if not."""
+    try:
+        if with_backup:
+            backup(file)
+        replace(file, after, note)
+    except HostError as error:
+        return str(error)
+    return ""
 
 
 def _dockerfiles_beside(file: Source) -> t.Callable[[str, str], t.Optional[bytes]]:

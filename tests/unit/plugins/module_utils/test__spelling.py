@@ -10,40 +10,71 @@ import json
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import Change, Skip, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
-from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import LONGEST, first_bytes, note
+from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import LONGEST, settled
 
-FORWARD, BACK = Mirrors({"docker.io": "m.x/hub"}), Mirrors({"m.x/hub": "docker.io"})
+HUB = {"docker.io": "m.x/hub"}
+MORE = {**HUB, "ghcr.io": "m.x/ghcr"}
+BACK, MORE_BACK = {"m.x/hub": "docker.io"}, {"m.x/hub": "docker.io", "m.x/ghcr": "ghcr.io"}
 BEFORE = b"FROM docker.io/library/redis AS a\nFROM redis\n"
+MIXED = b"FROM redis\nFROM m.x/hub/library/alpine\n"
 
 
-def noted(before):
-    return note(before, rewrite(before, FORWARD), FORWARD, "latin-1")
+def run(found, written=b"", mirrors=None):
+    """What a run makes of a file with a note: the rewrite, and the next note."""
+    mirrors = Mirrors(HUB if mirrors is None else mirrors)
+    result = rewrite(found, mirrors)
+    return settled(found, result, written, mirrors, "latin-1", rewrite) if result.after != found else (result, written)
 
 
-def given_back(found, written, mirrors=BACK):
-    return first_bytes(found, written, mirrors, "latin-1", rewrite)
-
-
-@pytest.mark.parametrize(
-    "before", [BEFORE, b"FROM library/redis\n# \xe4", b"ARG A=docker.io\nFROM $A/a/b\n", b"FROM DOCKER.io/a\nFROM docker.io/b\n", b"FROM ${X}php\n"]
-)
-def test_every_byte_comes_back(before):
-    assert given_back(rewrite(before, FORWARD).after, noted(before)) == before
+def after(found, *maps):
+    """One run after the other."""
+    written = b""
+    for mirrors in maps:
+        result, written = run(found, written, mirrors)
+        found = result.after
+    return found
 
 
 @pytest.mark.parametrize(
     "before",
     [
-        b"FROM redis\n",
-        b"FROM a/library/b AS x\nFROM docker.io.example.com/c\n",
-        b"FROM quay.io/a/b\n",
-        pytest.param(b"FROM docker.io/a" + b"\nFROM docker.io/a" * LONGEST, id="too long"),
+        BEFORE,
+        MIXED,
+        b"FROM library/redis\n# \xe4",
+        b"ARG A=docker.io\nFROM $A/a/b\n",
+        b"FROM DOCKER.io/a\nFROM docker.io/b\n",
+        b"FROM ${X}php\n",
+        b"FROM x.y/a\nRUN --mount=from=0,target=/x y\n",
+        b"FROM x.y/a\nCOPY --from=docker.io/library/0 x y\n",
+        b"FROM M.X/hub/library/alpine\nFROM redis\n",
+        b"ARG M=m.x\nFROM $M/hub/library/alpine\nFROM redis\n",
+        b"FROM redis\nFROM m.x/other\n",
     ],
 )
-def test_no_note_where_none_is_needed_or_it_is_too_long(before):
-    assert noted(before) == b""
+def test_every_byte_comes_back(before):
+    assert run(before)[0].after != before
+    assert after(before, HUB, BACK) == before
+    assert after(before, HUB, BACK, HUB, BACK, BACK) == before
+
+
+@pytest.mark.parametrize(
+    ("before", "mirrors"),
+    [
+        (b"FROM redis\n", HUB),
+        (b"FROM a/library/b AS x\nFROM docker.io.example.com/c\n", HUB),
+        (b"FROM quay.io/a/b\nFROM redis\n", HUB),
+        (b"FROM redis\n# m.x/hub/library/alpine\n", HUB),
+        (b"FROM m.x/other/library/alpine\nFROM redis\n", HUB),
+        pytest.param(b"FROM docker.io/a" + b"\nFROM docker.io/a" * LONGEST, HUB, id="too long"),
+        pytest.param(b"FROM m.x/hub/library/redis\nFROM docker.io/library/alpine\n", BACK, id="an undo leads to Docker Hub"),
+        pytest.param(b"FROM m.x/ghcr/redis\nFROM ghcr.io/alpine\n", {"m.x/ghcr": "ghcr.io"}, id="an undo leads to a registry"),
+        pytest.param(b"FROM n.x/a\nFROM q.x/library/b\n", {"a.x/b/c": "z.x", "n.x": "a.x/b"}, id="a map that cannot be read backwards"),
+    ],
+)
+def test_no_note_where_none_is_needed_or_it_is_too_long(before, mirrors):
+    assert run(before, mirrors=mirrors)[1] == b""
 
 
 @pytest.mark.parametrize(
@@ -59,11 +90,59 @@ def test_no_note_where_none_is_needed_or_it_is_too_long(before):
     ],
 )
 def test_a_note_of_others_is_not_believed(damage):
-    found = rewrite(BEFORE, FORWARD).after
-    assert given_back(found, noted(BEFORE)) == BEFORE
-    assert given_back(found, json.dumps({**json.loads(noted(BEFORE)), **damage}).encode()) is None
+    result, written = run(BEFORE)
+    assert run(result.after, written, BACK)[0].after == BEFORE
+    assert run(result.after, json.dumps({**json.loads(written), **damage}).encode(), BACK)[0].after == b"FROM redis AS a\nFROM redis\n"
 
 
 @pytest.mark.parametrize("written", [b"", b"{}", b"[]", b"\xff", b'{"mirrors": 7}'])
 def test_bytes_that_are_no_note(written):
-    assert given_back(rewrite(BEFORE, FORWARD).after, written) is None
+    assert run(run(BEFORE)[0].after, written, BACK)[0].after == b"FROM redis AS a\nFROM redis\n"
+
+
+def test_a_note_about_what_was_at_the_mirror_counts_if_it_says_so():
+    result, written = run(MIXED)
+    assert run(result.after, written.replace(b'"mixed": true', b'"mixed": 1'), BACK)[0].after == b"FROM redis\nFROM alpine\n"
+
+
+def test_the_undo_reports_what_it_writes_and_what_it_leaves():
+    result, written = run(BEFORE)
+    assert run(result.after, written, BACK)[0].changes == [
+        Change(1, "from", "m.x/hub/library/redis", "docker.io/library/redis"),
+        Change(2, "from", "m.x/hub/library/redis", "redis"),
+    ]
+    result, written = run(MIXED)
+    for found in (result.after, MIXED):
+        result, written = run(found, written, BACK)
+        assert result.after == MIXED
+        assert [skip[:3] for skip in result.skipped] == [(2, "from", "m.x/hub/library/alpine")]
+        assert isinstance(result.skipped[0], Skip) and result.skipped[0].reason.startswith("It was at the mirror before the first rewrite")
+    assert result.changes == []
+
+
+@pytest.mark.parametrize("end", [b"", b"FROM ghcr.io/b\n", b"FROM ghcr.io/library/b\n"])
+@pytest.mark.parametrize("before", [b"FROM redis\n", b"ARG X=ghcr.io\nFROM $X/y\nFROM redis\n", BEFORE, MIXED])
+def test_a_larger_map_keeps_the_first_spelling(before, end):
+    assert after(before + end, HUB, MORE, MORE_BACK) == before + end
+
+
+@pytest.mark.parametrize("end", [b"", b"FROM m.x/ghcr/b\n"])
+@pytest.mark.parametrize("before", [BEFORE, MIXED])
+def test_a_larger_undo_gives_the_first_spelling_and_moves_the_rest(before, end):
+    result, written = run(before + end)
+    result, _rest = run(result.after, written, MORE_BACK)
+    assert result.after == before + end.replace(b"m.x/ghcr", b"ghcr.io")
+    assert [change.line for change in result.changes] == [1, 2, 3][: (2 if before == BEFORE else 1)] + [3] * bool(end)
+
+
+def test_an_undo_that_leads_elsewhere_below_the_mirror_is_another_map():
+    before = b"FROM docker.io/library/redis\nFROM a/b\n"
+    result, written = run(before)
+    assert run(result.after, written, {**BACK, "m.x/hub/a": "quay.io"})[0].after == b"FROM redis\nFROM quay.io/b\n"
+
+
+def test_a_note_of_another_map_is_no_reason_to_keep_a_text_that_this_map_would_not_make():
+    result, written = run(BEFORE, mirrors={"docker.io": "ghcr.io/hub"})
+    result, written = run(result.after, written, {"ghcr.io": "m.x/ghcr"})
+    assert result.after == b"FROM m.x/ghcr/hub/library/redis AS a\nFROM m.x/ghcr/hub/library/redis\n"
+    assert run(result.after, written, {"m.x/ghcr": "ghcr.io"})[0].after == b"FROM ghcr.io/hub/library/redis AS a\nFROM ghcr.io/hub/library/redis\n"

@@ -35,10 +35,6 @@ class Fake:
     def warn(self, text):
         self.warnings.append(text)
 
-    def backup_local(self, path):
-        with open(path, "rb") as old, open(path + ".1~", "wb") as new:
-            new.write(old.read())
-
 
 @pytest.fixture
 def tree(tmp_path):
@@ -100,7 +96,8 @@ def test_strict_changes_nothing(tree):
 
 def test_backup(tree):
     run(tree, backup=True)
-    assert (tree / "a/Dockerfile.1~").read_bytes() == b"FROM alpine\n"
+    (backup,) = (tree / "a").glob("Dockerfile.*~")
+    assert backup.read_bytes() == b"FROM alpine\n"
     assert not run(tree, backup=True)[0]["changed"]
 
 
@@ -130,6 +127,7 @@ def spelled(tree):
     (tree / "a/Dockerfile").write_bytes(SPELLED)
     try:
         os.setxattr(tree / "a/Dockerfile", "user.x", b"")
+        os.removexattr(tree / "a/Dockerfile", "user.x")
     except OSError:
         pytest.skip("this file system keeps no extended attributes")
     assert run(tree)[0]["counts"]["changed"] == 1
@@ -214,6 +212,126 @@ def test_what_cannot_be_read_is_counted_and_named(tree):
     result, module = run(tree)
     assert result["counts"]["unreadable"] == 2
     assert module.warnings == [f"{tree}/a/Dockerfile.big is larger than 8 MiB.", f"{tree}/a/Dockerfile.pipe is no regular file."]
+
+
+def refused(tree, **params):
+    with pytest.raises(Refused) as error:
+        run(tree, **params)
+    return str(error.value), error.value.result
+
+
+@pytest.fixture
+def locked(tree, monkeypatch):
+    """Two folders in which nothing can be made, for root too, and one in which it can."""
+    for name in ("b/Dockerfile.x", "c/Dockerfile"):
+        (tree / name).write_bytes(b"FROM alpine\n")
+    opened, access = os.open, os.access
+
+    def denied(path, flags, *rest):
+        if flags & os.O_CREAT and "/c/" not in path:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", denied)
+    monkeypatch.setattr(os, "access", lambda path, *rest, **more: path.endswith("/c") or (os.path.isfile(path) and access(path, *rest, **more)))
+    return tree
+
+
+LOCKED = [("a/Dockerfile", b"FROM alpine\n"), ("b/Dockerfile.x", b"FROM alpine\n"), ("c/Dockerfile", b"FROM mirror.example.com/hub/library/alpine\n")]
+
+
+@pytest.mark.parametrize("backup", [False, True])
+def test_a_file_that_cannot_be_written_is_named_and_all_others_are_done(locked, backup):
+    message, result = refused(locked, backup=backup)
+    assert [(name, (locked / name).read_bytes()) for name, _rest in LOCKED] == LOCKED
+    name = r"/a/Dockerfile\.\d+\.[0-9@:-]+~" if backup else "/a/Dockerfile"
+    sentence = " cannot be written: Permission denied\\. 2 files in all cannot be\\. Make it writable and run this again; all other files are done\\."
+    assert re.fullmatch(f"{re.escape(str(locked))}{name}{sentence}", message)
+    assert (result["changed"], result["truncated"]) == (True, False)
+    assert result["counts"] == {"files": 5, "changed": 1, "edits": 1, "skipped": 1, "unreadable": 0}
+    assert [(file["path"], len(file["edits"])) for file in result["files"]] == [(f"{locked}/b/Dockerfile", 0), (f"{locked}/c/Dockerfile", 1)]
+    assert "/c/" in result["diff"]["prepared"] and "/a/" not in result["diff"]["prepared"]
+
+
+def test_check_mode_says_what_cannot_be_written(locked, monkeypatch):
+    monkeypatch.setattr(Fake, "check_mode", True)
+    (locked / "b/Dockerfile.x").unlink()
+    message, result = refused(locked)
+    assert message.startswith(f"{locked}/a/Dockerfile cannot be written: its folder is not writable. Make it")
+    assert (result["changed"], result["counts"]["changed"]) == (True, 1)
+    assert not (locked / "c/Dockerfile").read_bytes().startswith(b"FROM mirror")
+
+
+def test_strict_writes_nothing_where_a_file_cannot_be_written(locked):
+    (locked / "b/Dockerfile").unlink()
+    message, result = refused(locked, strict=True)
+    assert message == (f"strict: {locked}/a/Dockerfile cannot be written: its folder is not writable. 2 files in all cannot be. Nothing was changed.")
+    assert not result["changed"]
+    assert (locked / "c/Dockerfile").read_bytes() == b"FROM alpine\n"
+
+
+def test_edits_and_skips_are_bounded_over_all_files(tree):
+    (tree / "a/Dockerfile").write_bytes(b"FROM alpine\n" * 1990)
+    (tree / "a/Dockerfile.dev").write_bytes(b"FROM alpine\nARG X\n" + b"FROM $X\n" * 1500)
+    result, _rest = run(tree)
+    assert [(len(file["edits"]), len(file["skipped"])) for file in result["files"]] == [(1990, 0), (1, 9)]
+    assert result["truncated"]
+    assert result["counts"] == {"files": 3, "changed": 2, "edits": 1991, "skipped": 1501, "unreadable": 0}
+
+
+def test_a_link_is_what_its_own_name_says(tree):
+    (tree / "c/stack").write_bytes(b"services: {db: {image: redis}}\n")
+    (tree / "c/compose.yaml").symlink_to("stack")
+    (tree / "c/images.yml").write_bytes(b"FROM alpine\n")
+    (tree / "c/Dockerfile").symlink_to("images.yml")
+    (tree / "b/Dockerfile").unlink()
+    result, _rest = run(tree)
+    assert (result["counts"]["changed"], result["counts"]["skipped"]) == (3, 0)
+    assert (tree / "c/stack").read_bytes() == b"services: {db: {image: mirror.example.com/hub/library/redis}}\n"
+    assert (tree / "c/images.yml").read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
+    assert (tree / "c/compose.yaml").is_symlink() and (tree / "c/Dockerfile").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.yml", "dockerfile.web.yaml", "Containerfile.yaml"])
+def test_what_begins_as_a_dockerfile_is_one(tree, name):
+    (tree / "c" / name).write_bytes(b"FROM alpine\n")
+    run(tree / "c", patterns=["*.yml", "*.yaml"])
+    assert (tree / "c" / name).read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_folder_and_a_link_to_it_are_the_same_files(tree, monkeypatch, check_mode):
+    monkeypatch.setattr(Fake, "check_mode", check_mode)
+    (tree / "link").symlink_to("a")
+    module = Fake(paths=[str(tree / "link"), str(tree / "a")])
+    assert dockerfile_mirror.work(module)["counts"] == {"files": 2, "changed": 1, "edits": 1, "skipped": 0, "unreadable": 0}
+
+
+def test_what_a_killed_run_left_is_removed_by_a_run_that_writes(tree, monkeypatch):
+    left = tree / "a/.buildfleet-Dockerfile-0123abcd"
+    left.write_bytes(b"FROM alpine\n")
+    os.utime(left, (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(Fake, "check_mode", True)
+        assert (run(tree)[0]["counts"]["files"], left.exists()) == (3, True)
+    assert (run(tree)[0]["counts"]["files"], left.exists()) == (3, False)
+
+
+def test_an_empty_path_is_none(tree):
+    module = Fake(paths=["", str(tree)])
+    assert dockerfile_mirror.work(module)["counts"]["files"] == 3
+
+
+def test_a_second_undo_changes_nothing_though_something_was_at_the_mirror_before(tree):
+    before = b"FROM redis\nFROM mirror.example.com/hub/library/alpine\n"
+    (tree / "a/Dockerfile").write_bytes(before)
+    run(tree)
+    if not os.listxattr(tree / "a/Dockerfile"):
+        pytest.skip("this file system keeps no extended attributes")
+    assert undo(tree) == before
+    found = os.stat(tree / "a/Dockerfile")
+    assert undo(tree) == before
+    assert os.stat(tree / "a/Dockerfile") == found
 
 
 def test_the_result_is_bounded(tree):
@@ -321,6 +439,7 @@ def test_a_source_policy_that_cannot_be_read_is_none(tree, monkeypatch, contents
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        ({"paths": [""]}, "paths: name at least one file or directory."),
         ({"paths": ["/no/such"]}, "paths: /no/such does not exist."),
         ({"paths": ["/"], "mirrors": {}}, "mirrors: name at least one registry and its mirror."),
         ({"paths": ["/"], "mirrors": {"docker.io": "https://m"}}, "mirrors: 'https://m' must be written without https://, as it stands in an image name."),
