@@ -102,17 +102,20 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def replace(source: Source, contents: bytes, note: bytes = b"") -> None:
+def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: bool = False) -> None:
     """The whole file or nothing, owner, mode and attributes kept; the caller syncs once for the whole tree.
 
     The note is kept beside the file, where its file system can; a new file of that name does not have it.
     """
-    _put(source.path, source, contents, note)
-
-
-def backup(source: Source) -> None:
-    """A copy as Ansible names one."""
-    _put(f"{source.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}", source, source.contents, b"")
+    backup = f"{source.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"  # as Ansible names one
+    if with_backup:
+        _put(backup, source, source.contents, b"")
+    try:
+        _put(source.path, source, contents, note)
+    except HostError:
+        if with_backup:
+            os.unlink(backup)
+        raise
 
 
 def obstacle(source: Source) -> str:

@@ -166,7 +166,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import
 from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
     Refusal,
     Source,
-    backup,
     contents_of,
     each,
     exists,
@@ -297,7 +296,8 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     if report.counts["unreadable"] > len(report.refusals):
         module.warn(f"{report.counts['unreadable'] - len(report.refusals)} more files could not be read.")
     if report.failure:
-        raise Refused(f"{report.failure}{_more(report.failures)} Make it writable and run this again; all other files are done.", **report.result())
+        rest = "Make it writable first." if module.check_mode else "Make it writable and run this again; all other files are done."
+        raise Refused(f"{report.failure}{_more(report.failures)} {rest}", **report.result())
     return report.result()
 
 
@@ -369,9 +369,7 @@ def _is_yaml(name: str) -> bool:
 def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
     """Why not, if not."""
     try:
-        if with_backup:
-            backup(file)
-        replace(file, after, note)
+        replace(file, after, note, with_backup)
     except HostError as error:
         return str(error)
     return ""

@@ -326,10 +326,26 @@ def test_a_note_is_found_again(folder):
 
 def test_a_backup_has_ansibles_name_and_the_files_mode(folder):
     (folder / "a/D").chmod(0o640)
-    tree.backup(tree.source(str(folder / "a/D")))
+    tree.replace(tree.source(str(folder / "a/D")), b"new", with_backup=True)
     (name,) = {found.name for found in (folder / "a").iterdir()} - {"D"}
     assert tree._BACKUP.fullmatch(name) and re.match(rf"D\.{os.getpid()}\.", name)
     assert ((folder / "a" / name).read_bytes(), (folder / "a" / name).stat().st_mode & 0o777) == (b"a/D", 0o640)
+    assert (folder / "a/D").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("with_backup", [False, True])
+def test_a_file_that_is_not_replaced_gets_no_backup(folder, monkeypatch, with_backup):
+    rename = os.rename
+
+    def denied(old, new):
+        if new.endswith("/D"):
+            raise PermissionError(1, "Operation not permitted")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", denied)
+    with pytest.raises(HostError, match=r"/a/D cannot be written: Operation not permitted\.$"):
+        tree.replace(tree.source(str(folder / "a/D")), b"new", with_backup=with_backup)
+    assert os.listdir(folder / "a") == ["D"]
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def test_check_mode_says_what_cannot_be_written(locked, monkeypatch):
     monkeypatch.setattr(Fake, "check_mode", True)
     (locked / "b/Dockerfile.x").unlink()
     message, result = refused(locked)
-    assert message.startswith(f"{locked}/a/Dockerfile cannot be written: its folder is not writable. Make it")
+    assert message == f"{locked}/a/Dockerfile cannot be written: its folder is not writable. Make it writable first."
     assert (result["changed"], result["counts"]["changed"]) == (True, 1)
     assert not (locked / "c/Dockerfile").read_bytes().startswith(b"FROM mirror")
 
