@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import multiprocessing.pool
 import os
+import queue
 import re
 import signal
 import socket
@@ -165,11 +166,10 @@ def test_a_process_looks_for_its_parent_and_ends_without_it(monkeypatch):
     monkeypatch.setattr(os, "_exit", ended.append)
     tree._end_with(7)
     assert (parents, ended) == ([], [1])
-    watched = []
-    monkeypatch.setattr(tree, "_end_with", watched.append)
+    watched = queue.Queue()
+    monkeypatch.setattr(tree, "_end_with", watched.put)
     tree._watch(7)
-    time.sleep(0)
-    assert watched == [7]
+    assert watched.get(timeout=10) == 7
 
 
 def test_a_file_is_replaced_whole_with_its_owner_and_mode(folder, monkeypatch):
