@@ -64,7 +64,7 @@ class Mirrors:
 
     def names(self, registry: str) -> bool:
         """Whether the map is about this registry or a part of it."""
-        return any(_is_under(source, registry) for source in self.targets)
+        return any(is_under(source, registry) for source in self.targets)
 
     def move(self, reference: str) -> t.Optional[Move]:
         if reference not in self._moves:

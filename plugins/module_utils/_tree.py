@@ -34,6 +34,7 @@ _BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # as Ansible 
 _NOTE = "user.buildfleet.before"
 _ACCESS_LIST = "system.posix_acl_access"
 _OF_THE_CONTENTS = (_NOTE, "security.ima", "security.evm")  # the kernel makes new ones of the last two
+_PART = 64  # files that travel together
 FEW = 500  # below this many files other processes cost more than they do
 
 
@@ -67,27 +68,33 @@ def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequenc
 
 
 _Result = t.TypeVar("_Result")
+_Sources = t.Sequence[t.Union[str, Refusal]]
 _work: t.Callable[[t.Any], t.Any]
 
 
-def each(work: t.Callable[[t.Union[str, Refusal]], _Result], found: t.Iterator[t.Union[str, Refusal]]) -> t.Iterator[_Result]:
-    """``work`` on each, in order; a large tree is shared among the processors of the host."""
+def each(work: t.Callable[[_Sources], _Result], found: t.Iterator[t.Union[str, Refusal]]) -> t.Iterator[_Result]:
+    """``work`` on some after the other, in order; a large tree is shared among the processors of the host."""
     global _work
     _work = work
     first = list(itertools.islice(found, FEW))
+    parts = _parts(itertools.chain(first, found))
     processes = min(len(os.sched_getaffinity(0)), 4)
     if len(first) < FEW or processes < 2:
-        yield from map(work, itertools.chain(first, found))
+        yield from map(work, parts)
         return
     # The processes are copies of this one, so nothing but paths and results has to travel.
     with multiprocessing.get_context("fork").Pool(processes, _watch, (os.getpid(),)) as pool:
-        yield from pool.imap(_call, itertools.chain(first, found), chunksize=64)
+        yield from pool.imap(_call, parts)
         # Leaving without this ends them with a signal, for which one that waits under a handler of its own may wait for ever.
         pool.close()
         pool.join()
 
 
-def _call(found: t.Union[str, Refusal]) -> t.Any:
+def _parts(found: t.Iterator[t.Union[str, Refusal]]) -> t.Iterator[_Sources]:
+    return iter(lambda: list(itertools.islice(found, _PART)), [])
+
+
+def _call(found: _Sources) -> t.Any:
     return _work(found)
 
 

@@ -201,24 +201,25 @@ class Outcome(t.NamedTuple):
 
 
 class Report:
-    """The result, bounded whatever the size of the tree."""
+    """The result, bounded whatever the size of the tree. Those of its parts are made apart and put together in order."""
 
-    def __init__(self, with_diff: bool) -> None:
+    def __init__(self, with_diff: bool, listed: int = 0) -> None:
+        """``listed``: files that are known to come before these in the result."""
         self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
         self.files: t.List[t.Dict[str, t.Any]] = []
         self.refusals: t.List[Refusal] = []
         self.contexts: t.Dict[str, t.Set[str]] = {}
+        self.failures: t.List[str] = []
         self._rewritten: t.List[t.Tuple[str, str, str]] = []
         self._diff = "" if with_diff else None
-        self.failure, self.failures = "", 0
+        self._listed = listed
         self._room = MOST_LISTED
         self._truncated = False
 
     def add(self, outcome: Outcome) -> None:
         if outcome.refusal:
             self.counts["unreadable"] += 1
-            if len(self.refusals) < MOST_NAMES:
-                self.refusals.append(outcome.refusal)
+            self.refusals.append(outcome.refusal)
             return
         self.counts["files"] += outcome.is_source
         self.counts["changed"] += outcome.changed
@@ -227,23 +228,37 @@ class Report:
         for dockerfile, names in outcome.contexts:
             self.contexts.setdefault(dockerfile, set()).update(name.partition("::")[0] for name in names)  # NAME::PLATFORM
         if outcome.failure:
-            self.failure = self.failure or outcome.failure
-            self.failures += 1
-        if not outcome.changes and not outcome.skipped:
-            return
-        self._list(outcome)
-        if self._diff is not None and len(self._diff) < MOST_DIFF:
-            self._diff += outcome.diff
-        if len(self._rewritten) < MOST_REMEMBERED:
+            self.failures.append(outcome.failure)
+        if outcome.changes or outcome.skipped:
+            self._list(outcome.path, [change._asdict() for change in outcome.changes], [skip._asdict() for skip in outcome.skipped])
+            self._show(outcome.diff)
             self._rewritten += [(outcome.path, change.before, change.after) for change in outcome.changes]
 
-    def _list(self, outcome: Outcome) -> None:
-        changes = outcome.changes[: self._room]
-        skipped = outcome.skipped[: self._room - len(changes)]
-        self._truncated |= len(self.files) == MOST_FILES or (len(changes), len(skipped)) != (len(outcome.changes), len(outcome.skipped))
-        if len(self.files) < MOST_FILES and (changes or skipped):
-            self._room -= len(changes) + len(skipped)
-            self.files.append({"path": outcome.path, "edits": [change._asdict() for change in changes], "skipped": [skip._asdict() for skip in skipped]})
+    def put(self, part: Report) -> None:
+        for name, count in part.counts.items():
+            self.counts[name] += count
+        for file in part.files:
+            self._list(file["path"], file["edits"], file["skipped"])
+        for dockerfile, names in part.contexts.items():
+            self.contexts.setdefault(dockerfile, set()).update(names)
+        self.refusals += part.refusals[: MOST_NAMES - len(self.refusals)]
+        self.failures += part.failures
+        self._rewritten += part._rewritten[: MOST_REMEMBERED - len(self._rewritten)]
+        self._show(part._diff or "")
+        self._truncated |= part._truncated
+
+    def _list(self, path: str, edits: t.List[t.Dict[str, t.Any]], skipped: t.List[t.Dict[str, t.Any]]) -> None:
+        shown = edits[: self._room], skipped[: max(0, self._room - len(edits))]
+        is_full = self._listed == MOST_FILES or not any(shown)
+        self._truncated |= is_full or shown != (edits, skipped)
+        if not is_full:
+            self._listed += 1
+            self._room -= len(shown[0]) + len(shown[1])
+            self.files.append({"path": path, "edits": shown[0], "skipped": shown[1]})
+
+    def _show(self, diff: str) -> None:
+        if self._diff is not None and len(self._diff) < MOST_DIFF:
+            self._diff += diff
 
     def lost_contexts(self) -> t.Iterator[str]:
         for path, reference, _rest in self._rewritten if self.contexts else ():
@@ -286,8 +301,8 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         dry = _rewritten(module, mirrors, paths, write=False)
         if dry.counts["skipped"]:
             raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **{**dry.result(), "changed": False})
-        if dry.failure:
-            raise Refused(f"strict: {dry.failure}{_more(dry.failures)} Nothing was changed.", **{**dry.result(), "changed": False})
+        if dry.failures:
+            raise Refused(f"strict: {_shown(dry.failures)} Nothing was changed.", **{**dry.result(), "changed": False})
     report = _rewritten(module, mirrors, paths, write=not module.check_mode)
     for warning in itertools.islice(itertools.chain(report.lost_contexts(), _lost_rules(report)), MOST_NAMES):
         module.warn(warning)
@@ -295,14 +310,14 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         module.warn(f"{refusal.path} {refusal.reason}.")
     if report.counts["unreadable"] > len(report.refusals):
         module.warn(f"{report.counts['unreadable'] - len(report.refusals)} more files could not be read.")
-    if report.failure:
+    if report.failures:
         rest = "Make it writable first." if module.check_mode else "Make it writable and run this again; all other files are done."
-        raise Refused(f"{report.failure}{_more(report.failures)} {rest}", **report.result())
+        raise Refused(f"{_shown(report.failures)} {rest}", **report.result())
     return report.result()
 
 
-def _more(failures: int) -> str:
-    return f" {failures} files in all cannot be." if failures > 1 else ""
+def _shown(failures: t.Sequence[str]) -> str:
+    return failures[0] + (f" {len(failures)} files in all cannot be." if len(failures) > 1 else "")
 
 
 def _lost_rules(report: Report) -> t.Iterator[str]:
@@ -351,10 +366,20 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
             return Outcome(file.path, skipped=result.skipped, contexts=named, failure=failure)
         return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "", named)
 
+    listed = 0  # by this process; what it comes to later stands later in the result
+
+    def some(found: t.Sequence[t.Union[str, Refusal]]) -> Report:
+        nonlocal listed
+        part = Report(module._diff, listed)
+        for each_one in found:
+            part.add(one(each_one))
+        listed += len(part.files)
+        return part
+
     report = Report(module._diff)
     try:
-        for outcome in each(one, files(paths, params["patterns"], params["excludes"], tidy=write)):
-            report.add(outcome)
+        for part in each(some, files(paths, params["patterns"], params["excludes"], tidy=write)):
+            report.put(part)
     except Unavailable as error:
         raise Refused(str(error)) from error
     if write and report.counts["changed"]:
