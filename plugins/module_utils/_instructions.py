@@ -74,7 +74,6 @@ _STRANGE_BLANK = re.compile(
     re.MULTILINE,
 )
 _FIRST_DIRECTIVE = re.compile(rb"[ \t\v\f\r]*#(?:!|[\t\f\r ]*(?i:syntax|escape|check)[\t\f\r ]*=)")
-_PLAIN_JSON = re.compile(r"""\[\s*(?:"[^"\\\x00-\x1f]*"\s*(?:,\s*"[^"\\\x00-\x1f]*"\s*)*)?\]""", re.ASCII)
 _HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
 _OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
 
@@ -397,7 +396,7 @@ def _copy_problem(text: str, escape: str) -> str:
 
 
 def _shell_problem(text: str, escape: str) -> str:
-    return "" if text[:1] == "[" and _is_json(text, True) and json.loads(text) else "needs its words in JSON form"
+    return "" if text[:1] == "[" and _json_words(text, True) else "needs its words in JSON form"
 
 
 def _health_problem(text: str, escape: str) -> str:
@@ -409,9 +408,8 @@ def _value_problem(text: str, escape: str) -> str:
 
 
 def _values(text: str) -> t.Sequence[str]:
-    if text[:1] == "[" and _is_json(text, True):
-        return t.cast("t.List[str]", json.loads(text))
-    return _WORD_END.split(text)
+    words = _json_words(text, True) if text[:1] == "[" else None
+    return _WORD_END.split(text) if words is None else words
 
 
 # What BuildKit refuses in every version; source: frontend/dockerfile/instructions/parse.go.
@@ -473,7 +471,7 @@ def _flags(text: str, origin: t.Sequence[int], escape: str) -> t.Tuple[t.List[Fl
 def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[t.List[t.Tuple[bytes, bool]], bool]:
     doubtful = bool(re.search(r"<<[\t\r ]", line))
     if instruction.text.startswith("["):
-        json_now, json_before = _is_json(instruction.text, True), _is_json(instruction.text, False)
+        json_now, json_before = (_json_words(instruction.text, strict) is not None for strict in (True, False))
         doubtful = doubtful or json_now != json_before
         if json_now if reading.strict_json else json_before:
             return [], doubtful
@@ -505,14 +503,14 @@ def _unset(name: str) -> None:
     return None
 
 
-def _is_json(text: str, strict: bool) -> bool:
-    if _PLAIN_JSON.fullmatch(text):
-        return True
+def _json_words(text: str, strict: bool) -> t.Optional[t.List[str]]:
+    """None where the text is not the JSON form; before it was strict, anything might follow."""
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(value, list) and all(isinstance(item, str) for item in value) and (not strict or not text[end:].strip())
+        return None
+    is_form = isinstance(value, list) and all(isinstance(item, str) for item in value) and (not strict or not text[end:].strip(" \t\r\n"))
+    return value if is_form else None
 
 
 def _after_heredoc(data: bytes, at: int, name: bytes, chomp: bool, instruction: int) -> int:
