@@ -15,15 +15,7 @@ import json
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._lines import (
-    arrows,
-    first_image,
-    has_odd_bytes,
-    next_image,
-    next_line,
-    next_wanted_line,
-    quiet_lines_before,
-)
+from ansible_collections.buildfleet.docker.plugins.module_utils._lines import arrows, has_odd_bytes, image_line, leading_lines, next_line, quiet_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import SPACES, Lexer, ShellError, written
 
 LONGEST_LINE = 65535
@@ -172,37 +164,41 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
             return None
         if syntax:
             lines.append(("syntax", syntax[0].encode("latin-1"), None, syntax[1]))
-    found = first_image(escape)(data)
-    image, stage, copied = found.groups()
-    if not image:
+    data = _ended(data)
+    past_quiet_lines, next_image = quiet_lines(escape), image_line(escape)
+    at = leading_lines(escape)(data).end()
+    found = next_image(data, at)
+    if not found or not found[1]:
         return None
-    following = next_image(escape)
-    while True:
+    while found:
+        image, stage, copied = found.groups()
         if image:
             lines.append(("from", image, stage, found.start(1)))
         elif copied:
             lines.append(("copy", copied, None, found.start(3)))
-        else:
-            return lines if found.end() == len(data) else None
-        found = following(data, found.end())
-        image, stage, copied = found.groups()
+        at = past_quiet_lines(data, found.end()).end()
+        found = next_image(data, at)
+    return lines if at == len(data) else None
+
+
+def _ended(data: bytes) -> bytes:
+    return data if data.endswith(b"\n") else data + b"\n"
 
 
 def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
     """The instructions that matter, and few others, of a file without odd bytes."""
     instructions: t.List[Instruction] = []
     ambiguous = started = False
-    any_line, wanted_line = next_line(escape), next_wanted_line(escape)
+    data = _ended(data)
+    size = len(data)
+    past_quiet_lines, any_line = quiet_lines(escape), next_line(escape)
     token = chr(escape[0])
     heredoc = arrows(data, start)
     after = start
     while True:
-        if not started:
-            found = any_line(data, after)
-        elif heredoc < 0:
-            found = wanted_line(data, after)
-        else:
-            found = any_line(data, quiet_lines_before(escape)(data, after, heredoc).end())
+        if started:
+            after = past_quiet_lines(data, after, size if heredoc < 0 else heredoc).end()
+        found = any_line(data, after)
         word, rest, more = found.groups()
         if not word and not rest:
             return instructions, ambiguous

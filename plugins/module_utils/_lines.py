@@ -5,6 +5,7 @@
 """The lines of a Dockerfile, told apart at the speed of C: most of them name no image and are passed over.
 
 These expressions know less than BuildKit, never more: what they are not sure of, they leave to _instructions.py.
+The text that they are given ends with a newline.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DROPPED = rb"(?:[ \t]*(?:#[^\n]*\n|\n))*"
 _TEXT = rb"[ \t]*(?=[^#\s])"  # neither empty nor a comment
 _GAP = rb"[ \t]+(?![ \t])(?:~\n" + _DROPPED + _TEXT + rb")*"
 _REST = rb"[^\n]*(?:(?<=[^~]~)\n" + _DROPPED + _TEXT + rb"[^\n]*)*"
-_END = rb"(?<!~)(?<![ \t][ \t])(?<!~[ \t])(?:\n|\Z)"  # blanks behind the escape token do not end a line
+_END = rb"(?<!~)(?<![ \t][ \t])(?<!~[ \t])\n"  # blanks behind the escape token do not end a line
 _QUOTED = rb"\"[^\"\\`\n]*(?:\\[^\"\\`\n][^\"\\`\n]*)*\""
 _PAIR = rb"(?:[^=\"'`\\\s]+|" + _QUOTED + rb")=[^\"'`\\\s]*(?:(?:" + _QUOTED + rb"|'[^'\\`\n]*')[^\"'`\\\s]*)*"
 _PAIRS = rb"(?!-)" + _PAIR + rb"(?:" + _GAP + _PAIR + rb")*[ \t]*"
@@ -45,53 +46,50 @@ _QUIET = {
 }
 
 
-def _lines(behind: t.Mapping[bytes, bytes]) -> bytes:
-    """As many as follow each other. Flat, so that the first letter decides; keywords in small letters are rare and left to others."""
-    known = b"|".join([keyword + _GAP + behind[keyword] for keyword in behind])
-    return rb"(?:[ \t]*(?:\n|#[^\n]*(?:\n|\Z)" + (b"|(?:" + known + b")" + _END if behind else b"") + rb"))*"
-
-
-# The next line that is neither empty nor a comment, with those that continue it: its first word, the rest of it, the others.
-_LINE = rb"[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=[^~]~)\n" + _DROPPED + rb"[^\n]*)*)"
-# The next image that is written out: in FROM, with the name of the stage, or behind COPY --from; nothing in all three groups for any other line.
+_Match = t.Callable[..., t.Any]
+_EMPTY = rb"[ \t]*(?:\n|#[^\n]*\n"
 _IMAGE = rb"([A-Za-z0-9_.:/@-]+)"
+_NAME = rb"[A-Za-z0-9_]+"
+
+
+# Compiled when a file asks for it, which takes longer than many a file.
+@functools.lru_cache(maxsize=None)
+def _compiled(shape: bytes, escape: bytes) -> _Match:
+    return re.compile(shape.replace(b"~", re.escape(escape))).match
+
+
+def quiet_lines(escape: bytes) -> _Match:
+    """As many as follow each other. Flat, so that the first letter decides; keywords in small letters are rare and left to others."""
+    return _compiled(_QUIET_LINES, escape)
+
+
+_QUIET_LINES = rb"(?:" + _EMPTY + b"|(?:" + b"|".join([keyword + _GAP + _QUIET[keyword] for keyword in _QUIET]) + b")" + _END + rb"))*"
+
+
+def next_line(escape: bytes) -> _Match:
+    """The next that is neither empty nor a comment, with those that continue it: its first word, the rest of it, the others. It fits always."""
+    return _compiled(_NEXT_LINE, escape)
+
+
+_NEXT_LINE = rb"(?:" + _EMPTY + rb"))*[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=[^~]~)\n" + _DROPPED + rb"[^\n]*)*)"
+
+
+def leading_lines(escape: bytes) -> _Match:
+    """What may stand before the first FROM where no variable matters."""
+    return _compiled(_LEADING_LINES, escape)
+
+
+_LEADING_LINES = rb"(?:" + _EMPTY + rb"|ARG[ \t]+" + _NAME + rb"(?:=[A-Za-z0-9_.:/@-]*)?[ \t]*" + _END + rb"))*"
+
+
+def image_line(escape: bytes) -> _Match:
+    """An image that is written out: in FROM, with the name of the stage, or behind COPY --from; none of the three for an ARG without a value."""
+    return _compiled(_IMAGE_LINE, escape)
+
+
 _FROM = rb"FROM[ \t]+(?:--platform=" + _VALUE + rb"[ \t]+)?" + _IMAGE + rb"(?:[ \t]+[Aa][Ss][ \t]+([a-z][a-z0-9_.-]*))?[ \t]*"
 _COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _TWO
-_IMAGE_LINE = rb"(?:[ \t]*(?:" + _FROM + b"|" + _COPY + rb")" + _END + rb")?"
-
-# Compiled when a file asks for them, which takes longer than many a file. Every part of them may be empty, so they match anywhere.
-_Match = t.Callable[..., "t.Match[bytes]"]
-_once = functools.lru_cache(maxsize=None)
-
-
-def _compiled(shape: bytes, escape: bytes) -> _Match:
-    return t.cast(_Match, re.compile(shape.replace(b"~", re.escape(escape))).match)
-
-
-@_once
-def next_line(escape: bytes) -> _Match:
-    return _compiled(_lines({}) + _LINE, escape)
-
-
-@_once
-def next_wanted_line(escape: bytes) -> _Match:
-    return _compiled(_lines(_QUIET) + _LINE, escape)
-
-
-@_once
-def quiet_lines_before(escape: bytes) -> _Match:
-    """Before a place in the midst of a line, whose beginning is not taken for a whole one."""
-    return _compiled(_lines(_QUIET).replace(rb"(?:\n|\Z)", rb"\n"), escape)
-
-
-@_once
-def first_image(escape: bytes) -> _Match:
-    return _compiled(_lines({b"ARG": rb"[A-Za-z0-9_]+(?:=[A-Za-z0-9_.:/@-]*)?[ \t]*"}) + _IMAGE_LINE, escape)
-
-
-@_once
-def next_image(escape: bytes) -> _Match:
-    return _compiled(_lines({**_QUIET, b"ARG": rb"(?:[A-Za-z0-9_]+[ \t]*(?=\n|\Z)|" + _PAIRS + b")"}) + _IMAGE_LINE, escape)
+_IMAGE_LINE = rb"[ \t]*(?:" + _FROM + b"|" + _COPY + rb"|ARG[ \t]+" + _NAME + rb"[ \t]*)" + _END
 
 
 # The two arrows of a heredoc may stand on two lines.

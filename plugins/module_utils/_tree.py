@@ -16,6 +16,7 @@ import errno
 import fnmatch
 import itertools
 import multiprocessing
+import operator
 import os
 import re
 import stat
@@ -231,25 +232,28 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
         folder = folders.pop()
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=_name)
         except OSError as error:
             yield Refusal(folder, f"cannot be read: {error.strerror}")
             continue
         inside: t.List[str] = []
         for entry in entries:
-            if entry.name.startswith(_OURS):
+            name = entry.name
+            if name.startswith(_OURS):
                 if tidy:
                     _remove_old(entry)
-            elif unwanted(entry.name) or _BACKUP.fullmatch(entry.name):
-                continue
             elif entry.is_dir(follow_symlinks=False):
-                inside.append(entry.path)
-            elif wanted(entry.name):
+                if not unwanted(name):
+                    inside.append(entry.path)
+            elif wanted(name) and not unwanted(name) and not (name[-1] == "~" and _BACKUP.fullmatch(name)):
                 if not entry.is_symlink():
                     yield entry.path, entry.path
                 elif os.path.isfile(entry.path) and _is_inside(os.path.realpath(entry.path), root, unwanted):
                     yield _named(entry.path)
         folders += reversed(inside)
+
+
+_name = operator.attrgetter("name")
 
 
 def _remove_old(entry: t.Any) -> None:
@@ -271,7 +275,7 @@ def _is_inside(path: str, root: str, unwanted: t.Callable[[str], t.Any]) -> bool
 
 def source(path: str) -> t.Union[Source, Refusal]:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        path, handle = _opened(path)
         try:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
@@ -289,4 +293,16 @@ def source(path: str) -> t.Union[Source, Refusal]:
     except OSError as error:
         is_special = error.errno in (errno.ENXIO, errno.ENODEV)  # a socket, a device that is not there
         return Refusal(path, "is no regular file" if is_special else f"cannot be read: {error.strerror}")
-    return Source(os.path.realpath(path) if os.path.islink(path) else path, contents, found)
+    return Source(path, contents, found)
+
+
+def _opened(path: str) -> t.Tuple[str, int]:
+    """The file behind the path, and open."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return path, os.open(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        path = os.path.realpath(path)
+        return path, os.open(path, flags)

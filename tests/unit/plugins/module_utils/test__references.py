@@ -34,6 +34,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._references impo
             [("from", "a")],
             id="values that BuildKit takes",
         ),
+        pytest.param(b'FROM a\nCOPY ["x", "y"]\x1c\nVOLUME [1]\nVOLUME ["x"] y\n', [("from", "a")], id="words that look like JSON"),
         pytest.param(b"FROM a\nONBUILD what is this\n", [("from", "a")], id="what stands behind ONBUILD is read in the build to come"),
         pytest.param(b"FROM a AS B\nFROM b\nCOPY --from=B x y\n", [("from", "a")], id="a stage named in capitals"),
         pytest.param(b"# check=skip=all\nFROM a\n", [("from", "a")], id="a directive that names no image"),
