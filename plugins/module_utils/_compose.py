@@ -43,7 +43,7 @@ _Given = t.Mapping[str, t.Tuple[t.Sequence[Edit], str]]  # edits to the build ar
 
 
 def is_compose(name: str) -> bool:
-    return is_part_of_a_project(name) or name.endswith((".yml", ".yaml"))
+    return name.endswith((".yml", ".yaml"))
 
 
 def rewrite_compose(

@@ -87,10 +87,10 @@ def _comes_back(change: Change, mirrors: Mirrors) -> bool:
     if change.before == "scratch" or NUMBER.fullmatch(change.before):
         return False  # where these mean no image the undo writes the full name
     try:
-        name = mirrors.back.replacement(change.after)
+        move = mirrors.back.move(change.after)
     except InvalidImageName:
         return False
-    return name is not None and name.familiar == change.before
+    return move is not None and move.after == change.before
 
 
 def _digest(contents: bytes) -> str:

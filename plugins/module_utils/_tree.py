@@ -63,9 +63,11 @@ def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequenc
         for found in _files_in(os.path.realpath(path), wanted, unwanted, tidy) if os.path.isdir(path) else iter([_named(path)]):
             if isinstance(found, Refusal):
                 yield found
-            elif found[1] not in seen:
-                seen.add(found[1])
-                yield found[0]
+                continue
+            name, itself = (found, found) if isinstance(found, str) else found
+            if itself not in seen:
+                seen.add(itself)
+                yield name
 
 
 _Result = t.TypeVar("_Result")
@@ -138,8 +140,8 @@ def obstacle(source: Source) -> str:
 
 
 def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f"{_OURS}{name[:200]}-{os.urandom(4).hex()}")
+    folder, _rest, name = path.rpartition("/")
+    temporary = f"{folder}/{_OURS}{name[:200]}-{os.urandom(4).hex()}"
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -160,20 +162,20 @@ def _dress(handle: int, source: Source, note: bytes) -> None:
     mine, found = os.fstat(handle), source.found
     if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
         os.fchown(handle, found.st_uid, found.st_gid)
-    _keep_attributes(handle, source.path)
+    _keep_attributes(handle, source)
     if note:
         with contextlib.suppress(OSError):
             os.setxattr(handle, _NOTE, note)
     os.fchmod(handle, stat.S_IMODE(found.st_mode))
 
 
-def _keep_attributes(handle: int, path: str) -> None:
+def _keep_attributes(handle: int, source: Source) -> None:
     """Without its access list a file would be open to others than before, so that one must not fail."""
-    names = _attributes(path)
+    names = _attributes(source.path)
     for name in names:
         if name not in _OF_THE_CONTENTS:
             with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):
-                os.setxattr(handle, name, os.getxattr(path, name))
+                os.setxattr(handle, name, os.getxattr(source.path, name))
     if _ACCESS_LIST not in names and _ACCESS_LIST in _attributes(handle):
         os.removexattr(handle, _ACCESS_LIST)  # the default of the folder
 
@@ -188,9 +190,10 @@ def _attributes(file: t.Union[int, str]) -> t.List[str]:
 
 
 def remembered(path: str) -> bytes:
-    with contextlib.suppress(OSError, AttributeError):
+    try:
         return os.getxattr(path, _NOTE)
-    return b""
+    except OSError:
+        return b""
 
 
 def sync() -> None:
@@ -223,7 +226,7 @@ def _any_of(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match
 
 
-_Found = t.Union[Refusal, t.Tuple[str, str]]  # a path, and that of the file itself
+_Found = t.Union[str, Refusal, t.Tuple[str, str]]  # a path, and that of the file itself where it is another
 
 
 def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[[str], t.Any], tidy: bool) -> t.Iterator[_Found]:
@@ -232,11 +235,13 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
         folder = folders.pop()
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=_name)
+                entries = list(listing)
         except OSError as error:
             yield Refusal(folder, f"cannot be read: {error.strerror}")
             continue
         inside: t.List[str] = []
+        if len(entries) > 1:
+            entries.sort(key=_name)
         for entry in entries:
             name = entry.name
             if name.startswith(_OURS):
@@ -247,7 +252,7 @@ def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[
                     inside.append(entry.path)
             elif wanted(name) and not unwanted(name) and not (name[-1] == "~" and _BACKUP.fullmatch(name)):
                 if not entry.is_symlink():
-                    yield entry.path, entry.path
+                    yield entry.path
                 elif os.path.isfile(entry.path) and _is_inside(os.path.realpath(entry.path), root, unwanted):
                     yield _named(entry.path)
         folders += reversed(inside)

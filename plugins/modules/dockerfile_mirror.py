@@ -342,13 +342,13 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
     build_args = {name: str(value) for name, value in (params["build_args"] or {}).items()}
 
     def one(found: t.Union[str, Refusal]) -> Outcome:
-        if isinstance(found, str) and os.path.basename(found) in bake.NAMES:
-            return _baked(found, params["excludes"])
+        name = "" if isinstance(found, Refusal) else found.rpartition("/")[2]
+        if name in bake.NAMES:
+            return _baked(str(found), params["excludes"])
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
             return Outcome(file.path, refusal=file)
-        is_yaml = _is_yaml(os.path.basename(str(found)))
-        encoding = "utf-8" if is_yaml else "latin-1"
+        is_yaml = _is_yaml(name)
 
         def work(contents: bytes, to: Mirrors) -> Rewrite:
             if is_yaml:
@@ -357,7 +357,7 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
 
         result, note = work(file.contents, mirrors), b""
         if result.after != file.contents:
-            result, note = settled(file.contents, result, remembered(file.path), mirrors, encoding, work)
+            result, note = settled(file.contents, result, remembered(file.path), mirrors, "utf-8" if is_yaml else "latin-1", work)
         named = _named_contexts(file) if is_yaml else ()
         if result.after == file.contents:
             return Outcome(file.path, False, result.changes, result.skipped, "", named)
