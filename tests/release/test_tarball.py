@@ -10,7 +10,7 @@ import tarfile
 
 MOST = 200 * 1024
 FOR_USERS = {
-    "CHANGELOG.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "README.zh-CN.md", "docs", "meta", "playbooks", "plugins", "roles",
+    "CHANGELOG.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "docs", "meta", "playbooks", "plugins", "roles",
 }  # fmt: skip
 
 
