@@ -37,6 +37,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._references impo
         pytest.param(b'FROM a\nCOPY ["x", "y"]\x1c\nVOLUME [1]\nVOLUME ["x"] y\n', [("from", "a")], id="words that look like JSON"),
         pytest.param(b"FROM a\nONBUILD what is this\n", [("from", "a")], id="what stands behind ONBUILD is read in the build to come"),
         pytest.param(b"FROM a AS B\nFROM b\nCOPY --from=B x y\n", [("from", "a")], id="a stage named in capitals"),
+        pytest.param(b"FROM a \\ \n\tAS b\nFROM b\nFROM c \\ ", [("from", "a"), ("from", "c")], id="blanks behind the escape token"),
+        pytest.param(b"FROM a\nRUN cat <\\\n<E\nFROM b\nE\nFROM c\n", [("from", "a"), ("from", "c")], id="two arrows on two lines"),
         pytest.param(b"# check=skip=all\nFROM a\n", [("from", "a")], id="a directive that names no image"),
         pytest.param(b"FROM a AS s\nCOPY --from=S x y\nRUN --mount=from=S x\n", [("from", "a")], id="a stage in capitals"),
         pytest.param(b"FROM a\nRUN --network=none --mount=type=bind,from=b,target=/x ls\n", [("from", "a"), ("mount", "b")], id="a mount"),

@@ -322,18 +322,6 @@ def test_an_empty_path_is_none(tree):
     assert dockerfile_mirror.work(module)["counts"]["files"] == 3
 
 
-def test_a_second_undo_changes_nothing_though_something_was_at_the_mirror_before(tree):
-    before = b"FROM redis\nFROM mirror.example.com/hub/library/alpine\n"
-    (tree / "a/Dockerfile").write_bytes(before)
-    run(tree)
-    if not os.listxattr(tree / "a/Dockerfile"):
-        pytest.skip("this file system keeps no extended attributes")
-    assert undo(tree) == before
-    found = os.stat(tree / "a/Dockerfile")
-    assert undo(tree) == before
-    assert os.stat(tree / "a/Dockerfile") == found
-
-
 def test_the_result_is_bounded(tree):
     for number in range(250):
         (tree / f"c/Dockerfile.{number}").write_bytes(b"FROM alpine\n")
