@@ -86,7 +86,7 @@ notes:
     a warning, and where the source policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's environment has a rule
     that no longer matches.
   - Where the first spelling of a reference cannot be told from its name at the mirror, the file gets the extended attribute
-    C(user.buildfleet.before), so that the undo gives every byte back. What was at the mirror before is then left, and skipped.
+    C(user.buildfleet.before), so that the undo gives every byte back.
   - When a file cannot be written all others are, and then the task fails. In check mode, and with O(strict) before anything
     is written, it fails where the folder or the owner of a file tells.
 """
