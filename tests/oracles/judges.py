@@ -9,6 +9,7 @@ Image names are taken apart by `docker_image`, a port of distribution/reference.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
@@ -81,8 +82,9 @@ def images(data: bytes, parser: t.Callable[[bytes], t.List[Command]]) -> Images:
     for command in commands:
         if command.name == "ONBUILD":
             head = f"# escape={escape}\n".encode()
-            inner = parser(head + command.original.lstrip().split(None, 1)[1].encode("utf-8"))
-            found += _inner(inner[0], every)
+            with contextlib.suppress(Refused):  # what is no instruction is refused in the build to come
+                for inner in parser(head + command.original.lstrip().split(None, 1)[1].encode("utf-8"))[:1]:
+                    found += _inner(inner, every)
         elif command.name == "FROM":
             started = True
             value = _expanded(command.value[0], values, escape)
