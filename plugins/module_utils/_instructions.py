@@ -376,9 +376,9 @@ def _pairs_problem(text: str, escape: str) -> str:
     words = WORD[escape].findall(text)
     if not words or ("=" not in words[0] and len(words) == 1):
         return "needs a name and a value"
-    if "=" in words[0] and not all("=" in word for word in words):
-        return "takes NAME=VALUE only"
-    return _names_problem(text, escape)
+    if "=" not in words[0]:
+        return ""  # a name, and all the rest is its value
+    return _names_problem(text, escape) if all("=" in word for word in words) else "takes NAME=VALUE only"
 
 
 def _names_problem(text: str, escape: str) -> str:

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mutants of Dockerfiles: no exception, no byte changed beside the edits, and the judges see the same instructions.
+"""Mutants of Dockerfiles: no exception, no byte changed beside the edits, the judges see the same instructions, and the quick readings see
+what the thorough one sees.
 
     python tests/fuzz/dockerfile_mirror.py [--mutants 100000] [--seed 7]
 
@@ -16,6 +17,7 @@ import random
 import re
 import sys
 import typing as t
+import unittest.mock
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -23,7 +25,8 @@ sys.path.insert(0, str(TOP / "tests/oracles"))
 
 import judges  # noqa: E402
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite, spliced  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils import _instructions  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references, rewrite, spliced  # noqa: E402
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
 
 MAP = {"docker.io": "mirror.example.com/hub", "mcr.microsoft.com": "mirror.example.com/mcr", "gcr.io": "mirror.example.com/gcr"}
@@ -33,6 +36,7 @@ TOKENS = [
     b"<<EOF", b"<<-E", b"<< X", b"EOF\n", b"E\n", b"FROM ",
     b"FROM alpine\n", b" AS a", b"ARG X=redis\n", b"$X", b"${X:-nginx}", b"${X", b"'", b'"', b"--from=busybox ",
     b"--mount=from=php,target=/x ", b"COPY --from=redis a b\n",
+    b"<", b"\\\n<", b" \\  \n", b"\n# c\n", b" = ", b'["a", "b"] ',
     b"ONBUILD ", b"RUN ", b'["a"] ', b"\xef\xbb\xbf", b"\xff", b"docker.io/", b"library/", b"@", b":", b"--", b",",
 ]  # fmt: skip
 
@@ -57,6 +61,10 @@ def mutant(data: bytes, dice: random.Random) -> bytes:
 def fault(data: bytes) -> str:
     """What is wrong with the rewrite of this file; nothing where all is well."""
     result = rewrite(data, FORWARD)
+    quick = _references(data)
+    with unittest.mock.patch.object(_instructions, "has_odd_bytes", return_value=True):
+        if _references(data) != quick:
+            return "the quick reading and the thorough one differ"
     if spliced(data.decode("latin-1"), result.edits).encode("latin-1") != result.after:
         return "bytes beside the edits changed"
     if not result.changes:
@@ -69,6 +77,13 @@ def fault(data: bytes) -> str:
     if re.search(rb"\$\{[^}]*\?", data):
         return ""  # ${X?} is an error with the default build arguments that the judges take, and none with others
     return _judged(data, result.after, len(result.skipped))
+
+
+def _references(data: bytes) -> t.Optional[judges.Images]:
+    try:
+        return references(data)
+    except _instructions.Rejected:
+        return None
 
 
 def _judged(before: bytes, after: bytes, skips: int) -> str:

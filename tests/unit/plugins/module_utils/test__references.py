@@ -35,6 +35,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._references impo
             id="values that BuildKit takes",
         ),
         pytest.param(b'FROM a\nCOPY ["x", "y"]\x1c\nVOLUME [1]\nVOLUME ["x"] y\n', [("from", "a")], id="words that look like JSON"),
+        pytest.param(b'FROM a\r\nLABEL a = "b"\r\nENV c =d\r\n', [("from", "a")], id="a name and the rest of the line"),
         pytest.param(b"FROM a\nONBUILD what is this\n", [("from", "a")], id="what stands behind ONBUILD is read in the build to come"),
         pytest.param(b"FROM a AS B\nFROM b\nCOPY --from=B x y\n", [("from", "a")], id="a stage named in capitals"),
         pytest.param(b"FROM a \\ \n\tAS b\nFROM b\nFROM c \\ ", [("from", "a"), ("from", "c")], id="blanks behind the escape token"),
