@@ -27,7 +27,7 @@ _OLD_PAIR = rb"(?!-)[^=\"'`\\\s]+" + _GAP + rb"[^`\\\s]" + _REST
 _VALUE = rb"[!#-&(-;=-\[\]-_a-}]+"  # of a flag: no quote, no escape
 _FLAGS = rb"(?:--(?![!-}]*(?i:from))" + _VALUE + _GAP + rb")*"
 _COMMAND = rb"[^-`\\\s\x85\xa0]" + _REST
-_SOME = rb"(?=\S)" + _REST
+_SOME = rb"(?=\S)(?!--)" + _REST
 _STRING = rb"\"[^\"\\`\x00-\x1f]*\""
 _STRINGS = rb"\[[ \t]*" + _STRING + rb"(?:[ \t]*,[ \t]*" + _STRING + rb")*[ \t]*\][ \t]*"
 _TWO = rb"(?:[^-`\\\s\x85\xa0\[\"'][^\\\s]*" + _GAP + _SOME + rb"|" + _STRINGS.replace(b")*[", b")+[") + rb")"
@@ -48,7 +48,7 @@ _QUIET = {
 
 _Match = t.Callable[..., t.Any]
 _EMPTY = rb"[ \t]*(?:\n|#[^\n]*\n"
-_IMAGE = rb"([A-Za-z0-9_.:/@-]+)"
+_IMAGE = rb"([A-Za-z0-9_.:/@][A-Za-z0-9_.:/@-]*)"
 _NAME = rb"[A-Za-z0-9_]+"
 
 

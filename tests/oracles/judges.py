@@ -141,6 +141,7 @@ def _syntax(data: bytes) -> t.Iterator[str]:
             return
         if found.group(1).lower() == "syntax":
             yield found.group(2).split(" ")[0]
+            return
 
 
 def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
