@@ -178,14 +178,16 @@ class _Document:
     def _said(self, key: str, name: str) -> t.Iterator[Node]:
         """What a service says under a key, then the services of this file that it extends."""
         names = [name]
-        for each in names:
-            for part in self._parts.get(each, ()):
+        at = 0
+        while at < len(names):
+            for part in self._parts.get(names[at], ()):
                 found = self.yaml.entry(part, key)
                 if found is not None and found.tag != NULL:
                     yield found
                 base = self._base(part)
                 if base not in names and len(names) < _MOST_BASES:
                     names.append(base)
+            at += 1
 
     def _base(self, service: Node) -> str:
         base = self.yaml.entry(service, "extends")
