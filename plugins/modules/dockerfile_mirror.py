@@ -435,7 +435,7 @@ def _baked(path: str, excludes: t.Sequence[str]) -> Outcome:
 
 def _located(path: str, found: t.Iterable[t.Tuple[str, str, t.Sequence[str]]]) -> t.List[t.Tuple[str, t.Sequence[str]]]:
     folder = os.path.dirname(path)
-    return [(os.path.normpath(os.path.join(folder, context, dockerfile)) if dockerfile else path, names) for context, dockerfile, names in found]
+    return [(os.path.normpath(os.path.join(folder, context, dockerfile)), names) for context, dockerfile, names in found]
 
 
 def _with_tag(reference: str) -> str:
