@@ -72,6 +72,8 @@ def test_references(data, expected):
         (b'FROM a\nADD ["x"]\n', "ADD needs a source and a destination"),
         (b"FROM a\nCOPY\n", "COPY needs a source and a destination"),
         (b"FROM a\nWORKDIR \n", "WORKDIR needs a value"),
+        (b"FROM a\nWORKDIR --/x\n", "WORKDIR needs a value"),
+        (b"FROM --a/b\n", "FROM takes one flag, --platform"),
         (b"FROM a\r\nUSER\r\n", "USER needs a value"),
         (b"FROM a\nVOLUME []\n", "VOLUME needs a value"),
         (b"FROM a\nSHELL sh -c\n", "SHELL needs its words in JSON form"),
