@@ -6,7 +6,7 @@
     python tests/bench/dockerfile_mirror.py [--rounds 5] [--write docs/measured.md]
 
 It fails where a target is missed. Figures of a machine with much else to do are no figures: see the load that it prints.
-The trees lie in memory where the machine has a file system there, so that the task is measured and not the disk; what a disk adds stands in rows of its own.
+The trees lie in memory, where the machine has a file system there, and once more on disk: the same targets hold in both places.
 
 The corpus beside the repository is used; without it the golden files, a hundred times each (the figures then say little).
 """
@@ -230,8 +230,9 @@ def main() -> int:
     found.update(tasks(contents, given.rounds, None))
     used = memory(contents)
     ping = found["ping"]
-    beyond = max(found["rewriting all"] - ping, 0.001) / len(contents)
-    ratio = (found[LOOP] - ping) / LOOPED / beyond
+    ratio, ratio_on_disk = (
+        (found[LOOP] - ping) / LOOPED / (max(found[name] - ping, 0.001) / len(contents)) for name in ("rewriting all", "rewriting all, on disk")
+    )
     text = report(contents, core, found, used, ratio)
     print(text)
     if given.write:
@@ -240,9 +241,9 @@ def main() -> int:
     targets = {
         "reading twice as fast as dockerfile-parse": core[PEER] / core["ours, the instructions"] >= 2,
         "rewriting twice as fast as dockerfile-parse": core[PEER_REWRITING] / core["ours, rewritten"] >= 2,
-        "one task at most 2 pings": found["rewriting all"] <= 2 * ping,
-        "nothing to do at most 2 pings": found["nothing to do"] <= 2 * ping,
+        **{f"{name} at most 2 pings": found[name] <= 2 * ping for task in ("rewriting all", "nothing to do") for name in (task, f"{task}, on disk")},
         "a loop is 1,000 times slower": ratio >= 1000,
+        "a loop is 1,000 times slower, on disk": ratio_on_disk >= 1000,
         "memory is flat": max(used.values()) <= 1.25 * min(used.values()),
     }
     missed = [sentence for sentence, met in targets.items() if not met]
