@@ -13,8 +13,6 @@ import json
 import re
 import typing as t
 
-NAMES = ("docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl")  # in the order of their merge
-
 _TEMPLATE = re.compile(r"[$%]\{")
 _UNKNOWN = "${}"
 _WORKING_DIRECTORY = "cwd://"
@@ -31,7 +29,7 @@ _Target = t.Dict[str, str]  # by name of the attribute; what is in a map or list
 
 
 def contexts(files: t.Mapping[str, bytes]) -> t.List[t.Tuple[str, str, t.List[str]]]:
-    """Context, Dockerfile and the names that contexts replace in it, for the targets of the Bake files of one folder."""
+    """Context, Dockerfile and the names that contexts replace in it, for the targets of the Bake files of one folder, in the order of their merge."""
     declared: t.Dict[str, _Target] = {}
     resolved: t.Dict[str, _Target] = {}
     found = []

@@ -18,9 +18,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._instructions im
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
 from ansible_collections.buildfleet.docker.plugins.module_utils._references import Reference, Scene, evaluated, seen_in_stages
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import ShellError, expand, written
-from ansible_collections.buildfleet.docker.plugins.module_utils._yaml import NULL, Node, Scalar, Unavailable, Unreadable, Yaml, is_map, is_text
-
-__all__ = ["Unavailable", "built", "contexts", "is_compose", "is_part_of_a_project", "rewrite_compose"]
+from ansible_collections.buildfleet.docker.plugins.module_utils._yaml import NULL, Node, Scalar, Unreadable, Yaml, is_map, is_text
 
 _IMAGE_CONTEXT = "docker-image://"
 _MOST_BASES = 20
@@ -40,10 +38,6 @@ _NO_ARG = "it is the value of a build argument, and kinds leaves arg out"
 # What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
 _Given = t.Mapping[str, t.Tuple[t.Sequence[Edit], str]]  # edits to the build arguments, each with the reason against them
-
-
-def is_compose(name: str) -> bool:
-    return name.endswith((".yml", ".yaml"))
 
 
 def rewrite_compose(

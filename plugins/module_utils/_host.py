@@ -28,11 +28,13 @@ import typing as t
 import urllib.error
 import urllib.request
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
+
 # Ansible's run_command gives no program an environment of its own alone, no time and no process group that could be ended.
 # pylint: disable=ansible-bad-function
 
 
-class HostError(Exception):
+class HostError(Refused):
     """The host said no; the message is a complete sentence."""
 
 

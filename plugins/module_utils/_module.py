@@ -11,22 +11,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK, Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
+
+if t.TYPE_CHECKING:
+    from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
 
 # Options that hold nothing but a secret, and those that hold a URL with one in it.
 _SECRET_OPTIONS = ("proxy_password", "proxy_username")
 _URL_OPTIONS = ("http_proxy", "https_proxy")
 # Options whose texts hold no '@' when they are right: what stands before one is somebody's login.
 _ADDRESS_OPTIONS = ("mirrors", "registry_mirrors", "insecure_registries", "builder_mirrors", "source_policy", "no_proxy", "env", "network_step", "step_proxy")
-
-
-class Refused(Exception):
-    """The run stops: a complete sentence, and what the result shows beside it."""
-
-    def __init__(self, message: str, **result: t.Any) -> None:
-        super().__init__(message)
-        self.result = result
 
 
 class Module(AnsibleModule):
@@ -50,6 +45,8 @@ class Module(AnsibleModule):
 
     @property
     def host(self) -> Host:
+        from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host  # 12 ms of imports, which not every module needs
+
         return Host(label=self._selinux_label)
 
     def _selinux_label(self, temporary: str, target: str) -> None:
@@ -107,8 +104,6 @@ def run(work: t.Callable[[Module], t.Dict[str, t.Any]], **kwargs: t.Any) -> None
         result = work(module)
     except Refused as refusal:
         module.fail_json(msg=str(refusal), **refusal.result)
-    except HostError as error:
-        module.fail_json(msg=str(error))
     except Exception as error:  # a traceback could quote a secret
         module.fail_json(msg=f"A fault in this module, please report it: {type(error).__name__}: {error}", where=_where(error))
     module.exit_json(**result)

@@ -13,6 +13,8 @@ import bisect
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
+
 _BOM = "\ufeff"
 NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")  # the parser's marks include anchor and tag
@@ -21,10 +23,6 @@ _DEEPEST = 100  # libyaml takes any depth until the stack of the process is full
 _INDENTED = re.compile(rf"^[ ?:-]{{{_DEEPEST}}}", re.MULTILINE)
 
 Node = t.Any  # PyYAML has no types
-
-
-class Unavailable(Exception):
-    """The host lacks PyYAML; the message is a complete sentence."""
 
 
 class Unreadable(Exception):
@@ -160,7 +158,7 @@ def _parsed(text: str) -> t.List[Node]:
     try:
         import yaml
     except ImportError as error:
-        raise Unavailable("Compose files need PyYAML on the host: install python3-yaml there, or leave compose out of kinds.") from error
+        raise Refused("Compose files need PyYAML on the host: install python3-yaml there, or leave compose out of kinds.") from error
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = " " + text[1:] if text.startswith(_BOM) else text
     try:

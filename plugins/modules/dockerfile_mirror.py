@@ -148,35 +148,20 @@ counts:
 
 import contextlib
 import difflib
-import fnmatch
 import itertools
 import json
 import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _bake as bake
-from ansible_collections.buildfleet.docker.plugins.module_utils._compose import Unavailable, built, contexts, is_compose, is_part_of_a_project, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._pipeline import each
 from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import settled
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree import (
-    Refusal,
-    Source,
-    contents_of,
-    each,
-    exists,
-    files,
-    names_in,
-    obstacle,
-    remembered,
-    replace,
-    source,
-    sync,
-)
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import BAKE_FILES, Refusal, Source, contents_of, exists, files, source
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree_writer import NotWritten, apart, obstacle, remembered, replace, sync
 
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 MOST_FILES = 200
@@ -343,22 +328,20 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
 
     def one(found: t.Union[str, Refusal]) -> Outcome:
         name = "" if isinstance(found, Refusal) else found.rpartition("/")[2]
-        if name in bake.NAMES:
-            return _baked(str(found), params["excludes"])
+        if name in BAKE_FILES:
+            return Outcome(str(found), contexts=_project().replaced_by_bake(str(found), params["excludes"]), is_source=False)
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
             return Outcome(file.path, refusal=file)
         is_yaml = _is_yaml(name)
 
         def work(contents: bytes, to: Mirrors) -> Rewrite:
-            if is_yaml:
-                return rewrite_compose(contents, to, _dockerfiles_beside(file), kinds, _builders_beside(file))
-            return rewrite(contents, to, build_args, kinds)
+            return _project().rewrite(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds)
 
         result, note = work(file.contents, mirrors), b""
         if result.after != file.contents:
             result, note = settled(file.contents, result, remembered(file.path), mirrors, "utf-8" if is_yaml else "latin-1", work)
-        named = _named_contexts(file) if is_yaml else ()
+        named = _project().replaced(file) if is_yaml else ()
         if result.after == file.contents:
             return Outcome(file.path, False, result.changes, result.skipped, "", named)
         failure = _written(file, result.after, note, params["backup"]) if write else obstacle(file)
@@ -377,65 +360,31 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
         return part
 
     report = Report(module._diff)
-    try:
-        for part in each(some, files(paths, params["patterns"], params["excludes"], tidy=write)):
-            report.put(part)
-    except Unavailable as error:
-        raise Refused(str(error)) from error
+    for part in each(some, files(paths, params["patterns"], params["excludes"], tidy=write), apart):
+        report.put(part)
     if write and report.counts["changed"]:
         sync()
     return report
 
 
 def _is_yaml(name: str) -> bool:
-    return is_compose(name) and not name.lower().startswith(("dockerfile", "containerfile"))
+    return name.endswith((".yml", ".yaml")) and not name.lower().startswith(("dockerfile", "containerfile"))
+
+
+def _project() -> t.Any:
+    """What reads YAML, where there is a file that needs it: its imports take 15 ms."""
+    from ansible_collections.buildfleet.docker.plugins.module_utils import _project as project
+
+    return project
 
 
 def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
     """Why not, if not."""
     try:
         replace(file, after, note, with_backup)
-    except HostError as error:
+    except NotWritten as error:
         return str(error)
     return ""
-
-
-def _dockerfiles_beside(file: Source) -> t.Callable[[str, str], t.Optional[bytes]]:
-    folder = os.path.dirname(file.path)
-    return lambda context, dockerfile: contents_of(os.path.join(folder, context, dockerfile))
-
-
-def _builders_beside(file: Source) -> t.Callable[[str], str]:
-    """Which other compose file of the folder builds a service; they are read once one is asked for."""
-    folder, own = os.path.split(file.path)
-    builders: t.Dict[str, str] = {}
-    others = [name for name in names_in(folder) if name != own and is_part_of_a_project(name)] if is_part_of_a_project(own) else []
-
-    def builder(service: str) -> str:
-        while others:
-            name = others.pop()
-            contents = contents_of(os.path.join(folder, name)) or b""
-            builders.update(dict.fromkeys(built(contents) if b"build" in contents else (), name))
-        return builders.get(service, "")
-
-    return builder
-
-
-def _named_contexts(file: Source) -> t.List[t.Tuple[str, t.Sequence[str]]]:
-    return _located(file.path, contexts(file.contents) if b"additional_contexts" in file.contents else [])
-
-
-def _baked(path: str, excludes: t.Sequence[str]) -> Outcome:
-    """What the Bake files of a folder say together; they are no sources, and one that cannot be read says nothing."""
-    names = [name for name in bake.NAMES if not any(fnmatch.fnmatch(name, pattern) for pattern in excludes)]
-    read = ((name, contents_of(os.path.join(os.path.dirname(path), name))) for name in names)
-    found = bake.contexts({name: contents for name, contents in read if contents is not None})
-    return Outcome(path, contexts=_located(path, found), is_source=False)
-
-
-def _located(path: str, found: t.Iterable[t.Tuple[str, str, t.Sequence[str]]]) -> t.List[t.Tuple[str, t.Sequence[str]]]:
-    folder = os.path.dirname(path)
-    return [(os.path.normpath(os.path.join(folder, context, dockerfile)), names) for context, dockerfile, names in found]
 
 
 def _with_tag(reference: str) -> str:

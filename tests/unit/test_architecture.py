@@ -23,9 +23,10 @@ ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_
 
 # What knows the host or Ansible; everything else in module_utils is a pure core.
 SHELLS = {
-    "_host", "_accounts", "_module", "_daemon", "_daemon_busy", "_daemon_elsewhere", "_record", "_transaction", "_daemon_proxy", "_build", "_info", "_tree",
+    "_host", "_accounts", "_module", "_daemon", "_daemon_busy", "_daemon_elsewhere", "_record", "_transaction", "_daemon_proxy", "_build", "_info", "_pipeline",
+    "_project", "_tree", "_tree_writer",
 }  # fmt: skip
-DOORS = {"_host", "_accounts", "_module", "_tree"}
+DOORS = {"_host", "_accounts", "_module", "_pipeline", "_tree", "_tree_writer"}
 CORES = sorted(set(FILES) - SHELLS)
 WITH_IO = {
     "asyncio", "fcntl", "glob", "grp", "http", "io", "multiprocessing", "os", "pathlib", "pwd", "shutil", "signal", "socket", "ssl",

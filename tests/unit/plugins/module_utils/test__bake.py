@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._bake import NAMES, contexts
+from ansible_collections.buildfleet.docker.plugins.module_utils._bake import contexts
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import BAKE_FILES
 
 ALPINE = 'contexts = { alpine = "x" }'
 HERE = [(".", "Dockerfile", ["alpine"])]
@@ -116,10 +117,10 @@ def test_hcl(text, expected):
 
 def test_the_files_of_a_folder_say_it_together():
     files = [{"context": "a"}, {"context": "web", "contexts": {"redis": "x"}}, {"contexts": {"redis": ""}}, {"contexts": {"alpine": "x"}}]
-    written = {name: json.dumps({"target": {"a": target}}) for name, target in zip(NAMES, files)}
+    written = {name: json.dumps({"target": {"a": target}}) for name, target in zip(BAKE_FILES, files)}
     written["docker-bake.hcl"] = 'target "a" {\n  context = "web"\n  contexts = { redis = "x" }\n}\n'
     written["docker-bake.override.hcl"] = f"target a {{ {ALPINE} }}"
-    assert contexts({name: written[name].encode() for name in NAMES}) == WEB
+    assert contexts({name: written[name].encode() for name in BAKE_FILES}) == WEB
     assert contexts({name: text.encode() for name, text in written.items() if "override" not in name}) == [("web", "Dockerfile", ["redis"])]
 
 
@@ -167,7 +168,7 @@ PIECES = [
 @given(st.one_of(st.lists(st.sampled_from(PIECES)).map("".join), st.text()))
 def test_any_text_is_read_or_gives_nothing(text):
     data = f'target "b" {{\n{ALPINE}\n{text}\n}}\n'.encode("utf-8", "surrogatepass")
-    for files in (dict.fromkeys(NAMES, data), {"docker-bake.hcl": text.encode("utf-8", "surrogatepass")}, {"docker-bake.hcl": data}):
+    for files in (dict.fromkeys(BAKE_FILES, data), {"docker-bake.hcl": text.encode("utf-8", "surrogatepass")}, {"docker-bake.hcl": data}):
         assert all(context and dockerfile and names for context, dockerfile, names in contexts(files))
 
 

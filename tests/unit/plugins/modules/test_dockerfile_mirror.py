@@ -227,10 +227,10 @@ def locked(tree, monkeypatch):
         (tree / name).write_bytes(b"FROM alpine\n")
     opened, access = os.open, os.access
 
-    def denied(path, flags, *rest):
+    def denied(path, flags, *rest, **more):
         if flags & os.O_CREAT and "/c/" not in path:
             raise PermissionError(13, "Permission denied")
-        return opened(path, flags, *rest)
+        return opened(path, flags, *rest, **more)
 
     monkeypatch.setattr(os, "open", denied)
     monkeypatch.setattr(os, "access", lambda path, *rest, **more: path.endswith("/c") or (os.path.isfile(path) and access(path, *rest, **more)))

@@ -1,0 +1,232 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of a source tree, replaced whole.
+
+Unlike a host's configuration these are not synced one by one: 10,000 syncs take minutes, and a source tree has a
+second copy in version control. A new file is written under another name and renamed, so a run that is killed leaves
+whole files, old or new; one sync of the file system at the end makes them last. What else it leaves, a later run removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import struct
+import threading
+import time
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import FOLDER, OURS, Source
+
+_NOTE = "user.buildfleet.before"
+_ACCESS_LIST = "system.posix_acl_access"
+_OF_THE_CONTENTS = (_NOTE, "security.ima", "security.evm")  # the kernel makes new ones of the last two
+_TOGETHER = 64
+_FLAGS = struct.calcsize("l") << 16 | ord("f") << 8  # linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL
+_GET_FLAGS, _SET_FLAGS, _TOP = 2 << 30 | _FLAGS | 1, 1 << 30 | _FLAGS | 2, 0x00020000
+
+
+class NotWritten(Refused):
+    """A file is as it was; the message names it."""
+
+
+class _Apart:
+    """How a process replaces thousands of files: it makes the new ones in folders apart, and a thread lets go of the old.
+
+    When ext4 without a journal makes a file it looks past each inode that was freed near it lately, and mounted with discard it
+    tells the disk of freed blocks before it returns. Together that took 0.4 ms a file, and takes 0.06 ms this way.
+    """
+
+    def __init__(self) -> None:
+        self._tops: t.Dict[int, str] = {}  # by device
+        self._folders: t.Dict[int, int] = {}
+        self._made = 0
+        self._old: t.List[int] = []
+        self._thread = threading.Thread()
+
+    def folder(self, device: int, near: str) -> int:
+        """A new one for every few files: ext4 makes each where few folders are, and begins to look at a place that its name gives."""
+        if self._made % _TOGETHER == 0:
+            self._leave()
+        self._made += 1
+        if device not in self._folders:
+            if device not in self._tops:
+                self._tops[device] = _top(near)
+            path = f"{self._tops[device]}/{os.urandom(4).hex()}"
+            os.mkdir(path, 0o700)
+            self._folders[device] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self._folders[device]
+
+    def _leave(self) -> None:
+        _close(self._folders.values())
+        self._folders = {}
+
+    def hold(self, path: str) -> None:
+        """Keep what the path names until its place has been taken."""
+        if len(self._old) == _TOGETHER:
+            self._let_go()
+        self._old.append(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+
+    def _let_go(self) -> None:
+        if self._thread.ident:
+            self._thread.join()
+        self._thread = threading.Thread(target=_close, args=(self._old,))
+        self._thread.start()
+        self._old = []
+
+    def end(self) -> None:
+        self._let_go()
+        self._thread.join()
+        self._leave()
+        for top in self._tops.values():
+            shutil.rmtree(top, ignore_errors=True)
+
+
+_apart: t.Optional[_Apart] = None
+
+
+@contextlib.contextmanager
+def apart() -> t.Iterator[None]:
+    """For a process that replaces many files."""
+    global _apart
+    _apart = _Apart()
+    try:
+        yield
+    finally:
+        _apart.end()
+        _apart = None
+
+
+def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: bool = False) -> None:
+    """The whole file or nothing, owner, mode and attributes kept; the caller syncs once for the whole tree.
+
+    The note is kept beside the file, where its file system can; a new file of that name does not have it.
+    """
+    if not with_backup:
+        _put(source.path, source, contents, note)
+        return
+    backup = f"{source.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"  # as Ansible names one
+    _put(backup, source, source.contents, b"")
+    try:
+        _put(source.path, source, contents, note)
+    except NotWritten:
+        os.unlink(backup)
+        raise
+
+
+def obstacle(source: Source) -> str:
+    """Why the file could not be replaced, as far as that can be told without trying; a complete sentence."""
+    if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK, effective_ids=True):
+        return f"{source.path} cannot be written: its folder is not writable."
+    if os.geteuid() not in (0, source.found.st_uid):
+        return f"{source.path} cannot be written: it belongs to another user, and would not after that."
+    if os.geteuid() == source.found.st_uid and source.found.st_mode & stat.S_IWUSR and not os.access(source.path, os.W_OK, effective_ids=True):
+        return f"{source.path} cannot be written: it is immutable (lsattr shows it)."
+    return ""
+
+
+def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
+    folder, _rest, name = path.rpartition("/")
+    if _apart:
+        with contextlib.suppress(OSError):  # it may lie beyond a mount, say
+            at = _apart.folder(source.found.st_dev, folder)
+            _apart.hold(source.path)
+            _write(path, source, contents, note, "new", at)
+            return
+    try:
+        _write(path, source, contents, note, f"{folder}/{OURS}{name[:200]}-{os.urandom(4).hex()}")
+    except OSError as error:
+        raise NotWritten(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _write(path: str, source: Source, contents: bytes, note: bytes, temporary: str, at: t.Optional[int] = None) -> None:
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
+    try:
+        _write_all(handle, contents)
+        _dress(handle, source, note)
+        os.rename(temporary, path, src_dir_fd=at)
+    except BaseException:
+        os.unlink(temporary, dir_fd=at)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _dress(handle: int, source: Source, note: bytes) -> None:
+    """The mode comes last: a file that its owner may not write takes no attributes."""
+    mine, found = os.fstat(handle), source.found
+    if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
+        os.fchown(handle, found.st_uid, found.st_gid)
+    _keep_attributes(handle, source)
+    if note:
+        with contextlib.suppress(OSError):
+            os.setxattr(handle, _NOTE, note)
+    os.fchmod(handle, stat.S_IMODE(found.st_mode))
+
+
+def _keep_attributes(handle: int, source: Source) -> None:
+    """Without its access list a file would be open to others than before, so that one must not fail."""
+    names = _attributes(source.path)
+    for name in names:
+        if name not in _OF_THE_CONTENTS:
+            with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):
+                os.setxattr(handle, name, os.getxattr(source.path, name))
+    if _ACCESS_LIST not in names and _ACCESS_LIST in _attributes(handle):
+        os.removexattr(handle, _ACCESS_LIST)  # the default of the folder
+
+
+def _attributes(file: t.Union[int, str]) -> t.List[str]:
+    try:
+        return os.listxattr(file)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return []
+
+
+def remembered(path: str) -> bytes:
+    try:
+        return os.getxattr(path, _NOTE)
+    except OSError:
+        return b""
+
+
+def sync() -> None:
+    os.sync()
+
+
+def _write_all(handle: int, contents: bytes) -> None:
+    rest = memoryview(contents)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _top(near: str) -> str:
+    """A new folder in the folder ``near``; ext4 puts each folder that is made in it elsewhere."""
+    path = f"{near}/{FOLDER}{os.urandom(4).hex()}"
+    os.mkdir(path, 0o700)
+    with contextlib.suppress(OSError):  # a file system without such a mark
+        _mark_as_top(path)
+    return path
+
+
+def _mark_as_top(folder: str) -> None:
+    """chattr +T: what is in the folder is spread over the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (flags,) = struct.unpack_from("i", fcntl.ioctl(handle, _GET_FLAGS, bytes(struct.calcsize("l"))))
+        fcntl.ioctl(handle, _SET_FLAGS, struct.pack("l", flags | _TOP))
+    finally:
+        os.close(handle)
+
+
+def _close(handles: t.Iterable[int]) -> None:
+    for handle in handles:
+        os.close(handle)
