@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import functools
 import operator
 import os
 import re
@@ -74,7 +75,8 @@ def contents_of(path: str) -> t.Optional[bytes]:
 
 
 def _any_of(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match
+    """Whether a name matches; most names in a tree are those of others in it."""
+    return functools.lru_cache(1000)(re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match)
 
 
 _Found = t.Union[str, Refusal, t.Tuple[str, str]]  # a path, and that of the file itself where it is another

@@ -28,7 +28,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._tree import FOL
 _NOTE = "user.buildfleet.before"
 _ACCESS_LIST = "system.posix_acl_access"
 _OF_THE_CONTENTS = (_NOTE, "security.ima", "security.evm")  # the kernel makes new ones of the last two
-_TOGETHER = 64
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TOGETHER = 64  # old files that are let go of together
+_LONG, _PATIENCE = 60e-6, 4  # seconds for making a file; how many such ones until another folder is tried
 _FLAGS = struct.calcsize("l") << 16 | ord("f") << 8  # linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL
 _GET_FLAGS, _SET_FLAGS, _TOP = 2 << 30 | _FLAGS | 1, 1 << 30 | _FLAGS | 2, 0x00020000
 
@@ -38,7 +40,8 @@ class NotWritten(Refused):
 
 
 class _Apart:
-    """How a process replaces thousands of files: it makes the new ones in folders apart, and a thread lets go of the old.
+    """How a process replaces thousands of files: it makes the new ones in a folder apart, in another one where that
+    is slow, and a thread lets go of the old.
 
     When ext4 without a journal makes a file it looks past each inode that was freed near it lately, and mounted with discard it
     tells the disk of freed blocks before it returns. Together that took 0.4 ms a file, and takes 0.06 ms this way.
@@ -47,26 +50,28 @@ class _Apart:
     def __init__(self) -> None:
         self._tops: t.Dict[int, str] = {}  # by device
         self._folders: t.Dict[int, int] = {}
-        self._made = 0
+        self._slow = 0
         self._old: t.List[int] = []
         self._thread = threading.Thread()
 
-    def folder(self, device: int, near: str) -> int:
-        """A new one for every few files: ext4 makes each where few folders are, and begins to look at a place that its name gives."""
-        if self._made % _TOGETHER == 0:
+    def make(self, device: int, near: str) -> t.Tuple[int, int]:
+        """A new file that is called ``new``, and the folder that it is in."""
+        if self._slow == _PATIENCE:
             self._leave()
-        self._made += 1
         if device not in self._folders:
             if device not in self._tops:
                 self._tops[device] = _top(near)
-            path = f"{self._tops[device]}/{os.urandom(4).hex()}"
+            path = f"{self._tops[device]}/{os.urandom(4).hex()}"  # ext4 begins at a place that the name gives to look for a good one
             os.mkdir(path, 0o700)
             self._folders[device] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        return self._folders[device]
+        started = time.perf_counter()
+        handle = os.open("new", _NEW, 0o600, dir_fd=self._folders[device])
+        self._slow += time.perf_counter() - started > _LONG
+        return handle, self._folders[device]
 
     def _leave(self) -> None:
         _close(self._folders.values())
-        self._folders = {}
+        self._folders, self._slow = {}, 0
 
     def hold(self, path: str) -> None:
         """Keep what the path names until its place has been taken."""
@@ -134,20 +139,21 @@ def obstacle(source: Source) -> str:
 
 def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
     folder, _rest, name = path.rpartition("/")
-    if _apart:
+    if _apart and os.major(source.found.st_dev):  # what lies on no disk has no inodes that are near
         with contextlib.suppress(OSError):  # it may lie beyond a mount, say
-            at = _apart.folder(source.found.st_dev, folder)
             _apart.hold(source.path)
-            _write(path, source, contents, note, "new", at)
+            handle, at = _apart.make(source.found.st_dev, folder)
+            _write(path, source, contents, note, handle, "new", at)
             return
     try:
-        _write(path, source, contents, note, f"{folder}/{OURS}{name[:200]}-{os.urandom(4).hex()}")
+        temporary = f"{folder}/{OURS}{name[:200]}-{os.urandom(4).hex()}"
+        _write(path, source, contents, note, os.open(temporary, _NEW, 0o600), temporary)
     except OSError as error:
         raise NotWritten(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _write(path: str, source: Source, contents: bytes, note: bytes, temporary: str, at: t.Optional[int] = None) -> None:
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
+def _write(path: str, source: Source, contents: bytes, note: bytes, handle: int, temporary: str, at: t.Optional[int] = None) -> None:
+    """``handle`` is closed."""
     try:
         _write_all(handle, contents)
         _dress(handle, source, note)
@@ -193,7 +199,7 @@ def _attributes(file: t.Union[int, str]) -> t.List[str]:
 
 def remembered(path: str) -> bytes:
     try:
-        return os.getxattr(path, _NOTE)
+        return os.getxattr(path, _NOTE) if _NOTE in os.listxattr(path) else b""
     except OSError:
         return b""
 

@@ -173,6 +173,7 @@ import typing as t
 import uuid
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _build as build
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 
 _SECRET_NAME = re.compile(r"pass|secret|token|key|auth", re.I)
@@ -247,6 +248,7 @@ def _learn(module: Module, environment: t.Mapping[str, str]) -> None:
 def main() -> None:
     run(
         work,
+        host=Host,
         argument_spec={
             "image": {"type": "str"},
             "context": {"type": "path"},

@@ -449,6 +449,7 @@ def main() -> None:
     proxies = {"http_proxy": {"type": "str"}, "https_proxy": {"type": "str"}, "no_proxy": {"type": "list", "elements": "str"}}
     run(
         work,
+        host=Host,
         argument_spec={
             "buildkit": {"type": "bool"},
             "daemon_token": {"type": "bool", "no_log": False},

@@ -258,6 +258,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _info as info
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 
 
@@ -280,6 +281,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 def main() -> None:
     run(
         work,
+        host=Host,
         argument_spec={
             "environment_of": {"type": "list", "elements": "str", "default": ["login"]},
             "service": {"type": "str", "default": "docker"},

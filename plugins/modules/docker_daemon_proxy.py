@@ -315,6 +315,7 @@ def _diff(module: Module, path: str, before: t.Optional[File], after: t.Optional
 def main() -> None:
     run(
         work,
+        host=Host,
         argument_spec={
             "http_proxy": {"type": "str"},
             "https_proxy": {"type": "str"},

@@ -191,7 +191,7 @@ class Report:
     def __init__(self, with_diff: bool, listed: int = 0) -> None:
         """``listed``: files that are known to come before these in the result."""
         self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
-        self.files: t.List[t.Dict[str, t.Any]] = []
+        self.files: t.List[t.Tuple[str, t.Sequence[Change], t.Sequence[Skip]]] = []
         self.refusals: t.List[Refusal] = []
         self.contexts: t.Dict[str, t.Set[str]] = {}
         self.failures: t.List[str] = []
@@ -215,7 +215,7 @@ class Report:
         if outcome.failure:
             self.failures.append(outcome.failure)
         if outcome.changes or outcome.skipped:
-            self._list(outcome.path, [change._asdict() for change in outcome.changes], [skip._asdict() for skip in outcome.skipped])
+            self._list(outcome.path, outcome.changes, outcome.skipped)
             self._show(outcome.diff)
             self._rewritten += [(outcome.path, change.before, change.after) for change in outcome.changes]
 
@@ -223,7 +223,7 @@ class Report:
         for name, count in part.counts.items():
             self.counts[name] += count
         for file in part.files:
-            self._list(file["path"], file["edits"], file["skipped"])
+            self._list(*file)
         for dockerfile, names in part.contexts.items():
             self.contexts.setdefault(dockerfile, set()).update(names)
         self.refusals += part.refusals[: MOST_NAMES - len(self.refusals)]
@@ -232,14 +232,15 @@ class Report:
         self._show(part._diff or "")
         self._truncated |= part._truncated
 
-    def _list(self, path: str, edits: t.List[t.Dict[str, t.Any]], skipped: t.List[t.Dict[str, t.Any]]) -> None:
-        shown = edits[: self._room], skipped[: max(0, self._room - len(edits))]
-        is_full = self._listed == MOST_FILES or not any(shown)
-        self._truncated |= is_full or shown != (edits, skipped)
-        if not is_full:
-            self._listed += 1
-            self._room -= len(shown[0]) + len(shown[1])
-            self.files.append({"path": path, "edits": shown[0], "skipped": shown[1]})
+    def _list(self, path: str, changes: t.Sequence[Change], skipped: t.Sequence[Skip]) -> None:
+        if self._listed == MOST_FILES or not self._room:
+            self._truncated = True
+            return
+        edits, skips = changes[: self._room], skipped[: max(0, self._room - len(changes))]
+        self._truncated |= len(edits) + len(skips) < len(changes) + len(skipped)
+        self._listed += 1
+        self._room -= len(edits) + len(skips)
+        self.files.append((path, edits, skips))
 
     def _show(self, diff: str) -> None:
         if self._diff is not None and len(self._diff) < MOST_DIFF:
@@ -262,7 +263,11 @@ class Report:
                 yield f"{path}: the source policy {file} has a rule about {before}, which no longer matches; give it the mirror's name."
 
     def result(self) -> t.Dict[str, t.Any]:
-        shown = {"changed": self.counts["changed"] > 0, "files": self.files, "truncated": self._truncated, "counts": self.counts}
+        files = [
+            {"path": path, "edits": [change._asdict() for change in changes], "skipped": [skip._asdict() for skip in skipped]}
+            for path, changes, skipped in self.files
+        ]
+        shown = {"changed": self.counts["changed"] > 0, "files": files, "truncated": self._truncated, "counts": self.counts}
         if self._diff is not None:
             cut = "[The diff ends here because of its size.]\n" if len(self._diff) >= MOST_DIFF else ""
             shown["diff"] = {"prepared": self._diff[:MOST_DIFF] + cut}

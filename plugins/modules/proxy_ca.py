@@ -201,6 +201,7 @@ def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dic
 def main() -> None:
     run(
         work,
+        host=Host,
         argument_spec={
             "certificate": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _module
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check, docker_build_env, docker_daemon_proxy, dockerfile_mirror
 
@@ -80,7 +80,7 @@ def test_a_new_file_gets_the_label_of_its_place(monkeypatch, enabled, there, con
     set_to = []
     monkeypatch.setattr(os.path, "exists", lambda path: there)
     with patch_module_args({}):
-        module = _module.Module(argument_spec={})
+        module = _module.Module(Host, argument_spec={})
     monkeypatch.setattr(module, "selinux_enabled", lambda: enabled)
     monkeypatch.setattr(module, "selinux_context", lambda path: f"of {path}")
     monkeypatch.setattr(module, "selinux_default_context", lambda path: f"default of {path}")

@@ -168,7 +168,7 @@ def is_alive(pid):
 @pytest.mark.parametrize("victim", [0, 1, 2, 3])
 def test_when_one_process_is_killed_all_others_end(alone, victim):
     with alone("endless") as process:
-        process.stdout.readline()
+        assert process.stdout.readline() and process.stdout.readline()
         family = [process.pid, *children(process.pid)]
         assert len(family) == 4 and all(map(is_alive, family))
         os.kill(family[victim], signal.SIGKILL)

@@ -22,8 +22,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._tree_writer imp
 
 
 @pytest.fixture(params=["beside", "apart"])
-def folder(tmp_path, request):
+def folder(tmp_path, monkeypatch, request):
     """Files, and both ways to replace them."""
+    monkeypatch.setattr(os, "major", lambda _device: 8)
     for name in ("b/D", "a/D", "D", "x", ".git/D"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
@@ -50,8 +51,11 @@ def test_a_file_is_replaced_whole_with_its_owner_and_mode(folder, monkeypatch):
     assert (path.read_bytes(), path.stat().st_mode & 0o777, owners) == (b"newer", 0o600, [(4711, 4712, b"new")])
 
 
-def test_many_files_come_from_several_folders_and_nothing_stays_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "_TOGETHER", 2)
+@pytest.mark.parametrize(("long", "folders"), [(-1.0, 5), (3600.0, 1)])
+def test_many_files_come_from_another_folder_where_one_is_slow_and_nothing_stays_open(tmp_path, monkeypatch, long, folders):
+    for name, value in (("_TOGETHER", 2), ("_PATIENCE", 2), ("_LONG", long)):
+        monkeypatch.setattr(writer, name, value)
+    monkeypatch.setattr(os, "major", lambda _device: 8)
     for number in range(9):
         (tmp_path / str(number)).write_bytes(b"old")
     opened = os.listdir("/proc/self/fd")
@@ -59,9 +63,17 @@ def test_many_files_come_from_several_folders_and_nothing_stays_open(tmp_path, m
         for number in range(9):
             writer.replace(tree.source(str(tmp_path / str(number))), b"new")
         (top,) = tmp_path.glob(f"{tree.FOLDER}*")
-        assert (len(os.listdir(top)), top.stat().st_mode & 0o777) == (5, 0o700)
+        assert (len(os.listdir(top)), top.stat().st_mode & 0o777) == (folders, 0o700)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"new"}
     assert os.listdir("/proc/self/fd") == opened
+
+
+def test_what_lies_on_no_disk_is_replaced_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "major", lambda _device: 0)
+    (tmp_path / "D").write_bytes(b"old")
+    with writer.apart():
+        writer.replace(tree.source(str(tmp_path / "D")), b"new")
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("D", b"new")]
 
 
 @pytest.mark.parametrize("call", ["ioctl", "mkdir", "rename"])
@@ -184,6 +196,7 @@ def test_a_note_that_cannot_be_kept_is_no_fault(folder, monkeypatch):
     monkeypatch.setattr(os, "getxattr", unsupported)
     writer.replace(tree.source(str(folder / "D")), b"new", b"note")
     assert (folder / "D").read_bytes() == b"new"
+    monkeypatch.setattr(os, "listxattr", unsupported)
     assert writer.remembered(str(folder / "D")) == b""
 
 
