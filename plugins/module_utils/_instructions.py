@@ -15,7 +15,15 @@ import json
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._lines import arrows, has_odd_bytes, image_line, leading_lines, next_line, quiet_lines
+from ansible_collections.buildfleet.docker.plugins.module_utils._lines import (
+    arrows,
+    has_odd_bytes,
+    heredoc_line,
+    image_line,
+    leading_lines,
+    next_line,
+    quiet_lines,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._shell import SPACES, Lexer, ShellError, written
 
 LONGEST_LINE = 65535
@@ -154,7 +162,7 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
     """The kind of each image, its name, the stage that begins there, and its place; None for a file in which one is not simply written out."""
     if not data.isascii():
         _refuse_strange_blanks(data)
-    if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM) or arrows(data, 0) >= 0:
+    if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM):
         return None
     lines: t.List[t.Tuple[str, bytes, t.Optional[bytes], int]] = []
     escape = b"\\"
@@ -166,8 +174,9 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
             lines.append(("syntax", syntax[0].encode("latin-1"), None, syntax[1]))
     data = _ended(data)
     past_quiet_lines, next_image = quiet_lines(escape), image_line(escape)
-    at = leading_lines(escape)(data).end()
-    found = next_image(data, at)
+    limit = _next_arrows(data, 0)
+    at = leading_lines(escape)(data, 0, limit).end()
+    found = next_image(data, at, limit)
     if not found or not found[1]:
         return None
     while found:
@@ -176,9 +185,22 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
             lines.append(("from", image, stage, found.start(1)))
         elif copied:
             lines.append(("copy", copied, None, found.start(3)))
-        at = past_quiet_lines(data, found.end()).end()
-        found = next_image(data, at)
+        at = past_quiet_lines(data, found.end(), limit).end()
+        while limit < len(data):
+            arrowed = heredoc_line(data, at)
+            if not arrowed:
+                break
+            at = _after_heredoc(data, arrowed.end(), arrowed[3], arrowed[1] == b"-", at)
+            limit = _next_arrows(data, at)
+            at = past_quiet_lines(data, at, limit).end()
+        found = next_image(data, at, limit)
     return lines if at == len(data) else None
+
+
+def _next_arrows(data: bytes, at: int) -> int:
+    """Where the next heredoc may be; the end where there is none."""
+    found = arrows(data, at)
+    return found if found >= 0 else len(data)
 
 
 def _ended(data: bytes) -> bytes:

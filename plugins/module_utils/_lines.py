@@ -92,6 +92,18 @@ _COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _TWO
 _IMAGE_LINE = rb"[ \t]*(?:" + _FROM + b"|" + _COPY + rb"|ARG[ \t]+" + _NAME + rb"[ \t]*)" + _END
 
 
+def heredoc_line(data: bytes, at: int) -> t.Any:
+    """The line of one heredoc whose name and whose other words every version reads alike; its ``-``, and the name."""
+    return _HEREDOC_LINE.match(data, at)
+
+
+_WORDS = rb"[^-\[<\s'\"`\\$\x80-\xff][^<\n'\"`\\$\x80-\xff]*"
+_HEREDOC_LINE = re.compile(
+    rb"[ \t]*(?:RUN|(?:COPY|ADD)(?=[^<\n]*<<\S+[ \t]+[^-\s]))[ \t]+(?:--(?![!-}]*(?i:from))" + _VALUE + rb"[ \t]+)*(?:" + _WORDS + rb"(?<=[ \t]))?"
+    rb"[0-9]*<<(-?)([\"']?)([A-Za-z0-9_.]+)\2(?:[ \t]+(?:" + _WORDS + rb")?)?\n"
+)
+
+
 # The two arrows of a heredoc may stand on two lines.
 _SPLIT_ARROWS = re.compile(rb"<[\\`][ \t]*\r*\n")
 

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references
 from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected, Unclear
-from ansible_collections.buildfleet.docker.plugins.module_utils._references import scene
+from ansible_collections.buildfleet.docker.plugins.module_utils._references import literal, scene
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,36 @@ def test_values_of_buildkits_own_can_be_given():
 def test_what_we_cannot_know_is_no_fault_of_the_file(data, message):
     with pytest.raises(Unclear, match=re.escape(message)):
         references(data)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_quick"),
+    [
+        pytest.param("RUN <<E\nFROM b\nE\n", True, id="nothing else"),
+        pytest.param("RUN --network=none cat 3<<-'E' > /x\nFROM b\n\t\tE\n", True, id="flag, words, number, chomp, quotes"),
+        pytest.param('COPY --chmod=1 <<"E" /x\nFROM b\n E\nE\n', True, id="a file"),
+        pytest.param("RUN <<E\nE\nADD <<F /x\nE\nF\nRUN y\n", True, id="one after the other"),
+        pytest.param("RUN <<E\n<<F\nE\nRUN <<E\nE", True, id="arrows inside"),
+        pytest.param("RUN <<E <<F\nFROM b\nE\nFROM c\nF\n", False, id="two in one line"),
+        pytest.param("COPY <<E\n/x\nE\n", False, id="a file without a place"),
+        pytest.param("RUN << E\nFROM b\nE\n", False, id="a blank before the name"),
+        pytest.param("RUN cat \\\n<<E\nE\n", False, id="a continued line"),
+        pytest.param("RUN '<<E'\nE\n", False, id="quotes around it"),
+        pytest.param("RUN <<'E\"\nE\n", False, id="quotes that differ"),
+        pytest.param("RUN x<<E\nE\n", False, id="a word before it"),
+        pytest.param("RUN --mount=from=b <<E\nE\n", False, id="a mount"),
+        pytest.param("RUN [<<E\nE\n", False, id="what may be JSON"),
+    ],
+)
+def test_a_plain_heredoc_is_passed_over_the_quick_way_and_no_other(lines, is_quick):
+    data = f"FROM a\n{lines}\nCOPY --from=z /a /b\n".encode()
+    found = literal(data)
+    assert (found is not None) == is_quick
+    if found:
+        assert found[0] == [(one.kind, one.value, one.origin[0]) for one in scene(data, {}).references] == [("from", "a", 5), ("copy", "z", data.index(b"z "))]
+
+
+def test_a_heredoc_without_an_end_is_refused_the_quick_way_too():
+    with pytest.raises(Rejected, match=r"^the heredoc E has no end$") as refused:
+        literal(b"FROM a\n\tRUN <<E\n\tE\n")
+    assert refused.value.at == 7
