@@ -15,7 +15,7 @@ description:
   - On Debian and its relatives that is C(/usr/local/share/ca-certificates) with C(update-ca-certificates), on Red Hat
     Enterprise Linux and its relatives C(/etc/pki/ca-trust/source/anchors) with C(update-ca-trust).
   - A daemon reads the store when it starts, so it is restarted, by the rule of M(buildfleet.docker.docker_daemon_proxy).
-  - C(RUN) steps have the store of their image, not the host's. The guide C(docs/which-cure.md) shows how to give it to them.
+  - C(RUN) steps have the store of their image, not the host's. The guide C(docs/which-cure.md) in the repository shows how to give it to them.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:

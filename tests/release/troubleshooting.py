@@ -105,7 +105,7 @@ ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a
 ```
 
 `pull` works and `build` does not: that is [why.md](https://github.com/buildfleet/buildfleet.docker/blob/main/docs/why.md).
-Which cure to take when you have the choice: [which-cure.md](which-cure.md).
+Which cure to take when you have the choice: [which-cure.md](https://github.com/buildfleet/buildfleet.docker/blob/main/docs/which-cure.md).
 """,
         "builders": {"buildkit": "BuildKit", "legacy": "legacy builder"},
         "asked": "**Who asked:** {who}. **Cause:** `{cause}`. ({builders})",
