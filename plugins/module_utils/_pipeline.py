@@ -45,8 +45,12 @@ def _shared(work: t.Callable[[t.Any], _Result], parts: t.Iterator[t.Any], around
     results: t.List[t.Any] = []
 
     def start(target: t.Callable[..., None], *arguments: t.Any) -> None:
-        processes.append(context.Process(target=target, args=arguments, daemon=True))
-        processes[-1].start()
+        process = context.Process(target=target, args=arguments, daemon=True)
+        try:
+            process.start()
+        except OSError as error:
+            raise Refused(f"No process can be started: {error.strerror}. Let this user have more (ulimit -u), and run this again.") from error
+        processes.append(process)
 
     try:
         for _rest in range(workers):
@@ -59,7 +63,7 @@ def _shared(work: t.Callable[[t.Any], _Result], parts: t.Iterator[t.Any], around
         for out in to:
             out.close()
         turns = itertools.cycle(results)
-        for done in iter(lambda: next(turns).recv(), None):
+        for done in iter(lambda: _received(next(turns)), None):
             if isinstance(done, Exception):
                 raise done
             yield done
@@ -70,6 +74,13 @@ def _shared(work: t.Callable[[t.Any], _Result], parts: t.Iterator[t.Any], around
             end.close()
         for process in processes:
             process.join()
+
+
+def _received(result: t.Any) -> t.Any:
+    try:
+        return result.recv()
+    except OSError:  # the end of the file within a message
+        raise EOFError from None
 
 
 def _find(others: t.Sequence[t.Any], parts: t.Iterator[t.Any], to: t.Sequence[t.Any]) -> None:
@@ -83,7 +94,7 @@ def _find(others: t.Sequence[t.Any], parts: t.Iterator[t.Any], to: t.Sequence[t.
 
 def _work(others: t.Sequence[t.Any], work: t.Callable[[t.Any], t.Any], around: _Around, task: t.Any, result: t.Any) -> None:
     _close(others)
-    with around(), contextlib.suppress(BrokenPipeError, EOFError):
+    with around(), contextlib.suppress(OSError, EOFError):
         for part in iter(task.recv, None):
             result.send(_done(work, part))
         result.send(None)

@@ -13,7 +13,6 @@ import functools
 import operator
 import os
 import re
-import shutil
 import stat
 import time
 import typing as t
@@ -118,9 +117,28 @@ def _remove_old(entry: t.Any) -> None:
     with contextlib.suppress(OSError):
         if _LEFT.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD:
             if entry.name.startswith(FOLDER) and entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
+                handle = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    empty(handle)
+                finally:
+                    os.close(handle)
+                os.rmdir(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
+
+
+def is_own(folder: int) -> bool:
+    """Whether nobody else can change what is in it."""
+    found = os.fstat(folder)
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def empty(folder: int) -> None:
+    """What a run makes in a folder apart is removed, and nothing else: somebody may have given its name to another."""
+    for name in os.listdir(folder) if is_own(folder) else ():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{name}/new", dir_fd=folder)
+        os.rmdir(name, dir_fd=folder)
 
 
 def _named(path: str) -> t.Tuple[str, str]:

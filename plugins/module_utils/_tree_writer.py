@@ -15,7 +15,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import struct
 import threading
@@ -23,7 +22,7 @@ import time
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree import FOLDER, OURS, Source
+from ansible_collections.buildfleet.docker.plugins.module_utils._tree import FOLDER, OURS, Source, empty, is_own
 
 _NOTE = "user.buildfleet.before"
 _ACCESS_LIST = "system.posix_acl_access"
@@ -33,6 +32,7 @@ _TOGETHER = 64  # old files that are let go of together
 _LONG, _PATIENCE = 60e-6, 4  # seconds for making a file; how many such ones until another folder is tried
 _FLAGS = struct.calcsize("l") << 16 | ord("f") << 8  # linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL
 _GET_FLAGS, _SET_FLAGS, _TOP = 2 << 30 | _FLAGS | 1, 1 << 30 | _FLAGS | 2, 0x00020000
+_INHERITED = 0x000144CF  # what chattr sets for the files of one folder: A, c, d, D, j, s, S, u
 
 
 class NotWritten(Refused):
@@ -48,7 +48,7 @@ class _Apart:
     """
 
     def __init__(self) -> None:
-        self._tops: t.Dict[int, str] = {}  # by device
+        self._tops: t.Dict[int, t.Tuple[str, int]] = {}  # by device: path, handle
         self._folders: t.Dict[int, int] = {}
         self._slow = 0
         self._old: t.List[int] = []
@@ -61,9 +61,9 @@ class _Apart:
         if device not in self._folders:
             if device not in self._tops:
                 self._tops[device] = _top(near)
-            path = f"{self._tops[device]}/{os.urandom(4).hex()}"  # ext4 begins at a place that the name gives to look for a good one
-            os.mkdir(path, 0o700)
-            self._folders[device] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            name, top = os.urandom(4).hex(), self._tops[device][1]  # ext4 begins at a place that the name gives to look for a good one
+            os.mkdir(name, 0o700, dir_fd=top)
+            self._folders[device] = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
         started = time.perf_counter()
         handle = os.open("new", _NEW, 0o600, dir_fd=self._folders[device])
         self._slow += time.perf_counter() - started > _LONG
@@ -80,18 +80,31 @@ class _Apart:
         self._old.append(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
 
     def _let_go(self) -> None:
+        self._wait()
+        old, self._old = self._old, []
+        self._thread = threading.Thread(target=_close, args=(old,))
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more processes for this user
+            _close(old)
+
+    def _wait(self) -> None:
         if self._thread.ident:
             self._thread.join()
-        self._thread = threading.Thread(target=_close, args=(self._old,))
-        self._thread.start()
-        self._old = []
+
+    def let_all_go(self) -> None:
+        """They take handles, and room on the disk."""
+        self._let_go()
+        self._wait()
 
     def end(self) -> None:
-        self._let_go()
-        self._thread.join()
+        self.let_all_go()
         self._leave()
-        for top in self._tops.values():
-            shutil.rmtree(top, ignore_errors=True)
+        for path, top in self._tops.values():
+            with contextlib.suppress(OSError):
+                empty(top)
+                os.rmdir(path)
+            os.close(top)
 
 
 _apart: t.Optional[_Apart] = None
@@ -140,13 +153,15 @@ def obstacle(source: Source) -> str:
 def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
     folder, _rest, name = path.rpartition("/")
     if _apart and os.major(source.found.st_dev):  # what lies on no disk has no inodes that are near
-        with contextlib.suppress(OSError):  # it may lie beyond a mount, say
+        try:
             _apart.hold(source.path)
             handle, at = _apart.make(source.found.st_dev, folder)
             _write(path, source, contents, note, handle, "new", at)
             return
+        except OSError:  # it may lie beyond a mount, say
+            _apart.let_all_go()
     try:
-        temporary = f"{folder}/{OURS}{name[:200]}-{os.urandom(4).hex()}"
+        temporary = f"{folder}/{OURS}{name[:50]}-{os.urandom(4).hex()}"
         _write(path, source, contents, note, os.open(temporary, _NEW, 0o600), temporary)
     except OSError as error:
         raise NotWritten(f"{path} cannot be written: {error.strerror}.") from error
@@ -214,23 +229,23 @@ def _write_all(handle: int, contents: bytes) -> None:
         rest = rest[os.write(handle, rest) :]
 
 
-def _top(near: str) -> str:
-    """A new folder in the folder ``near``; ext4 puts each folder that is made in it elsewhere."""
+def _top(near: str) -> t.Tuple[str, int]:
+    """A new folder in the folder ``near``; ext4 puts each folder that is made in it elsewhere.
+
+    Who owns ``near`` may put another folder in its place; in one of ours nobody else can change anything.
+    """
     path = f"{near}/{FOLDER}{os.urandom(4).hex()}"
     os.mkdir(path, 0o700)
-    with contextlib.suppress(OSError):  # a file system without such a mark
-        _mark_as_top(path)
-    return path
-
-
-def _mark_as_top(folder: str) -> None:
-    """chattr +T: what is in the folder is spread over the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        (flags,) = struct.unpack_from("i", fcntl.ioctl(handle, _GET_FLAGS, bytes(struct.calcsize("l"))))
-        fcntl.ioctl(handle, _SET_FLAGS, struct.pack("l", flags | _TOP))
-    finally:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not is_own(handle):
         os.close(handle)
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+        raise PermissionError(errno.EPERM, "it is another's")
+    with contextlib.suppress(OSError):  # a file system without such a mark
+        (flags,) = struct.unpack_from("i", fcntl.ioctl(handle, _GET_FLAGS, bytes(struct.calcsize("l"))))
+        fcntl.ioctl(handle, _SET_FLAGS, struct.pack("ii", flags & ~_INHERITED | _TOP, 0))
+    return path, handle
 
 
 def _close(handles: t.Iterable[int]) -> None:

@@ -22,6 +22,8 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils import _pipeline as pipeline
 from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
 
+SEND = Connection.send
+
 
 class Copy(threading.Thread):
     """What a process is, as a thread: it has ends of pipes of its own, and they are closed when it ends.
@@ -46,6 +48,9 @@ class Copy(threading.Thread):
         target, arguments = self._call
         with contextlib.suppress(SystemExit):
             target(*arguments)
+        self.close()
+
+    def close(self):
         for end in self._ends:
             end.close()
 
@@ -105,6 +110,33 @@ def test_what_the_work_raises_is_raised_here_in_its_turn(processes):
 def test_a_process_that_ends_early_is_named_and_no_other_waits_for_it(processes):
     with pytest.raises(Refused, match=r"^A process of this run ended before its work was done\."):
         list(pipeline.each(fails_at("e", SystemExit()), iter("abcdefgh" * 50)))
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_a_process_that_ends_within_a_message_is_one_that_ends_early(processes, monkeypatch):
+    def cut(result):
+        os.write(result.fileno(), b"\0\0\0\x09cut")
+        raise SystemExit
+
+    monkeypatch.setattr(Connection, "send", lambda end, value: cut(end) if value == "ef" else SEND(end, value))
+    with pytest.raises(Refused, match=r"^A process of this run ended before its work was done\."):
+        list(pipeline.each("".join, iter("abcdefgh" * 50)))
+    assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_process_that_cannot_be_started_is_named_and_those_that_were_end(processes, monkeypatch, number):
+    start = Copy.start
+
+    def limited(process):
+        if len(processes) > number:
+            process.close()
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        start(process)
+
+    monkeypatch.setattr(Copy, "start", limited)
+    with pytest.raises(Refused, match=r"^No process can be started: Resource temporarily unavailable\."):
+        list(pipeline.each("".join, iter("abcdefgh" * 50)))
     assert not any(process.is_alive() for process in processes)
 
 

@@ -10,7 +10,9 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import struct
+import threading
 import types
 
 import pytest
@@ -66,6 +68,58 @@ def test_many_files_come_from_another_folder_where_one_is_slow_and_nothing_stays
         assert (len(os.listdir(top)), top.stat().st_mode & 0o777) == (folders, 0o700)
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"new"}
     assert os.listdir("/proc/self/fd") == opened
+
+
+def test_handles_and_room_that_old_files_take_are_given_back_where_they_are_short(tmp_path, monkeypatch):
+    """Ten handles: all but one of those for old files would be too many."""
+    monkeypatch.setattr(os, "major", lambda _device: 8)
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(b"old")
+    handles = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with writer.apart():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, handles[1]))
+        try:
+            for number in range(20):
+                writer.replace(tree.source(str(tmp_path / str(number))), b"new")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, handles)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"] * 20
+
+
+def test_without_a_thread_old_files_are_let_go_of_at_once(folder, monkeypatch):
+    def fails(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    monkeypatch.setattr(writer, "_TOGETHER", 1)
+    opened = os.listdir("/proc/self/fd")
+    for name in ("D", "a/D", "b/D"):
+        writer.replace(tree.source(str(folder / name)), b"new")
+        assert (folder / name).read_bytes() == b"new"
+    assert len(os.listdir("/proc/self/fd")) <= len(opened) + 3  # the folder apart, that in it, an old file
+
+
+def test_a_folder_that_somebody_put_in_the_place_of_ours_is_not_used(tmp_path, monkeypatch):
+    """Who owns the folder around it may rename it; their own files would get to places that they may not write."""
+    monkeypatch.setattr(os, "major", lambda _device: 8)
+    (tmp_path / "D").write_bytes(b"old")
+    mkdir = os.mkdir
+
+    def theirs(path, mode, **more):
+        mkdir(path, mode, **more)
+        os.chmod(path, 0o777)
+
+    monkeypatch.setattr(os, "mkdir", theirs)
+    with writer.apart():
+        writer.replace(tree.source(str(tmp_path / "D")), b"new")
+        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("D", b"new")]
+
+
+def test_a_name_of_many_bytes_leaves_room_for_ours(folder):
+    name = "\u65e5" * 80
+    (folder / name).write_bytes(b"old")
+    writer.replace(tree.source(str(folder / name)), b"new")
+    assert (folder / name).read_bytes() == b"new"
 
 
 def test_what_lies_on_no_disk_is_replaced_beside(tmp_path, monkeypatch):
