@@ -31,7 +31,7 @@ _EVERYWHERE = {
 
 def urls(text: str) -> str:
     """The text with the userinfo of every URL in it hidden."""
-    return _USERINFO.sub(lambda found: f"{found['scheme']}{MASK}:{MASK}@", text)
+    return _USERINFO.sub(lambda found: f"{found['scheme']}{MASK}:{MASK}@", text) if "@" in text else text
 
 
 def userinfo(url: str) -> t.Tuple[str, str]:

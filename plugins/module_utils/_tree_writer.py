@@ -194,12 +194,14 @@ def _dress(handle: int, source: Source, note: bytes) -> None:
 
 def _keep_attributes(handle: int, source: Source) -> None:
     """Without its access list a file would be open to others than before, so that one must not fail."""
-    names = _attributes(source.path)
+    names, given = _attributes(source.path), _attributes(handle)
+    if not names and not given:
+        return
     for name in names:
         if name not in _OF_THE_CONTENTS:
             with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):
                 os.setxattr(handle, name, os.getxattr(source.path, name))
-    if _ACCESS_LIST not in names and _ACCESS_LIST in _attributes(handle):
+    if _ACCESS_LIST not in names and _ACCESS_LIST in given:
         os.removexattr(handle, _ACCESS_LIST)  # the default of the folder
 
 
