@@ -52,7 +52,7 @@ class _Apart:
         self._folders: t.Dict[int, int] = {}
         self._slow = 0
         self._old: t.List[int] = []
-        self._thread = threading.Thread()
+        self._thread: t.Optional[threading.Thread] = None
 
     def make(self, device: int, near: str) -> t.Tuple[int, int]:
         """A new file that is called ``new``, and the folder that it is in."""
@@ -82,14 +82,15 @@ class _Apart:
     def _let_go(self) -> None:
         self._wait()
         old, self._old = self._old, []
-        self._thread = threading.Thread(target=_close, args=(old,))
+        thread = threading.Thread(target=_close, args=(old,))
         try:
-            self._thread.start()
+            thread.start()
+            self._thread = thread
         except RuntimeError:  # no more processes for this user
             _close(old)
 
     def _wait(self) -> None:
-        if self._thread.ident:
+        if self._thread:
             self._thread.join()
 
     def let_all_go(self) -> None:
