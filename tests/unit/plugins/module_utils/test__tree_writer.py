@@ -115,6 +115,36 @@ def test_a_folder_that_somebody_put_in_the_place_of_ours_is_not_used(tmp_path, m
         assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("D", b"new")]
 
 
+NO_DUMP = 0x40  # linux/fs.h, FS_NODUMP_FL
+
+
+def flags(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return struct.unpack_from("i", writer.fcntl.ioctl(handle, writer._GET_FLAGS, bytes(8)))[0]
+    finally:
+        os.close(handle)
+
+
+def test_flags_of_the_first_folder_do_not_reach_files_of_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "major", lambda _device: 8)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "D").write_bytes(b"old")
+    handle = os.open(tmp_path / "a", os.O_RDONLY)
+    try:
+        writer.fcntl.ioctl(handle, writer._SET_FLAGS, struct.pack("ii", flags(tmp_path / "a") | NO_DUMP, 0))
+    except OSError:
+        pytest.skip("this file system keeps no such flags")
+    finally:
+        os.close(handle)
+    with writer.apart():
+        for name in ("a", "b"):
+            writer.replace(tree.source(str(tmp_path / name / "D")), b"new")
+    assert (tmp_path / "b/D").read_bytes() == b"new"
+    assert not flags(tmp_path / "b/D") & NO_DUMP
+
+
 def test_a_name_of_many_bytes_leaves_room_for_ours(folder):
     name = "\u65e5" * 80
     (folder / name).write_bytes(b"old")
