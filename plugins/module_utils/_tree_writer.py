@@ -245,9 +245,10 @@ def _top(near: str) -> t.Tuple[str, int]:
         with contextlib.suppress(OSError):
             os.rmdir(path)
         raise PermissionError(errno.EPERM, "it is another's")
-    with contextlib.suppress(OSError):  # a file system without such a mark
+    with contextlib.suppress(OSError):  # a file system without flags, or without the last one
         (flags,) = struct.unpack_from("i", fcntl.ioctl(handle, _GET_FLAGS, bytes(struct.calcsize("l"))))
-        fcntl.ioctl(handle, _SET_FLAGS, struct.pack("ii", flags & ~_INHERITED | _TOP, 0))
+        for wanted in (flags & ~_INHERITED, flags & ~_INHERITED | _TOP):
+            fcntl.ioctl(handle, _SET_FLAGS, struct.pack("ii", wanted, 0))
     return path, handle
 
 
