@@ -196,8 +196,6 @@ def _dress(handle: int, source: Source, note: bytes) -> None:
 def _keep_attributes(handle: int, source: Source) -> None:
     """Without its access list a file would be open to others than before, so that one must not fail."""
     names, given = _attributes(source.path), _attributes(handle)
-    if not names and not given:
-        return
     for name in names:
         if name not in _OF_THE_CONTENTS:
             with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):

@@ -207,14 +207,14 @@ class Report:
             self.refusals.append(outcome.refusal)
             return
         self.counts["files"] += outcome.is_source
+        self.counts["changed"] += outcome.changed
+        self.counts["edits"] += len(outcome.changes)
+        self.counts["skipped"] += len(outcome.skipped)
         for dockerfile, names in outcome.contexts:
             self.contexts.setdefault(dockerfile, set()).update(name.partition("::")[0] for name in names)  # NAME::PLATFORM
         if outcome.failure:
             self.failures.append(outcome.failure)
         if outcome.changes or outcome.skipped:
-            self.counts["changed"] += outcome.changed
-            self.counts["edits"] += len(outcome.changes)
-            self.counts["skipped"] += len(outcome.skipped)
             self._list(outcome.path, outcome.changes, outcome.skipped)
             self._show(outcome.diff)
             self._rewritten += [(outcome.path, change.before, change.after) for change in outcome.changes]

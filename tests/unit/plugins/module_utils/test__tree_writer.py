@@ -70,20 +70,40 @@ def test_many_files_come_from_another_folder_where_one_is_slow_and_nothing_stays
     assert os.listdir("/proc/self/fd") == opened
 
 
-def test_handles_and_room_that_old_files_take_are_given_back_where_they_are_short(tmp_path, monkeypatch):
-    """Ten handles: all but one of those for old files would be too many."""
+@pytest.mark.parametrize("short", ["handles", "room"])
+def test_handles_and_room_that_old_files_take_are_given_back_where_they_are_short(tmp_path, monkeypatch, short):
     monkeypatch.setattr(os, "major", lambda _device: 8)
-    for number in range(20):
+    for number in range(40):
         (tmp_path / str(number)).write_bytes(b"old")
+    opened = {int(name) for name in os.listdir("/proc/self/fd")}
     handles = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = [handle for handle in range(handles[0]) if handle not in opened][10]
+    write, before = (
+        os.write,
+        sum(os.readlink(f"/proc/self/fd/{handle}").endswith(" (deleted)") for handle in opened if os.path.lexists(f"/proc/self/fd/{handle}")),
+    )
+
+    def full(handle, contents):
+        held = 0
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # the handle of this very listing
+                held += os.readlink(f"/proc/self/fd/{name}").endswith(" (deleted)")
+        if held > 5 + before:
+            raise OSError(28, "No space left on device")
+        return write(handle, contents)
+
     with writer.apart():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 10, handles[1]))
         try:
-            for number in range(20):
+            if short == "handles":
+                resource.setrlimit(resource.RLIMIT_NOFILE, (few, handles[1]))
+            else:
+                monkeypatch.setattr(os, "write", full)
+            for number in range(40):
                 writer.replace(tree.source(str(tmp_path / str(number))), b"new")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, handles)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"] * 20
+            monkeypatch.setattr(os, "write", write)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"] * 40
 
 
 def test_without_a_thread_old_files_are_let_go_of_at_once(folder, monkeypatch):
