@@ -70,6 +70,15 @@ def test_many_files_come_from_another_folder_where_one_is_slow_and_nothing_stays
     assert os.listdir("/proc/self/fd") == opened
 
 
+def removed_and_open():
+    """How many files have no name any more and take room on the disk."""
+    found = 0
+    for handle in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of this very listing
+            found += os.readlink(f"/proc/self/fd/{handle}").endswith(" (deleted)")
+    return found
+
+
 @pytest.mark.parametrize("short", ["handles", "room"])
 def test_handles_and_room_that_old_files_take_are_given_back_where_they_are_short(tmp_path, monkeypatch, short):
     monkeypatch.setattr(os, "major", lambda _device: 8)
@@ -78,17 +87,10 @@ def test_handles_and_room_that_old_files_take_are_given_back_where_they_are_shor
     opened = {int(name) for name in os.listdir("/proc/self/fd")}
     handles = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = [handle for handle in range(handles[0]) if handle not in opened][10]
-    write, before = (
-        os.write,
-        sum(os.readlink(f"/proc/self/fd/{handle}").endswith(" (deleted)") for handle in opened if os.path.lexists(f"/proc/self/fd/{handle}")),
-    )
+    write, before = os.write, removed_and_open()
 
     def full(handle, contents):
-        held = 0
-        for name in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(FileNotFoundError):  # the handle of this very listing
-                held += os.readlink(f"/proc/self/fd/{name}").endswith(" (deleted)")
-        if held > 5 + before:
+        if removed_and_open() > before + 5:
             raise OSError(28, "No space left on device")
         return write(handle, contents)
 
