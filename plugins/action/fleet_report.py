@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.plugin_utils._page import page
 from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import Observed, artifacts, report, summary, table
 

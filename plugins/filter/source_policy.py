@@ -39,7 +39,7 @@ from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, policy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, policy
 
 
 def source_policy(mirrors: t.Any) -> t.Dict[str, t.Any]:

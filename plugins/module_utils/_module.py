@@ -11,8 +11,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK, Secrets
-from ansible_collections.buildfleet.docker.plugins.module_utils._refused import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK, Secrets
 
 # Options that hold nothing but a secret, and those that hold a URL with one in it.
 _SECRET_OPTIONS = ("proxy_password", "proxy_username")

@@ -172,8 +172,8 @@ import re
 import typing as t
 import uuid
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _build as build
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 
 _SECRET_NAME = re.compile(r"pass|secret|token|key|auth", re.I)

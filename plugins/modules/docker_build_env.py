@@ -166,12 +166,12 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
-from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account, account, acting_as, hand_over
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import Account, account, acting_as, hand_over
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
-from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 
 SETTINGS = ("buildkit", "daemon_token", "http_proxy", "https_proxy", "no_proxy", "step_proxy", "builder_mirrors", "source_policy")
 

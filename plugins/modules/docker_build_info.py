@@ -257,8 +257,8 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _info as info
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import info
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 
 

@@ -177,15 +177,15 @@ backup_files:
 import functools
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._build import ask_mirror
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, layers, observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import ask_mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, layers, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import ValueRefused
-from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
 

@@ -154,14 +154,14 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import KINDS, Change, Rewrite, Skip, rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import MirrorError, Mirrors, answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS, Change, Rewrite, Skip, rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import settled
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Refusal, Source, contents_of, exists, files, source
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, apart, obstacle, remembered, replace, sync
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._pipeline import each
-from ansible_collections.buildfleet.docker.plugins.module_utils._spelling import settled
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree import BAKE_FILES, Refusal, Source, contents_of, exists, files, source
-from ansible_collections.buildfleet.docker.plugins.module_utils._tree_writer import NotWritten, apart, obstacle, remembered, replace, sync
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, answer
 
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 MOST_FILES = 200
@@ -378,7 +378,7 @@ def _is_yaml(name: str) -> bool:
 
 def _project() -> t.Any:
     """What reads YAML, where there is a file that needs it: its imports take 15 ms."""
-    from ansible_collections.buildfleet.docker.plugins.module_utils import _project as project
+    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import project
 
     return project
 

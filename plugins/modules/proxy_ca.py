@@ -82,15 +82,15 @@ pending_reason:
 
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils import _trust_store as trust_store
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import Daemon, observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon_json import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import MASK
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._record import Changes, Record, apply
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 
 _NO_STORE = (
     "This host has neither /usr/local/share/ca-certificates (Debian's family) nor /etc/pki/ca-trust/source/anchors (Red Hat's family). "

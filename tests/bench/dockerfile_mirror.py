@@ -30,10 +30,10 @@ sys.path.insert(0, str(TOP / "tests/oracles"))
 
 import judges  # noqa: E402
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references, rewrite  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._instructions import Rejected, read  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Rejected, read  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import references, rewrite  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors  # noqa: E402
 
 PEER = "dockerfile-parse `.structure`"
 PEER_REWRITING = "dockerfile-parse, images in FROM rewritten"

@@ -27,8 +27,8 @@ sys.path.insert(0, str(TOP / "tests/oracles"))
 
 import judges  # noqa: E402
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors  # noqa: E402
 
 REGISTRIES = ("docker.io", "mcr.microsoft.com", "localhost:5000", "my.host:8443")
 MAP = {registry: f"mirror.example.com/{number}" for number, registry in enumerate(REGISTRIES)}

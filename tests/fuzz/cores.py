@@ -25,24 +25,24 @@ import types
 import typing as t
 from pathlib import Path
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _build_env as build_env
-from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon as daemon
-from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_json as daemon_json
-from ansible_collections.buildfleet.docker.plugins.module_utils import _daemon_proxy as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils import _diagnosis as diagnosis
-from ansible_collections.buildfleet.docker.plugins.module_utils import _environment_file as environment_file
-from ansible_collections.buildfleet.docker.plugins.module_utils import _image_name as image_name
-from ansible_collections.buildfleet.docker.plugins.module_utils import _mirror as mirror
-from ansible_collections.buildfleet.docker.plugins.module_utils import _proxy as proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils import _record
-from ansible_collections.buildfleet.docker.plugins.module_utils import _versions as versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._accounts import Account
-from ansible_collections.buildfleet.docker.plugins.module_utils._compose import rewrite_compose
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import spliced
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, HostError, Run
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import observe as daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import spliced
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import record as record_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import Account
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._record import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import image_name
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import mirrors as mirror
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env, docker_daemon_proxy
 
 TOP = Path(__file__).resolve().parents[2]
@@ -324,7 +324,7 @@ def compose_fault(data: bytes, _dice: random.Random) -> str:
     return "a second run edits again" if rewrite_compose(result.after, FORWARD).changes else ""
 
 
-LOGS = [path.read_bytes()[:3000] for path in sorted((TOP / "tests/unit/plugins/module_utils/diagnosis").glob("*/*.log"))]
+LOGS = [path.read_bytes()[:3000] for path in sorted((TOP / "tests/unit/plugins/module_utils/_diagnosis/logs").glob("*/*.log"))]
 
 
 def diagnosis_fault(data: bytes, _dice: random.Random) -> str:
@@ -528,7 +528,7 @@ def record_fault(data: bytes, _dice: random.Random) -> str:
 
 def records() -> t.List[bytes]:
     found = []
-    _record.secrets = types.SimpleNamespace(token_hex=lambda size: "5e" * size)  # type: ignore[assignment]  # the same inputs each time
+    record_file.secrets = types.SimpleNamespace(token_hex=lambda size: "5e" * size)  # type: ignore[assignment]  # the same inputs each time
     for wish in DAEMON_WISHES:
         machine = Machine({"/etc/docker/daemon.json": File(DAEMON_JSON[0])}, "26.1.5")
         run_module(docker_daemon_proxy, machine, {**DAEMON_OPTIONS, "adopt": False, **wish})

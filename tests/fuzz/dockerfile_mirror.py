@@ -25,9 +25,9 @@ sys.path.insert(0, str(TOP / "tests/oracles"))
 
 import judges  # noqa: E402
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _instructions  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import references, rewrite, spliced  # noqa: E402
-from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import instructions  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import references, rewrite, spliced  # noqa: E402
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors  # noqa: E402
 
 MAP = {"docker.io": "mirror.example.com/hub", "mcr.microsoft.com": "mirror.example.com/mcr", "gcr.io": "mirror.example.com/gcr"}
 FORWARD = Mirrors(MAP)
@@ -62,7 +62,7 @@ def fault(data: bytes) -> str:
     """What is wrong with the rewrite of this file; nothing where all is well."""
     result = rewrite(data, FORWARD)
     quick = _references(data)
-    with unittest.mock.patch.object(_instructions, "has_odd_bytes", return_value=True):
+    with unittest.mock.patch.object(instructions, "has_odd_bytes", return_value=True):
         if _references(data) != quick:
             return "the quick reading and the thorough one differ"
     if spliced(data.decode("latin-1"), result.edits).encode("latin-1") != result.after:
@@ -82,7 +82,7 @@ def fault(data: bytes) -> str:
 def _references(data: bytes) -> t.Optional[judges.Images]:
     try:
         return references(data)
-    except _instructions.Rejected:
+    except instructions.Rejected:
         return None
 
 

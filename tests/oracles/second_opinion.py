@@ -83,9 +83,9 @@ def opinion(data: bytes, hosts: t.Iterable[str], folder: Path) -> t.Optional[t.L
 
 
 def _work(files: int, seed: int) -> int:
-    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import rewrite
-    from ansible_collections.buildfleet.docker.plugins.module_utils._image_name import InvalidImageName, parse
-    from ansible_collections.buildfleet.docker.plugins.module_utils._mirror import Mirrors
+    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite
+    from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
+    from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
     mirrors = {"docker.io": "mirror.example.com/hub", "gcr.io": "mirror.example.com/gcr", "mcr.microsoft.com": "mirror.example.com/mcr"}
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

@@ -14,7 +14,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _diagnosis as diagnosis
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis
 
 TOP = Path(__file__).resolve().parents[2]
 PAGES = {"en": TOP / "docs/troubleshooting.md", "zh": TOP / "docs/zh/troubleshooting.md"}
@@ -110,7 +110,7 @@ Which cure to take when you have the choice: [which-cure.md](https://github.com/
         "builders": {"buildkit": "BuildKit", "legacy": "legacy builder"},
         "asked": "**Who asked:** {who}. **Cause:** `{cause}`. ({builders})",
         "cure": "**Cure:** {cure}",
-        "foot": "*Made by `python tests/release/troubleshooting.py` from recorded logs and the table in `plugins/module_utils/_diagnosis.py`; not by hand.*\n",
+        "foot": "*Made by `python tests/release/troubleshooting.py` from recorded logs and the table in `plugins/module_utils/_diagnosis`; not by hand.*\n",
     },
     "zh": {
         "head": """# 按报错查原因
@@ -127,7 +127,7 @@ ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a
         "builders": {"buildkit": "BuildKit", "legacy": "旧版构建器"},
         "asked": "**谁在请求**：{who}。**原因代码**：`{cause}`（{builders}）。",  # a colon within the stars would keep them from being read as bold
         "cure": "**办法**：{cure}",
-        "foot": "*本页由 `python tests/release/troubleshooting.py` 根据录下的日志和 `plugins/module_utils/_diagnosis.py` 里的规则生成，请勿手工修改。*\n",
+        "foot": "*本页由 `python tests/release/troubleshooting.py` 根据录下的日志和 `plugins/module_utils/_diagnosis` 里的规则生成，请勿手工修改。*\n",
     },
 }
 # Names of the lab, as a reader would have them.
@@ -160,7 +160,7 @@ class Entry(t.NamedTuple):
 
 def recorded() -> t.Any:
     """The unit test that knows what each recorded log is."""
-    path = TOP / "tests/unit/plugins/module_utils/test__diagnosis.py"
+    path = TOP / "tests/unit/plugins/module_utils/_diagnosis/test_diagnosis.py"
     spec = importlib.util.spec_from_file_location("recorded_logs", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

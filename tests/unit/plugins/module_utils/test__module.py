@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.buildfleet.docker.plugins.module_utils import _module
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check, docker_build_env, docker_daemon_proxy, dockerfile_mirror
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _build as build
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import Verdict
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _info as info
-from ansible_collections.buildfleet.docker.plugins.module_utils._findings import Facts
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import info
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import Facts
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_info
 

@@ -10,11 +10,11 @@ import types
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils import _transaction as transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils import _trust_store as trust_store
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import File, Host, Run
-from ansible_collections.buildfleet.docker.plugins.module_utils._mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.modules import proxy_ca
 
 DEFAULTS = {"certificate": None, "state": "present", "service": "docker", "restart": "if_idle", "timeout": 60}

@@ -1,0 +1,453 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A real build in the environment of whoever builds, and no trace of it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import typing as t
+from urllib.parse import quote
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
+    Known,
+    Mirror,
+    Verdict,
+    builder_used,
+    diagnose,
+    familiar,
+    legacy_cannot,
+    passed,
+    proved,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+
+PROBE_IMAGE = "busybox:latest"
+_NAME = "buildfleet-check"
+_MARK = "buildfleet-environment-of"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PLUGIN_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+# Nothing else ever leaves another process's environment.
+_NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+
+
+class Wish(t.NamedTuple):
+    image: str = PROBE_IMAGE
+    context: str = ""
+    file: str = ""
+    compose_file: str = ""
+    builder: str = "default"
+    pull: bool = True
+    network_step: str = ""
+    timeout: int = 180
+
+
+class Builder(t.NamedTuple):
+    """Whoever builds: the user, and the environment as that process reads it."""
+
+    user: str
+    environment: t.Dict[str, str]
+
+
+class Outcome(t.NamedTuple):
+    verdict: Verdict
+    seconds: float = 0.0
+    proved: t.Optional[t.Dict[str, str]] = None
+    left: t.Tuple[str, ...] = ()  # what could not be cleaned, in sentences
+
+
+class _Store(t.NamedTuple):
+    """What the engine keeps: image names and ids, and the ids of BuildKit's cache records (None: not known)."""
+
+    tags: t.Dict[str, str]
+    images: t.FrozenSet[str]
+    cache: t.Optional[t.FrozenSet[str]]
+
+
+def builder_of(host: Host, environment_of: str, own: t.Mapping[str, str]) -> Builder:
+    """The environment that O(environment_of) names."""
+    kind, _colon, name = environment_of.partition(":")
+    if kind == "login" and not name:
+        return _login(host, host.user())
+    if kind == "user" and name:
+        return _login(host, name)
+    if kind == "service" and name:
+        return _service(host, name)
+    if environment_of == "task":
+        return Builder("", dict(own))
+    raise HostError(f"environment_of: {environment_of} is none of task, login, user:NAME and service:NAME.")
+
+
+def _login(host: Host, user: str) -> Builder:
+    host.home(user)
+    if host.user() != "root":
+        raise HostError("environment_of: the environment of a login is read with su, which needs become: true.")
+    answer = host.run(["su", "-", user, "-c", f"printf '\\n%s\\n' {_MARK}; exec env -0"], timeout=30)
+    _noise, mark, text = answer.out.partition(f"\n{_MARK}\n")
+    if not mark:
+        raise HostError(f"environment_of: {user} cannot log in: {answer.text or 'su ended with ' + str(answer.code)}.")
+    return Builder(user, _variables(text))
+
+
+def _service(host: Host, name: str) -> Builder:
+    answer = host.run(["systemctl", "show", "-p", "LoadState", "-p", "MainPID", "-p", "User", "-p", "Environment", "-p", "EnvironmentFiles", name])
+    shown: t.Dict[str, t.List[str]] = {}
+    for line in answer.out.splitlines():
+        key, _equals, value = line.partition("=")
+        shown.setdefault(key, []).append(value)
+    if answer.code or shown.get("LoadState") != ["loaded"]:
+        raise HostError(f"environment_of: there is no service {name} on this host.")
+    user = "".join(shown.get("User", [])) or "root"
+    pid = "".join(shown.get("MainPID", []))
+    running = host.read(f"/proc/{pid}/environ") if pid not in ("", "0") else None
+    if running:
+        found = _variables(running.contents.decode(errors="replace"))
+    else:
+        pairs = (word.partition("=") for word in environment_file.words(" ".join(shown.get("Environment", []))))
+        found = {key: value for key, _equals, value in pairs}
+        for entry in shown.get("EnvironmentFiles", []):
+            path = entry.rpartition(" (")[0] or entry
+            file = host.read(path)
+            if file:
+                found.update({setting.name: setting.value for setting in environment_file.environment_file(path, file.contents)})
+    named = {key: value for key, value in found.items() if _NAMED.match(key)}
+    return Builder(user, dict({"HOME": host.home(user), "PATH": PATH}, **named))
+
+
+def _variables(text: str) -> t.Dict[str, str]:
+    pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
+    return {key: value for key, _equals, value in pairs}
+
+
+def build_environment(builder: Builder, wish: Wish, env: t.Mapping[str, str]) -> t.Dict[str, str]:
+    """The builder's own environment, what the user puts on top, and what makes the log readable."""
+    found = dict(builder.environment, **env)
+    found["BUILDKIT_PROGRESS"] = "plain"  # in the environment: 20.10's legacy builder has no --progress
+    if wish.builder != "default":
+        found["DOCKER_BUILDKIT"] = "1" if wish.builder == "buildkit" else "0"
+    if wish.compose_file:
+        found.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
+    return found
+
+
+def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], name: str) -> Outcome:
+    """Build, judge, clean. ``name`` is unique to this run and marks what is ours."""
+    environment = build_environment(builder, wish, env)
+    known = Known(
+        image="" if wish.context or wish.compose_file else wish.image,
+        timeout=wish.timeout,
+        network_step=wish.network_step,
+        daemon_token=_true(environment.get("BUILDKIT_NO_CLIENT_TOKEN", "")),
+        client_proxy=environment.get("HTTPS_PROXY") or environment.get("https_proxy", ""),
+    )
+    sock = _socket(environment)
+    cannot = next((found for found in map(legacy_cannot, _dockerfiles(host, wish)) if found), "")
+    if cannot and _will_be_legacy(host, wish, environment, sock):
+        return Outcome(diagnose("", known._replace(cannot=cannot)))
+    before = _store(host, sock, not _is_legacy(wish, environment))
+    traces = _Traces(host, environment, builder.user)
+    started, log, code = host.now(), "", 0
+    sources = [wish.context] if wish.context else []
+    try:
+        for step in _steps(wish):
+            left = wish.timeout - (host.now() - started)
+            with host.folder(step.files, builder.user) as folder:
+                sources.append(folder)
+                argv = step.argv(name, folder) if not wish.compose_file or step.files else _compose(host, wish, name, environment)
+                done = host.run_group(argv, environment, step.folder or folder, max(left, 1), builder.user)
+            log, code = log + done.out + done.err + "\n", done.code
+            if code:
+                break
+        seconds = host.now() - started
+        known = known._replace(code=code, timed_out=code == 124 and seconds >= wish.timeout - 1)
+        if code:
+            known = _with_facts(host, sock, known, diagnose(log, known).reference or wish.image)
+        if builder_used(log) == "legacy":  # by default; a heredoc's build even passes, and does something else
+            known = known._replace(cannot=cannot)
+        verdict = diagnose(log, known)
+        stored = familiar(_tagged(verdict.reference or wish.image)) in before.tags
+        proof = proved(log, wish.pull, stored) if verdict.cause == "ok" else None
+        if proof:
+            verdict = verdict._replace(sentence=passed(proof))
+        return Outcome(verdict, round(seconds, 1), proof, _left(sock))
+    finally:
+        _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
+        traces.clean(sources)
+
+
+class _Step(t.NamedTuple):
+    """One docker build: of a probe whose files these are, or of the user's own context."""
+
+    files: t.Mapping[str, str]
+    options: t.Tuple[str, ...] = ()
+    folder: str = ""
+
+    def argv(self, name: str, folder: str) -> t.List[str]:
+        return ["docker", "build", "--tag", name, *self.options, self.folder or folder]
+
+
+def _steps(wish: Wish) -> t.List[_Step]:
+    options = (("--pull",) if wish.pull else ()) + (("--force-rm",) if wish.builder == "legacy" else ())
+    # COPY, because it needs the base image's layers and nothing in them; the text makes it new every time.
+    probe = f"FROM {wish.image}\nCOPY Dockerfile /{_NAME}\n"
+    fetch = f"RUN if command -v wget >/dev/null; then wget -O /dev/null '{wish.network_step}'; else curl -fsSL -o /dev/null '{wish.network_step}'; fi\n"
+    if not wish.context and not wish.compose_file:
+        return [_Step({"Dockerfile": probe + (fetch if wish.network_step else "")}, (*options, "--no-cache"))]
+    own = _Step({}, options + (("--file", wish.file) if wish.file else ()), wish.context or os.path.dirname(os.path.abspath(wish.compose_file)))
+    return [own] + ([_Step({"Dockerfile": probe + fetch}, (*options, "--no-cache"))] if wish.network_step else [])
+
+
+def _compose(host: Host, wish: Wish, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
+    plugin = host.run(["docker", "compose", "version"], env=environment).code == 0
+    program = ["docker", "compose"] if plugin else ["docker-compose"]
+    return [*program, "--project-name", name, "--file", wish.compose_file, "build", *(["--pull"] if wish.pull else [])]
+
+
+def _is_legacy(wish: Wish, environment: t.Mapping[str, str]) -> bool:
+    value = environment.get("DOCKER_BUILDKIT", "")
+    return wish.builder == "legacy" or (wish.builder == "default" and value in ("0", "f", "F", "false", "False", "FALSE"))
+
+
+def _true(value: str) -> bool:
+    return value in ("1", "t", "T", "true", "True", "TRUE")
+
+
+def _will_be_legacy(host: Host, wish: Wish, environment: t.Mapping[str, str], sock: str) -> bool:
+    """Whether the legacy builder will be used, told before building: it ignores a heredoc's body without a word."""
+    if wish.builder != "default" or environment.get("DOCKER_BUILDKIT"):
+        return _is_legacy(wish, environment)
+    if wish.compose_file or not sock:
+        return False  # Compose decides by itself; the log tells
+    header = host.ping(sock).get("Builder-Version")
+    config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
+    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*PLUGIN_FOLDERS, f"{config}/cli-plugins"))
+    return builder_used_by("", cli(host)[0], buildx, header == "2") == "legacy"
+
+
+def cli(host: Host) -> t.Tuple[str, str]:
+    """The version of the docker command, and of its Go."""
+    # An engine that is not there: the client alone is asked, and does not wait for a far one.
+    said = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
+    try:
+        found = json.loads(said.splitlines()[0]) if said else {}
+    except ValueError:
+        return "", ""
+    return str(found.get("Version", "")), str(found.get("GoVersion", ""))
+
+
+def _dockerfiles(host: Host, wish: Wish) -> t.List[str]:
+    paths = [os.path.join(wish.context, wish.file or "Dockerfile")] if wish.context else []
+    if wish.compose_file:
+        file = host.read(wish.compose_file)
+        folder = os.path.dirname(wish.compose_file)
+        paths = [os.path.join(folder, path) for path in compose_dockerfiles(file.contents.decode(errors="replace") if file else "")]
+    files = [host.read(path) for path in paths]
+    return [file.contents.decode(errors="replace") for file in files if file]
+
+
+def compose_dockerfiles(text: str) -> t.List[str]:
+    """The Dockerfiles of a compose file's services, read line by line: the host may have no YAML parser."""
+    found: t.List[str] = []
+    depth, context, name = -1, "", ""
+    for line in [*text.splitlines(), "end:"]:
+        indent = len(line) - len(line.lstrip())
+        key, _colon, value = line.strip().partition(":")
+        value = value.strip().strip("\"'")
+        if line.strip().startswith("#") or not line.strip():
+            continue
+        if depth >= 0 and indent <= depth:
+            found += [os.path.join(context or ".", name or "Dockerfile")]
+            depth, context, name = -1, "", ""
+        if key == "build" and indent:
+            if value:
+                found += [os.path.join(value, "Dockerfile")]
+            else:
+                depth = indent
+        elif depth >= 0 and key == "context":
+            context = value
+        elif depth >= 0 and key == "dockerfile":
+            name = value
+    return [path for path in found if "$" not in path and "{" not in path]
+
+
+def _tagged(reference: str) -> str:
+    return reference if ":" in reference.rpartition("/")[2] or "@" in reference else f"{reference}:latest"
+
+
+def _socket(environment: t.Mapping[str, str]) -> str:
+    """The engine's socket ('' where it is not one of this host)."""
+    address = environment.get("DOCKER_HOST", "")
+    if environment.get("DOCKER_CONTEXT", "default") not in ("", "default") or (address and not address.startswith("unix://")):
+        return ""
+    return address[len("unix://") :] or "/run/docker.sock"
+
+
+def _store(host: Host, sock: str, with_cache: bool) -> _Store:
+    images = (host.engine("/images/json?all=1", sock=sock, timeout=30) if sock else None) or []
+    tags = {familiar(tag): image["Id"] for image in images for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"}
+    cache = _records(host, sock) if with_cache and sock else None
+    return _Store(tags, frozenset(image["Id"] for image in images), None if cache is None else frozenset(record["ID"] for record in cache))
+
+
+def _records(host: Host, sock: str) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
+    answer = host.engine("/system/df?type=build-cache", sock=sock, timeout=60)
+    return None if answer is None else answer.get("BuildCache") or []
+
+
+def _left(sock: str) -> t.Tuple[str, ...]:
+    return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
+
+
+def _with_facts(host: Host, sock: str, known: Known, reference: str) -> Known:
+    info = (host.engine("/info", sock=sock) if sock else None) or {}
+    if sock:
+        known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
+    urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
+    proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
+    return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host, url, reference) for url in urls))
+
+
+def ask_mirror(host: Host, url: str, reference: str, timeout: float = 5) -> Mirror:
+    """What a mirror says to us, asked directly, and whether it has the image (none: not asked)."""
+    base = url.rstrip("/")
+    hello = host.ask(f"{base}/v2/", {}, timeout)
+    headers = {key.lower(): value for key, value in hello.headers.items()}
+    realm = re.search(r'realm="([^"]+)"', headers.get("www-authenticate", ""))
+    page = hello.status == 200 and "text/html" in headers.get("content-type", "")
+    mirror = Mirror(url, hello.status, realm.group(1) if realm else "", reason="html page" if page else hello.reason)
+    if not reference or hello.status != 200 or page or ("/" in reference and "." in reference.partition("/")[0]):
+        return mirror
+    path, _colon, tag = _tagged(reference).partition("@")[0].rpartition(":")
+    answer = host.ask(f"{base}/v2/{path if '/' in path else 'library/' + path}/manifests/{tag}", {"Accept": _MANIFESTS})
+    return mirror._replace(manifest=answer.status)
+
+
+def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
+    """What this build brought goes, by name and id; what was there, or what others bring meanwhile, stays."""
+    if not sock:
+        return
+    for container in re.findall(r"^ ---> Running in ([0-9a-f]{12})$", log, re.M):
+        host.engine(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, when it was stopped
+    for _attempt in range(10):
+        if not _clean_images(host, sock, before, log, name):
+            break
+        host.sleep(0.5)  # the engine is still removing the container of a stopped step
+    if before.cache is not None and builder_used(log) != "legacy":
+        _clean_cache(host, sock, before.cache, log, builds, stopped)
+
+
+def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) -> bool:
+    """Give names back and remove what is new; whether something of ours was still there."""
+    after = _store(host, sock, False)
+    named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)", log)
+    tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {tag for tag in after.tags if tag.startswith(name)}
+    made = re.findall(r"^ ---> ([0-9a-f]{12})$|^Successfully built ([0-9a-f]{12})|writing image (sha256:[0-9a-f]{64})", log, re.M)
+    short = {next(part for part in parts if part) for parts in made}
+    moved = [tag for tag in tags if tag in before.tags and after.tags.get(tag) not in (before.tags[tag], None)]
+    new = [tag for tag in tags if tag in after.tags and tag not in before.tags]
+    images = [image for image in after.images - before.images if image.partition(":")[2][:12] in short or image in short]
+    for tag in moved:
+        repository, _colon, label = tag.rpartition(":")
+        host.engine(f"/images/{before.tags[tag]}/tag?repo={quote(repository, safe='')}&tag={quote(label, safe='')}", "POST", sock=sock)
+    for target in [*new, *images]:  # the engine refuses while something else stands on it
+        host.engine(f"/images/{quote(target, safe='')}", "DELETE", sock=sock, timeout=60)
+    return bool(moved or new or images)
+
+
+def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
+    """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays.
+
+    A stopped build still makes records, and lets go of them, when its client is gone already: on a busy host for seconds.
+    """
+    quiet = 0
+    for _attempt in range(60 if stopped else 10):
+        ours = _ours(_records(host, sock) or [], before, log, builds)
+        quiet = 0 if ours else quiet + 1
+        if quiet == (10 if stopped else 1):
+            return
+        for record in sorted(ours, key=lambda found: str(found.get("CreatedAt")), reverse=True):
+            if not record.get("InUse"):
+                filters = quote(json.dumps({"id": [record["ID"]]}))
+                host.engine(f"/build/prune?all=1&filters={filters}", "POST", sock=sock, timeout=60)
+        host.sleep(0.2)
+
+
+def _ours(records: t.Sequence[t.Dict[str, t.Any]], before: t.FrozenSet[str], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
+    """Records that our log speaks of, and those without a name that stand on them.
+
+    Build contexts have no name, nor have copied files and local images on 20.10.
+    If there are more new ones than we made, others made some of them too, and all are left.
+    """
+    new = [record for record in records if record["ID"] not in before]
+    named = [record["ID"] for record in records if _spoken_of(str(record.get("Description") or ""), log)]
+    contexts = [record["ID"] for record in new if record.get("Type") == "source.local"]
+    reached = {*named, *(record["ID"] for record in records if record.get("Description") == "from local ")}
+    nameless = [record["ID"] for record in new if record["ID"] in reached and record["ID"] not in named]
+    for record in sorted(new, key=lambda found: str(found.get("CreatedAt"))):
+        if _NAMELESS.match(str(record.get("Description") or "")) and reached & {record.get("Parent"), *(record.get("Parents") or [])}:
+            reached.add(record["ID"])
+            nameless += [record["ID"]] if record["ID"] not in named else []
+    steps = len(set(re.findall(r"^#\d+ \[[^\]]*\d/\d+\] \S+", log, re.M)))
+    ids = {*named, *(contexts if len(contexts) <= 3 * builds else []), *(nameless if len(nameless) <= steps else [])}
+    return [record for record in new if record["ID"] in ids]
+
+
+_NAMELESS = re.compile(r"fileop target$|mount / from exec ")
+
+
+def _spoken_of(description: str, log: str) -> bool:
+    source = re.match(r"(?:pulled from|from local) (\S+)", description)
+    if source:
+        return source.group(1) in log or (source.group(1).partition("@")[2] or "?") in log
+    command = re.match(r"(?:cached )?mount \S+ from exec (?:/bin/sh -c )?(.+?)(?: with id \".*\")?$", description, re.S)
+    words = " ".join((command.group(1) if command else description).split())
+    return bool(words) and words != "fileop target" and re.search(rf"^#\d+ (?=\[).*{re.escape(words)}", log, re.M) is not None
+
+
+class _Traces:
+    """What docker and buildx leave in the user's configuration."""
+
+    _OF_DOCKER = ("buildx", ".buildNodeID", ".token_seed", ".token_seed.lock")
+    _OF_BUILDX = (".buildNodeID", "activity/default", "refs/default/default", "refs/default", "refs")
+
+    def __init__(self, host: Host, environment: t.Mapping[str, str], user: str) -> None:
+        self._host = host
+        self._config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME") or host.home(user or host.user()), ".docker")
+        self._had = host.exists(self._config)
+        self._before = set(host.names(self._config))
+        self._buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
+        inside = [os.path.join(self._buildx, name) for name in self._OF_BUILDX] if host.exists(self._buildx) else []
+        self._missing = [path for path in inside if not host.exists(path)]
+        self._refs = os.path.join(self._buildx, "refs", "default", "default")
+        self._refs_before = set(host.names(self._refs))
+
+    def clean(self, sources: t.Sequence[str]) -> None:
+        for name in set(self._host.names(self._refs)) - self._refs_before:
+            path = os.path.join(self._refs, name)
+            file = self._host.read(path)
+            if file and any(source.encode() in file.contents for source in sources):
+                self._host.remove(path)
+        for path in filter(self._host.exists, self._missing):
+            if path.startswith(os.path.join(self._buildx, "refs")):
+                self._host.remove_folder(path)  # which stays where another build's is in it
+            else:
+                self._host.remove(path)
+        for name in set(self._host.names(self._config)) - self._before:
+            if name in self._OF_DOCKER:
+                path = os.path.join(self._config, name)
+                self._host.remove_tree(path) if name == "buildx" else self._host.remove(path)
+        if not self._had:
+            self._host.remove_folder(self._config)

@@ -1,0 +1,424 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the client and the steps of a build read: from options and found contents to wanted contents."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import is_loopback, no_proxy, no_proxy_warnings, proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, policy
+
+MARK = "buildfleet.docker.docker_build_env"
+PROFILE = "/etc/profile.d/buildfleet-docker.sh"
+ENVIRONMENT = "/etc/environment"  # PAM reads it: cron, SSH without a login shell, su, sudo
+FOLDER = "/etc/buildfleet"
+SERVICE_ENVIRONMENT = f"{FOLDER}/docker-build.env"
+POLICY = f"{FOLDER}/source-policy.json"
+DROP_IN = "zz-buildfleet.conf"
+LEFTOVERS = (PROFILE, ENVIRONMENT, SERVICE_ENVIRONMENT, POLICY)
+POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"  # the only name that buildx knows
+
+Bytes = t.Optional[bytes]  # None: no file
+Options = t.Mapping[str, t.Any]
+Variables = t.Dict[str, str]
+
+
+class Account(t.NamedTuple):
+    name: str
+    home: str
+    uid: int
+    gid: int
+
+
+class BuildEnvError(Exception):
+    """An option or a file that cannot be worked with; the message is a complete sentence."""
+
+
+# What the options say
+
+
+def given(options: Options) -> t.Dict[str, t.Any]:
+    """A step_proxy whose answers are all empty counts as not given, as every other empty answer does."""
+    step_proxy = {name: value for name, value in (options.get("step_proxy") or {}).items() if value}
+    return {**options, "step_proxy": step_proxy or None}
+
+
+def texts(options: Options) -> t.List[str]:
+    """Every text in which somebody may have written a password, though none belongs there."""
+    found = list(options.get("no_proxy") or ())
+    for name in ("builder_mirrors", "source_policy"):
+        for registry, mirrors in (options.get(name) or {}).items():
+            found += [registry, *(mirrors if isinstance(mirrors, list) else [mirrors])]
+    return [str(text) for text in found]
+
+
+def variables(options: Options) -> Variables:
+    """The environment of whoever builds, each proxy under both of its names."""
+    found: Variables = {}
+    if options.get("buildkit") is not None:
+        found["DOCKER_BUILDKIT"] = "1" if options["buildkit"] else "0"
+    if options.get("daemon_token") is not None:
+        found["BUILDKIT_NO_CLIENT_TOKEN"] = "1" if options["daemon_token"] else "0"
+    for name, value in _proxies(options, "").items():
+        found[name.upper()] = found[name] = value
+    if options.get("source_policy"):
+        found[POLICY_VARIABLE] = POLICY
+    return found
+
+
+def _proxies(options: Options, where: str) -> Variables:
+    """http_proxy, https_proxy and no_proxy as far as they are given, each safe in every file that we write."""
+    found: Variables = {}
+    for name in ("http_proxy", "https_proxy"):
+        if options.get(name):
+            found[name] = proxy(options[name], where + name).url()
+    entries = no_proxy(options.get("no_proxy") or (), where + "no_proxy")
+    for entry in entries:
+        if re.search(r"[^!-~]|#", entry):  # PAM cuts a line at a '#', even inside of quotes
+            raise BuildEnvError(f"{where}no_proxy: the entry {entry[:60]!r} holds a '#' or a character outside of ASCII. Write names as DNS has them.")
+    if entries:
+        found["no_proxy"] = ",".join(entries)
+    return found
+
+
+def check(options: Options) -> None:
+    """Refuse what would do harm or nothing, before anything is read or written."""
+    for name in ("http_proxy", "https_proxy"):
+        if "@" in (options.get(name) or ""):
+            raise BuildEnvError(
+                f"{name} holds credentials, and everybody on the host can read the files of the build environment. "
+                "Leave it out and set daemon_token: true: the daemon then asks for tokens through its own proxy, which may have a password."
+            )
+        inner = (options.get("step_proxy") or {}).get(name) or ""
+        if "@" in inner and not options.get("allow_readable_secret"):
+            raise BuildEnvError(
+                f"step_proxy.{name} holds credentials, and Docker hands them to every container that the user starts. "
+                "Use a proxy without a password for the steps, or accept it with allow_readable_secret: true."
+            )
+    for name in ("step_proxy", "builder_mirrors"):
+        if options.get(name) and not options.get("users"):
+            raise BuildEnvError(f"{name} is kept in a home directory; name the users who build in users.")
+    if options.get("services") and not variables(options):
+        raise BuildEnvError("services has no variable to get; give buildkit, daemon_token, a proxy or source_policy too.")
+    for service in options.get("services") or ():
+        if not re.match(r"[A-Za-z0-9:_.@\\-]+\Z", service) or service.startswith("."):
+            raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
+        if unit(service) == "docker.service":
+            raise BuildEnvError("services: docker is the daemon itself, whose environment docker_daemon_proxy sets. Name the services that run docker build.")
+
+
+def cautions(options: Options, buildx: str) -> t.List[str]:
+    """Sentences about what is allowed and yet may not do what is meant."""
+    sentences = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
+    if options.get("http_proxy") and not options.get("https_proxy"):
+        sentences.append("http_proxy alone is not asked for https addresses, such as Docker Hub's token server. Give https_proxy too.")
+    for name in ("http_proxy", "https_proxy"):
+        step = (options.get("step_proxy") or {}).get(name)
+        if step and is_loopback(proxy(step, f"step_proxy.{name}")):
+            sentences.append(f"step_proxy.{name} is on this host's loopback, where a RUN step finds itself alone. Name an address that containers reach.")
+    if options.get("builder_mirrors") and not versions.has("default_buildkitd_toml", buildx):
+        sentences.append(f"builder_mirrors is read by buildx {versions.text('default_buildkitd_toml')} or newer; here is {buildx or 'none'}.")
+    if options.get("source_policy") and options.get("buildkit") is False:
+        sentences.append("source_policy has no effect on the legacy builder, which buildkit: false asks for.")
+    return sentences
+
+
+def source_policy(mirrors: t.Mapping[str, str], engine: str, buildx: str) -> t.Dict[str, t.Any]:
+    """The policy, or a refusal where engine or buildx would ignore it without a word."""
+    for name, feature, version in (("Docker Engine", "source_policy_engine", engine), ("buildx", "source_policy_buildx", buildx)):
+        if not versions.has(feature, version):
+            raise BuildEnvError(
+                f"source_policy needs {name} {versions.text(feature)}; here is {version or 'none'}. "
+                "Leave it out, and rewrite the image names with dockerfile_mirror or set registry_mirrors of docker_daemon_proxy."
+            )
+    try:
+        return policy(mirrors)
+    except MirrorError as error:
+        raise BuildEnvError(str(error).replace("mirrors:", "source_policy:", 1)) from None
+
+
+def _builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
+    """The tables of buildkitd.default.toml; BuildKit wants host names there and ignores a URL without a word."""
+    lines = []
+    for registry in sorted(mirrors):
+        names = mirrors[registry] if isinstance(mirrors[registry], list) else [mirrors[registry]]
+        for name in [registry, *names]:
+            if not re.match(r"[A-Za-z0-9._-]+(:\d+)?(/[A-Za-z0-9._/-]+)?\Z", str(name)):
+                raise BuildEnvError(f"builder_mirrors: {name!r} is not a host name; write host, host:port or host/path, without a scheme and credentials.")
+        lines += [f"[registry.{json.dumps(registry)}]", f"mirrors = {json.dumps(names)}"]
+    return lines
+
+
+# What of a file is ours
+
+
+class WholeFile:
+    """A file that nobody else writes."""
+
+    def __init__(self, text: str) -> None:
+        self._contents = text.encode()
+
+    def into(self, path: str, found: Bytes) -> bytes:
+        return self._contents
+
+    @staticmethod
+    def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
+        return None if path.startswith(f"{FOLDER}/") or MARK.encode() in (first or b"") else first
+
+    @staticmethod
+    def shown(path: str, contents: Bytes) -> str:
+        return (contents or b"").decode(errors="replace")
+
+
+class Block:
+    """Lines of ours between two comments, in a file of others."""
+
+    BEGIN = f"# {MARK}: begin\n".encode()
+    END = f"# {MARK}: end\n".encode()
+
+    def __init__(self, lines: t.Sequence[str]) -> None:
+        self._lines = "".join(f"{line}\n" for line in lines).encode()
+
+    def into(self, path: str, found: Bytes) -> bytes:
+        before, old, after = _split(found)
+        if not old and before and not before.endswith(b"\n"):
+            before += b"\n"
+        return before + self.BEGIN + self._lines + self.END + after
+
+    @staticmethod
+    def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
+        before, old, after = _split(found)
+        if not old:
+            return found
+        if first is not None:
+            first = b"".join(_split(first)[::2])
+        gap = b"\n" if first and not first.endswith(b"\n") else b""
+        if (first or b"") + gap + old == found:  # nobody else wrote since
+            return first
+        return before + after
+
+    @staticmethod
+    def shown(path: str, contents: Bytes) -> str:
+        return _split(contents)[1].decode(errors="replace")
+
+
+# A first comment whose last one is gone must not take what follows with it.
+_BLOCK = re.compile(rb"^%s(?:(?!%s).*\n)*?%s" % tuple(re.escape(mark) for mark in (Block.BEGIN, Block.BEGIN, Block.END)), re.MULTILINE)
+
+
+class Registries(Block):
+    """Our tables in buildkitd.default.toml, which must not define a registry twice."""
+
+    def __init__(self, mirrors: t.Mapping[str, t.Any]) -> None:
+        super().__init__(_builder_lines(mirrors))
+        self._names = list(mirrors)
+
+    def into(self, path: str, found: Bytes) -> bytes:
+        for number, line in enumerate(_foreign(found).splitlines(), 1):
+            table = re.match(r"""\s*\[\s*registry\s*\.\s*["']?([^"'\]]+)["']?\s*\]""", line)
+            if (table and table.group(1).strip() in self._names) or re.match(r"\s*registry\s*[.=]", line):
+                raise BuildEnvError(
+                    f"{path}, line {number}, says already how a registry of builder_mirrors is reached. Remove it there, or leave out builder_mirrors."
+                )
+        return super().into(path, found)
+
+
+def _split(contents: Bytes) -> t.Tuple[bytes, bytes, bytes]:
+    """What stands before our lines, they with their comments, what follows."""
+    found = contents or b""
+    ours = _BLOCK.search(found)
+    return (found[: ours.start()], ours.group(), found[ours.end() :]) if ours else (found, b"", b"")
+
+
+def _foreign(contents: Bytes) -> str:
+    """The text with our lines blanked, so that line numbers stay."""
+    before, old, after = _split(contents)
+    return (before + b"\n" * old.count(b"\n") + after).decode(errors="replace")
+
+
+class StepProxy:
+    """Three keys of proxies.default in config.json; everything else there, logins above all, is not ours."""
+
+    KEYS = {"http_proxy": "httpProxy", "https_proxy": "httpsProxy", "no_proxy": "noProxy"}
+
+    def __init__(self, proxies: t.Mapping[str, t.Any]) -> None:
+        found = _proxies(proxies, "step_proxy.")
+        self._wanted = {key: found[name] for name, key in self.KEYS.items() if name in found}
+
+    def into(self, path: str, found: Bytes) -> bytes:
+        _step_keys(path, found)
+        return _with_step_keys(path, found, self._wanted)
+
+    @staticmethod
+    def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
+        if found is None:
+            return None
+        if _with_step_keys(path, first, _step_keys(path, found)) == found:  # nobody else wrote since
+            return first
+        rest = _with_step_keys(path, found, _step_keys(path, first))
+        for keys in (("proxies", "default"), ("proxies",)):
+            if _at(_document(path, rest), keys) == {} and _at(_document(path, first), keys) is None:
+                rest = json_file.drop(rest, path, keys)
+        return None if first is None and not _document(path, rest) else rest
+
+    @staticmethod
+    def shown(path: str, contents: Bytes) -> str:
+        ours = _step_keys(path, contents)
+        return json.dumps({"proxies": {"default": ours}}, indent=2) + "\n" if ours else ""
+
+
+def _document(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
+    try:
+        return json_file.Document(contents or b"", path).value
+    except json_file.NotJson as error:
+        where = re.match(r".*?, line \d+, column \d+", str(error))  # the rest could quote a login
+        raise BuildEnvError(f"{where.group() if where else path}: it is no JSON as Docker reads it. Correct it first.") from None
+
+
+def _at(value: t.Any, keys: t.Sequence[str]) -> t.Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _step_keys(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
+    document = _document(path, contents)
+    for keys in (("proxies",), ("proxies", "default")):
+        if not isinstance(_at(document, keys), (dict, type(None))):
+            raise BuildEnvError(f"{path}: {'.'.join(keys)} is no object. Correct it first.")
+    default = _at(document, ("proxies", "default")) or {}
+    return {key: default[key] for key in StepProxy.KEYS.values() if key in default}
+
+
+def _with_step_keys(path: str, contents: Bytes, wanted: t.Mapping[str, t.Any]) -> bytes:
+    found = contents or b""
+    for key in StepProxy.KEYS.values():
+        keys = ("proxies", "default", key)
+        found = json_file.put(found, path, keys, wanted[key]) if key in wanted else json_file.drop(found, path, keys)
+    return found
+
+
+Piece = t.Union[WholeFile, Block, StepProxy]
+
+
+# Which file gets what
+
+
+def assignments(values: t.Mapping[str, str], prefix: str = "") -> t.List[str]:
+    """NAME=value, quoted so that sh, PAM and systemd's EnvironmentFile read the same."""
+    return [f"{prefix}{name}={shlex.quote(values[name])}" for name in sorted(values)]
+
+
+def pieces(options: Options, accounts: t.Sequence[Account], engine: str = "", buildx: str = "") -> t.Dict[str, Piece]:
+    """The part of each file that the options ask for."""
+    values = variables(options)
+    wanted: t.Dict[str, Piece] = {}
+    header = f"# Written by {MARK}; changes are overwritten.\n"
+    if values:
+        wanted[PROFILE] = WholeFile(header + "\n".join(assignments(values, "export ")) + "\n")
+        wanted[ENVIRONMENT] = Block(assignments(values))
+    if options.get("services"):
+        wanted[SERVICE_ENVIRONMENT] = WholeFile(header + "\n".join(assignments(values)) + "\n")
+        for service in options["services"]:
+            # An EnvironmentFile wins over every Environment= of the unit, and needs no doubled '%'.
+            wanted[drop_in(service)] = WholeFile(f"{header}[Service]\nEnvironmentFile=-{SERVICE_ENVIRONMENT}\n")
+    if options.get("source_policy"):
+        wanted[POLICY] = WholeFile(json.dumps(source_policy(options["source_policy"], engine, buildx), indent=2) + "\n")
+    for account in accounts:
+        if options.get("step_proxy"):
+            wanted[config_file(account)] = StepProxy(options["step_proxy"])
+        if options.get("builder_mirrors"):
+            wanted[builder_file(account)] = Registries(options["builder_mirrors"])
+    return wanted
+
+
+def config_file(account: Account) -> str:
+    return f"{account.home}/.docker/config.json"
+
+
+def builder_file(account: Account) -> str:
+    return f"{account.home}/.docker/buildx/buildkitd.default.toml"
+
+
+def unit(service: str) -> str:
+    return service if service.endswith(".service") else f"{service}.service"
+
+
+def drop_in(service: str) -> str:
+    return f"/etc/systemd/system/{unit(service)}.d/{DROP_IN}"
+
+
+def unit_of(path: str) -> t.Optional[str]:
+    """The unit whose drop-in of ours this is."""
+    found = re.match(rf"/etc/systemd/system/([^/]+)\.d/{re.escape(DROP_IN)}\Z", path)
+    return found.group(1) if found else None
+
+
+def kind(path: str) -> t.Type[Piece]:
+    """Which part of a file that an earlier run wrote is ours."""
+    if path == ENVIRONMENT or path.endswith("/buildkitd.default.toml"):
+        return Block
+    return StepProxy if path.endswith("/config.json") else WholeFile
+
+
+def is_ours(path: str, found: Bytes) -> bool:
+    """Whether an earlier run wrote here, whatever became of the record."""
+    return MARK.encode() in (found or b"") or (found is not None and path.startswith(f"{FOLDER}/"))
+
+
+def is_secret(path: str, options: Options) -> bool:
+    return kind(path) is StepProxy and any("@" in str((options.get("step_proxy") or {}).get(name)) for name in ("http_proxy", "https_proxy"))
+
+
+def urls(path: str, contents: Bytes) -> t.List[str]:
+    """The proxies that stand in a config.json, which may hold a password."""
+    return [str(value) for value in _step_keys(path, contents).values()] if kind(path) is StepProxy else []
+
+
+def after(path: str, piece: t.Optional[Piece], found: Bytes, first: Bytes) -> Bytes:
+    """A file's contents with the wanted part of ours in it, or, where none is wanted, as it was without us."""
+    if piece is None:
+        return kind(path).out_of(path, found, first)
+    if piece.into(path, found) == found:
+        return found
+    # From the first bytes, so that these can be recognised when they are to be given back.
+    return piece.into(path, kind(path).out_of(path, found, first))
+
+
+# What others say
+
+
+def winning_keys(path: str, contents: Bytes) -> t.List[str]:
+    """Sentences about proxies in config.json that Docker takes for the local daemon in place of proxies.default."""
+    proxies = _document(path, contents).get("proxies")
+    return [
+        f"{path}: proxies.{key} wins over proxies.default, which step_proxy sets. Remove it there."
+        for key in (proxies if isinstance(proxies, dict) else {})
+        if key.startswith("unix://")
+    ]
+
+
+def foreign_winners(values: t.Mapping[str, str], path: str, contents: bytes) -> t.List[str]:
+    """Sentences about lines of others that come after ours and set a variable to something else."""
+    before = _split(contents)[0].count(b"\n") if _split(contents)[1] else 0
+    sentences = []
+    for number, line in enumerate(_foreign(contents).splitlines(), 1):
+        found = re.match(r"\s*(?:export\s+|declare\s+-x\s+)?([A-Za-z_]+)=(\"[^\"]*\"|'[^']*'|[^\s#;]*)", line)
+        if found and number > before and found.group(2).strip("\"'") != values.get(found.group(1), found.group(2).strip("\"'")):
+            sentences.append(f"{path}, line {number}, sets {found.group(1)} too, and wins over ours. Remove it there.")
+    return sentences
+
+
+def needs_restart(wanted: t.Mapping[str, str], written: t.Mapping[str, t.Sequence[str]], running: t.Mapping[str, str]) -> bool:
+    """Whether a running process lacks a wanted variable, or still has a value that only we gave it."""
+    if any(running.get(name) != value for name, value in wanted.items()):
+        return True
+    return any(name not in wanted and running.get(name) in values for name, values in written.items())

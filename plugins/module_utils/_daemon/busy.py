@@ -1,0 +1,149 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whom a restart would hurt now: containers, builds, pulls, pushes and exports, whoever asked for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+
+_PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
+_WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "create", "run", "up", "cp")
+_WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
+_SWARM_PORTS = {2377, 7946}
+_LISTENING, _CONNECTED_TCP, _CONNECTED_UNIX = "0A", "01", "03"
+
+
+def busy(host: Host, daemon: Daemon) -> str:
+    """Why a restart would hurt somebody now; '' when it would not."""
+    return _containers(daemon) or _processes(host, daemon) or _requests(host, daemon)
+
+
+def _containers(daemon: Daemon) -> str:
+    running = _running(daemon)
+    if not running or daemon.info.get("LiveRestoreEnabled"):
+        return ""
+    return f"{running} running container{'s' if running > 1 else ''} would be stopped (live-restore is off)"
+
+
+def _running(daemon: Daemon) -> int:
+    return int(daemon.info.get("ContainersRunning") or 0) + int(daemon.info.get("ContainersPaused") or 0)
+
+
+def _processes(host: Host, daemon: Daemon) -> str:
+    """Clients that build, and workers of the daemon: a step of a BuildKit build is no container that the engine would list."""
+    for pid in host.names("/proc"):
+        if not pid.isdigit() or int(pid) == os.getpid():
+            continue
+        argv = host.process(int(pid))
+        if not argv:
+            continue
+        program = argv[0].rpartition("/")[2]
+        if program in _WORKERS and host.parent(int(pid)) == daemon.pid:
+            return f"the daemon is at work ({program}: a build step, a pull or an export)"
+        if program.startswith("python") and len(argv) > 1:
+            argv = argv[1:]
+            program = argv[0].rpartition("/")[2]
+        if program in _PROGRAMS and any(word in _WORDS for word in argv[1:]):
+            return f"'{' '.join([program, *[word for word in argv[1:] if word in _WORDS]][:3])}' is running (process {pid})"
+    return ""
+
+
+def _requests(host: Host, daemon: Daemon) -> str:
+    """Work asked for by a program that we do not know (an SDK, curl, a CI agent): a request that is open, and a trace of its work.
+
+    An open request alone is none: monitors listen for events all day.
+    """
+    if not daemon.pid:
+        return ""
+    before = _connections(host, daemon)
+    if not before.requests:
+        return ""
+    host.sleep(0.3)  # our own requests, and those of a monitor that looks by, have ended by then
+    now = _connections(host, daemon)
+    if not before.requests & now.requests:
+        return ""
+    trace = "talks to a registry or a proxy" if now.outgoing else _trace_on_disk(host, daemon)
+    return f"a program uses the daemon's API, and the daemon {trace} (a pull, push, build, load or export)" if trace else ""
+
+
+def _trace_on_disk(host: Host, daemon: Daemon) -> str:
+    root = str(daemon.info.get("DockerRootDir") or "/var/lib/docker")
+    if host.names(f"{root}/tmp"):
+        return f"works in {root}/tmp"
+    mounts = host.read(f"/proc/{daemon.pid}/mountinfo")
+    layers = [line for line in (mounts.contents.decode(errors="replace").splitlines() if mounts else []) if re.search(rf" {root}/\S+ .* - overlay ", line)]
+    return "reads a layer" if len(layers) > _running(daemon) else ""
+
+
+class _Connections(t.NamedTuple):
+    requests: t.FrozenSet[str]  # to the API
+    outgoing: t.FrozenSet[str]
+
+
+def _connections(host: Host, daemon: Daemon) -> _Connections:
+    """The daemon's sockets, by inode."""
+    own = {link[len("socket:[") : -1] for link in host.links(f"/proc/{daemon.pid}/fd") if link.startswith("socket:[")}
+    # Num RefCount Protocol Flags Type St Inode Path: only what was accepted bears the path
+    unix = [row for row in _rows(host, f"/proc/{daemon.pid}/net/unix") if len(row) == 8 and row[5] == _CONNECTED_UNIX and row[6] in own]
+    # sl local remote st tx:rx tr:tm retrnsmt uid timeout inode
+    tcp = [row for name in ("tcp", "tcp6") for row in _rows(host, f"/proc/{daemon.pid}/net/{name}") if len(row) > 9 and row[9] in own]
+    listening = {_port(row[1]) for row in tcp if row[3] == _LISTENING}
+    talking = [row for row in tcp if row[3] == _CONNECTED_TCP and not {_port(row[1]), _port(row[2])} & _SWARM_PORTS]
+    return _Connections(
+        frozenset([row[6] for row in unix] + [row[9] for row in talking if _port(row[1]) in listening]),
+        frozenset(row[9] for row in talking if _port(row[1]) not in listening),
+    )
+
+
+def _rows(host: Host, path: str) -> t.List[t.List[str]]:
+    file = host.read(path)
+    return [line.split() for line in file.contents.decode(errors="replace").splitlines()[1:]] if file else []
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
+
+
+# --- the play itself ------------------------------------------------------------------------------
+
+
+def play_inside(host: Host, daemon: Daemon) -> str:
+    """The container of this daemon in which the very play runs that asks, and that would end with it; '' elsewhere."""
+    if not _running(daemon) or daemon.info.get("LiveRestoreEnabled"):
+        return ""
+    traces, client, server = _ancestry(host)
+    for container in host.engine("/containers/json") or []:
+        networks = ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
+        addresses = {one.get(key) for one in networks for key in ("IPAddress", "GlobalIPv6Address")} - {"", None}
+        of_the_host = (container.get("HostConfig") or {}).get("NetworkMode") == "host" and client and client == server
+        if container["Id"] in traces or client in addresses or of_the_host:
+            return str((container.get("Names") or [container["Id"][:12]])[0]).lstrip("/")
+    return ""
+
+
+def _ancestry(host: Host) -> t.Tuple[t.Set[str], str, str]:
+    """Containers that this process or one that led to it lives in, and both ends of the SSH connection that brought it."""
+    traces: t.Set[str] = set()
+    client = server = ""
+    pid = os.getpid()
+    while pid > 0:
+        traces.update(re.findall(r"[0-9a-f]{64}", _text(host, pid, "cgroup")))
+        # A container's /etc/hostname is a file of the engine's, whatever the control groups are called.
+        traces.update(re.findall(r"/([0-9a-f]{64})/hostname /etc/hostname ", _text(host, pid, "mountinfo")))
+        found = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ (\S+) \d+", _text(host, pid, "environ"))
+        if found and not client:
+            client, server = found[1], found[2]
+        pid = host.parent(pid)
+    return traces, client, server
+
+
+def _text(host: Host, pid: int, name: str) -> str:
+    file = host.read(f"/proc/{pid}/{name}")
+    return file.contents.decode(errors="replace") if file else ""

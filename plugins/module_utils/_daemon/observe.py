@@ -1,0 +1,249 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is there: the engine, its unit, its files and what it runs with."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported as daemon_elsewhere
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
+
+CONFIG_FILE = "/etc/docker/daemon.json"
+_SHORT_FLAGS = {
+    "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
+}  # fmt: skip
+_UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+MANAGER = "systemd's own environment (systemctl show-environment)"
+
+Files = t.Dict[str, t.Optional[File]]
+
+
+class Daemon(t.NamedTuple):
+    """A docker service as it was found."""
+
+    service: str
+    engine: str  # version, '' where there is no engine
+    go: str
+    info: t.Dict[str, t.Any]  # GET /info; {} when it does not answer
+    systemd: bool
+    state: str  # systemd's ActiveState, or 'active' / 'inactive'
+    pid: int
+    started: float  # seconds since the epoch, 0 when it does not run
+    fragment: str  # the unit file, '' where there is none
+    drop_ins: t.Tuple[str, ...]
+    reload_needed: bool
+    config_file: str
+    files: Files  # every file that takes part, by path
+    changed: t.Dict[str, float]  # when each of them changed
+    inherited: t.Tuple[environment_file.Setting, ...] = ()  # proxy variables that systemd gives every service
+    elsewhere: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
+
+    @property
+    def drop_in(self) -> str:
+        return f"/etc/systemd/system/{self.service}.service.d/zz-buildfleet.conf"
+
+    @property
+    def environment_file(self) -> str:
+        return f"/etc/systemd/system/{self.service}.service.d/zz-buildfleet.env"
+
+    @property
+    def defaults_file(self) -> str:
+        return f"/etc/default/{self.service}"
+
+    @property
+    def up(self) -> bool:
+        return bool(self.info)
+
+
+class Start(t.NamedTuple):
+    """What the next start of the daemon gets from these files."""
+
+    environment: t.Dict[str, environment_file.Setting]
+    argv: t.List[str]
+
+
+def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
+    systemd = host.exists("/run/systemd/system")
+    unit = _show(host, service) if systemd else {}
+    version = host.engine("/version") or {}
+    info = host.engine("/info", timeout=30) if version else None
+    drop_ins = _drop_ins(host, service) if systemd else ()
+    fragment = unit.get("FragmentPath", "")
+    files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
+    daemon = Daemon(
+        service=service,
+        engine=version.get("Version", "") or _program_version(host),
+        go=version.get("GoVersion", ""),
+        info=info or {},
+        systemd=systemd and unit.get("LoadState") == "loaded",
+        state=unit.get("ActiveState", "active" if version else "inactive"),
+        pid=int(unit.get("MainPID") or 0) or pid_file(host, service),
+        started=0,
+        fragment=fragment,
+        drop_ins=drop_ins,
+        reload_needed=unit.get("NeedDaemonReload") == "yes" or not _loaded(drop_ins, unit),
+        config_file="",
+        files=files,
+        changed={},
+        inherited=_inherited(host) if systemd else (),
+        elsewhere=daemon_elsewhere.elsewhere(host, version, info or {}, systemd),
+    )
+    for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
+        files.setdefault(path, host.read(path))
+    for path in environment_paths(daemon, files):
+        files.setdefault(path, host.read(path))
+    config = config_file or flags(next_start(daemon, files).argv).get("config-file", [CONFIG_FILE])[-1]
+    files.setdefault(config, host.read(config))
+    return daemon._replace(
+        config_file=config,
+        started=_started(host, daemon.pid),
+        changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
+    )
+
+
+def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
+    """The environment files that the unit reads, in its order."""
+    found: t.List[str] = []
+    for path in unit_files(daemon, files):
+        for directive in environment_file.directives(_contents(files, path)):
+            if directive.name == "EnvironmentFile":
+                found = [*found, directive.value.lstrip("-").strip('"')] if directive.value else []
+    return found
+
+
+def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
+    """The unit and its drop-ins as systemd reads them: by the drop-ins' names."""
+    drop_ins = {path for path in (*daemon.drop_ins, daemon.drop_in) if files.get(path) is not None}
+    return ([daemon.fragment] if daemon.fragment else []) + sorted(drop_ins, key=lambda path: path.rpartition("/")[2])
+
+
+def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
+    """Every variable that these files set, in the order in which they are read: the last one wins."""
+    if not _by_unit(daemon):
+        return environment_file.environment_file(daemon.defaults_file, _contents(files, daemon.defaults_file), shell=True)
+    found: t.List[environment_file.Setting] = []
+    for path, directive in _directives(daemon, files):
+        if directive.name == "Environment":
+            found = [*found, *environment_file.assignments(directive, path)] if directive.value else []
+    for path in environment_paths(daemon, files):
+        found += environment_file.environment_file(path, _contents(files, path))
+    return [*daemon.inherited, *found]
+
+
+def next_start(daemon: Daemon, files: Files) -> Start:
+    """The environment and command line that these files give the daemon."""
+    environment = {one.name: one for one in layers(daemon, files)}
+    if _by_unit(daemon):
+        lines = [directive.value for _path, directive in _directives(daemon, files) if directive.name == "ExecStart" and directive.value]
+        return Start(environment, _expanded(lines[-1] if lines else "/usr/bin/dockerd", environment))
+    text = _contents(files, daemon.defaults_file).decode(errors="replace")
+    exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
+    argv = _expanded("dockerd -p /var/run/docker.pid $DOCKER_OPTS", environment)
+    return Start({name: one for name, one in environment.items() if name in exported}, argv)
+
+
+def _by_unit(daemon: Daemon) -> bool:
+    return daemon.systemd or bool(daemon.fragment)
+
+
+def _directives(daemon: Daemon, files: Files) -> t.Iterator[t.Tuple[str, environment_file.Directive]]:
+    for path in unit_files(daemon, files) if _by_unit(daemon) else ():
+        for directive in environment_file.directives(_contents(files, path)):
+            yield path, directive
+
+
+def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
+    """dockerd's flags by their long names; a flag without a value has ''."""
+    found: t.Dict[str, t.List[str]] = {}
+    for name, value, _words in _flags(argv):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:
+    """The command line without these flags."""
+    return [argv[0], *(word for name, _value, written in _flags(argv) if name not in names for word in written)]
+
+
+def _flags(argv: t.Sequence[str]) -> t.Iterator[t.Tuple[str, str, t.List[str]]]:
+    """Long name, value, and the words in which they are written."""
+    rest = list(argv[1:])
+    while rest:
+        written = [rest.pop(0)]
+        name, equals, value = written[0].lstrip("-").partition("=")
+        if not written[0].startswith("--") and name[:1] in _SHORT_FLAGS and len(name) > 1 and not equals:
+            name, value, equals = name[0], name[1:], "="
+        if not equals and rest and not rest[0].startswith("-"):
+            value = rest.pop(0)
+            written.append(value)
+        if written[0].startswith("-"):
+            yield _SHORT_FLAGS.get(name, name), value, written
+
+
+def _expanded(line: str, environment: t.Dict[str, environment_file.Setting]) -> t.List[str]:
+    argv: t.List[str] = []
+    for word in environment_file.words(line.lstrip("-@:+!")):
+        whole = re.match(r"\$(\w+)$", word)
+        if whole:  # systemd splits a $NAME that stands alone, and drops an empty one
+            value = environment.get(whole[1])
+            argv += value.value.split() if value else []
+        else:
+            argv.append(re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]].value if found[1] in environment else "", word).replace("%%", "%"))
+    return argv
+
+
+def _contents(files: Files, path: str) -> bytes:
+    file = files.get(path)
+    return file.contents if file else b""
+
+
+def _show(host: Host, service: str) -> t.Dict[str, str]:
+    names = "LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,NeedDaemonReload"
+    shown = host.run(["systemctl", "show", f"{service}.service", "-p", names])
+    return dict(line.split("=", 1) for line in shown.out.splitlines() if "=" in line)
+
+
+def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:
+    """Whether systemd knows these; 252 says that no reload is needed where the folder itself is new."""
+    known = {path.rpartition("/")[2] for path in unit.get("DropInPaths", "").split()}
+    return "DropInPaths" not in unit or {path.rpartition("/")[2] for path in drop_ins} <= known
+
+
+def _drop_ins(host: Host, service: str) -> t.Tuple[str, ...]:
+    found: t.Dict[str, str] = {}
+    for folder in _UNIT_FOLDERS:
+        for kind in (f"{service}.service.d", "service.d"):
+            for name in host.names(f"{folder}/{kind}"):
+                if name.endswith(".conf"):
+                    found.setdefault(name, f"{folder}/{kind}/{name}")
+    return tuple(found[name] for name in sorted(found))
+
+
+def _program_version(host: Host) -> str:
+    found = re.search(r"version ([0-9][^,\s]*)", host.run(["dockerd", "--version"]).out)
+    return found[1] if found else ""
+
+
+def _inherited(host: Host) -> t.Tuple[environment_file.Setting, ...]:
+    pairs = (line.partition("=") for line in host.run(["systemctl", "show-environment"]).out.splitlines())
+    return tuple(environment_file.Setting(name, value, MANAGER, 0) for name, _equals, value in pairs if name.upper().endswith("_PROXY"))
+
+
+def pid_file(host: Host, service: str) -> int:
+    file = host.read(f"/run/{service}.pid")
+    text = file.contents.strip() if file else b""
+    return int(text) if text.isdigit() else 0
+
+
+def _started(host: Host, pid: int) -> float:
+    stat, uptime = host.read(f"/proc/{pid}/stat") if pid else None, host.read("/proc/uptime")
+    if not stat or not uptime:
+        return 0.0
+    ticks = int(stat.contents.rpartition(b")")[2].split()[19])
+    return host.now() - float(uptime.contents.split()[0]) + ticks / os.sysconf("SC_CLK_TCK")

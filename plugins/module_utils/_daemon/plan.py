@@ -1,0 +1,584 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How the daemon shall reach registries: wishes and findings in, a plan out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import (
+    MANAGER,
+    Daemon,
+    Files,
+    Start,
+    environment_paths,
+    flags,
+    layers,
+    next_start,
+    unit_files,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
+
+# daemon.json's key under "proxies", the variable, and the field of `docker info`
+PROXIES = {
+    "http_proxy": ("http-proxy", "HTTP_PROXY", "HttpProxy"),
+    "https_proxy": ("https-proxy", "HTTPS_PROXY", "HttpsProxy"),
+    "no_proxy": ("no-proxy", "NO_PROXY", "NoProxy"),
+}
+VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
+_LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
+# daemon.json's key where its flag has another name (moby cmd/dockerd/config.go)
+_FLAG_KEYS = {
+    "hosts": "host",
+    "registry-mirrors": "registry-mirror",
+    "insecure-registries": "insecure-registry",
+    "labels": "label",
+    "storage-opts": "storage-opt",
+    "exec-opts": "exec-opt",
+    "authorization-plugins": "authorization-plugin",
+    "dns-opts": "dns-opt",
+    "runtimes": "add-runtime",
+    "default-address-pools": "default-address-pool",
+    "log-opts": "log-opt",
+    "graph": "data-root",
+}
+_CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
+_DROP_IN = "[Service]\nEnvironmentFile={path}\n"
+
+
+class PlanRefused(Exception):
+    """This cannot work, and nothing was written; a complete sentence with the remedy."""
+
+
+class Wanted(t.NamedTuple):
+    """The options, checked. None: not given, so not touched."""
+
+    proxies: t.Optional[t.Dict[str, str]]  # http_proxy, https_proxy, no_proxy; '' removes
+    registry_mirrors: t.Optional[t.List[str]]
+    insecure_registries: t.Optional[t.List[str]]
+
+
+class Force(t.NamedTuple):
+    """Settings in force, or as the next start would have them (credentials in clear)."""
+
+    proxies: t.Dict[str, str]
+    registry_mirrors: t.List[str]
+    insecure_registries: t.FrozenSet[str]
+
+
+class Plan(t.NamedTuple):
+    mechanism: str
+    changes: Changes
+    expected: Force  # after the next start
+    conflicts: t.List[str]
+    warnings: t.List[str]
+
+
+def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Wanted, t.List[str]]:
+    """The options as values that the engine can use, and warnings; ValueRefused where it cannot."""
+    warnings: t.List[str] = []
+    proxies: t.Optional[t.Dict[str, str]] = None
+    user, password = options.get("proxy_username") or "", options.get("proxy_password") or ""
+    urls = {name: options[name] for name in ("http_proxy", "https_proxy") if options.get(name)}
+    if (user or password) and not urls:
+        raise proxy.ValueRefused("proxy_username, proxy_password: there is no http_proxy or https_proxy that they belong to. Give its URL.")
+    if urls or options.get("no_proxy") is not None:
+        exceptions = proxy.no_proxy(options.get("no_proxy") or [])
+        proxies = {"http_proxy": "", "https_proxy": "", "no_proxy": ",".join(exceptions)}
+        for name, text in urls.items():
+            found = proxy.proxy(text, name, user, password)
+            if found.scheme == "socks5h" and go and not versions.has("socks5h", go):
+                raise proxy.ValueRefused(
+                    f"{name}: this engine is built with {go}, which does not know socks5h (Go {versions.text('socks5h')} "
+                    f"and later). Write socks5://, which leaves names to the proxy as well."
+                )
+            if proxy.is_loopback(found):
+                warnings.append(
+                    f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot "
+                    f"reach it; give an address that containers reach."
+                )
+            proxies[name] = found.url()
+        if urls and "https_proxy" not in urls:
+            warnings.append(
+                "https_proxy is not given: Docker Hub is asked by https, so the daemon would still go there directly. "
+                "Give https_proxy, usually with the same URL."
+            )
+        warnings += proxy.no_proxy_warnings(exceptions)
+    mirrors = options.get("registry_mirrors")
+    if mirrors is not None:
+        mirrors = [proxy.mirror(text, engine) for text in mirrors if text]
+    insecure = options.get("insecure_registries")
+    if insecure is not None:
+        insecure = [proxy.insecure_registry(text) for text in insecure if text]
+    warnings += _plain_mirrors(mirrors or [], insecure or [], engine)
+    return Wanted(proxies, mirrors, insecure), warnings
+
+
+def _plain_mirrors(mirrors: t.Sequence[str], insecure: t.Sequence[str], engine: str) -> t.Iterator[str]:
+    """Mirrors without TLS serve pulls and the legacy builder everywhere, BuildKit not (lab: 20.10, 26.1, 28.5)."""
+    for url in mirrors:
+        if not url.startswith("http://") or versions.has("mirror_http_buildkit", engine):
+            continue
+        said = f"registry_mirrors: BuildKit of engine {engine or '(unknown)'} does not use {url}, because it has no TLS. "
+        since = versions.text("mirror_http_buildkit_insecure")
+        if not versions.has("mirror_http_buildkit_insecure", engine):
+            yield f"{said}Give the mirror a certificate (naming it in insecure_registries helps from engine {since} alone)."
+        elif url.partition("://")[2].strip("/") not in insecure:
+            yield f"{said}Give the mirror a certificate, or name it in insecure_registries."
+
+
+def mechanism(asked: str, daemon: Daemon) -> str:
+    """Where the proxies are written: the engine's own file from 23.0, an environment below."""
+    modern = versions.has("daemon_json_proxies", daemon.engine)
+    if asked == "auto":
+        if not daemon.engine:
+            raise PlanRefused(
+                "There is no Docker Engine on this host: dockerd was not found. Install it first, or name the "
+                "mechanism (daemon_json, systemd or sysvinit) to write its files beforehand."
+            )
+        return "daemon_json" if modern else "systemd" if daemon.systemd else "sysvinit"
+    if asked == "daemon_json" and daemon.engine and not modern:
+        raise PlanRefused(
+            f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from "
+            f"{versions.text('daemon_json_proxies')}). Use mechanism: auto."
+        )
+    if daemon.engine and asked == ("sysvinit" if daemon.systemd else "systemd"):
+        raise PlanRefused(f"mechanism: {asked}: the daemon of this host is {'' if daemon.systemd else 'not '}started by systemd. Use mechanism: auto.")
+    return asked
+
+
+def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: bool) -> Plan:
+    """The files that make the wish come true, and nothing else."""
+    how = mechanism(asked, daemon)
+    _check_config(daemon)
+    conflicts: t.List[str] = []
+    after: Files = dict(daemon.files)
+    if wish.proxies is not None:
+        if adopt:
+            conflicts += _take_over(after, daemon)
+        _write_environment(after, daemon, how, wish.proxies)
+    _write_keys(after, daemon, how, wish)
+    _protect(after, daemon, record)
+    changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
+    start = next_start(daemon, after)
+    expected = force(daemon, after, start)
+    check_start(daemon, after)
+    _check_winners(wish, daemon, after, expected, start, conflicts)
+    return Plan(how, changes, expected, conflicts, [])
+
+
+def absent(daemon: Daemon, record: Record) -> Plan:
+    """The host's first state from the record; where files changed since, our settings alone are taken out."""
+    after: Files = dict(daemon.files)
+    conflicts = []
+    for path in record.paths:
+        found = after.get(path)
+        if record.as_we_left_it(path, found):
+            after[path] = record.first(path)
+        elif path in (daemon.drop_in, daemon.environment_file):
+            after[path] = None
+        elif found is not None:
+            conflicts.append(f"{path} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.")
+            rest, first = _without_ours(path, found, record), record.first(path)
+            after[path] = rest._replace(mode=first.mode) if first and rest.mode == first.mode & 0o700 else rest
+    changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
+    start = next_start(daemon, after)
+    _check_config(daemon, strict=False)
+    return Plan("", changes, force(daemon, after, start), conflicts, [])
+
+
+def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Force:
+    """What a start with these files has in force: file or flag before environment, capitals first (Go)."""
+    start = start or next_start(daemon, files)
+    given = flags(start.argv)
+    config = _config(files, daemon.config_file).value
+    found = config.get("proxies")
+    block: t.Dict[str, t.Any] = found if isinstance(found, dict) else {}
+
+    def texts(key: str, flag: str) -> t.List[str]:
+        listed = config.get(key)
+        return [str(one) for one in [*(listed if isinstance(listed, list) else []), *given.get(flag, [])]]
+
+    proxies = {}
+    for name, (key, variable, _field) in PROXIES.items():
+        values = [block.get(key) if versions.has("daemon_json_proxies", daemon.engine or "99") else "", *given.get(key, [])]
+        values += [start.environment[one].value for one in (variable, variable.lower()) if one in start.environment]
+        proxies[name] = next((str(value) for value in values if value), "")
+    return Force(
+        proxies,
+        [one.rstrip("/") for one in texts("registry-mirrors", "registry-mirror")],
+        frozenset(texts("insecure-registries", "insecure-registry")),
+    )
+
+
+def in_force(info: t.Mapping[str, t.Any]) -> Force:
+    """What `docker info` says, credentials masked by the engine."""
+    registries = info.get("RegistryConfig") or {}
+    insecure = {name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)}
+    insecure.update(set(registries.get("InsecureRegistryCIDRs") or []) - {"127.0.0.0/8", "::1/128"})
+    return Force(
+        {name: info.get(field) or info.get(field.replace("Http", "HTTP")) or "" for name, (_key, _variable, field) in PROXIES.items()},
+        [one.rstrip("/") for one in registries.get("Mirrors") or []],
+        frozenset(insecure),
+    )
+
+
+def masked(one: Force) -> Force:
+    """The same as `docker info` would show it."""
+    shown = dict(one.proxies)
+    for name in ("http_proxy", "https_proxy"):
+        with contextlib.suppress(proxy.ValueRefused):  # a foreign value that we would not write; the engine shows it as it can
+            shown[name] = proxy.proxy(shown[name], name).masked() if shown[name] else ""
+    return one._replace(proxies=shown)
+
+
+def differences(found: Force, expected: Force) -> t.List[str]:
+    """In which settings what runs differs from what is expected."""
+    expected = masked(expected)
+    names = [name for name in ("http_proxy", "https_proxy") if found.proxies[name] != expected.proxies[name]]
+    if proxy.no_proxy_set(found.proxies["no_proxy"]) != proxy.no_proxy_set(expected.proxies["no_proxy"]):
+        names.append("no_proxy")
+    if found.registry_mirrors != expected.registry_mirrors:
+        names.append("registry_mirrors")
+    if found.insecure_registries != expected.insecure_registries:
+        names.append("insecure_registries")
+    return names
+
+
+def credentials(one: Force) -> str:
+    """The part of the settings that `docker info` hides; '' where there is none."""
+    urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
+    return "\n".join(urls) if any("@" in url for url in urls) else ""
+
+
+def keys(files: Files, path: str) -> t.List[str]:
+    """The keys at the top of daemon.json."""
+    return list(_config(files, path).value)
+
+
+def without_keys(files: Files, path: str, names: t.Iterable[str]) -> bytes:
+    """daemon.json without these keys; every other byte as it is."""
+    file = files.get(path)
+    contents = file.contents if file else b"{}"
+    for name in names:
+        contents = daemon_json.drop(contents, path, [name])
+    return contents
+
+
+# --- the parts of a plan --------------------------------------------------------------------------
+
+
+def _config(files: Files, path: str) -> daemon_json.Document:
+    file = files.get(path)
+    return daemon_json.Document(file.contents if file else b"", path)
+
+
+def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[str, str]) -> None:
+    values: t.Dict[str, str] = {}
+    inherited = next_start(daemon, {**after, daemon.drop_in: None}).environment
+    ours = next_start(daemon, after).environment.get("NO_PROXY")
+    if ours and proxy.no_proxy_set(ours.value) == proxy.no_proxy_set(proxies["no_proxy"]):
+        proxies = {**proxies, "no_proxy": ours.value}  # another order is no change
+    for name, (_key, upper, _field) in PROXIES.items():
+        for variable in (upper, upper.lower()):
+            # An empty value clears what another file sets: the last environment file wins.
+            if proxies[name] or variable in inherited:
+                values[variable] = proxies[name]
+    for path in (daemon.drop_in, daemon.environment_file):
+        after[path] = None
+    if how == "systemd":
+        if values:
+            after[daemon.environment_file] = _kept(daemon, daemon.environment_file, environment_file.render(values), 0o600)
+            after[daemon.drop_in] = _kept(daemon, daemon.drop_in, _DROP_IN.format(path=daemon.environment_file).encode(), 0o644)
+        return
+    defaults = after.get(daemon.defaults_file)
+    if how == "sysvinit" or (defaults is not None and environment_file.MARK.encode() in defaults.contents):
+        shown = {name: value for name, value in values.items() if value} if how == "sysvinit" else {}
+        before = defaults or File(b"")
+        after[daemon.defaults_file] = before._replace(contents=environment_file.with_exports(before.contents, shown))
+
+
+def _kept(daemon: Daemon, path: str, contents: bytes, mode: int) -> File:
+    found = daemon.files.get(path)
+    return File(contents, mode) if found is None else found._replace(contents=contents)
+
+
+def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
+    path = daemon.config_file
+    file = after.get(path)
+    contents = file.contents if file else b""
+    for option, key in _LISTS.items():
+        value = getattr(wish, option)
+        if value is None:
+            continue
+        found = _config({path: File(contents)}, path).value.get(key)
+        if value and not _same_list(option, found, value):
+            contents = daemon_json.put(contents, path, [key], value)
+        elif not value:
+            contents = daemon_json.drop(contents, path, [key])
+    if wish.proxies is not None:
+        for name, (key, _variable, _field) in PROXIES.items():
+            block = _config({path: File(contents)}, path).value.get("proxies") or {}
+            value = wish.proxies[name] if how == "daemon_json" else ""
+            if not value:
+                contents = daemon_json.drop(contents, path, ["proxies", key])
+            elif name != "no_proxy" or proxy.no_proxy_set(str(block.get(key, ""))) != proxy.no_proxy_set(value):
+                contents = daemon_json.put(contents, path, ["proxies", key], value)
+        if _config({path: File(contents)}, path).value.get("proxies") == {} and _config(daemon.files, path).value.get("proxies") != {}:
+            contents = daemon_json.drop(contents, path, ["proxies"])
+    if contents != (file.contents if file else b""):
+        after[path] = (file or File(b""))._replace(contents=contents)
+
+
+def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
+    if not isinstance(found, list):
+        return False
+    if option == "insecure_registries":
+        return set(map(str, found)) == set(value)
+    return [str(one).rstrip("/") for one in found] == [one.rstrip("/") for one in value]
+
+
+def _protect(after: Files, daemon: Daemon, record: Record) -> None:
+    """A file that receives a password loses group and other read; one that lost it gets its mode back."""
+    for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file):
+        file = after.get(path)
+        if file is None or (file == daemon.files.get(path) and not record.knows(path)):
+            continue
+        first = record.first(path) if record.knows(path) else daemon.files.get(path)
+        own_mode = first.mode if first else (0o600 if path == daemon.environment_file else 0o644)
+        if holds_secret(path, file):
+            after[path] = file._replace(mode=file.mode & 0o700)
+        elif record.knows(path) and file.mode == own_mode & 0o700:
+            after[path] = file._replace(mode=own_mode)
+
+
+def holds_secret(path: str, file: File) -> bool:
+    """Whether a proxy's URL with a user or password stands in the file."""
+    return b"@" in file.contents and any("@" in url for url in _urls(path, file))
+
+
+def _urls(path: str, file: File) -> t.List[str]:
+    if path.endswith(".json"):
+        block = daemon_json.Document(file.contents, path).value.get("proxies")
+        return [str(value) for value in block.values()] if isinstance(block, dict) else []
+    settings = environment_file.environment_file(path, file.contents, shell=True)
+    for directive in environment_file.directives(file.contents):
+        settings += environment_file.assignments(directive, path) if directive.name == "Environment" else []
+    return [one.value for one in settings if one.name.upper().endswith("PROXY")]
+
+
+def _take_over(after: Files, daemon: Daemon) -> t.Iterator[str]:
+    """Take the lines of others out; the record keeps them, and undo gives them back."""
+    for path, settings in _foreign(daemon).items():
+        file = t.cast(File, after[path])
+        after[path] = file._replace(contents=environment_file.without(file.contents, {one.name for one in settings}))
+        yield f"{settings[0].place}: {', '.join(sorted({one.name.upper() for one in settings}))} was taken over."
+
+
+def _foreign(daemon: Daemon) -> t.Dict[str, t.List[environment_file.Setting]]:
+    """The lines of others that put proxy variables into the daemon's environment, by file: those that lose today too."""
+    found: t.Dict[str, t.List[environment_file.Setting]] = {}
+    for one in layers(daemon, {**daemon.files, daemon.drop_in: None}):
+        if one.name in VARIABLES and daemon.files.get(one.path) is not None and environment_file.MARK not in _line(daemon.files, one):
+            found.setdefault(one.path, []).append(one)
+    return found
+
+
+def _line(files: Files, setting: environment_file.Setting) -> str:
+    file = files.get(setting.path)
+    lines = file.contents.splitlines() if file else []
+    return lines[setting.line - 1].decode(errors="replace") if 0 < setting.line <= len(lines) else ""
+
+
+def _check_config(daemon: Daemon, strict: bool = True) -> None:
+    """Refuse a daemon.json that is no JSON, or whose keys do not mean what their writer thinks."""
+    try:
+        document = _config(daemon.files, daemon.config_file)
+    except daemon_json.NotJson as error:
+        raise PlanRefused(str(error)) from error
+    for trouble in _config_troubles(document) if strict else ():
+        raise PlanRefused(trouble.sentence)
+
+
+def check_start(daemon: Daemon, files: Files) -> None:
+    """Refuse files with which the next start would fail, by rules of our own."""
+    for trouble in _start_troubles(daemon, files, next_start(daemon, files)):
+        raise PlanRefused(trouble.sentence)
+
+
+class Trouble(t.NamedTuple):
+    """Something in daemon.json that does not mean what its writer thinks; ``stops``: Docker does not start with it."""
+
+    id: str
+    stops: bool
+    sentence: str
+
+
+def troubles(daemon: Daemon) -> t.List[Trouble]:
+    """All of them, as the files are now."""
+    try:
+        document = _config(daemon.files, daemon.config_file)
+    except daemon_json.NotJson as error:
+        return [Trouble("config_not_json", True, str(error))]
+    return [*_config_troubles(document), *_start_troubles(daemon, daemon.files, next_start(daemon, daemon.files))]
+
+
+def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
+    """Keys of daemon.json that an engine without --validate does not start with, from what its --help knows."""
+    known = set(re.findall(r"--([a-z][a-z0-9-]+)", usage))
+    if not known:
+        return []
+    known |= {key for key, flag in _FLAG_KEYS.items() if flag in known} | {"features", "builder", "proxies"}
+    return [key for key in _config(daemon.files, daemon.config_file).value if key not in known]
+
+
+def _config_troubles(document: daemon_json.Document) -> t.Iterator[Trouble]:
+    block = document.value.get("proxies", {})
+    if not isinstance(block, dict):
+        yield Trouble(
+            "key_stops_start",
+            True,
+            f'{document.place("proxies")}: \'proxies\' is no object. Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.',
+        )
+        block = {}
+    for key in block:
+        if key not in ("http-proxy", "https-proxy", "no-proxy"):
+            client = key in _CLIENT_KEYS
+            remedy = (
+                f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs into the client's ~/.docker/config.json)"
+                if client
+                else "the daemon knows http-proxy, https-proxy and no-proxy"
+            )
+            sentence = f"{document.place('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
+            yield Trouble("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
+    for key, value in document.value.items():
+        where = document.place(key)
+        if key in _LISTS.values() and not (value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
+            yield Trouble("key_stops_start", True, f"{where}: '{key}' is no list of texts. Write it as [\"...\"], or remove it.")
+        if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
+            remedy = (
+                'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
+                if key == "buildkit"
+                else "that key belongs into the client's ~/.docker/config.json"
+            )
+            sentence = f"{where}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it."
+            yield Trouble("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
+        if key in ("http-proxy", "https-proxy", "no-proxy"):
+            sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it."
+            yield Trouble("top_level_proxy_ignored", False, sentence)
+
+
+def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Trouble]:
+    """What stops the next start though it is JSON, and --validate misses: a key that is a flag too, a mirror that is none, a bad bip."""
+    path, engine = daemon.config_file, daemon.engine
+    document = _config(after, path)
+    given = flags(start.argv)
+    block = document.value.get("proxies")
+    if engine and not versions.has("tolerates_bom", engine):
+        if document.bom:
+            yield Trouble("key_stops_start", True, f"{path}, line 1, column 1: a byte order mark, with which engine {engine} does not start. Save it without.")
+        if document.root is None and after.get(path) is not None:
+            yield Trouble(
+                "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
+            )
+    if block and engine and not versions.has("daemon_json_proxies", engine):
+        known = f"(known from {versions.text('daemon_json_proxies')}). Remove it"
+        yield Trouble("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")
+    bridge = document.value.get("bip")
+    if bridge and not proxy.is_interface(str(bridge)):
+        sentence = f"{document.place('bip')}: 'bip' is {str(bridge)[:40]!r}, with which Docker does not start. Write address and length, such as 172.26.0.1/16."
+        yield Trouble("key_stops_start", True, sentence)
+    keys = {key: (key,) for key in document.value if key != "proxies"}
+    keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
+    for key, place in keys.items():
+        flag = _FLAG_KEYS.get(key, key)
+        if flag in given or key in given:
+            sentence = (
+                f"{document.place(*place)}: '{key}' is set here and by --{flag} in the command line ({_flag_place(daemon, after, flag)}), "
+                f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
+            )
+            yield Trouble("key_stops_start", True, sentence)
+    mirrors = document.value.get("registry-mirrors")
+    for number, text in enumerate(mirrors if isinstance(mirrors, list) else []):
+        try:
+            proxy.mirror(str(text), daemon.engine or "99")
+        except proxy.ValueRefused as error:
+            sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {error}"
+            yield Trouble("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
+
+
+def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
+    """The file and line that give the command line this flag."""
+    written = re.compile(rf"(?<![\w-])(?:--?{re.escape(flag)}{'|-H' if flag == 'host' else ''})(?![\w-])")
+    for path in [daemon.defaults_file, *environment_paths(daemon, files), *reversed(unit_files(daemon, files))]:
+        file = files.get(path)
+        for number, line in enumerate(file.contents.decode(errors="replace").splitlines() if file else [], 1):
+            if written.search(line) and not line.lstrip().startswith("#"):
+                return f"{path}, line {number}"
+    return daemon.fragment or daemon.defaults_file
+
+
+def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Force, start: Start, conflicts: t.List[str]) -> None:
+    if wish.proxies is None:
+        return
+    given = flags(start.argv)
+    for name, (key, variable, _field) in PROXIES.items():
+        won = expected.proxies[name]
+        same = proxy.no_proxy_set(won) == proxy.no_proxy_set(wish.proxies[name]) if name == "no_proxy" else won == wish.proxies[name]
+        winner = start.environment.get(variable) or start.environment.get(variable.lower())
+        if not same and key in given:
+            raise PlanRefused(f"{name}: {_flag_place(daemon, after, key)} has --{key} in the command line, which would win over this option. Remove it there.")
+        if not same and winner:
+            raise PlanRefused(
+                f"{name}: {winner.place} sets {variable}, which would win over this option. "
+                + (
+                    f"Take it out of DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment {variable} {variable.lower()}."
+                    if winner.path == MANAGER
+                    else "Remove it there, or set adopt: true to take it over (it is kept in the record and given back by state: absent)."
+                )
+            )
+        if winner and winner.path != daemon.environment_file and environment_file.MARK not in _line(after, winner):
+            conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} wins over it.")
+
+
+def _without_ours(path: str, found: File, record: Record) -> File:
+    if environment_file.MARK.encode() in found.contents:
+        return found._replace(contents=environment_file.with_exports(found.contents, {}))
+    if not path.endswith(".json"):
+        return found
+    contents = found.contents
+    first = record.first(path)
+    before = daemon_json.Document(first.contents if first else b"", path).value
+    for keys in [["proxies", key] for key, _variable, _field in PROXIES.values()] + [[key] for key in _LISTS.values()]:
+        value = json.loads(json.dumps(record.note("written") or {})).get("/".join(keys))
+        now: t.Any = daemon_json.Document(contents, path).value
+        old: t.Any = before
+        for key in keys:
+            now = now.get(key) if isinstance(now, dict) else None
+            old = old.get(key) if isinstance(old, dict) else None
+        if now is None or value is None or record.fingerprint(json.dumps(now)) != value:
+            continue
+        contents = daemon_json.drop(contents, path, keys) if old is None else daemon_json.put(contents, path, keys, old)
+    if daemon_json.Document(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
+        contents = daemon_json.drop(contents, path, ["proxies"])
+    return found._replace(contents=contents)
+
+
+def written(record: Record, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
+    """Fingerprints of our values in daemon.json, so that undo knows them again."""
+    file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
+    value = daemon_json.Document(file.contents if file else b"", daemon.config_file).value
+    block = value.get("proxies") or {}
+    ours = {f"proxies/{key}": block[key] for key, _variable, _field in PROXIES.values() if key in block}
+    ours.update({key: value[key] for key in _LISTS.values() if key in value})
+    return {name: record.fingerprint(json.dumps(one)) for name, one in ours.items()}

@@ -1,0 +1,314 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A change to a daemon: validate, record, write, activate, prove, or roll back. Nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.busy import busy, play_inside
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, Files, flags, next_start, pid_file, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record, apply
+
+_DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
+# Ends with 3 when the daemon ended by itself, with 0 when it came up; whatever else happens proves nothing.
+# Its network, processes, mounts, data and sockets are its own and are gone when it ends.
+_REHEARSAL = """
+mount --make-rprivate / && mount -t tmpfs tmpfs /run && ip link set lo up && mkdir -p /run/trial || exit 4
+wait=$1; shift
+cat > /run/trial/daemon.json || exit 4
+"$@" --config-file /run/trial/daemon.json --data-root /run/trial/data --exec-root /run/trial/exec --pidfile /run/trial/docker.pid \\
+  --host unix:///run/trial/docker.sock > /run/trial/log 2>&1 &
+docker=$!
+while kill -0 $docker 2>/dev/null; do
+  [ -S /run/trial/docker.sock ] && grep -q 'API listen on' /run/trial/log && exit 0
+  [ $wait -gt 0 ] || exit 0
+  wait=$((wait - 1)); sleep 1
+done
+cat /run/trial/log
+exit 3
+"""
+_ALONE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+# What a trial start must have for itself; what is said about these is not tried.
+_OWN = ("config-file", "containerd", "data-root", "exec-root", "graph", "host", "hosts", "pidfile")
+# What a trial start in an empty network, with empty folders and without system services may stumble over though the host has it.
+_OF_THE_HOST = {
+    "authorization-plugin", "authorization-plugins", "bridge", "default-gateway", "default-gateway-v6", "exec-opt", "exec-opts", "fixed-cidr",
+    "fixed-cidr-v6", "ip", "selinux-enabled", "storage-driver", "storage-opt", "storage-opts", "userns-remap",
+}  # fmt: skip
+
+
+class Failed(Exception):
+    """The change did not hold; the message says what the daemon said and how the host stands now."""
+
+    def __init__(self, message: str, rolled_back: bool, restarted: bool) -> None:
+        super().__init__(message)
+        self.rolled_back = rolled_back
+        self.restarted = restarted
+
+
+class Restart(t.NamedTuple):
+    """Whether a restart is due, and what keeps it from being done now."""
+
+    due: bool
+    pending: str
+
+    @property
+    def now(self) -> bool:
+        return self.due and not self.pending
+
+
+def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
+    """A restart is due when what runs differs from what the files say, and is put off when it would hurt."""
+    rotated = False
+    if daemon.up:
+        differs = bool(daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected))
+        rotated = not differs and _credentials_changed(daemon, record, plan)
+        due = differs or rotated
+    else:
+        due = bool(plan.changes) and daemon.state in ("failed", "activating", "active")  # what was stopped on purpose stays so
+    kept_by = hindrance(host, daemon, policy) if due else ""
+    # Nothing else shows it: `docker info` hides the password.
+    return Restart(due, f"the daemon still runs with the old password ({kept_by})" if rotated and kept_by else kept_by)
+
+
+def hindrance(host: Host, daemon: Daemon, policy: str) -> str:
+    """What keeps a restart that is due from being done now; '' where nothing does."""
+    if policy == "never":
+        return "restart: never"
+    container = play_inside(host, daemon)
+    if container:
+        return f"this play itself runs in the container {container} of this daemon, which a restart would end. Run it from elsewhere, or turn live-restore on"
+    if policy == "if_needed":
+        return ""
+    if not daemon.up and daemon.state == "active":
+        return "the daemon runs but does not answer, so nobody can say whether it is idle"
+    return busy(host, daemon)
+
+
+def can_write(host: Host, plan: daemon_proxy.Plan) -> None:
+    """Stop where a write would fail, so that a dry run says it too."""
+    for path in plan.changes:
+        if not host.can_write(path):
+            raise daemon_proxy.PlanRefused(f"{path} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written.")
+
+
+def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
+    """Stop where the engine itself says that it would not start with what is planned."""
+    words = objection(host, daemon, {**daemon.files, **plan.changes})
+    if words:
+        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
+
+
+def objection(host: Host, daemon: Daemon, files: Files) -> str:
+    """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
+    file = files.get(daemon.config_file)
+    if file is None or not versions.has("validate", daemon.engine):
+        return ""
+    argv = without_flags(next_start(daemon, files).argv, ("config-file",))
+    said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+    return "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
+
+
+def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
+    """Start the daemon once beside the real one, in namespaces and folders of its own, with the files as they shall be.
+
+    Only where a file was changed since the daemon started: a fault in it lies in wait for the next start,
+    --validate misses some (an unknown runtime), and rolling back cannot help, since the old file does not start either.
+    Returns why no trial can tell, '' where it can; files that we alone have changed need none then.
+    """
+    changed = [path for path, at in daemon.changed.items() if at > daemon.started]
+    if not daemon.up or not changed:
+        return ""
+    files = {**daemon.files, **plan.changes}
+    daemon_proxy.check_start(daemon, files)
+    argv = next_start(daemon, files).argv
+    of_the_host = sorted(_OF_THE_HOST & {*daemon_proxy.keys(files, daemon.config_file), *flags(argv)})
+    said = host.run(
+        [*_ALONE, "sh", "-c", _REHEARSAL, "sh", str(timeout), *without_flags(argv, _OWN)],
+        stdin=daemon_proxy.without_keys(files, daemon.config_file, _OWN).decode(errors="replace"),
+        timeout=timeout + 10,
+    )
+    words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
+    words = words.replace("/run/trial/daemon.json", daemon.config_file)
+    if said.code == 0:
+        return ""
+    if said.code == 3 and not of_the_host:
+        raise daemon_proxy.PlanRefused(
+            f"{changed[0]} was changed since Docker started, and Docker would not start with it (a trial "
+            f"start failed). Nothing was written, and Docker still runs. It said: {words} Repair the file, then run this again."
+        )
+    foreign = [path for path in changed if path not in ours]
+    if not foreign:
+        return ""
+    because = f" (because of {of_the_host[0]})" if said.code == 3 else ""
+    return (
+        f"{foreign[0]} was changed by others since Docker started, and a trial start cannot tell whether Docker would start with it{because}. "
+        f"Restart Docker yourself when it may be down, or set validate: false. The trial said: {words}"
+    )
+
+
+def ours(daemon: Daemon, record: Record) -> t.List[str]:
+    """Files that nobody but us has changed, all of it tried."""
+    untried = record.note("untried") or []
+    return [path for path, file in daemon.files.items() if record.as_we_left_it(path, file) and path not in untried]
+
+
+def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
+    """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
+    before: Changes = {path: daemon.files.get(path) for path in plan.changes}
+    foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
+    record.remember(plan.changes)
+    record.put_note("folders", sorted({*(record.note("folders") or []), *_new_folders(host, plan.changes)}))
+    record.put_note("written", daemon_proxy.written(record, daemon, plan))
+    record.put_note("untried", [] if due.now else foreign)
+    record.save()
+    try:
+        apply(host, plan.changes)
+    except HostError as error:
+        _give_back(host, before)
+        raise Failed(f"{error} Every file is as it was, and Docker was left alone.", True, False) from error
+    except BaseException:
+        _give_back(host, before)
+        raise
+    if not due.now:
+        if _units(plan.changes, daemon):
+            _reload_units(host)
+        return False
+    said_before = _log(host, daemon)
+    trouble = _start(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
+    info = {} if trouble else _answer(host, daemon, timeout)
+    if not trouble and not info:
+        trouble = f"It did not answer within {timeout} s."
+    if not trouble:
+        wrong = daemon_proxy.differences(daemon_proxy.in_force(info), plan.expected)
+        trouble = f"It runs, but without the wanted {', '.join(wrong)}." if wrong else ""
+    if trouble:
+        words = _words(host, daemon, said_before) or trouble
+        _give_back(host, before)
+        up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
+        state = (
+            "docker is up again as it was"
+            if up
+            else f"docker is NOT up: it does not start with the old files either, so the fault was there before (see {_log_name(daemon)})"
+        )
+        raise Failed(f"Docker did not start with the new settings; every file is back as it was and {state}. It said: {words}", True, up)
+    return True
+
+
+def back_up(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> t.List[str]:
+    """A copy of each changed file beside it; one with a password is the owner's alone."""
+    stamp = time.strftime("%Y-%m-%d@%H:%M:%S~", time.localtime(host.now()))
+    copies = []
+    for path in plan.changes:
+        file = daemon.files.get(path)
+        if file is not None:
+            copies.append(f"{path}.{stamp}")
+            host.write(copies[-1], file._replace(mode=file.mode & 0o700) if daemon_proxy.holds_secret(path, file) else file)
+    return copies
+
+
+def restart_alone(host: Host, daemon: Daemon, timeout: int) -> str:
+    """Restart the daemon with its files as they are; '' or what it said when it did not come up."""
+    said_before = _log(host, daemon)
+    trouble = _start(host, daemon, daemon.reload_needed, timeout)
+    if not trouble and not _answer(host, daemon, timeout):
+        trouble = f"It did not answer within {timeout} s."
+    return trouble and (_words(host, daemon, said_before) or trouble)
+
+
+def forget(host: Host, record: Record) -> None:
+    """After undo: the folders that we made go if nobody else uses them, and so does the record."""
+    for folder in sorted(record.note("folders") or [], key=len, reverse=True):
+        host.remove_folder(folder)
+    record.forget()
+
+
+def note_start(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
+    """Keep a keyed digest of the credentials that the daemon was started with: `docker info` hides them."""
+    record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), "credentials": record.fingerprint(daemon_proxy.credentials(plan.expected))})
+    record.save()
+
+
+def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> bool:
+    wanted = daemon_proxy.credentials(plan.expected)
+    if not wanted:
+        return False
+    noted = record.note("started") or {}
+    if noted.get("pid") == daemon.pid and abs(noted.get("at", 0) - daemon.started) < 2:
+        return bool(noted["credentials"] != record.fingerprint(wanted))
+    carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]
+    return bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
+
+
+def _give_back(host: Host, before: Changes) -> None:
+    """Only what differs: where a write fails, the next one would too."""
+    apply(host, {path: file for path, file in before.items() if host.read(path) != file})
+
+
+def _new_folders(host: Host, changes: Changes) -> t.Set[str]:
+    folders = {path.rpartition("/")[0] for path, file in changes.items() if file is not None}
+    return {folder for folder in folders if not host.exists(folder)}
+
+
+def _units(changes: Changes, daemon: Daemon) -> t.List[str]:
+    return [path for path in changes if daemon.systemd and path.endswith((".conf", ".service"))]
+
+
+def _reload_units(host: Host) -> None:
+    host.run(["systemctl", "daemon-reload"])
+
+
+def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
+    """Restart the service; '' or what went wrong."""
+    if not daemon.systemd:
+        done = host.run(["service", daemon.service, "restart"], timeout=timeout)
+        return "" if done.code == 0 else done.text
+    if reload_units:
+        _reload_units(host)
+    # Three starts within a minute are docker.service's limit; our restart must not be the one too many.
+    host.run(["systemctl", "reset-failed", f"{daemon.service}.service", f"{daemon.service}.socket"])
+    done = host.run(["systemctl", "restart", f"{daemon.service}.service"], timeout=timeout)
+    return "" if done.code == 0 else done.text
+
+
+def _answer(host: Host, daemon: Daemon, timeout: int) -> t.Dict[str, t.Any]:
+    since = host.now()
+    while True:
+        info = host.engine("/info", timeout=max(1.0, min(30.0, since + timeout - host.now())))
+        # Without systemd nobody says that the daemon ended again, and nobody starts it another time.
+        ended = not daemon.systemd and host.now() > since + 3 and not host.process(pid_file(host, daemon.service))
+        if info or ended or host.now() > since + timeout:
+            return info or {}
+        host.sleep(0.1)
+
+
+def _log_name(daemon: Daemon) -> str:
+    return f"journalctl -u {daemon.service}" if daemon.systemd else f"/var/log/{daemon.service}.log"
+
+
+def _log(host: Host, daemon: Daemon) -> float:
+    """Where the daemon's next words will stand in its log."""
+    if daemon.systemd:
+        return host.now()
+    file = host.read(_log_name(daemon))
+    return len(file.contents) if file else 0
+
+
+def _words(host: Host, daemon: Daemon, since: float) -> str:
+    """The daemon's own last words about why it does not start."""
+    if daemon.systemd:
+        text = host.run(["journalctl", "-u", f"{daemon.service}.service", "--since", f"@{int(since)}", "-o", "cat", "--no-pager", "-n", "200"]).out
+    else:
+        file = host.read(_log_name(daemon))
+        text = file.contents[int(since) :].decode(errors="replace") if file else ""
+    found = [line for line in text.splitlines() if _DECISIVE.search(line)]
+    unique = list(dict.fromkeys(line for line in found if "systemd" not in line))
+    return " | ".join(unique[-3:])

@@ -1,0 +1,448 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Point the images of a compose file at their mirrors: places from the YAML parser, edits in the text.
+
+Writing the parsed document out again would change most files; cutting the text at the marks keeps every other byte.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Rejected, read
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import Reference, Scene, evaluated, seen_in_stages
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import (
+    KINDS,
+    Change,
+    Edit,
+    Planner,
+    Rewrite,
+    Skip,
+    line_of,
+    rewrite,
+    spliced,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import ShellError, expand, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.yaml_nodes import NULL, Node, Scalar, Unreadable, Yaml, is_map, is_text
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import ImageName, InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
+
+_IMAGE_CONTEXT = "docker-image://"
+_MOST_BASES = 20
+_IN_DOCKERFILES = frozenset(KINDS) - {"compose"}
+_NAMES = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml", re.ASCII)
+_PARTS = re.compile(r"[^$]+|\$(?:\$|\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)  # $ alone is taken as it is
+_LOOKS_LIKE_AN_IMAGE = re.compile(r"[a-z][^:@]*[:@].+|[^/]*[.:][^/]*/.+", re.ASCII)
+
+_IN_PLACE = "it is written in a way that cannot be edited in place; write it plainly on one line"
+_ON_BLOCK = "it cannot be edited in place; write it as a literal block (|)"
+_SHARED = "its anchor gives the same text to something that is no image; give the image an anchor of its own"
+_VALUE = "compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself"
+_NO_CONTEXT = "it may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand"
+_AGAIN = "a stage declares this build argument too, where its new value would show; give the image an argument of its own"
+_NO_ARG = "it is the value of a build argument, and kinds leaves arg out"
+
+# What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
+DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
+_Given = t.Mapping[str, t.Tuple[t.Sequence[Edit], str]]  # edits to the build arguments, each with the reason against them
+
+
+def rewrite_compose(
+    data: bytes,
+    mirrors: Mirrors,
+    dockerfile_of: DockerfileOf = lambda context, dockerfile: None,
+    kinds: t.Container[str] = KINDS,
+    built_by: t.Callable[[str], str] = lambda name: "",
+) -> Rewrite:
+    """``built_by`` names another file of the project that builds the service, or an image of the name, if one does."""
+    if "compose" not in kinds:
+        return Rewrite(data, [], [])
+    try:
+        return _Edits(_document(data), mirrors, dockerfile_of, kinds, built_by).result()
+    except Unreadable as error:
+        reason = f"This compose file cannot be read: {error}. Nothing in it was touched."
+        return Rewrite(data, [], [Skip(error.line, "compose", "", reason)])
+
+
+def is_part_of_a_project(name: str) -> bool:
+    """Compose may be given several files of such names for one project."""
+    return _NAMES.fullmatch(name) is not None
+
+
+def built(data: bytes) -> t.Set[str]:
+    """The services that a compose file builds, and the names of the images that come of it."""
+    try:
+        document = _document(data)
+    except Unreadable:
+        return set()
+    return document.built | document.results
+
+
+def contexts(data: bytes) -> t.List[t.Tuple[str, str, t.List[str]]]:
+    """Context, Dockerfile and the names that additional_contexts replace in it."""
+    found = []
+    try:
+        document = _document(data)
+    except Unreadable:
+        return []
+    for _rest, build in document.builds():
+        place = document.dockerfile(build)
+        names = document.named(build)
+        if names and place and document.inline(build) is None:
+            found.append((*place, names))
+    return found
+
+
+def _document(data: bytes) -> _Document:
+    try:
+        return _Document(Yaml(data.decode("utf-8")))
+    except UnicodeDecodeError as error:
+        raise Unreadable(line_of(data, error.start), "it is not UTF-8") from error
+
+
+class _Document:
+    """What a compose file says: its services, what it builds, and the names of the results."""
+
+    def __init__(self, yaml: Yaml) -> None:
+        self.yaml = yaml
+        self.services = list(self._services())
+        self._parts: t.Dict[str, t.List[Node]] = {}  # of one service in several documents, the last first
+        for name, service in self.services:
+            self._parts.setdefault(name, []).insert(0, service)
+        self.built = {name for name in self._parts if self._is_built(name)}
+        self.results: t.Set[str] = set()
+        self.inherited: t.Dict[int, str] = {}  # images of results that stand where other services may have them from
+        for name in sorted(self.built):
+            image = next((found for found in self._said("image", name) if found.id == "scalar"), None)
+            if image is not None:
+                self.results.add(_full_name(image.value))
+                if not any(value is image for part in self._parts[name] for _key, value in part.value):
+                    self.inherited[id(image)] = name
+
+    def extends_another_file(self, service: Node) -> bool:
+        return bool(self.yaml.word(self.yaml.entry(service, "extends"), "file"))
+
+    def builds(self) -> t.Iterator[t.Tuple[str, Node]]:
+        seen: t.Set[int] = set()
+        for name, service in self.services:
+            build = self.yaml.entry(service, "build")
+            if is_map(build) and id(build) not in seen:
+                seen.add(id(build))
+                yield name, build
+
+    def dockerfile(self, build: Node) -> t.Optional[t.Tuple[str, str]]:
+        """Context and Dockerfile; None where a variable without a default decides."""
+        context = _with_defaults(self.yaml.word(build, "context") or ".")
+        dockerfile = _with_defaults(self.yaml.word(build, "dockerfile") or "Dockerfile")
+        return None if context is None or dockerfile is None else (context, dockerfile)
+
+    def inline(self, build: Node) -> Node:
+        """The Dockerfile that stands in the compose file; an empty one is ignored by compose."""
+        return self.yaml.entry(build, "dockerfile_inline") if self.yaml.word(build, "dockerfile_inline") else None
+
+    def named(self, build: Node) -> t.List[str]:
+        return [item.name for item in self.yaml.items(self.yaml.entry(build, "additional_contexts"))]
+
+    def used(self) -> t.Set[int]:
+        """The nodes that say something else than images and builds; extensions (x-) say nothing by themselves."""
+        services = {id(node) for node in [*map(self._services_of, self.yaml.roots), *(service for _name, service in self.services)]}
+        nodes = [node for root in self.yaml.roots for node in self._besides(root) if id(node) not in services]
+        for _name, service in self.services:
+            nodes += self._besides(service, "image", "build")
+        for _name, build in self.builds():
+            nodes += self._besides(build, "args", "additional_contexts", "dockerfile_inline")
+        found: t.Set[int] = set()
+        while nodes:
+            node = nodes.pop()
+            if id(node) not in found:
+                found.add(id(node))
+                nodes += self.yaml.entries(node).values() if is_map(node) else node.value if node.id == "sequence" else ()
+        return found
+
+    def _besides(self, node: Node, *keys: str) -> t.List[Node]:
+        return [value for key, value in self.yaml.entries(node).items() if key not in keys and not key.startswith("x-")]
+
+    def _services_of(self, root: Node) -> Node:
+        services = self.yaml.entry(root, "services")
+        return root if services is None and self.yaml.entry(root, "include") is None else services  # the first version of the format had no such key
+
+    def _services(self) -> t.Iterator[t.Tuple[str, Node]]:
+        for root in self.yaml.roots:
+            services = self._services_of(root)
+            for name, service in self.yaml.entries(services).items():
+                if is_map(service) and not (services is root and name.startswith("x-")):
+                    yield name, service
+
+    def _is_built(self, name: str) -> bool:
+        return next((build.tag != "!reset" for build in self._said("build", name)), False)
+
+    def _said(self, key: str, name: str) -> t.Iterator[Node]:
+        """What a service says under a key, then the services of this file that it extends."""
+        names = [name]
+        at = 0
+        while at < len(names):
+            for part in self._parts.get(names[at], ()):
+                found = self.yaml.entry(part, key)
+                if found is not None and found.tag != NULL:
+                    yield found
+                base = self._base(part)
+                if base not in names and len(names) < _MOST_BASES:
+                    names.append(base)
+            at += 1
+
+    def _base(self, service: Node) -> str:
+        base = self.yaml.entry(service, "extends")
+        return self.yaml.word(service, "extends") if not is_map(base) or self.yaml.word(base, "file") else self.yaml.word(base, "service")
+
+
+class _Plan(t.NamedTuple):
+    """What shall become of a scalar: edits, a reason against them, or neither."""
+
+    scalar: Scalar
+    edits: t.Sequence[Edit] = ()
+    reason: str = ""
+    changes: t.Sequence[Change] = ()
+
+
+class _Edits:
+    """First a plan for each place; then those are made that agree about their scalar, which an anchor may put into several places."""
+
+    def __init__(self, document: _Document, mirrors: Mirrors, dockerfile_of: DockerfileOf, kinds: t.Container[str], built_by: t.Callable[[str], str]) -> None:
+        self._document = document
+        self._yaml = document.yaml
+        self._mirrors = mirrors
+        self._dockerfile_of = dockerfile_of
+        self._kinds = kinds
+        self._built_by = built_by
+        self._plans: t.Dict[int, t.List[_Plan]] = {}
+        self._skipped: t.Set[Skip] = set()
+
+    def result(self) -> Rewrite:
+        for name, service in self._document.services:
+            image = self._yaml.entry(service, "image")
+            if image is not None and image.id == "scalar" and is_text(image):
+                self._plan(image, self._image(name, service, image))
+        for name, build in self._document.builds():
+            self._build(name, build)
+        made = list(self._made())
+        edits = sorted({edit for plan in made for edit in plan.edits})
+        changes = sorted(((plan.scalar.origin[0], plan.changes) for plan in made), key=lambda found: found[0])
+        after = spliced(self._yaml.text, edits).encode("utf-8")
+        return Rewrite(after, [change for _at, each in changes for change in each], sorted(self._skipped), edits)
+
+    def _plan(self, node: Node, plan: _Plan) -> None:
+        self._plans.setdefault(id(node), []).append(plan)
+
+    def _made(self) -> t.Iterator[_Plan]:
+        used = self._document.used()
+        for node, plans in self._plans.items():
+            wanted = next((plan for plan in plans if plan.reason), None) or next((plan for plan in plans if plan.edits), None)
+            if wanted is None:
+                continue
+            reason = wanted.reason or (_SHARED if node in used or any(plan.edits != wanted.edits for plan in plans) else "")
+            if reason:
+                self._skip(wanted.scalar, reason)
+            else:
+                yield wanted
+
+    def _image(self, name: str, service: Node, node: Node) -> _Plan:
+        document = self._document
+        builder, full_name = document.inherited.get(id(node), ""), _full_name(node.value)
+        place = Scalar(node.value, [node.start_mark.index])
+        if name in document.built or (not builder and full_name in document.results):
+            return _Plan(place)
+        scalar = self._yaml.scalar(node)
+        if scalar is None:
+            return _Plan(place, reason=_IN_PLACE)
+        plan = self._reference(scalar)
+        doubt = self._doubt(name, service, builder, full_name) if plan.edits or plan.reason else ""
+        return plan._replace(reason=doubt or plan.reason)
+
+    def _doubt(self, name: str, service: Node, builder: str, full_name: str) -> str:
+        if builder:
+            return f"service {builder} has its image from here and builds it; give {builder} an image of its own"
+        if self._document.extends_another_file(service):
+            return "its service extends another file, which may build this image; write the image where the build is known"
+        for what, other in (("its service", self._built_by(name)), ("an image of this name", self._built_by(full_name))):
+            if other:
+                return f"{what} is built by {other}, so it names the result where both files are used; if it is pulled, write the mirror's name here"
+        return ""
+
+    def _build(self, name: str, build: Node) -> None:
+        arguments = {item.name: item for item in self._yaml.items(self._yaml.entry(build, "args"))}
+        scalars = {name: item.scalar and _interpolated(item.scalar) for name, item in arguments.items()}
+        values = {name: scalar.value for name, scalar in scalars.items() if scalar and scalar.value.isascii()}
+        inline = self._document.inline(build)
+        given = self._feeding(name, build, values) if inline is None else self._inline(inline, build, values)
+        for name, item in arguments.items():
+            self._plan(item.node, self._argument(scalars[name], None if given is None else given.get(name, ((), ""))))
+        for item in self._yaml.items(self._yaml.entry(build, "additional_contexts")):
+            if item.scalar and item.scalar.value.startswith(_IMAGE_CONTEXT):
+                self._plan(item.node, self._reference(item.scalar.behind(len(_IMAGE_CONTEXT))))
+
+    def _feeding(self, name: str, build: Node, values: t.Mapping[str, str]) -> t.Optional[_Given]:
+        """Edits to the arguments that feed a FROM; None where it is not known of which Dockerfile."""
+        place = self._document.dockerfile(build)
+        is_said = self._yaml.entry(build, "context") is not None
+        if place is None or not (is_said or not values or not self._built_by(name)):
+            return None
+        contents = self._dockerfile_of(*place) if values and "://" not in place[0] else None
+        if contents is None:
+            return {} if is_said else None
+        # Whether this run has come to the Dockerfile yet makes no difference.
+        contents = rewrite(contents, self._mirrors, kinds=self._kinds).after
+        return self._given(contents, values, rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True))
+
+    def _given(self, contents: bytes, values: t.Mapping[str, str], result: Rewrite) -> _Given:
+        stages = seen_in_stages(contents, values) if result.given else ()
+        no_arg = "" if "arg" in self._kinds else _NO_ARG
+        return {name: (edits, _AGAIN if name in stages else no_arg) for name, edits in result.given.items()}
+
+    def _argument(self, scalar: t.Optional[Scalar], given: t.Optional[t.Tuple[t.Sequence[Edit], str]]) -> _Plan:
+        if scalar is None:
+            return _Plan(Scalar("", ()))
+        if given is None:
+            may_be_one = _LOOKS_LIKE_AN_IMAGE.fullmatch(scalar.value) and self._reference(scalar).edits
+            return _Plan(scalar, reason=_NO_CONTEXT if may_be_one else "")
+        edits, reason = given
+        return self._edited(scalar, [_moved(edit, scalar.origin) for edit in edits], reason)
+
+    def _inline(self, node: Node, build: Node, values: t.Mapping[str, str]) -> _Given:
+        mirrors = _Without(self._mirrors, self._document.named(build))
+        kinds = _IN_DOCKERFILES if "arg" in self._kinds else _IN_DOCKERFILES - {"arg"}
+        block = self._yaml.block(node) if node.style == "|" else self._yaml.scalar(node)
+        if block is None:
+            seen = rewrite(str(node.value).replace("$$", "$").encode("utf-8"), mirrors, values, kinds)
+            place = Scalar("dockerfile_inline", [node.start_mark.index])
+            self._plan(node, _Plan(place, reason=_ON_BLOCK if seen.changes or seen.skipped else ""))
+            return {}
+        contents, places, variables = _handed_on(block)
+        result = rewrite(contents, mirrors, values, kinds, edit_given=True)
+        decisive = _decisive(contents, variables) if result.edits or result.skipped or result.given else None
+        if decisive:
+            at, spelling = decisive
+            self._plan(node, _Plan(Scalar(spelling, [places[at]]), reason=_VALUE))
+            return {}
+        above = self._yaml.line(places[0]) - 1
+        self._skipped.update(skip._replace(kind="compose", line=skip.line + above) for skip in result.skipped)
+        changes = [change._replace(kind="compose", line=change.line + above) for change in result.changes]
+        edits = [
+            Edit(places[edit.start], places[max(edit.start, edit.end - 1)] + (edit.end > edit.start), edit.text.replace("$", "$$")) for edit in result.edits
+        ]
+        self._plan(node, _Plan(Scalar("dockerfile_inline", places), edits, "", changes))
+        return self._given(contents, values, result)
+
+    def _reference(self, scalar: Scalar) -> _Plan:
+        value = scalar.value
+        if not value or not value.isascii():
+            return _Plan(scalar)
+        places = range(len(value))
+        if "$" in value:
+            reference = evaluated("compose", value, places, 0, frozenset(), "\0", _unset)
+        else:
+            reference = Reference("compose", value, places, value, places, 0, frozenset())
+        if reference.problem:
+            reference = reference._replace(problem=f"it cannot be evaluated ({reference.problem}); write the image itself")
+        result = Planner(value.encode("ascii"), self._mirrors, Scene([reference]), is_dockerfile=False).result()
+        return self._edited(scalar, [_moved(edit, scalar.origin) for edit in result.edits], next((skip.reason for skip in result.skipped), ""))
+
+    def _edited(self, scalar: Scalar, edits: t.Sequence[Edit], reason: str) -> _Plan:
+        if not edits:
+            return _Plan(scalar, reason=reason)
+        start, end = scalar.origin[0], scalar.origin[-1] + 1
+        change = Change(self._yaml.line(start), "compose", scalar.value, spliced(self._yaml.text[start:end], edits, start))
+        return _Plan(scalar, edits, reason, [change])
+
+    def _skip(self, scalar: Scalar, reason: str) -> None:
+        sentence = reason[:1].upper() + reason[1:].rstrip(".") + "."
+        self._skipped.add(Skip(self._yaml.line(scalar.origin[0]), "compose", scalar.value, sentence))
+
+
+class _Without(Mirrors):
+    """A map that leaves what the named contexts of a build supply (moby/buildkit frontend/dockerui/namedcontext.go)."""
+
+    def __init__(self, mirrors: Mirrors, names: t.Iterable[str]) -> None:
+        super().__init__(mirrors.targets)
+        self._named = {name.partition("::")[0] for name in names}  # NAME::PLATFORM
+
+    def replacement(self, reference: str) -> t.Optional[ImageName]:
+        name = parse(reference).familiar
+        name = name[: -len(":latest")] if name.endswith(":latest") else name
+        return None if name in self._named else super().replacement(reference)
+
+
+def _unset(name: str) -> None:
+    return None
+
+
+def _with_defaults(text: str) -> t.Optional[str]:
+    """What compose makes of it when no variable is set; None where one has no default."""
+    if "$" not in text:
+        return text
+    try:
+        value, _rest, unset = expand(written(text, range(len(text))), "\0", _unset)
+    except ShellError:
+        return None
+    return None if unset else value.text
+
+
+def _full_name(text: str) -> str:
+    """The same for all spellings of an image; one with a variable that has no default is compared as it is written."""
+    value = _with_defaults(text) or text
+    try:
+        image = parse(value)
+    except InvalidImageName:
+        return text
+    return image.full if image.suffix else f"{image.full}:latest"
+
+
+def _interpolated(scalar: Scalar) -> t.Optional[Scalar]:
+    """The same with its places; None also where the value comes from several of them."""
+    if "$" not in scalar.value:
+        return scalar
+    try:
+        value, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", _unset)
+    except ShellError:
+        return None
+    places = value.origin
+    together = all(after == before + 1 for before, after in zip(places, places[1:]))
+    return Scalar(value.text, places) if together and not unset and "$$" not in scalar.value else None
+
+
+def _moved(edit: Edit, origin: t.Sequence[int]) -> Edit:
+    start = origin[edit.start] if edit.start < len(origin) else origin[-1] + 1
+    return Edit(start, start + edit.end - edit.start, edit.text)
+
+
+def _handed_on(block: Scalar) -> t.Tuple[bytes, t.List[int], t.List[t.Tuple[int, str]]]:
+    """What compose gives to BuildKit, where each byte of it stands, and the variables that compose replaces, as they are written."""
+    contents = b""
+    places: t.List[int] = []
+    variables: t.List[t.Tuple[int, str]] = []
+    for part in _PARTS.finditer(block.value):
+        text = part.group()
+        if text == "$$":
+            text = "$"
+        elif text[0] == "$" and len(text) > 1:
+            variables.append((len(places), text))
+        places += [place for char, place in zip(text, block.origin[part.start() :]) for _rest in char.encode("utf-8")]
+        contents += text.encode("utf-8")
+    return contents, [*places, block.origin[-1] + 1], variables
+
+
+def _decisive(contents: bytes, variables: t.Iterable[t.Tuple[int, str]]) -> t.Optional[t.Tuple[int, str]]:
+    """The first variable in a line that says which images there are, or in one that BuildKit refuses as it is."""
+    try:
+        file = read(contents)
+    except Rejected as error:
+        line = line_of(contents, error.at)
+        return next((each for each in variables if line_of(contents, each[0]) == line), None)
+    spans = [(file.syntax[1], file.syntax[1] + len(file.syntax[0]))] if file.syntax else []
+    for instruction in file.instructions:
+        flags = [place for flag in instruction.flags for place in flag.origin]
+        places = [*flags, *instruction.origin] if instruction.keyword in ("FROM", "ARG") else flags
+        spans.append((instruction.at, max(places, default=-1) + 1))
+    return next((each for each in variables if any(start <= each[0] < end for start, end in spans)), None)

@@ -1,0 +1,543 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Dockerfile as BuildKit's parser sees it: instructions, each character with its place in the file.
+
+Sources: moby/buildkit frontend/dockerfile/parser (parser.go, directives.go, split_command.go).
+Files are bytes; text is latin-1, one character a byte, so that every place is exact.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.lines import (
+    arrows,
+    has_odd_bytes,
+    heredoc_line,
+    image_line,
+    leading_lines,
+    next_line,
+    quiet_lines,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import SPACES, Lexer, ShellError, written
+
+LONGEST_LINE = 65535
+BOM = b"\xef\xbb\xbf"
+
+_KEYWORDS = frozenset(
+    [
+        "ADD",
+        "ARG",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "FROM",
+        "HEALTHCHECK",
+        "LABEL",
+        "MAINTAINER",
+        "ONBUILD",
+        "RUN",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ]
+)
+_SPELLED = {case(keyword).encode(): keyword for keyword in _KEYWORDS for case in (str.upper, str.lower)}
+# The scanner of flags takes bytes for characters, so these two bytes are blanks to it.
+_FLAG_SPACES = SPACES + "\x85\xa0"
+_SIMPLE_FLAG = re.compile(r"(--[^\s'\"`\\\x85\xa0]+)(?:[ \t]+|\Z)(?![\s\x85\xa0])", re.ASCII)
+_SIMPLE_HEREDOC = re.compile(r"(?:^|(?<=[ \t]))[0-9]*<<(-?)(?:([A-Za-z0-9_.]+)|'([A-Za-z0-9_.]+)'|\"([A-Za-z0-9_.]+)\")(?![^ \t])", re.ASCII)
+_TOO_EARLY = "an instruction stands before the first FROM"
+# Words of ARG, ENV and LABEL, quotes and escapes kept.
+WORD = {e: re.compile(r"""(?:~.|'[^']*'?|"(?:[^"~]|~.)*"?|[^\s~]|~\Z)+""".replace("~", re.escape(e)), re.DOTALL | re.ASCII) for e in "\\`"}
+_BLANK = rb"[ \t\v\f\r]"
+_SKIPPED = rb"(?:" + _BLANK + rb"*#[^\n]*(?:\n|\Z)|" + _BLANK + rb"*\n)*"
+_BLANK_AND_EQUALS = re.compile(r"\s=")
+_HEALTHCHECK = re.compile(r"NONE|CMD[\t\v\f\r ]", re.IGNORECASE)
+_WORD_END = re.compile(r"[\t\v\f\r ]+")
+_DIRECTIVE = re.compile(rb"#[\t\n\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*")
+# Some parts of BuildKit's parser take these blanks for blanks, others do not: where a line or its value begins, in FROM, in a directive, before a heredoc.
+_STRANGE = rb"(?:\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
+_ANY_STRANGE = re.compile(_STRANGE)
+_STRANGE_BLANK = re.compile(
+    rb"^[ \t]*(?:[A-Za-z]+[ \t]+)?" + _STRANGE + rb"|^[ \t]*(?i:FROM)[ \t][^\n]*" + _STRANGE + rb"|^#[ \t]*" + _STRANGE + rb"\s*(?i:syntax|escape|check)"
+    rb"|" + _STRANGE + rb"[0-9]*<<",
+    re.MULTILINE,
+)
+_FIRST_DIRECTIVE = re.compile(rb"[ \t\v\f\r]*#(?:!|[\t\f\r ]*(?i:syntax|escape|check)[\t\f\r ]*=)")
+_HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
+_OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
+
+
+class Rejected(ValueError):
+    """The file is left alone, because BuildKit refuses it or because we cannot know how BuildKit reads it; the message ends a sentence."""
+
+    by = "BuildKit refuses this file"
+
+    def __init__(self, at: int, message: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+class Unclear(Rejected):
+    by = "It cannot be said how BuildKit reads this file"
+
+
+class Reading(t.NamedTuple):
+    """What the versions of the frontend read differently (docs/reference of dockerfile/1.9.0, 1.15.0, 1.16.0)."""
+
+    strict_json: bool = True
+    flags_use_escape: bool = True
+    blank_after_arrows: bool = True
+
+
+# Newest first: it decides; where an older one finds other references, nothing is touched.
+READINGS = (Reading(), Reading(blank_after_arrows=False), Reading(flags_use_escape=False, blank_after_arrows=False), Reading(False, False, False))
+
+
+class Flag(t.NamedTuple):
+    text: str
+    origin: t.Sequence[int]
+
+
+class Instruction(t.NamedTuple):
+    keyword: str
+    text: str  # behind the keyword and its flags, continuation lines joined
+    origin: t.Sequence[int]
+    flags: t.List[Flag]
+    at: int
+    onbuild: bool = False
+
+
+_NO_FLAGS: t.List[Flag] = []
+
+
+class File(t.NamedTuple):
+    instructions: t.List[Instruction]
+    escape: str
+    syntax: t.Optional[t.Tuple[str, int]]  # value and place
+    ambiguous: bool  # the readings may differ
+
+
+def _body(escape: bytes) -> bytes:
+    e = re.escape(escape)
+    ends = e + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)"
+    return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
+
+
+_INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
+_CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
+
+
+def read(data: bytes, reading: Reading = READINGS[0]) -> File:
+    start = len(BOM) if data.startswith(BOM) else 0
+    if len(data) > LONGEST_LINE:
+        _refuse_long_lines(data)
+    if not data.isascii():
+        _refuse_strange_blanks(data)
+    escape, syntax = _directives(data, start)
+    work = _thorough if has_odd_bytes(data, escape) else _quick
+    instructions, ambiguous = work(data, start, escape, reading)
+    return File(instructions, chr(escape[0]), syntax, ambiguous)
+
+
+def arguments_of_stages(data: bytes) -> t.Set[str]:
+    """The names that stages declare, with and without a default."""
+    start = len(BOM) if data.startswith(BOM) else 0
+    escape, _syntax = _directives(data, start)
+    instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", _thorough(data, start, escape, READINGS[0])[0])
+    return {word.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG" for word in WORD[chr(escape[0])].findall(instruction.text)}
+
+
+def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional[bytes], int]]]:
+    """The kind of each image, its name, the stage that begins there, and its place; None for a file in which one is not simply written out."""
+    if not data.isascii():
+        _refuse_strange_blanks(data)
+    if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM):
+        return None
+    lines: t.List[t.Tuple[str, bytes, t.Optional[bytes], int]] = []
+    escape = b"\\"
+    if _FIRST_DIRECTIVE.match(data):
+        escape, syntax = _directives(data, 0)
+        if escape != b"\\":
+            return None
+        if syntax:
+            lines.append(("syntax", syntax[0].encode("latin-1"), None, syntax[1]))
+    data = _ended(data)
+    past_quiet_lines, next_image = quiet_lines(escape), image_line(escape)
+    limit = _next_arrows(data, 0)
+    at = leading_lines(escape)(data, 0, limit).end()
+    found = next_image(data, at, limit)
+    if not found or not found[1]:
+        return None
+    while found:
+        image, stage, copied = found.groups()
+        if image:
+            lines.append(("from", image, stage, found.start(1)))
+        elif copied:
+            lines.append(("copy", copied, None, found.start(3)))
+        at = past_quiet_lines(data, found.end(), limit).end()
+        while limit < len(data):
+            arrowed = heredoc_line(data, at)
+            if not arrowed:
+                break
+            at = _after_heredoc(data, arrowed.end(), arrowed[3], arrowed[1] == b"-", at)
+            limit = _next_arrows(data, at)
+            at = past_quiet_lines(data, at, limit).end()
+        found = next_image(data, at, limit)
+    return lines if at == len(data) else None
+
+
+def _next_arrows(data: bytes, at: int) -> int:
+    """Where the next heredoc may be; the end where there is none."""
+    found = arrows(data, at)
+    return found if found >= 0 else len(data)
+
+
+def _ended(data: bytes) -> bytes:
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+    """The instructions that matter, and few others, of a file without odd bytes."""
+    instructions: t.List[Instruction] = []
+    ambiguous = started = False
+    data = _ended(data)
+    size = len(data)
+    past_quiet_lines, any_line = quiet_lines(escape), next_line(escape)
+    token = chr(escape[0])
+    heredoc = arrows(data, start)
+    after = start
+    while True:
+        if started:
+            after = past_quiet_lines(data, after, size if heredoc < 0 else heredoc).end()
+        found = any_line(data, after)
+        word, rest, more = found.groups()
+        if not word and not rest:
+            return instructions, ambiguous
+        end = found.end()
+        after = end + 1
+        text = rest.rstrip()
+        if word and not more and text[-1:] != escape and (heredoc < 0 or b"<<" not in rest):
+            first = found.start(2)
+            keyword = _SPELLED.get(word) or word.decode().upper()
+            instruction, doubtful = _finished(keyword, text.decode("latin-1"), range(first, first + len(text)), found.start(1), token, reading)
+        else:
+            begin = found.start(1 if word else 2)
+            if data[begin:end].rstrip(b" \t").endswith(escape):  # blanks may follow, and it may go on
+                whole = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, begin))
+                end, after = whole.end(2), whole.end()
+            instruction, after, doubtful = _complete(data, begin, end, after, escape, reading)
+        if 0 <= heredoc < after:
+            heredoc = arrows(data, after)
+        instructions.append(instruction)
+        if instruction.keyword == "FROM":
+            started = True
+        elif not started and instruction.keyword != "ARG":
+            raise Rejected(instruction.at, _TOO_EARLY)
+        ambiguous = ambiguous or doubtful
+
+
+def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: Reading) -> t.Tuple[Instruction, int, bool]:
+    """The instruction between begin and end, the place behind its heredocs, and whether readings may differ."""
+    text, origin = _joined(data, begin, end, escape)
+    instruction, doubtful = _instruction(text, origin, begin, chr(escape[0]), reading)
+    if "<<" not in text or instruction.keyword not in ("COPY", "RUN", "ADD"):
+        return instruction, after, doubtful
+    names, unsure = _heredocs(instruction, text, reading)
+    for name, chomp in names:
+        after = _after_heredoc(data, after, name, chomp, begin)
+    return instruction, after, doubtful or unsure
+
+
+def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+    """The instructions that matter of any file."""
+    match = _INSTRUCTION[escape].match
+    instructions: t.List[Instruction] = []
+    ambiguous = started = False
+    at = start
+    while at < len(data):
+        found = t.cast("t.Match[bytes]", match(data, at))  # every part of the pattern may be empty
+        word, rest = found.groups()
+        at = found.end()
+        if _is_quiet(word.upper(), rest, escape):
+            if word and not started:
+                raise Rejected(found.start(1), _TOO_EARLY)
+            continue
+        instruction, at, doubtful = _complete(data, found.start(1), found.end(2), at, escape, reading)
+        ambiguous = ambiguous or doubtful
+        started = started or instruction.keyword == "FROM"
+        instructions.append(instruction)
+    return instructions, ambiguous
+
+
+def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
+    """It names no image, no heredoc follows, and BuildKit takes any value: most of a file's bytes."""
+    if rest and rest[0] not in b" \t\v\f\r":
+        return False  # split by a continuation, or no keyword at all
+    if keyword == b"RUN":
+        return arrows(rest, 0) < 0 and rest.lstrip()[:1] not in (b"-", escape)
+    return keyword in (b"CMD", b"ENTRYPOINT") or not (keyword or rest.strip())
+
+
+def _refuse_long_lines(data: bytes) -> None:
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        if end - at > LONGEST_LINE:
+            raise Rejected(at, f"a line is longer than {LONGEST_LINE} bytes")
+        at = end + 1
+
+
+def _refuse_strange_blanks(data: bytes) -> None:
+    found = _STRANGE_BLANK.search(data) if _ANY_STRANGE.search(data) else None
+    if found:
+        name = next(char for char in found.group().decode() if ord(char) > 127)
+        raise Unclear(found.end() - 1, f"the blank U+{ord(name):04X} stands where parts of its parser differ; write a plain space")
+
+
+def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[str, int]]]:
+    """The escape token, and the value of ``# syntax``.
+
+    Two readers that differ: the parser takes blanks before ``#`` and no ``#!`` line, the search for the frontend the reverse.
+    """
+    escape = b"\\"
+    if not _FIRST_DIRECTIVE.match(data, start):
+        return escape, None
+    seen = set()
+    for at, line in _lines(data, start):
+        found = _DIRECTIVE.fullmatch(line.lstrip(SPACES.encode()))
+        key = found.group(1).lower() if found else b""
+        if not found or key not in (b"syntax", b"escape", b"check"):
+            break
+        if key in seen:
+            raise Rejected(at, f"the directive {key.decode()} stands there twice")
+        seen.add(key)
+        if key == b"escape":
+            escape = found.group(2)
+            if escape not in (b"\\", b"`"):
+                raise Rejected(at, "the escape directive names neither \\ nor `")
+    return escape, _syntax(data, start)
+
+
+def _syntax(data: bytes, start: int) -> t.Optional[t.Tuple[str, int]]:
+    seen = set()
+    for at, line in _lines(data, start):
+        if at == start and line.startswith(b"#!"):
+            continue
+        found = _DIRECTIVE.fullmatch(line)
+        key = found.group(1).lower() if found else b""
+        if not found or key not in (b"syntax", b"escape", b"check") or key in seen:
+            return None
+        seen.add(key)
+        if key == b"syntax":
+            return found.group(2).partition(b" ")[0].decode("latin-1"), at + found.start(2)
+    return None
+
+
+def _lines(data: bytes, at: int) -> t.Iterator[t.Tuple[int, bytes]]:
+    while at < len(data):
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        yield at, data[at:end].rstrip(b"\r")
+        at = end + 1
+
+
+def _joined(data: bytes, start: int, end: int, escape: bytes) -> t.Tuple[str, t.Sequence[int]]:
+    if data.find(b"\n", start, end) < 0 and not data[start:end].rstrip(b" \t\r").endswith(escape):
+        return data[start:end].decode("latin-1").rstrip("\r"), range(start, end)
+    text = ""
+    origin: t.List[int] = []
+    at = start
+    for found in _CONTINUATION[escape].finditer(data, start, end):
+        text += data[at : found.start()].decode("latin-1")
+        origin += range(at, found.start())
+        at = found.end()
+    text += data[at:end].decode("latin-1")
+    origin += range(at, end)
+    return text.rstrip("\r"), origin
+
+
+def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
+    text, origin = _stripped(text, origin)
+    end = _WORD_END.search(text)
+    keyword, rest = (text[: end.start()], end.end()) if end else (text, len(text))
+    return _finished(keyword.upper(), text[rest:], origin[rest:], at, escape, reading, onbuild)
+
+
+def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
+    """The instruction from its keyword and the rest, and whether versions of the frontend may read its flags differently."""
+    if (keyword in ("", "FROM", "ONBUILD", "MAINTAINER")) if onbuild else (keyword not in _KEYWORDS):
+        raise Rejected(at, f"{keyword[:40] or 'nothing'} is no instruction{' behind ONBUILD' if onbuild else ''}")
+    if keyword == "ONBUILD":
+        return _instruction(text, origin, at, escape, reading, onbuild=True)
+    flags = _NO_FLAGS
+    doubtful = False
+    if text[:2] == "--":
+        flags, after = _flags(text, origin, escape if reading.flags_use_escape else "\\")
+        doubtful = escape == "`" and any(mark in text[:after] for mark in "\\`")
+        text, origin = _stripped(text[after:], origin[after:])
+    check = _CHECKS.get(keyword)
+    problem = check(text, escape) if check and not onbuild else ""
+    if problem:
+        raise Rejected(at, f"{keyword} {problem}")
+    return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
+
+
+def _pairs_problem(text: str, escape: str) -> str:
+    words = WORD[escape].findall(text)
+    if not words or ("=" not in words[0] and len(words) == 1):
+        return "needs a name and a value"
+    if "=" not in words[0]:
+        return ""  # a name, and all the rest is its value
+    return _names_problem(text, escape) if all("=" in word for word in words) else "takes NAME=VALUE only"
+
+
+def _names_problem(text: str, escape: str) -> str:
+    if not text:
+        return "needs a name"
+    return "has a value without a name" if _BLANK_AND_EQUALS.search(" " + text) and any(word[0] == "=" for word in WORD[escape].findall(text)) else ""
+
+
+def _copy_problem(text: str, escape: str) -> str:
+    return "" if (" " in text and text[0] != "[") or len(_values(text)) > 1 else "needs a source and a destination"
+
+
+def _shell_problem(text: str, escape: str) -> str:
+    return "" if text[:1] == "[" and _json_words(text, True) else "needs its words in JSON form"
+
+
+def _health_problem(text: str, escape: str) -> str:
+    return "" if _HEALTHCHECK.match(text) else "takes NONE, or CMD with a command"
+
+
+def _value_problem(text: str, escape: str) -> str:
+    return "" if text and _values(text) else "needs a value"
+
+
+def _values(text: str) -> t.Sequence[str]:
+    words = _json_words(text, True) if text[:1] == "[" else None
+    return _WORD_END.split(text) if words is None else words
+
+
+# What BuildKit refuses in every version; source: frontend/dockerfile/instructions/parse.go.
+_CHECKS: t.Mapping[str, t.Callable[[str, str], str]] = {
+    "ARG": _names_problem,
+    **dict.fromkeys(["ENV", "LABEL"], _pairs_problem),
+    **dict.fromkeys(["COPY", "ADD"], _copy_problem),
+    **dict.fromkeys(["EXPOSE", "MAINTAINER", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"], _value_problem),
+    "SHELL": _shell_problem,
+    "HEALTHCHECK": _health_problem,
+}
+
+
+def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int]]:
+    whole = text.rstrip(SPACES)
+    cut = len(whole) - len(whole.lstrip(SPACES))
+    return whole[cut:], origin[cut : len(whole)]
+
+
+def _flags(text: str, origin: t.Sequence[int], escape: str) -> t.Tuple[t.List[Flag], int]:
+    """The leading words that start with ``--``, quotes and escapes taken off, and where the rest begins."""
+    flags: t.List[Flag] = []
+    size = len(text)
+    at = 0
+    while True:
+        simple = _SIMPLE_FLAG.match(text, at)
+        if simple:
+            flags.append(Flag(simple.group(1), origin[at : simple.end(1)]))
+            at = simple.end()
+            continue
+        while at < size and text[at] in _FLAG_SPACES:
+            at += 1
+        if not text.startswith("--", at):
+            return flags, at
+        word: t.List[int] = []
+        quote = ""
+        while at < size and (quote or text[at] not in _FLAG_SPACES):
+            char = text[at]
+            if char == escape:
+                at += 1
+                if at < size:
+                    word.append(at)
+            elif quote:
+                if char == quote:
+                    quote = ""
+                else:
+                    word.append(at)
+            elif char in "'\"":
+                quote = char
+            else:
+                word.append(at)
+            at += 1
+        flag = Flag("".join([text[place] for place in word]), [origin[place] for place in word])
+        if flag.text == "--":
+            return flags, min(at, size)
+        flags.append(flag)
+
+
+def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[t.List[t.Tuple[bytes, bool]], bool]:
+    doubtful = bool(re.search(r"<<[\t\r ]", line))
+    if instruction.text.startswith("["):
+        json_now, json_before = (_json_words(instruction.text, strict) is not None for strict in (True, False))
+        doubtful = doubtful or json_now != json_before
+        if json_now if reading.strict_json else json_before:
+            return [], doubtful
+    found_simple = _SIMPLE_HEREDOC.findall(line)
+    if len(found_simple) == line.count("<<") and not any(mark in _SIMPLE_HEREDOC.sub("", line) for mark in "'\"$\\"):
+        return [((plain or single or double).encode(), chomp == "-") for chomp, plain, single, double in found_simple], doubtful
+    names: t.List[t.Tuple[bytes, bool]] = []
+    shape = _HEREDOC if reading.blank_after_arrows else _OLD_HEREDOC
+    for word in _raw_words(line, reading):
+        found = shape.fullmatch(word)
+        if found and found.group(2):
+            try:
+                inner = Lexer(written(found.group(2), range(len(word))), "\\", _unset, keep_unset=True).words()
+            except ShellError as error:
+                raise Rejected(instruction.at, "the name of a heredoc cannot be read") from error
+            if len(inner) == 1:
+                names.append((inner[0].encode("latin-1"), found.group(1) == "-"))
+    return names, doubtful
+
+
+def _raw_words(line: str, reading: Reading) -> t.List[str]:
+    try:
+        return Lexer(written(line, range(len(line))), "\\", _unset, keep_unset=True, raw=True, blank_after_arrows=reading.blank_after_arrows).words()
+    except ShellError:
+        return []  # BuildKit looks for no heredoc in a line that it cannot lex
+
+
+def _unset(name: str) -> None:
+    return None
+
+
+def _json_words(text: str, strict: bool) -> t.Optional[t.List[str]]:
+    """None where the text is not the JSON form; before it was strict, anything might follow."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    is_form = isinstance(value, list) and all(isinstance(item, str) for item in value) and (not strict or not text[end:].strip(" \t\r\n"))
+    return value if is_form else None
+
+
+def _after_heredoc(data: bytes, at: int, name: bytes, chomp: bool, instruction: int) -> int:
+    place = data.find(name, at)
+    while place >= 0:
+        begin = max(data.rfind(b"\n", at, place) + 1, at)
+        end = data.find(b"\n", place) + 1 or len(data)
+        line = data[begin:end].rstrip(b"\r\n")
+        if (line.lstrip(b"\t") if chomp else line) == name:
+            return end
+        place = data.find(name, end)
+    raise Rejected(instruction, f"the heredoc {name.decode('latin-1')} has no end")

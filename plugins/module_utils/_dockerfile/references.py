@@ -1,0 +1,338 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The images that BuildKit would pull for a Dockerfile, each with the places where it is written.
+
+Sources: moby/buildkit frontend/dockerfile/instructions, dockerfile2llb/convert.go.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import (
+    READINGS,
+    WORD,
+    Flag,
+    Instruction,
+    Reading,
+    Rejected,
+    Unclear,
+    arguments_of_stages,
+    image_lines,
+    read,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import BEYOND_US, NOWHERE, Empty, Look, ShellError, Text, expand, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
+
+# BuildKit sets these itself; any value does, because no image name starts with one.
+_PLATFORM = {
+    "BUILDPLATFORM": "linux/amd64",
+    "BUILDOS": "linux",
+    "BUILDOSVERSION": "",
+    "BUILDARCH": "amd64",
+    "BUILDVARIANT": "",
+    "TARGETPLATFORM": "linux/amd64",
+    "TARGETOS": "linux",
+    "TARGETOSVERSION": "",
+    "TARGETARCH": "amd64",
+    "TARGETVARIANT": "",
+    "TARGETSTAGE": "default",
+}
+_BLANK = re.compile(r"[\t\v\f\r ]+")
+_SIMPLE_FROM = re.compile(r"(\S+)(?:[\t ]+[Aa][Ss][\t ]+([a-z][a-z0-9_.-]*))?", re.ASCII)
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
+_PLAIN_VALUE = re.compile(r"\w+(?:=[\w.:/@-]*)?", re.ASCII)  # nothing in it that BuildKit could refuse
+_LITERAL = re.compile(r"[\w.:/@-]*", re.ASCII)
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)  # more digits are no number to BuildKit either
+
+
+class Reference(t.NamedTuple):
+    kind: str
+    value: str
+    origin: t.Sequence[int]  # where each character of the value was written
+    spelling: str
+    word: t.Sequence[int]  # where the characters of the spelling are
+    at: int
+    stages: t.AbstractSet[str]  # names that mean a stage here
+    own: t.Sequence[int] = ()  # of a value that had to be evaluated: where each character, or the $ that it came through, stands in the word
+    empty: t.Sequence[Empty] = ()
+    problem: str = ""
+
+    @property
+    def identity(self) -> t.Tuple[str, str, int]:
+        return self.kind, self.value, self.at
+
+
+class Argument(t.NamedTuple):
+    """The default of a global ARG as it is written."""
+
+    start: int
+    end: int
+
+
+class Scene(t.NamedTuple):
+    """All that decides where an edit may go."""
+
+    references: t.List[Reference]
+    arguments: t.Mapping[str, t.List[Argument]] = {}
+    again: t.Mapping[str, int] = {}  # global ARG that a stage declares again, or one that its value comes from, and where
+    ambiguous: bool = False
+
+
+def literal(data: bytes) -> t.Optional[t.Tuple[t.List[t.Tuple[str, str, int]], t.AbstractSet[str]]]:
+    """The common file at a third of the time: kind, value and place of each image, and the stages; None where one is not simply written out."""
+    lines = image_lines(data)
+    if lines is None:
+        return None
+    images: t.List[t.Tuple[str, str, int]] = []
+    stages: t.Set[str] = set()
+    for kind, image, stage, at in lines:
+        value = image.decode("latin-1")
+        if kind != "from" or (value != "scratch" and value not in stages):
+            images.append((kind, value, at))
+        if stage:
+            stages.add(stage.decode())
+    return [found for found in images if found[0] != "copy" or not _is_no_image(found[1], stages)], stages
+
+
+def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0]) -> Scene:
+    file = read(data, reading)
+    found: t.List[Reference] = []
+    arguments = _Arguments(file.escape, outside(len(data), given) if given else {})
+    again: t.Dict[str, int] = {}
+    stages: t.FrozenSet[str] = frozenset()
+    inner: t.List[Instruction] = []
+    if file.syntax:
+        text, at = file.syntax
+        found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
+    started = False
+    evaluates: t.Optional[bool] = None
+    for instruction in file.instructions:
+        keyword = instruction.keyword
+        if keyword == "FROM":
+            started = True
+            reference, stage = _from(instruction, file.escape, arguments.look, stages)
+            if reference:
+                found.append(reference)
+            if stage:
+                stages |= {stage}
+        elif keyword == "ARG" and not started and not instruction.onbuild:
+            if evaluates is None:
+                evaluates = any("$" in each.text for each in file.instructions if each.keyword == "FROM")
+            if evaluates or not _PLAIN_VALUE.fullmatch(instruction.text):
+                arguments.declare(instruction)
+        elif not started:
+            raise Rejected(instruction.at, "an instruction stands before the first FROM")
+        elif keyword == "ARG":
+            for word in WORD[file.escape].findall(instruction.text):
+                if "=" not in word:
+                    again.setdefault(word, instruction.at)
+        elif instruction.flags and keyword in ("COPY", "RUN", "ADD"):
+            inner.append(instruction)
+    if not started:
+        raise Rejected(0, "it has no FROM")
+    for instruction in inner:
+        found += _mounted(instruction, stages) if instruction.keyword == "RUN" else _copied(instruction, stages)
+    if inner:
+        found.sort(key=_place)
+    for name in list(again):
+        for source in arguments.sources.get(name, ()):
+            again.setdefault(source, again[name])
+    return Scene(found, arguments.written, again, file.ambiguous)
+
+
+def seen_in_stages(data: bytes, given: t.Mapping[str, str]) -> t.Set[str]:
+    """The build arguments whose given values a stage sees, itself or in the value of another."""
+    return arguments_of_stages(data) | set(scene(data, given).again)
+
+
+def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.AbstractSet[t.Tuple[str, str, int]]:
+    """The references that a version of the frontend would not find; a version that refuses the file has no say."""
+    if not newest.ambiguous:
+        return frozenset()
+    every = frozenset(found.identity for found in newest.references)
+    agreed = every
+    for reading in READINGS[1:]:
+        try:
+            older = scene(data, given, reading)
+        except Rejected:
+            continue
+        agreed &= frozenset(found.identity for found in older.references)
+    return every - agreed
+
+
+def outside(size: int, given: t.Mapping[str, str]) -> t.Dict[str, Text]:
+    """Values of build arguments stand behind the end of the file, one after the other."""
+    values: t.Dict[str, Text] = {}
+    at = size + 1
+    for name, value in given.items():
+        values[name] = written(value, range(at, at + len(value)))
+        at += len(value) + 1
+    return values
+
+
+class _Arguments:
+    """Global build arguments, in the order in which they are declared."""
+
+    def __init__(self, escape: str, given: t.Mapping[str, Text]) -> None:
+        self.written: t.Dict[str, t.List[Argument]] = {}
+        self._escape = escape
+        self._given = given
+        self._values: t.Dict[str, Text] = {}
+        self.sources: t.Dict[str, t.Set[str]] = {}  # of each the others that its value comes from
+
+    def look(self, name: str) -> t.Optional[Text]:
+        if name in self._values:
+            return self._values[name]
+        if name in _PLATFORM:
+            if name in self._given:
+                return self._given[name]
+            value = _PLATFORM[name]
+            return written(value, [NOWHERE] * len(value))
+        return None
+
+    def declare(self, instruction: Instruction) -> None:
+        for word in WORD[self._escape].finditer(instruction.text):
+            name, equals, value = word.group().partition("=")
+            if name in self._given:
+                self._values[name] = self._given[name]
+            elif equals:
+                origin = instruction.origin[word.start() + len(name) + 1 : word.end()]
+                try:
+                    self._values[name] = written(value, origin) if _LITERAL.fullmatch(value) else self._expanded(name, written(value, origin))
+                except ShellError as error:
+                    raise _rejected(instruction, f"ARG {name}", str(error)) from error
+                if value:
+                    self.written.setdefault(name, []).append(Argument(origin[0], origin[-1] + 1))
+
+    def _expanded(self, name: str, word: Text) -> Text:
+        sources: t.Set[str] = set()
+
+        def look(other: str) -> t.Optional[Text]:
+            sources.update({other}, self.sources.get(other, ()))
+            return self.look(other)
+
+        value = expand(word, self._escape, look)[0]
+        self.sources[name] = sources
+        return value
+
+
+def _place(reference: Reference) -> int:
+    return reference.at
+
+
+def _plain(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], problem: str = "") -> Reference:
+    return Reference(kind, text, origin, text, origin, at, stages, problem=problem)
+
+
+def evaluated(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], escape: str, look: Look) -> Reference:
+    word = written(text, origin)
+    try:
+        value, empty, unset = expand(word, escape, look)
+        if unset and not _is_image_name(value.text):
+            value, empty, unset = expand(word, escape, look, unset_is_unknown=True)
+    except ShellError as error:
+        return _plain(kind, text, origin, at, stages, str(error))
+    return Reference(kind, value.text, value.origin, text, origin, at, stages, value.own, empty)
+
+
+def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractSet[str]) -> t.Tuple[t.Optional[Reference], str]:
+    """The image, None for a stage or scratch; and the name of the stage that begins here."""
+    if instruction.flags and (len(instruction.flags) > 1 or not instruction.flags[0].text.startswith("--platform=")):
+        raise Rejected(instruction.at, "FROM takes one flag, --platform")
+    text, stage = _image_and_stage(instruction)
+    origin = instruction.origin[: len(text)]
+    if "$" in text or "'" in text or '"' in text or escape in text:
+        found = evaluated("from", text, origin, instruction.at, stages, escape, look)
+        if found.problem:
+            raise _rejected(instruction, text, found.problem)
+    else:
+        found = Reference("from", text, origin, text, origin, instruction.at, stages)
+    return (None if found.value == "scratch" or found.value in stages else found), stage
+
+
+def _rejected(instruction: Instruction, what: str, problem: str) -> Rejected:
+    return (Unclear if problem in BEYOND_US else Rejected)(instruction.at, f"{what[:40]} cannot be evaluated ({problem})")
+
+
+def _image_and_stage(instruction: Instruction) -> t.Tuple[str, str]:
+    found = _SIMPLE_FROM.fullmatch(instruction.text)
+    if found:
+        return found.group(1), found.group(2) or ""
+    words = _BLANK.split(instruction.text)
+    if not words[0] or len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
+        raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
+    stage = words[2].lower() if len(words) == 3 else ""
+    if stage and not _STAGE_NAME.fullmatch(stage):
+        raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
+    return words[0], stage
+
+
+def _is_image_name(value: str) -> bool:
+    try:
+        parse(value)
+    except InvalidImageName:
+        return False
+    return True
+
+
+def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
+    most = 1 if instruction.keyword == "COPY" else 0
+    if sum(flag.text.startswith("--from=") for flag in instruction.flags) > most:
+        raise Rejected(instruction.at, f"{instruction.keyword} has a flag --from too many")
+    for text, origin in instruction.flags:
+        value = text[7:]
+        if not text.startswith("--from=") or not value or _is_no_image(value, stages):
+            continue
+        yield _plain("copy", value, origin[7:], instruction.at, stages, _inner_problem(value, instruction))
+
+
+def _is_no_image(value: str, stages: t.Container[str]) -> bool:
+    """Behind COPY --from."""
+    return value.lower() in stages or value == "scratch" or NUMBER.fullmatch(value) is not None
+
+
+def _mounted(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
+    for flag in instruction.flags:
+        if not flag.text.startswith("--mount="):
+            continue
+        value = ""
+        origin: t.Sequence[int] = ()
+        for field in _csv(flag, len("--mount=")):
+            key, equals, named = field.text.partition("=")
+            if equals and key.lower() == "from":
+                value, origin = named, field.origin[len(key) + 1 :]
+        if value and value != "scratch" and value.lower() not in stages:
+            yield _plain("mount", value, origin, instruction.at, stages, _inner_problem(value, instruction))
+
+
+def _inner_problem(value: str, instruction: Instruction) -> str:
+    if "$" in value:
+        return "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage"
+    if instruction.onbuild and _STAGE_NAME.fullmatch(value.lower()):
+        return "behind ONBUILD this may be a stage of the build to come; write the image with its tag if it is none"
+    return ""
+
+
+def _csv(flag: Flag, at: int) -> t.Iterator[Flag]:
+    """Fields of one CSV line; a field in double quotes may hold commas, and a doubled quote is one."""
+    text, origin = flag
+    size = len(text)
+    while at <= size:
+        places: t.List[int] = []
+        quoted = text.startswith('"', at)
+        at += quoted
+        while at < size and (quoted or text[at] != ","):
+            if quoted and text[at] == '"':
+                if not text.startswith('""', at):
+                    quoted = False
+                    at += 1
+                    continue
+                at += 1
+            places.append(at)
+            at += 1
+        at += 1
+        yield Flag("".join([text[place] for place in places]), [origin[place] for place in places])

@@ -1,0 +1,429 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one door to the host: files, programs and the engine's API. Faked in tests."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import functools
+import http.client
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+
+# Ansible's run_command gives no program an environment of its own alone, no time and no process group that could be ended.
+# pylint: disable=ansible-bad-function
+
+
+class HostError(Refused):
+    """The host said no; the message is a complete sentence."""
+
+
+class File(t.NamedTuple):
+    """A file as it is or shall be."""
+
+    contents: bytes
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+class Run(t.NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return (self.out + self.err).strip()
+
+
+class Answer(t.NamedTuple):
+    """A web server's answer; status 0: there was none, and reason says why."""
+
+    status: int
+    headers: t.Mapping[str, str]
+    reason: str = ""
+
+
+def _transport(error: t.Any) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "wrong name" if "match" in error.verify_message else "unknown authority"
+    for kind, reason in ((ssl.SSLError, "tls"), (socket.gaierror, "dns"), (ConnectionRefusedError, "refused"), (socket.timeout, "timeout")):
+        if isinstance(error, kind):
+            return reason
+    return "reset"
+
+
+def _path() -> str:
+    """Ours, and root's: dockerd --validate looks for its proxy in it, and a user's has no sbin."""
+    return ":".join(filter(None, (os.environ.get("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")))
+
+
+def _become(user: str) -> None:
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("docker", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Host:
+    """This machine. ``label`` gives a new file the SELinux context of the path that it will have.
+
+    AnsibleModule.atomic_move does not do: it makes a new file readable by all for a moment.
+    """
+
+    def __init__(self, label: t.Optional[t.Callable[[str, str], t.Any]] = None) -> None:
+        self._label = label
+
+    def read(self, path: str) -> t.Optional[File]:
+        """The file behind the path, links followed; None where there is none."""
+        try:
+            with open(path, "rb") as handle:
+                found = os.fstat(handle.fileno())
+                return File(handle.read(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise HostError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def write(self, path: str, file: File) -> None:
+        """The whole file or nothing: written beside it, synced, renamed, the directory synced.
+
+        A symbolic link stays one: the file that it names is replaced.
+        """
+        target = os.path.realpath(path)
+        folder = os.path.dirname(target)
+        temporary = ""
+        try:
+            self._make_folder(folder)
+            handle, temporary = tempfile.mkstemp(prefix=f".buildfleet-{os.getpid()}-", dir=folder)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(file.contents)
+                if (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid) != (file.uid, file.gid):
+                    os.fchown(stream.fileno(), file.uid, file.gid)
+                os.fchmod(stream.fileno(), file.mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if self._label:
+                self._label(temporary, target)
+            os.replace(temporary, target)
+            self._sync_folder(folder)
+        except OSError as error:
+            raise HostError(f"{path} cannot be written: {error.strerror}.") from error
+        finally:
+            if temporary and os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def sweep(self, paths: t.Iterable[str]) -> None:
+        """Take away what a run of ours that was killed left half written beside them; it may hold a password."""
+        for folder in sorted({os.path.dirname(os.path.realpath(path)) for path in paths}):
+            for name in self.names(folder):
+                found = re.match(r"\.buildfleet-(\d+)-", name)
+                if found and not self.exists(f"/proc/{found[1]}"):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(folder, name))  # the name itself, even where it is a link
+
+    def remove(self, path: str) -> None:
+        target = os.path.realpath(path)
+        try:
+            os.unlink(target)
+            self._sync_folder(os.path.dirname(target))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
+
+    def remove_folder(self, path: str) -> None:
+        """Remove the folder if it is empty; else leave it."""
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST, errno.ENOTDIR):
+                raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
+
+    def make_private_folder(self, folder: str) -> None:
+        """A folder that only its owner may enter."""
+        try:
+            self._make_folder(folder)
+            os.chmod(folder, 0o700)
+        except OSError as error:
+            raise HostError(f"{folder} cannot be made: {error.strerror}.") from error
+
+    def names(self, folder: str) -> t.List[str]:
+        """The sorted names in a folder; none where it does not exist."""
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise HostError(f"{folder} cannot be read: {error.strerror}.") from error
+
+    def links(self, folder: str) -> t.List[str]:
+        """What the links in a folder point to; none where it does not exist."""
+        found = []
+        for name in self.names(folder):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                found.append(os.readlink(os.path.join(folder, name)))
+        return found
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def can_write(self, path: str) -> bool:
+        """Whether the file could be made or replaced with the rights that we have now."""
+        folder = os.path.dirname(os.path.realpath(path))
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+
+    def changed_at(self, path: str) -> float:
+        """When the file's contents or attributes last changed, seconds since the epoch; 0 where there is none."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return 0.0
+        return max(found.st_mtime, found.st_ctime)
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def process(self, pid: int) -> t.List[str]:
+        """The command line of a process; [] where it is gone."""
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as handle:
+                return handle.read().decode(errors="replace").rstrip("\0").split("\0")
+        except OSError:
+            return []
+
+    def parent(self, pid: int) -> int:
+        """The process that started this one; 0 where it is gone."""
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as handle:
+                return int(handle.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            return 0
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> t.Iterator[None]:
+        """One run at a time."""
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise HostError(f"{path} cannot be locked: {error.strerror}. This module needs become: true.") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise HostError(f"Another run of this module is at work on this host ({path} is locked). Try again when it has ended.") from error
+        finally:
+            os.close(handle)
+
+    def run(
+        self,
+        argv: t.Sequence[str],
+        env: t.Optional[t.Mapping[str, str]] = None,
+        cwd: t.Optional[str] = None,
+        timeout: float = 60,
+        stdin: str = "",
+    ) -> Run:
+        """Run a program without a shell; env is the whole environment (None: ours, in the C locale)."""
+        try:
+            done = subprocess.run(
+                list(argv),
+                env={**os.environ, "LC_ALL": "C", "PATH": _path()} if env is None else dict(env),
+                cwd=cwd,
+                timeout=timeout,
+                input=stdin.encode(),
+                capture_output=True,
+                check=False,
+            )
+        except FileNotFoundError:
+            return Run(127, "", f"{argv[0]}: not found")
+        except subprocess.TimeoutExpired as late:
+            return Run(
+                124, (late.stdout or b"").decode(errors="replace"), (late.stderr or b"").decode(errors="replace") + f"\n{argv[0]}: no end within {timeout:g} s"
+            )
+        except OSError as error:
+            raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
+        return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def at_once(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
+        """What these calls return, made side by side; without those that are late or fail."""
+        found: t.Dict[str, t.Any] = {}
+
+        def make(name: str) -> None:
+            with contextlib.suppress(HostError):
+                found[name] = calls[name]()
+
+        threads = [threading.Thread(target=make, args=(name,), daemon=True) for name in calls]
+        until = time.monotonic() + timeout
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return dict(found)
+
+    def run_group(self, argv: t.Sequence[str], env: t.Mapping[str, str], cwd: str, timeout: float, user: str = "") -> Run:
+        """Run a program and end its whole process group when the time is up (code 124).
+
+        Its words come in the order in which they were said, errors among them, and a
+        child that keeps the output open cannot keep us waiting.
+        """
+        become = functools.partial(_become, user) if user and os.geteuid() == 0 else None
+        with tempfile.TemporaryFile() as output:
+            try:
+                child = subprocess.Popen(
+                    list(argv), env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, preexec_fn=become
+                )
+            except FileNotFoundError as error:
+                return Run(127, "", f"{error.filename or argv[0]}: not found")
+            except (OSError, subprocess.SubprocessError) as error:
+                raise HostError(f"{argv[0]} cannot be run{' as ' + user if user else ''}: {error}.") from error
+            code = 124
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._end_group(child)
+            except BaseException:
+                self._end_group(child)
+                raise
+            output.seek(0)
+            return Run(code, output.read().decode(errors="replace"), "")
+
+    @staticmethod
+    def _end_group(child: subprocess.Popen[bytes]) -> None:
+        # The client tells the engine to stop when it is asked to end; killed at once, it could not.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
+                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(5)
+
+    @contextlib.contextmanager
+    def folder(self, files: t.Mapping[str, str], user: str = "") -> t.Iterator[str]:
+        """A folder with these files, the user's if one is named, gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="buildfleet-") as path:
+            for name, text in files.items():
+                with open(os.path.join(path, name), "w", encoding="utf-8") as handle:
+                    handle.write(text)
+            if user and os.geteuid() == 0:
+                entry = pwd.getpwnam(user)
+                for name in ["", *files]:
+                    os.chown(os.path.join(path, name), entry.pw_uid, entry.pw_gid)
+            yield path
+
+    def remove_tree(self, folder: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def user(self) -> str:
+        """Who we are."""
+        try:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            return str(os.geteuid())
+
+    def home(self, user: str) -> str:
+        try:
+            return pwd.getpwnam(user).pw_dir
+        except KeyError as error:
+            raise HostError(f"There is no user {user} on this host.") from error
+
+    def ask(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
+        """What a web server says to a GET, asked directly, without any proxy."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=timeout) as answer:
+                return Answer(answer.status, dict(answer.headers.items()))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, dict(error.headers.items()))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(0, {}, _transport(getattr(error, "reason", error)))
+
+    def engine(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
+        """The engine's answer to an API request as parsed JSON; None when it does not answer."""
+        connection = _UnixConnection(sock, timeout)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status >= 300:
+                return None
+            return json.loads(body) if body.strip().startswith((b"{", b"[")) else body.decode(errors="replace")
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        finally:
+            connection.close()
+
+    def ping(self, sock: str = "/run/docker.sock", timeout: float = 10) -> t.Dict[str, str]:
+        """The headers with which the engine answers a ping; none when it does not answer."""
+        connection = _UnixConnection(sock, timeout)
+        try:
+            connection.request("GET", "/_ping")
+            return dict(connection.getresponse().headers.items())
+        except (OSError, http.client.HTTPException):
+            return {}
+        finally:
+            connection.close()
+
+    def free(self, path: str) -> t.Optional[int]:
+        """Bytes that are free on the path's file system, as long as it can be told."""
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
+
+    def _make_folder(self, folder: str) -> None:
+        if not os.path.isdir(folder):
+            self._make_folder(os.path.dirname(folder))
+            with contextlib.suppress(FileExistsError):  # another run made it just now
+                os.mkdir(folder, 0o755)
+            self._sync_folder(os.path.dirname(folder))
+
+    @staticmethod
+    def _sync_folder(folder: str) -> None:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

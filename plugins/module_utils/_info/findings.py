@@ -1,0 +1,439 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a host's settings make of a build: from what was read to findings, each with its cure.
+
+Pure: facts come in, findings go out. Nothing is built and nobody is asked here.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from urllib.parse import urlsplit
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import ENVIRONMENT, POLICY_VARIABLE, PROFILE
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import TOKEN_SERVER, Mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused, bypasses, is_loopback, no_proxy_warnings, proxy
+
+SEVERITIES = ("error", "warning", "info")
+_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")  # strconv.ParseBool
+_SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
+
+
+class Setting(t.NamedTuple):
+    """One setting of one process; ``layers`` are (source, value), weakest first, and ``source`` is the one that wins."""
+
+    name: str
+    value: str = ""
+    source: str = ""
+    layers: t.Tuple[t.Tuple[str, str], ...] = ()
+
+    def shown(self) -> t.Dict[str, t.Any]:
+        wins = max((number for number, layer in enumerate(self.layers) if layer == (self.source, self.value)), default=-1)
+        layers = [{"source": source, "value": value, "wins": number == wins} for number, (source, value) in enumerate(self.layers)]
+        return {"name": self.name, "value": self.value, "source": self.source, "layers": layers}
+
+
+class Client(t.NamedTuple):
+    """Whoever builds: what `docker build` reads there."""
+
+    who: str  # login, task, user:NAME, service:NAME
+    user: str = "root"
+    builder: str = "buildkit"  # or legacy; '' where docker build would fail
+    engine: str = ""  # where builds go, if not to this host's engine
+    buildx: bool = True
+    policy_missing: bool = False  # the file that the source policy variable names
+    stale: t.Tuple[str, ...] = ()  # variables that a running service has otherwise than its files say
+    settings: t.Tuple[Setting, ...] = ()
+
+    def setting(self, name: str) -> Setting:
+        return next((one for one in self.settings if one.name == name), Setting(name))
+
+    def value(self, name: str) -> str:
+        return self.setting(name).value
+
+    @property
+    def daemon_token(self) -> bool:
+        return self.value("BUILDKIT_NO_CLIENT_TOKEN") in _TRUE
+
+    @property
+    def said(self) -> str:
+        kind, _colon, name = self.who.partition(":")
+        return f"the service {name}" if kind == "service" else f"the login of {self.user}" if kind in ("login", "user") else "this task"
+
+
+class Steps(t.NamedTuple):
+    """What a user's RUN steps get from config.json."""
+
+    user: str
+    settings: t.Tuple[Setting, ...] = ()
+
+
+class Builder(t.NamedTuple):
+    """A builder of buildx that is not the engine's own."""
+
+    user: str
+    name: str
+    driver: str
+    selected: bool
+
+
+class Runner(t.NamedTuple):
+    """A CI runner whose jobs build in containers."""
+
+    path: str
+    executor: str
+    socket: bool  # the jobs get the host's engine
+
+
+class Trouble(t.NamedTuple):
+    """Something in daemon.json that stops the next start, or is ignored."""
+
+    id: str
+    stops: bool
+    sentence: str
+
+
+class Facts(t.NamedTuple):
+    """What was read on the host."""
+
+    engine: str = ""
+    engine_go: str = ""
+    cli: str = ""
+    cli_go: str = ""
+    buildx: str = ""
+    up: bool = True
+    closed: bool = False  # the engine's socket is not ours to use
+    state: str = "active"
+    service: str = "docker"
+    config_file: str = "/etc/docker/daemon.json"
+    daemon: t.Tuple[Setting, ...] = ()
+    pending: t.Tuple[str, ...] = ()
+    reload_needed: bool = False
+    config_newer: bool = False  # daemon.json changed since the engine started
+    troubles: t.Tuple[Trouble, ...] = ()
+    features_buildkit: t.Optional[bool] = None
+    clients: t.Tuple[Client, ...] = ()
+    steps: t.Tuple[Steps, ...] = ()
+    builders: t.Tuple[Builder, ...] = ()
+    mirrors: t.Tuple[Mirror, ...] = ()
+    insecure: t.Tuple[str, ...] = ()
+    runners: t.Tuple[Runner, ...] = ()
+    nested: t.Tuple[str, ...] = ()  # containers with an engine of their own
+    readable: t.Tuple[str, ...] = ()  # files with a password that everybody can read
+    elsewhere: str = ""  # why this engine is configured in another way, and how
+
+    def setting(self, name: str) -> Setting:
+        return next((one for one in self.daemon if one.name == name), Setting(name))
+
+    def value(self, name: str) -> str:
+        return self.setting(name).value
+
+    def asks_directly(self, url: str) -> bool:
+        """Whether the daemon goes to this URL without its proxy."""
+        parts = urlsplit(url)
+        name = "https_proxy" if parts.scheme == "https" else "http_proxy"
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return not self.value(name) or bypasses(self.value("no_proxy"), parts.hostname or "", port)
+
+
+class Finding(t.NamedTuple):
+    id: str
+    severity: str
+    process: str  # daemon, client, step, or '' for the host as a whole
+    message: str
+    cure: str
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+def settled(name: str, layers: t.Sequence[t.Tuple[str, str]], truth: t.Optional[str] = None, said_by: str = "") -> Setting:
+    """The layer that wins: the last one, or, where the process itself was asked, the last one that says what it says."""
+    if truth is None:
+        source, value = layers[-1] if layers else ("", "")
+        return Setting(name, value, source, tuple(layers))
+    if not truth:
+        return Setting(name, "", "", tuple(layers))
+    source = next((source for source, value in reversed(layers) if value == truth), "")
+    if source:
+        return Setting(name, truth, source, tuple(layers))
+    return Setting(name, truth, said_by, (*layers, (said_by, truth)))  # a variable in it, or a program that sets it
+
+
+def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]], environment: t.Optional[t.Mapping[str, str]], said_by: str) -> Setting:
+    """An environment variable under one or two names, the first of which wins (Go reads HTTPS_PROXY before https_proxy)."""
+    known = environment if environment is not None else {name: value for name, value, _source in layers}
+    chosen = next((name for name in names if known.get(name)), names[0])
+    own = [(source, value) for name, value, source in layers if name == chosen]
+    found = settled(names[0], own, None if environment is None else known.get(chosen, ""), said_by)
+    others = [(source, value) for name, value, source in layers if name in names and name != chosen]
+    return found._replace(layers=(*others, *found.layers))
+
+
+def is_true(value: str) -> t.Optional[bool]:
+    """A boolean as Docker reads it; None for what it refuses."""
+    return True if value in _TRUE else False if value in _FALSE else None
+
+
+def builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.Optional[bool]) -> str:
+    """What `docker build` uses (docker/cli cmd/docker/builder.go); '' where it ends with an error."""
+    wanted = is_true(docker_buildkit)
+    if docker_buildkit and wanted is None:
+        return ""
+    if not versions.has("buildkit_default", cli):  # the engine's features decide, and buildx is not needed
+        return "buildkit" if (features_buildkit if wanted is None else wanted) else "legacy"
+    if wanted is False:
+        return "legacy"
+    return "buildkit" if buildx else "" if wanted else "legacy"
+
+
+def elsewhere(address: str) -> str:
+    """The engine's address, '' for this host's own."""
+    return "" if address in _SOCKETS else address
+
+
+# --- findings -------------------------------------------------------------------------------------
+
+
+def findings(facts: Facts) -> t.List[Finding]:
+    """All of them, the worst first."""
+    found = dict.fromkeys(one for rule in RULES for one in rule(facts))
+    return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+
+
+def _engine(facts: Facts) -> t.Iterator[Finding]:
+    if facts.elsewhere:
+        message, _blank, cure = facts.elsewhere.partition(". ")
+        yield Finding("configured_elsewhere", "warning", "daemon", f"{message}.", cure)
+    elif not facts.engine and not facts.up:
+        yield Finding("engine_missing", "error", "daemon", "There is no Docker Engine on this host: dockerd was not found.", "Install Docker on this host.")
+    elif not facts.up and not facts.closed:
+        message = f"The engine does not answer (the service {facts.service} is {facts.state})."
+        yield Finding(
+            "engine_down", "error", "daemon", message, f"Start it (systemctl start {facts.service}); journalctl -u {facts.service} says why it ended."
+        )
+
+
+_TROUBLE_CURES = {
+    "config_not_json": "Correct {file}, or give back a backup: Docker does not start with it.",
+    "key_stops_start": "Remove the key from {file} before the next start.",
+    "client_keys_in_daemon_json": "Remove it from {file}; set docker_daemon_proxy https_proxy for the daemon, docker_build_env step_proxy for RUN steps.",
+    "top_level_proxy_ignored": "Remove it from {file}, and set docker_daemon_proxy http_proxy and https_proxy.",
+    "mirror_without_scheme": "Set docker_daemon_proxy registry_mirrors to a URL such as https://mirror.example.com.",
+    "mirror_refused": "Set docker_daemon_proxy registry_mirrors to a URL that the engine accepts.",
+}
+
+
+def _config(facts: Facts) -> t.Iterator[Finding]:
+    for one in facts.troubles:
+        cure = _TROUBLE_CURES[one.id].format(file=facts.config_file)
+        yield Finding(one.id, "error" if one.stops else "warning", "daemon", one.sentence, cure)
+
+
+def _restart(facts: Facts) -> t.Iterator[Finding]:
+    if facts.pending:
+        names = ", ".join(facts.pending)
+        message = f"The engine runs with another {names} than its files say: it was not restarted since they changed."
+        yield Finding("restart_pending", "warning", "daemon", message, "Run docker_daemon_proxy again (restart: if_needed does not wait), or restart docker.")
+    elif facts.config_newer:
+        message = f"{facts.config_file} changed since the engine started, so some of it may not be in force."
+        yield Finding("config_newer_than_engine", "info", "daemon", message, f"Restart docker (systemctl restart {facts.service}) when nobody builds.")
+    if facts.reload_needed:
+        message = f"A unit file or drop-in of {facts.service} changed, and systemd does not know yet: a restart alone would keep the old one."
+        cure = f"Run systemctl daemon-reload, then restart docker; docker_daemon_proxy does both (systemctl show {facts.service} -p NeedDaemonReload)."
+        yield Finding("daemon_reload_needed", "warning", "daemon", message, cure)
+
+
+def _daemon_proxies(facts: Facts) -> t.Iterator[Finding]:
+    if facts.value("http_proxy") and not facts.value("https_proxy"):
+        message = f"The daemon has an http_proxy ({facts.setting('http_proxy').source}) and no https_proxy, and registries are asked by https."
+        yield Finding("https_proxy_missing", "warning", "daemon", message, "Set docker_daemon_proxy https_proxy, usually to the same URL.")
+    for name in ("http_proxy", "https_proxy"):
+        one = facts.setting(name)
+        if _loopback(one.value):
+            message = f"The daemon's {name} ({one.source}) is this host's loopback, which RUN steps and docker-container builders cannot reach."
+            yield Finding(
+                "loopback_proxy", "info", "daemon", message, f"Set docker_daemon_proxy {name} to an address that containers reach, if they are to use it too."
+            )
+        if one.value.lower().startswith("socks5h:") and facts.engine_go and not versions.has("socks5h", facts.engine_go):
+            message = f"The daemon's {name} ({one.source}) is a socks5h proxy, which an engine built with {facts.engine_go} takes for a host of that name."
+            yield Finding(
+                "socks5h_unknown", "error", "daemon", message, f"Set docker_daemon_proxy {name} to socks5://, which leaves names to the proxy as well."
+            )
+    for warning in no_proxy_warnings([entry.strip() for entry in facts.value("no_proxy").split(",") if entry.strip()]):
+        yield Finding(
+            "no_proxy_not_understood", "warning", "daemon", f"{facts.setting('no_proxy').source}: {warning}", "Set docker_daemon_proxy no_proxy accordingly."
+        )
+
+
+def _token_path(facts: Facts) -> t.Iterator[Finding]:
+    """The riddle: the daemon has a way out, and the client, which fetches BuildKit's token, has none."""
+    if not facts.value("https_proxy"):
+        return
+    for client in facts.clients:
+        proxied = client.value("HTTPS_PROXY") and not bypasses(client.value("NO_PROXY"), TOKEN_SERVER, 443)
+        if client.builder != "buildkit" or client.engine or client.daemon_token or proxied:
+            continue
+        message = f"The daemon reaches registries through its proxy, but {client.said}, which fetches BuildKit's token from {TOKEN_SERVER} itself, has none."
+        spared = any(mirror.status and not mirror.sends_elsewhere and not mirror.error for mirror in facts.mirrors)
+        message += " Images of the mirror need no token of that server." if spared else ""
+        yield Finding("daemon_proxy_without_token_path", "info" if spared else "warning", "client", message, "Set docker_build_env daemon_token: true.")
+
+
+def _mirrors(facts: Facts) -> t.Iterator[Finding]:
+    for mirror in facts.mirrors:
+        direct = facts.asks_directly(mirror.url)
+        port = urlsplit(mirror.url).netloc.rpartition("@")[2]
+        if not direct:
+            reached = mirror.status > 0
+            message = f"The daemon asks the mirror {port} through its proxy: no_proxy does not name it" + (", though it answers directly." if reached else ".")
+            cure = f"Add {mirror.host} to docker_daemon_proxy no_proxy, unless the proxy is the way to it."
+            yield Finding("no_proxy_without_mirror", "warning" if reached else "info", "daemon", message, cure)
+        if mirror.sends_elsewhere:
+            message = f"The mirror {port} sends whoever asks to {mirror.realm_host} for a token."
+            cure = (
+                "Use a mirror that hands out images without a token (role registry_cache), have its owner rewrite the realm, "
+                "or give daemon and client a proxy (docker_daemon_proxy https_proxy, docker_build_env daemon_token: true)."
+            )
+            yield Finding("mirror_sends_token_elsewhere", "warning", "daemon", message, cure)
+        elif mirror.error:
+            cure = "Set docker_daemon_proxy registry_mirrors to a mirror that answers; only this one's owner can change what it says."
+            yield Finding("mirror_error", "warning", "daemon", f"The mirror {port} answers with an error ({mirror.error}).", cure)
+        elif not mirror.status and mirror.reason == "unknown authority":
+            message = f"The mirror {port} has a certificate of an authority that this host does not know."
+            yield Finding("mirror_untrusted", "warning", "daemon", message, "Install the authority's certificate with the role proxy_ca.")
+        elif not mirror.status and direct:
+            cure = "Repair it, or set docker_daemon_proxy registry_mirrors to another one."
+            yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {port} was not reached ({mirror.reason}).", cure)
+        if mirror.url.startswith("http://") and facts.engine and not _http_mirror_works(facts, mirror, port):
+            message = f"BuildKit of engine {facts.engine} does not use the mirror {port}, because it has no TLS; docker pull does."
+            yield Finding("mirror_without_tls", "warning", "daemon", message, "Give the mirror a certificate and its URL https://, or use another mirror.")
+
+
+def _http_mirror_works(facts: Facts, mirror: Mirror, address: str) -> bool:
+    allowed = address in facts.insecure or mirror.host in facts.insecure
+    return versions.has("mirror_http_buildkit", facts.engine) or (allowed and versions.has("mirror_http_buildkit_insecure", facts.engine))
+
+
+def _builders(facts: Facts) -> t.Iterator[Finding]:
+    modern = versions.has("buildkit_default", facts.cli)
+    if facts.features_buildkit is False and modern:
+        message = f"{facts.config_file} sets features.buildkit to false, which a docker command of version {facts.cli} ignores."
+        yield Finding("features_buildkit_ignored", "warning", "client", message, "Set docker_build_env buildkit: false, and remove the key.")
+    for client in facts.clients if facts.cli else ():
+        said = client.setting("DOCKER_BUILDKIT")
+        wanted = is_true(said.value)
+        upgrade = "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin)."
+        if said.value and wanted is None:
+            message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker ends with an error: it is no boolean."
+            yield Finding("bad_docker_buildkit", "error", "client", message, "Set docker_build_env buildkit to true or false.")
+        elif modern and wanted and not client.buildx:
+            message = f"DOCKER_BUILDKIT is set in {client.said} ({said.source}), and the buildx plugin is missing or broken: docker build ends with an error."
+            yield Finding("buildx_missing", "error", "client", message, f"{upgrade[:-1]}, or set docker_build_env buildkit: false.")
+        elif modern and wanted is None and not client.buildx:
+            message = f"Docker {facts.cli} builds with the legacy builder in {client.said}, because the buildx plugin is missing or broken."
+            yield Finding("legacy_builder", "warning", "client", message, upgrade)
+        elif not modern and wanted is None and client.builder == "legacy":
+            message = f"Docker {facts.cli} builds with the legacy builder in {client.said}: before {versions.text('buildkit_default')} it has to be told."
+            yield Finding("legacy_builder", "info", "client", message, "Set docker_build_env buildkit: true, if BuildKit is wanted.")
+        elif wanted is False and (facts.features_buildkit or any(is_true(value) for _source, value in said.layers)):
+            message = f"BuildKit is asked for elsewhere, but {said.source} sets DOCKER_BUILDKIT to {said.value} in {client.said}, so the legacy builder builds."
+            yield Finding("legacy_builder", "warning", "client", message, "Set docker_build_env buildkit: true, and remove the other line.")
+
+
+def _clients(facts: Facts) -> t.Iterator[Finding]:
+    for client in facts.clients:
+        if client.value("HTTP_PROXY") and not client.value("HTTPS_PROXY") and not client.daemon_token:
+            message = f"{client.said.capitalize()} has HTTP_PROXY ({client.setting('HTTP_PROXY').source}) and no HTTPS_PROXY, and tokens are fetched by https."
+            yield Finding("https_proxy_missing", "warning", "client", message, "Set docker_build_env https_proxy, usually to the same URL.")
+        if client.value("ALL_PROXY") and not client.value("HTTPS_PROXY"):
+            message = f"ALL_PROXY is set in {client.said} ({client.setting('ALL_PROXY').source}), which no program of Docker reads."
+            yield Finding("all_proxy_ignored", "info", "client", message, "Set docker_build_env https_proxy to the same URL.")
+        if client.value("HTTPS_PROXY").lower().startswith("socks5h:") and facts.cli_go and not versions.has("socks5h", facts.cli_go):
+            message = f"HTTPS_PROXY in {client.said} is a socks5h proxy, which a docker command built with {facts.cli_go} takes for a host of that name."
+            yield Finding("socks5h_unknown", "error", "client", message, "Set docker_build_env https_proxy to socks5://.")
+        if client.stale:
+            message = f"The service {client.who.partition(':')[2]} runs without what its files say about {', '.join(client.stale)}: it was not restarted since."
+            yield Finding("service_restart_pending", "warning", "client", message, "Restart the service, or set docker_build_env restart_services: true.")
+        for one in client.settings:
+            ours = [value for source, value in one.layers if source.rpartition(", line ")[0] in (PROFILE, ENVIRONMENT)]
+            if ours and one.value != ours[-1] and client.who.partition(":")[0] != "service":
+                message = f"{one.source or client.said} sets {one.name} to {one.value or 'nothing'}, and wins over what docker_build_env wrote."
+                yield Finding("overruled", "warning", "client", message, f"Remove {one.name} there.")
+        policy = client.setting(POLICY_VARIABLE)
+        if policy.value and client.policy_missing:
+            message = f"{policy.source} names the source policy {policy.value}, which does not exist: BuildKit builds of {client.said} end with an error."
+            yield Finding("source_policy_missing", "error", "client", message, "Set docker_build_env source_policy, or remove the variable.")
+        elif policy.value and facts.engine and not (versions.has("source_policy_engine", facts.engine) and versions.has("source_policy_buildx", facts.buildx)):
+            message = f"{policy.source} names a source policy, which engine {facts.engine} with buildx {facts.buildx or 'missing'} ignores."
+            yield Finding(
+                "source_policy_ignored",
+                "warning",
+                "client",
+                message,
+                "Rewrite the image names with dockerfile_mirror, or set docker_daemon_proxy registry_mirrors.",
+            )
+
+
+def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
+    """Builds that these settings do not reach."""
+    for client in facts.clients:
+        if client.engine and client.daemon_token:
+            message = (
+                f"BUILDKIT_NO_CLIENT_TOKEN is set in {client.said}, whose builds go to the engine {client.engine}: "
+                "that engine gets the credentials of docker login."
+            )
+            cure = "Set docker_build_env daemon_token: false for it, unless that engine may have them; give it https_proxy instead."
+            yield Finding("remote_daemon_token", "warning", "client", message, cure)
+        if client.engine:
+            message = f"Builds of {client.said} go to the engine {client.engine}: the settings of this host's daemon do not reach them."
+            yield Finding("remote_engine", "info", "client", message, "Set docker_daemon_proxy on the host of that engine.")
+    for one in facts.builders:
+        used = "docker buildx build and compose use it" if one.selected else "it is not selected"
+        message = f"The user {one.user} has a builder {one.name} with the driver {one.driver} ({used}): it reads neither daemon.json nor the daemon's proxy."
+        cure = "Set docker_build_env builder_mirrors and make it anew, or give it its proxy (--driver-opt env.https_proxy=URL)."
+        yield Finding("container_builder", "info", "client", message, cure)
+    for runner in facts.runners:
+        where = "on this host's engine, but without this host's environment" if runner.socket else "in containers, with engines of their own"
+        message = f"{runner.path} has the executor {runner.executor}: its jobs build {where}."
+        cure = "Set the variables of docker_build_env as environment of the runner in its config.toml, and registry mirrors in its services' commands."
+        yield Finding("builds_in_containers", "info", "client", message, cure)
+    for name in facts.nested:
+        message = f"The container {name} runs an engine of its own (docker in docker): the settings of this host do not reach what is built there."
+        yield Finding(
+            "docker_in_docker", "info", "daemon", message, "Give that container HTTPS_PROXY in its environment, and --registry-mirror in its command."
+        )
+
+
+def _steps(facts: Facts) -> t.Iterator[Finding]:
+    for steps in facts.steps:
+        values = {one.name: one for one in steps.settings}
+        for name in ("http_proxy", "https_proxy"):
+            if name in values and _loopback(values[name].value):
+                message = f"The {name} for RUN steps of {steps.user} ({values[name].source}) is the loopback of the build container itself, where no proxy is."
+                yield Finding("loopback_proxy", "error", "step", message, f"Set docker_build_env step_proxy {name} to an address that containers reach.")
+        if values.get("http_proxy", Setting("")).value and not values.get("https_proxy", Setting("")).value:
+            message = f"RUN steps of {steps.user} get an http_proxy ({values['http_proxy'].source}) and no https_proxy, so they go to https servers directly."
+            yield Finding("https_proxy_missing", "warning", "step", message, "Set docker_build_env step_proxy https_proxy, usually to the same URL.")
+
+
+def _secrets(facts: Facts) -> t.Iterator[Finding]:
+    for path in facts.readable:
+        message = f"{path} holds a proxy's password, and every user of this host can read it."
+        yield Finding("readable_password", "warning", "", message, "Set it with docker_daemon_proxy proxy_username and proxy_password, which closes the file.")
+
+
+RULES: t.Tuple[t.Callable[[Facts], t.Iterator[Finding]], ...] = (
+    _engine, _config, _restart, _daemon_proxies, _token_path, _mirrors, _builders, _clients, _elsewhere, _steps, _secrets,
+)  # fmt: skip
+
+
+def _loopback(url: str) -> bool:
+    try:
+        return bool(url) and is_loopback(proxy(url if "://" in url else f"http://{url}", "proxy"))
+    except ValueRefused:
+        return re.search(r"(?:@|//)(?:localhost|127\.|\[::1\])", url) is not None

@@ -1,0 +1,409 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Read what daemon, client and steps would use on this host. Nothing is written, and no image is asked for."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
+    Builder,
+    Client,
+    Facts,
+    Runner,
+    Setting,
+    Steps,
+    Trouble,
+    builder,
+    elsewhere,
+    findings,
+    settled,
+    variable,
+)
+
+# Nothing else of a builder's environment is looked at.
+_VARIABLES = (
+    ("HTTP_PROXY", "http_proxy"), ("HTTPS_PROXY", "https_proxy"), ("NO_PROXY", "no_proxy"), ("ALL_PROXY", "all_proxy"), ("DOCKER_BUILDKIT",),
+    ("BUILDKIT_NO_CLIENT_TOKEN",), (POLICY_VARIABLE,), ("DOCKER_HOST",), ("DOCKER_CONTEXT",), ("DOCKER_CONFIG",), ("BUILDX_BUILDER",), ("BUILDX_CONFIG",),
+)  # fmt: skip
+_PROGRAM_TIMEOUT = 15
+_RUNNER_FILES = ("/etc/gitlab-runner/config.toml", "/home/gitlab-runner/.gitlab-runner/config.toml", "/root/.gitlab-runner/config.toml")
+
+
+class Reader(Host):
+    """A host whose closed doors are noted, and do not end the run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed: t.List[str] = []
+
+    def read(self, path: str) -> t.Optional[File]:
+        try:
+            return super().read(path)
+        except HostError:
+            self.closed.append(path)
+            return None
+
+    def names(self, folder: str) -> t.List[str]:
+        try:
+            return super().names(folder)
+        except HostError:
+            self.closed.append(folder)
+            return []
+
+
+class Survey(t.NamedTuple):
+    """What was read, as facts and as a result to show."""
+
+    facts: Facts
+    result: t.Dict[str, t.Any]
+    urls: t.List[str]  # every value that could hold a password
+
+
+def survey(host: Host, environment_of: t.Sequence[str], service: str, config_file: t.Optional[str], timeout: float, own: t.Mapping[str, str]) -> Survey:
+    started = host.now()
+    daemon = observe(host, service, config_file)
+    troubles = [Trouble(*one) for one in daemon_proxy.troubles(daemon)]
+    legible = not any(one.id == "config_not_json" for one in troubles)
+    force = daemon_proxy.force(daemon, daemon.files) if legible else daemon_proxy.Force(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset())
+    running = daemon_proxy.in_force(daemon.info) if daemon.up else None
+    urls = [url for url in dict.fromkeys([*force.registry_mirrors, *(running.registry_mirrors if running else [])]) if "://" in url]
+    asked = _ask(host, daemon, urls, environment_of, own, timeout, bool(daemon.up))
+    client, client_go = asked.get("cli") or ("", "")
+    features = _features(daemon) if legible else None
+    unreadable: t.List[str] = []
+    homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
+    if not any(one.stops for one in troubles) and asked.get("objection"):
+        troubles.append(Trouble("key_stops_start", True, f"Docker does not start with {daemon.config_file}. It says: {asked['objection']}"))
+    plan = daemon_proxy.Plan("", {}, force, [], [])
+    due = legible and daemon.up and transaction.restart(host, daemon, Record(host, f"docker_daemon_proxy.{service}"), plan, "never").due
+    differing = daemon_proxy.differences(running, force) if running and legible else []
+    socket = host.exists("/run/docker.sock")
+    facts = Facts(
+        engine=daemon.engine,
+        engine_go=daemon.go,
+        cli=client,
+        cli_go=client_go,
+        buildx=asked.get("buildx") or "",
+        up=daemon.up,
+        closed=not daemon.up and socket and host.user() != "root",
+        state=daemon.state,
+        service=service,
+        config_file=daemon.config_file,
+        daemon=tuple(_daemon_settings(daemon, force, legible)),
+        pending=tuple(differing or (["credentials"] if due else [])),
+        reload_needed=daemon.reload_needed,
+        config_newer=daemon.up and 0 < daemon.started < daemon.changed.get(daemon.config_file, 0),
+        troubles=tuple(troubles),
+        features_buildkit=features,
+        clients=tuple(one.client for one in homes),
+        steps=tuple(dict.fromkeys(one.steps for one in homes)),
+        builders=tuple(dict.fromkeys(found for one in homes for found in one.builders)),
+        mirrors=tuple((asked.get("mirrors") or {}).get(url, Mirror(url, reason="timeout")) for url in urls),
+        insecure=tuple(force.insecure_registries),
+        runners=tuple(_runners(host)),
+        nested=tuple(asked.get("nested") or ()),
+        readable=tuple(_readable(daemon)),
+        elsewhere=daemon.elsewhere,
+    )
+    if facts.closed:
+        unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
+    result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not legible else bool(due))
+    values = [value for one in _all_settings(facts) for _source, value in one.layers]
+    return Survey(facts, dict(result, unreadable=unreadable, seconds=round(host.now() - started, 2)), values)
+
+
+# --- what is asked side by side -------------------------------------------------------------------
+
+
+def _ask(
+    host: Host, daemon: Daemon, urls: t.Sequence[str], environment_of: t.Sequence[str], own: t.Mapping[str, str], timeout: float, up: bool
+) -> t.Dict[str, t.Any]:
+    """Programs, logins and mirrors each take their time; together they take the longest one's."""
+    mirrors = {url: functools.partial(build.ask_mirror, host, url, "", timeout) for url in urls}
+    calls: t.Dict[str, t.Callable[[], t.Any]] = {
+        "cli": lambda: build.cli(host),
+        "buildx": lambda: _plugin(host, "docker-buildx"),
+        "compose": lambda: _plugin(host, "docker-compose") or _version(host, ["docker-compose", "version", "--short"]),
+        "mirrors": lambda: host.at_once(mirrors, timeout + 1),
+        "objection": lambda: _objection(host, daemon),
+        "nested": lambda: _nested(host) if up and daemon.info.get("ContainersRunning") else [],
+    }
+    for who in environment_of:
+        calls[f"builder {who}"] = functools.partial(_builder_of, host, who, own)
+    return host.at_once(calls, max(_PROGRAM_TIMEOUT, timeout + 2))
+
+
+def _plugin(host: Host, name: str) -> str:
+    path = next((f"{folder}/{name}" for folder in build.PLUGIN_FOLDERS if host.exists(f"{folder}/{name}")), "")
+    return _version(host, [path, "version"]) if path else ""
+
+
+def _version(host: Host, argv: t.Sequence[str]) -> str:
+    said = host.run(argv, timeout=_PROGRAM_TIMEOUT)
+    found = re.search(r"\bv?(\d+\.\d+[^\s,]*)", said.out) if said.code == 0 else None
+    return found.group(1) if found else ""
+
+
+def _objection(host: Host, daemon: Daemon) -> str:
+    """Why the engine would not start with its files: from its own check, or, where it has none, from the keys that it knows."""
+    if daemon.files.get(daemon.config_file) is None:
+        return ""
+    if not daemon.engine or versions.has("validate", daemon.engine):
+        return transaction.objection(host, daemon, daemon.files)
+    try:
+        keys = daemon_proxy.unknown_keys(daemon, host.run(["dockerd", "--help"]).text)
+    except daemon_json.NotJson:
+        return ""
+    return f"the following directives don't match any configuration option: {', '.join(keys)}" if keys else ""
+
+
+def _nested(host: Host) -> t.List[str]:
+    found = []
+    for container in host.engine("/containers/json") or []:
+        if re.search(r"\bdind\b", str(container.get("Image"))) or re.search(r"\bdockerd\b", str(container.get("Command"))):
+            found.append(str((container.get("Names") or ["?"])[0]).lstrip("/"))
+    return found
+
+
+def _builder_of(host: Host, who: str, own: t.Mapping[str, str]) -> t.Union[build.Builder, str]:
+    try:
+        return build.builder_of(host, who, own)
+    except HostError as error:
+        return str(error)
+
+
+# --- the daemon -----------------------------------------------------------------------------------
+
+
+def _daemon_settings(daemon: Daemon, force: daemon_proxy.Force, legible: bool) -> t.Iterator[Setting]:
+    file = daemon.files.get(daemon.config_file)
+    document = daemon_json.Document(file.contents if file and legible else b"", daemon.config_file)
+    start = next_start(daemon, daemon.files)
+    given = flags(start.argv)
+    read = [(one.name, one.value, one.place) for one in layers(daemon, daemon.files) if one.name in start.environment]
+    block = document.value.get("proxies")
+    line = daemon.fragment or daemon.defaults_file
+    for name, (key, upper, _field) in daemon_proxy.PROXIES.items():
+        found = list(variable((upper, upper.lower()), read, None, "").layers)
+        found += [(f"--{key} in the command line of {line}", value) for value in given.get(key, [])]
+        if isinstance(block, dict) and block.get(key):
+            found.append((f"{daemon.config_file}, line {document.line('proxies', key)}", str(block[key])))
+        yield settled(name, found, force.proxies[name])
+    for name, values in (("registry_mirrors", force.registry_mirrors), ("insecure_registries", sorted(force.insecure_registries))):
+        key = name.replace("_", "-")
+        listed = document.value.get(key)
+        where = [(f"{daemon.config_file}, line {document.line(key)}", ", ".join(map(str, listed)))] if isinstance(listed, list) and listed else []
+        flag = key[:-1] if name == "registry_mirrors" else "insecure-registry"
+        where += [(f"--{flag} in the command line of {line}", ", ".join(given[flag]))] if flag in given else []
+        yield Setting(name, ", ".join(values), where[-1][0] if where else "", tuple(where))
+
+
+def _features(daemon: Daemon) -> t.Optional[bool]:
+    file = daemon.files.get(daemon.config_file)
+    features = daemon_json.Document(file.contents if file else b"", daemon.config_file).value.get("features")
+    value = features.get("buildkit") if isinstance(features, dict) else None
+    return value if isinstance(value, bool) else None
+
+
+def _readable(daemon: Daemon) -> t.Iterator[str]:
+    for path, file in daemon.files.items():
+        if file and file.mode & 0o004 and re.search(rb"(?i)proxy[^\n]{0,20}[=:][^\n]*://[^\s/\"']*:[^\s/\"']*@", file.contents):
+            yield path
+
+
+# --- clients and steps ----------------------------------------------------------------------------
+
+
+class _Home(t.NamedTuple):
+    client: Client
+    steps: Steps
+    builders: t.Tuple[Builder, ...]
+
+
+def _client(host: Host, who: str, answer: t.Union[build.Builder, str, None], cli: str, features: t.Optional[bool], unreadable: t.List[str]) -> _Home:
+    kind, _colon, name = who.partition(":")
+    known = answer if isinstance(answer, build.Builder) else None
+    user = (known.user if known else name if kind == "user" else "") or host.user()
+    if known is None:
+        unreadable.append(f"{who} was not asked itself, so what it uses is told from files alone: {answer or 'it did not answer in time.'}")
+    environment = known.environment if known else None
+    home = (environment or {}).get("HOME") or _home(host, user)
+    unit = observe(host, name[: -len(".service")] if name.endswith(".service") else name, None) if kind == "service" else None
+    read = [] if kind == "task" else _service_layers(unit) if unit else list(_login_layers(host, home))
+    said = {"task": "the environment of this task", "service": f"the running service {name}"}.get(kind, f"what runs when {user} logs in")
+    found = [variable(names, read, environment, said) for names in _VARIABLES]
+    settings = tuple(one for one in found if one.layers)
+    values = {one.name: one.value for one in settings}
+    config = values.get("DOCKER_CONFIG") or f"{home}/.docker"
+    document = _json(host, f"{config}/config.json")
+    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*build.PLUGIN_FOLDERS, f"{config}/cli-plugins"))
+    policy = values.get(POLICY_VARIABLE, "")
+    client = Client(
+        who=who,
+        user=user,
+        builder=builder(values.get("DOCKER_BUILDKIT", ""), cli, buildx, features) if cli else "",
+        engine=_engine(host, config, values, document),
+        buildx=buildx,
+        policy_missing=bool(policy) and not host.exists(policy),
+        stale=_stale(unit, environment),
+        settings=settings,
+    )
+    return _Home(client, Steps(user, tuple(_steps(document, f"{config}/config.json", client.engine))), tuple(_builders(host, user, config, values)))
+
+
+def _home(host: Host, user: str) -> str:
+    try:
+        return host.home(user)
+    except HostError:
+        return "/nonexistent"
+
+
+def _service_layers(unit: Daemon) -> t.List[t.Tuple[str, str, str]]:
+    return [(one.name, one.value, one.place) for one in layers(unit, unit.files)]
+
+
+def _stale(unit: t.Optional[Daemon], environment: t.Optional[t.Mapping[str, str]]) -> t.Tuple[str, ...]:
+    """Variables that the running service has otherwise than its files say now."""
+    if unit is None or environment is None or not unit.pid:
+        return ()
+    wanted = {one.name: one.value for one in layers(unit, unit.files)}
+    names = [name for names in _VARIABLES for name in names]
+    return tuple(name for name in names if name in wanted and environment.get(name) != wanted[name])
+
+
+def _login_layers(host: Host, home: str) -> t.Iterator[t.Tuple[str, str, str]]:
+    """What PAM and a login shell read, weakest first."""
+    folder = "/etc/profile.d"
+    own = next((f"{home}/{name}" for name in (".bash_profile", ".bash_login", ".profile") if host.exists(f"{home}/{name}")), "")
+    scripts = [f"{folder}/{name}" for name in host.names(folder) if name.endswith(".sh")]
+    for path in ["/etc/environment", "/etc/profile", *scripts, f"{home}/.bashrc", *([own] if own else [])]:
+        file = host.read(path)
+        for one in environment_file.environment_file(path, file.contents, shell=True) if file else ():
+            yield one.name, re.split(r"\s*;\s", one.value)[0].rstrip(";"), one.place
+
+
+def _json(host: Host, path: str) -> t.Optional[daemon_json.Document]:
+    file = host.read(path)
+    try:
+        return daemon_json.Document(file.contents, path) if file else None
+    except daemon_json.NotJson:
+        return None
+
+
+def _engine(host: Host, config: str, values: t.Mapping[str, str], document: t.Optional[daemon_json.Document]) -> str:
+    """Where builds go, as the docker command decides: DOCKER_HOST, DOCKER_CONTEXT, the current context."""
+    if values.get("DOCKER_HOST"):
+        return elsewhere(values["DOCKER_HOST"])
+    context = values.get("DOCKER_CONTEXT") or str((document.value if document else {}).get("currentContext") or "default")
+    if context == "default":
+        return ""
+    meta = _json(host, f"{config}/contexts/meta/{hashlib.sha256(context.encode()).hexdigest()}/meta.json")
+    endpoint = ((meta.value if meta else {}).get("Endpoints") or {}).get("docker") or {}
+    return elsewhere(str(endpoint["Host"])) if endpoint.get("Host") else f"of the context {context}"
+
+
+def _steps(document: t.Optional[daemon_json.Document], path: str, engine: str) -> t.Iterator[Setting]:
+    block = document.value.get("proxies") if document else None
+    for name, key in StepProxy.KEYS.items():
+        found = []
+        for group in ("default", engine or "unix:///var/run/docker.sock"):
+            values = block.get(group) if isinstance(block, dict) else None
+            if document and isinstance(values, dict) and values.get(key):
+                found.append((f"{path}, line {document.line('proxies', group, key)}", str(values[key])))
+        if found:
+            yield settled(name, found)
+
+
+def _builders(host: Host, user: str, config: str, values: t.Mapping[str, str]) -> t.Iterator[Builder]:
+    folder = values.get("BUILDX_CONFIG") or f"{config}/buildx"
+    current = _json(host, f"{folder}/current")
+    selected = values.get("BUILDX_BUILDER") or str((current.value if current else {}).get("Name") or "")
+    for name in host.names(f"{folder}/instances"):
+        found = _json(host, f"{folder}/instances/{name}")
+        if found and found.value.get("Driver") not in (None, "", "docker"):
+            yield Builder(user, name, str(found.value["Driver"]), name == selected)
+
+
+def _runners(host: Host) -> t.Iterator[Runner]:
+    for path in _RUNNER_FILES:
+        file = host.read(path)
+        text = file.contents.decode(errors="replace") if file else ""
+        for part in re.split(r"^\s*\[\[runners\]\]", text, flags=re.M)[1:]:
+            found = re.search(r"^\s*executor\s*=\s*[\"'](docker[^\"']*|kubernetes)[\"']", part, re.M)
+            if found:
+                yield Runner(path, found.group(1), re.search(r"^\s*volumes\s*=.*docker\.sock", part, re.M) is not None)
+
+
+# --- the result -----------------------------------------------------------------------------------
+
+
+def _all_settings(facts: Facts) -> t.Iterator[Setting]:
+    yield from facts.daemon
+    for client in facts.clients:
+        yield from client.settings
+    for steps in facts.steps:
+        yield from steps.settings
+
+
+def _result(facts: Facts, running: t.Optional[daemon_proxy.Force], daemon: Daemon, compose: str, due: t.Optional[bool]) -> t.Dict[str, t.Any]:
+    found = findings(facts)
+    info = daemon.info
+    containerd = any("io.containerd.snapshotter" in str(value) for pair in info.get("DriverStatus") or [] for value in pair)
+    in_force: t.Dict[str, t.Optional[str]] = {}
+    if running is not None:
+        in_force.update(running.proxies)
+        in_force["registry_mirrors"] = ", ".join(one.rstrip("/") for one in running.registry_mirrors)
+        in_force["insecure_registries"] = ", ".join(sorted(running.insecure_registries))
+    return {
+        "msg": said(found),
+        "versions": {
+            "engine": facts.engine, "engine_go": facts.engine_go, "cli": facts.cli, "cli_go": facts.cli_go, "buildx": facts.buildx, "compose": compose
+        },
+        "image_store": ("containerd" if containerd else "graphdriver") if info else "",
+        "storage_driver": str(info.get("Driver") or ""),
+        "live_restore": bool(info.get("LiveRestoreEnabled")) if info else None,
+        "containers_running": int(info.get("ContainersRunning") or 0),
+        "restart_pending": due,
+        "pending": list(facts.pending),
+        "daemon": {
+            "who": f"{facts.service}.service" if daemon.systemd else facts.service,
+            "user": "root",
+            "running": facts.up,
+            "settings": [dict(one.shown(), in_force=in_force.get(one.name)) for one in facts.daemon],
+        },
+        "clients": [
+            {"who": one.who, "user": one.user, "builder": one.builder, "engine": one.engine, "settings": [each.shown() for each in one.settings]}
+            for one in facts.clients
+        ],
+        "steps": [{"who": one.user, "user": one.user, "settings": [each.shown() for each in one.settings]} for one in facts.steps],
+        "mirrors": [
+            {"url": one.url, "status": one.status, "reason": one.reason, "realm": one.realm, "sends_token_elsewhere": one.sends_elsewhere}
+            for one in facts.mirrors
+        ],
+        "builders": [one._asdict() for one in facts.builders],
+        "findings": [one._asdict() for one in found],
+    }  # fmt: skip
+
+
+def said(found: t.Sequence[t.Any]) -> str:
+    """One line: how many, and which."""
+    counts = {name: sum(one.severity == name for one in found) for name in ("error", "warning", "info")}
+    words = [f"{number} {name}{'s' if number > 1 and name != 'info' else ''}" for name, number in counts.items() if number]
+    return f"{', '.join(words)}: {', '.join(dict.fromkeys(one.id for one in found))}" if found else "Nothing found."

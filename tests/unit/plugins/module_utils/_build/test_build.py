@@ -1,0 +1,538 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
+    PATH,
+    Builder,
+    Wish,
+    ask_mirror,
+    build_environment,
+    builder_of,
+    check,
+    cli,
+    compose_dockerfiles,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, File, HostError, Run
+
+LOGS = Path(__file__).parents[1] / "_diagnosis/logs"
+NAME = "buildfleet-check-1"
+OLD = "sha256:" + "0" * 64
+BASE = "sha256:" + "8" * 64
+RESULT = "sha256:" + "9" * 64
+
+
+class Engine:
+    """Enough of an engine's API: images, cache records, and who asked it to remove what."""
+
+    def __init__(self, tags=(), cache=()):
+        self.tags = dict(tags)
+        self.cache = [dict({"InUse": False, "Type": "regular", "Description": ""}, **record) for record in cache]
+        self.info = {}
+        self.asked = []
+
+    def __call__(self, path, method):
+        url = urlsplit(path)
+        if method != "GET":
+            self.asked.append(f"{method} {unquote(path)}")
+        if url.path == "/images/json":
+            ids = sorted(set(self.tags.values()))
+            return [{"Id": each, "RepoTags": [tag for tag, owner in self.tags.items() if owner == each]} for each in ids]
+        if url.path == "/system/df":
+            return {"BuildCache": [dict(record) for record in self.cache]}
+        if url.path == "/info":
+            return self.info
+        if method == "DELETE" and url.path.startswith("/images/"):
+            self.tags.pop(unquote(url.path[len("/images/") :]), None)
+        if url.path.endswith("/tag"):
+            query = parse_qs(url.query)
+            self.tags[f"{query['repo'][0]}:{query['tag'][0]}"] = unquote(url.path.split("/")[2])
+        if url.path == "/build/prune":
+            (wanted,) = json.loads(parse_qs(url.query)["filters"][0])["id"]
+            self.cache = [record for record in self.cache if record["ID"] != wanted]
+        return {}
+
+
+class FakeHost:
+    def __init__(self, engine, log="", code=0, brings=None, files=(), runs=None, user="root"):
+        self.api, self.log, self.code, self.brings = engine, log, code, brings or (lambda: None)
+        self.files, self.runs, self.me = dict(files), runs or {}, user
+        self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
+
+    def engine(self, path, method="GET", sock="", timeout=0):
+        return self.api(path, method)
+
+    def run_group(self, argv, env, cwd, timeout, user=""):
+        self.built.append((argv, dict(env), user))
+        self.time += 2.0 if self.code != 124 else timeout
+        self.brings()
+        return Run(self.code, self.log, "")
+
+    @contextlib.contextmanager
+    def folder(self, files, user=""):
+        self.dockerfile = files.get("Dockerfile", "")
+        yield "/tmp/probe"
+
+    def run(self, argv, env=None, timeout=0):
+        return next((answer for start, answer in self.runs.items() if " ".join(argv).startswith(start)), Run(1, "", "no"))
+
+    def read(self, path):
+        return File(self.files[path].encode()) if path in self.files else None
+
+    def exists(self, path):
+        return any(name.startswith(path) for name in self.files)
+
+    def names(self, folder):
+        return sorted({name[len(folder) + 1 :].split("/")[0] for name in self.files if name.startswith(folder + "/")})
+
+    def remove(self, path):
+        self.gone.append(path)
+
+    remove_tree = remove_folder = remove
+
+    def user(self):
+        return self.me
+
+    def home(self, user):
+        if user == "nobody-here":
+            raise HostError(f"There is no user {user} on this host.")
+        return f"/home/{user}"
+
+    def ask(self, url, headers, timeout=5):
+        return Answer(401, {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="x"'})
+
+    def ping(self, sock="", timeout=0):
+        return self.header
+
+    def free(self, path):
+        return 10**9
+
+    def now(self):
+        return self.time
+
+    def sleep(self, seconds):
+        pass
+
+
+def log(name):
+    return (LOGS / f"{name}.log").read_text()
+
+
+def checked(host, **wish):
+    return check(host, Wish(image="busybox:1", **wish), Builder("", {"HOME": "/root"}), {}, NAME)
+
+
+def test_a_legacy_build_leaves_nothing_that_was_not_there():
+    engine = Engine({"alpine:3": OLD})
+
+    def brings():
+        engine.tags.update({"busybox:1": BASE, f"{NAME}:latest": RESULT})
+
+    outcome = checked(FakeHost(engine, log("ok/26.1-legacy"), brings=brings), builder="legacy")
+    assert (outcome.verdict.cause, outcome.verdict.builder_used) == ("ok", "legacy")
+    assert engine.tags == {"alpine:3": OLD}
+
+
+def test_an_image_that_was_there_stays_and_gets_its_old_name_back():
+    engine = Engine({"busybox:1": OLD})
+
+    def brings():
+        engine.tags.update({"busybox:1": BASE, f"{NAME}:latest": RESULT})
+
+    checked(FakeHost(engine, log("ok/26.1-legacy"), brings=brings), builder="legacy")
+    assert engine.tags == {"busybox:1": OLD}
+
+
+def test_an_image_that_others_pull_meanwhile_stays():
+    engine = Engine()
+    checked(FakeHost(engine, log("wall-reset/28.5-buildkit"), 1, lambda: engine.tags.update({"redis:7": BASE})))
+    assert engine.tags == {"redis:7": BASE}
+
+
+def test_our_cache_records_go_by_id_and_those_of_others_stay():
+    text = log("ok/28.5-buildkit")
+    pulled = "pulled from docker.io/library/busybox:1@sha256:1f4557b38d8b80342dae9809de20ddee5bb95294f797ebc565d119e78b506fdd"
+    engine = Engine(cache=[{"ID": "before", "Description": pulled}])
+
+    def brings():
+        engine.cache += [
+            {"ID": "base", "InUse": False, "Type": "regular", "Description": pulled},
+            {"ID": "copy", "InUse": False, "Type": "regular", "Description": "[2/2] COPY probe /probe"},
+            {"ID": "context", "InUse": False, "Type": "source.local", "Description": "local source for context"},
+            {"ID": "other", "InUse": False, "Type": "regular", "Description": "[2/9] RUN make"},
+            {"ID": "used", "InUse": True, "Type": "regular", "Description": "[2/2] COPY probe /probe"},
+        ]
+
+    checked(FakeHost(engine, text, brings=brings))
+    assert [record["ID"] for record in engine.cache] == ["before", "other", "used"]
+    assert not [asked for asked in engine.asked if "/build/prune" in asked and '"id"' not in asked]
+
+
+def test_contexts_are_left_when_somebody_else_builds_too():
+    engine = Engine()
+
+    def brings():
+        engine.cache += [{"ID": str(number), "InUse": False, "Type": "source.local", "Description": "local source for context"} for number in range(9)]
+
+    checked(FakeHost(engine, log("ok/28.5-buildkit"), brings=brings))
+    assert len(engine.cache) == 9
+
+
+def test_a_copied_file_of_ours_goes_with_its_base_only():
+    text = log("ok/20.10-buildkit")
+    pulled = "pulled from docker.io/library/busybox:1@sha256:1f4557b38d8b80342dae9809de20ddee5bb95294f797ebc565d119e78b506fdd"
+    engine = Engine()
+
+    def brings():
+        engine.cache += [
+            {"ID": "base", "InUse": False, "Type": "regular", "Description": pulled},
+            {"ID": "ours", "InUse": False, "Type": "regular", "Description": "fileop target", "Parent": "base"},
+            {"ID": "theirs", "InUse": False, "Type": "regular", "Description": "fileop target", "Parent": "elsewhere"},
+        ]
+
+    checked(FakeHost(engine, text, brings=brings), builder="buildkit")
+    assert [record["ID"] for record in engine.cache] == ["theirs"]
+
+
+def test_a_copied_file_of_ours_goes_although_its_base_was_there_before():
+    pulled = "pulled from docker.io/library/busybox:1@sha256:1f4557b38d8b80342dae9809de20ddee5bb95294f797ebc565d119e78b506fdd"
+    old = {"ID": "old", "Description": "fileop target", "Parent": "base"}
+    engine = Engine(cache=[{"ID": "base", "Description": pulled}, old])
+
+    def brings():
+        engine.cache.append({"ID": "ours", "InUse": False, "Type": "regular", "Description": "fileop target", "Parent": "base"})
+
+    checked(FakeHost(engine, log("ok/20.10-buildkit"), brings=brings), builder="buildkit")
+    assert [record["ID"] for record in engine.cache] == ["base", "old"]
+
+
+STEP = "#5 [2/2] RUN --mount=type=cache,target=/c make  all\n"
+
+
+@pytest.mark.parametrize(
+    ("description", "gone"),
+    [
+        ("mount / from exec /bin/sh -c make all", True),
+        ('cached mount /c from exec /bin/sh -c make all with id "/c"', True),
+        ("mount / from exec /bin/sh -c make", True),  # shortened
+        ("mount / from exec /bin/sh -c rm -rf /srv", False),
+        ("from local ", True),  # 20.10, a base image that is in the store
+        ("fileop target", False),  # stands on nothing of ours
+        ("", False),
+    ],
+)
+def test_a_record_is_ours_if_the_log_speaks_of_it(description, gone):
+    engine = Engine()
+    text = "#4 [1/2] FROM docker.io/library/busybox:1\n" + STEP.replace("  ", " ") + "#6 naming to docker.io/library/x done\n"
+    host = FakeHost(engine, text, brings=lambda: engine.cache.append({"ID": "new", "InUse": False, "Type": "regular", "Description": description}))
+    checked(host)
+    assert [record["ID"] for record in engine.cache] == ([] if gone else ["new"])
+
+
+def test_a_stopped_build_is_a_timeout_and_is_cleaned():
+    engine = Engine()
+    host = FakeHost(engine, log("stopped-step/28.5-legacy"), 124, lambda: engine.tags.update({"busybox:1": BASE}))
+    outcome = checked(host, builder="legacy", timeout=8)
+    assert (outcome.verdict.cause, outcome.verdict.asked_by, outcome.verdict.reason) == ("timeout", "step", "no end within 8 s")
+    assert engine.tags == {}
+    assert any(asked.startswith("DELETE /containers/6bf468cb348c?force=1") for asked in engine.asked)
+
+
+def test_a_failed_build_asks_the_mirrors_for_their_realm():
+    engine = Engine()
+    engine.info = {"RegistryConfig": {"Mirrors": ["https://relay.lab/"]}, "HttpsProxy": ""}
+    verdict = checked(FakeHost(engine, log("mirror-relay/28.5-legacy"), 1), builder="legacy").verdict
+    assert (verdict.cause, verdict.asked_by, verdict.host) == ("mirror_sends_token_elsewhere", "daemon", "auth.docker.io")
+
+
+def test_what_the_legacy_builder_would_ignore_is_found_before_it_builds():
+    host = FakeHost(Engine(), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
+    verdict = check(host, Wish(context="/src", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
+    assert host.built == []
+
+
+def test_a_default_build_that_turned_out_to_be_legacy_is_not_green_with_a_heredoc():
+    host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
+    verdict = check(host, Wish(context="/src"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
+
+
+HEREDOC = {"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"}
+PLUGIN = "/usr/libexec/docker/cli-plugins/docker-buildx"
+
+
+def client(version):
+    return {"docker version": Run(0, f'{{"Version": "{version}", "GoVersion": "go1.24"}}\nnull\n', "")}
+
+
+@pytest.mark.parametrize(
+    ("version", "header", "files", "environment", "refused"),
+    [
+        ("26.1.5", "2", {PLUGIN: ""}, {}, False),
+        ("26.1.5", "2", {}, {}, True),
+        ("26.1.5", "2", {"/root/.docker/cli-plugins/docker-buildx": ""}, {}, False),
+        ("26.1.5", "2", {PLUGIN: ""}, {"DOCKER_BUILDKIT": "0"}, True),
+        ("20.10.24", None, {}, {}, True),
+        ("20.10.24", "2", {}, {}, False),
+        ("20.10.24", None, {}, {"DOCKER_BUILDKIT": "1"}, False),
+    ],
+)
+def test_what_the_legacy_builder_cannot_do_is_refused_before_building(version, header, files, environment, refused):
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={**HEREDOC, **files}, runs=client(version))
+    host.header = {"Builder-Version": header} if header else {}
+    verdict = check(host, Wish(context="/src"), Builder("", {"HOME": "/root", **environment}), {}, NAME).verdict
+    assert (verdict.cause == "legacy_cannot", host.built == []) == (refused, refused)
+
+
+def test_a_compose_file_is_looked_through_too():
+    files = {"/src/compose.yml": "services:\n  app:\n    build: app\n", "/src/app/Dockerfile": HEREDOC["/src/Dockerfile"]}
+    host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files=files)
+    verdict = check(host, Wish(compose_file="/src/compose.yml", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    assert (verdict.cause, host.built) == ("legacy_cannot", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("services:\n  a:\n    build: ./a\n", ["./a/Dockerfile"]),
+        ("services:\n  a:\n    build:\n      context: 'a'\n      dockerfile: D\n    image: x\n  b:\n    build:\n      dockerfile: E\n", ["a/D", "./E"]),
+        ("services:\n  a:\n    # build: no\n    build:\n      # context: no\n\n      context: a\n", ["a/Dockerfile"]),
+        ("services:\n  a:\n    build: ${DIR}\n  b:\n    image: build\n", []),
+        ("build:\n  context: a\n", []),
+        ("", []),
+    ],
+)
+def test_the_dockerfiles_of_a_compose_file(text, paths):
+    assert compose_dockerfiles(text) == paths
+
+
+def test_a_green_build_says_what_it_proves():
+    outcome = checked(FakeHost(Engine(), log("ok/26.1-legacy")), builder="legacy")
+    assert outcome.verdict.sentence == "The build passed. Fetched now: the manifest, the token and the layers."
+
+
+@pytest.mark.parametrize(
+    ("wish", "argv"),
+    [
+        ({}, ["docker", "build", "--tag", NAME, "--pull", "--no-cache", "/tmp/probe"]),
+        ({"pull": False}, ["docker", "build", "--tag", NAME, "--no-cache", "/tmp/probe"]),
+        ({"builder": "legacy"}, ["docker", "build", "--tag", NAME, "--pull", "--force-rm", "--no-cache", "/tmp/probe"]),
+        ({"context": "/src", "file": "/src/D"}, ["docker", "build", "--tag", NAME, "--pull", "--file", "/src/D", "/src"]),
+        ({"compose_file": "/src/c.yml"}, ["docker-compose", "--project-name", NAME, "--file", "/src/c.yml", "build", "--pull"]),
+    ],
+)
+def test_the_command(wish, argv):
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    checked(host, **wish)
+    assert [built[0] for built in host.built] == [argv]
+
+
+def test_the_compose_plugin_is_preferred():
+    host = FakeHost(Engine(), "", runs={"docker compose version": Run(0, "v2", "")})
+    checked(host, compose_file="/src/c.yml")
+    assert host.built[0][0][:2] == ["docker", "compose"]
+
+
+def test_a_network_step_is_a_run_step_of_the_probe():
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    checked(host, network_step="http://example.com/x")
+    assert "FROM busybox:1\n" in host.dockerfile
+    assert "wget -O /dev/null 'http://example.com/x'" in host.dockerfile
+
+
+def test_with_a_context_the_network_step_is_a_build_of_its_own():
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    checked(host, context="/src", network_step="http://example.com/x")
+    assert [built[0][-1] for built in host.built] == ["/src", "/tmp/probe"]
+
+
+@pytest.mark.parametrize(
+    ("builder", "before", "after"),
+    [("default", None, None), ("default", "0", "0"), ("buildkit", "0", "1"), ("legacy", "1", "0")],
+)
+def test_the_builder_is_chosen_by_the_environment(builder, before, after):
+    own = {} if before is None else {"DOCKER_BUILDKIT": before}
+    found = build_environment(Builder("", own), Wish(builder=builder), {"X": "y"})
+    assert (found.get("DOCKER_BUILDKIT"), found["BUILDKIT_PROGRESS"], found["X"]) == (after, "plain", "y")
+
+
+def test_a_record_that_a_stopped_build_makes_when_its_client_is_gone_goes_too():
+    engine = Engine()
+    host = FakeHost(engine, log("dns-silent/28.5-buildkit"), code=124)
+    looks = []
+
+    def late(path, method):
+        if path.startswith("/system/df"):
+            looks.append(path)
+            if len(looks) == 5:
+                engine.cache.append({"ID": "late", "Type": "source.local", "InUse": False, "Description": "", "CreatedAt": "1"})
+        return engine(path, method)
+
+    host.api = late
+    checked(host, timeout=2)
+    assert len(looks) > 5 and not engine.cache
+
+
+def test_what_docker_writes_into_a_home_that_had_none_goes():
+    files = {}
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), brings=lambda: files.update({"/root/.docker/buildx/refs/x": "", "/root/.docker/config.json": "{}"}))
+    host.files = files
+    checked(host)
+    assert host.gone == ["/root/.docker/buildx", "/root/.docker"]
+
+
+def test_the_record_of_our_build_goes_and_that_of_others_stays():
+    refs = "/root/.docker/buildx/refs/default/default"
+    files = {f"{refs}/old": "/tmp/probe", "/root/.docker/config.json": "{}"}
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    host.files = files
+    host.brings = lambda: files.update({f"{refs}/new": '{"LocalPath":"/tmp/probe"}', f"{refs}/other": '{"LocalPath":"/srv/app"}'})
+    checked(host)
+    assert host.gone == [f"{refs}/new"]
+
+
+def test_what_a_build_writes_into_a_buildx_folder_that_was_there_goes():
+    buildx = "/root/.docker/buildx"
+    files = {f"{buildx}/.lock": ""}
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    host.files = files
+    brought = {f"{buildx}/.buildNodeID": "x", f"{buildx}/activity/default": "x", f"{buildx}/refs/default/default/new": '{"LocalPath":"/tmp/probe"}'}
+    host.brings = lambda: files.update(brought)
+    checked(host)
+    folders = [f"{buildx}/refs/default/default", f"{buildx}/refs/default", f"{buildx}/refs"]
+    assert host.gone == [f"{buildx}/refs/default/default/new", f"{buildx}/.buildNodeID", f"{buildx}/activity/default", *folders]
+
+
+def test_a_remote_engine_is_not_cleaned_and_says_so():
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    outcome = check(host, Wish(image="busybox:1"), Builder("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
+    assert outcome.left == ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
+    assert host.api.asked == []
+
+
+def test_the_environment_of_a_login_is_what_the_login_says():
+    text = "Welcome!\n\nbuildfleet-environment-of\nHOME=/home/ci\0HTTPS_PROXY=http://p:1\0LINES=a\nb\0"
+    host = FakeHost(Engine(), runs={"su - ci -c": Run(0, text, "")})
+    assert builder_of(host, "user:ci", {}) == Builder("ci", {"HOME": "/home/ci", "HTTPS_PROXY": "http://p:1", "LINES": "a\nb"})
+
+
+def test_the_environment_of_the_task_is_our_own():
+    assert builder_of(FakeHost(Engine()), "task", {"A": "b"}) == Builder("", {"A": "b"})
+
+
+SHOWN = 'LoadState=loaded\nMainPID={pid}\nUser=ci\nEnvironment=DOCKER_BUILDKIT=1 "SECRET=x y"\nEnvironmentFiles=/etc/ci.env (ignore_errors=no)\n'
+
+
+def test_only_named_variables_leave_a_running_service():
+    files = {"/proc/42/environ": "DOCKER_BUILDKIT=0\0AWS_SECRET=x\0https_proxy=http://p:1\0HOME=/srv/ci\0BUILDKIT_NO_CLIENT_TOKEN=1\0"}
+    host = FakeHost(Engine(), files=files, runs={"systemctl show": Run(0, SHOWN.format(pid=42), "")})
+    found = builder_of(host, "service:ci", {})
+    assert found.user == "ci"
+    assert found.environment == {
+        "DOCKER_BUILDKIT": "0", "https_proxy": "http://p:1", "HOME": "/srv/ci", "BUILDKIT_NO_CLIENT_TOKEN": "1",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }  # fmt: skip
+
+
+def test_a_service_that_does_not_run_is_read_from_its_unit():
+    host = FakeHost(Engine(), files={"/etc/ci.env": "HTTPS_PROXY=http://p:1\nTOKEN=t\n"}, runs={"systemctl show": Run(0, SHOWN.format(pid=0), "")})
+    found = builder_of(host, "service:ci", {}).environment
+    assert (found["DOCKER_BUILDKIT"], found["HTTPS_PROXY"], found["HOME"]) == ("1", "http://p:1", "/home/ci")
+    assert not {"SECRET", "TOKEN"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("environment_of", "user", "sentence"),
+    [
+        ("everybody", "root", "environment_of: everybody is none of task, login, user:NAME and service:NAME."),
+        ("user:", "root", "environment_of: user: is none of task, login, user:NAME and service:NAME."),
+        ("user:nobody-here", "root", "There is no user nobody-here on this host."),
+        ("user:ci", "root", "environment_of: ci cannot log in: no."),
+        ("login", "ci", "environment_of: the environment of a login is read with su, which needs become: true."),
+        ("service:x", "root", "environment_of: there is no service x on this host."),
+    ],
+)
+def test_an_environment_that_cannot_be_read(environment_of, user, sentence):
+    with pytest.raises(HostError) as error:
+        builder_of(FakeHost(Engine(), user=user), environment_of, {})
+    assert str(error.value) == sentence
+
+
+def test_a_service_whose_file_is_missing_has_the_variables_of_its_unit():
+    host = FakeHost(Engine(), runs={"systemctl show": Run(0, SHOWN.format(pid=0), "")})
+    assert builder_of(host, "service:ci", {}).environment == {"DOCKER_BUILDKIT": "1", "HOME": "/home/ci", "PATH": PATH}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('{"Version": "26.1.5", "GoVersion": "go1.24"}\nnull\n', ("26.1.5", "go1.24")),
+        ("{}", ("", "")),
+        ("Client: Docker Engine\n", ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_the_version_of_the_docker_command(said, expected):
+    assert cli(FakeHost(Engine(), runs={"docker version": Run(0, said, "")})) == expected
+
+
+@pytest.mark.parametrize(
+    ("wish", "environment"),
+    [({"compose_file": "/src/c.yml"}, {}), ({"context": "/src"}, {"DOCKER_HOST": "tcp://far:2376"}), ({"context": "/src"}, {"DOCKER_CONTEXT": "far"})],
+)
+def test_where_only_the_log_tells_the_builder_the_build_is_made(wish, environment):
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n", "/src/c.yml": "services:\n  a:\n    build: .\n"})
+    host.header = {"Builder-Version": "1"}
+    check(host, Wish(**wish), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    assert len(host.built) == 1
+
+
+@pytest.mark.parametrize(("environment", "verdict"), [({}, "engine_down"), ({"DOCKER_HOST": "tcp://far:2376"}, "unknown")])
+def test_an_engine_elsewhere_is_not_asked_why_a_build_failed(environment, verdict):
+    outcome = check(FakeHost(Engine(), "something odd", 1), Wish(), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    assert outcome.verdict.cause == verdict
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("busybox", "library/busybox/manifests/latest"),
+        ("a/b:1", "a/b/manifests/1"),
+        ("a/b:1@sha256:" + "0" * 64, "a/b/manifests/1"),
+        ("localhost:5000", "library/localhost/manifests/5000"),
+        ("quay.io/a/b", ""),
+        ("", ""),
+    ],
+)
+def test_a_mirror_is_asked_for_the_image_of_docker_hub(reference, path):
+    host, asked = FakeHost(Engine()), []
+    host.ask = lambda url, headers, timeout=5: asked.append(url) or Answer(404 if "manifests" in url else 200, {})
+    mirror = ask_mirror(host, "https://m.lab/", reference)
+    assert asked == ["https://m.lab/v2/"] + [f"https://m.lab/v2/{path}"] * bool(path)
+    assert (mirror.status, mirror.manifest) == (200, 404 if path else 0)
+
+
+def test_a_page_for_people_is_no_mirror():
+    host = FakeHost(Engine())
+    host.ask = lambda url, headers, timeout=5: Answer(200, {"Content-Type": "text/html; charset=utf-8"})
+    assert ask_mirror(host, "https://m.lab", "busybox") == Mirror("https://m.lab", 200, reason="html page")
+
+
+def test_an_image_that_the_engine_does_not_let_go_does_not_hold_us_for_ever():
+    engine = Engine()
+    host = FakeHost(engine, log("ok/26.1-legacy"), brings=lambda: engine.tags.update({f"{NAME}:latest": RESULT}))
+    host.api = lambda path, method: None if method == "DELETE" and engine.asked.append(path) is None else engine(path, method)
+    waits = []
+    host.sleep = waits.append
+    checked(host, builder="legacy")
+    assert len(waits) == 10 and engine.tags == {f"{NAME}:latest": RESULT}

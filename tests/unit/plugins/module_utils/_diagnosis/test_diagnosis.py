@@ -1,0 +1,505 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Logs of real engines (diagnosis/FAULT/ENGINE-BUILDER.log), each fault with what it must be called."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
+    RULES,
+    Known,
+    Mirror,
+    Rule,
+    builder_used,
+    diagnose,
+    familiar,
+    legacy_cannot,
+    passed,
+    proved,
+)
+
+LOGS = Path(__file__).parent / "logs"
+HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"
+LOCAL = "http://127.0.0.1:5000"
+PROXY = "http://proxy.lab:8888"
+HUB_REALM = "https://auth.docker.io/token"
+OK = ("ok", None, None, None)
+
+
+def daemon(cause, host=HUB, reason=None):
+    return cause, "daemon", host, reason or cause
+
+
+def client(cause, host, reason):
+    return cause, "client", host, reason
+
+
+def step(cause, host, reason=None):
+    return cause, "step", host, reason or cause
+
+
+def local(cause):
+    return cause, None, None, ...
+
+
+# fault: (BuildKit's verdict, the legacy builder's, what is known besides the log)
+FAULTS = {
+    "ok": (OK, OK, {}),
+    "wall-reset": (daemon("reset"), daemon("reset"), {}),
+    "wall-refuse": (daemon("refused"), daemon("refused"), {}),
+    "wall-drop": (daemon("timeout"), daemon("timeout"), {}),
+    "wall-token": (client("token_unreachable", TOKEN, "reset"), daemon("token_unreachable", TOKEN, "reset"), {}),
+    "wall-cdn": (daemon("reset", CDN), daemon("reset", CDN), {}),
+    "poisoned-name": (daemon("tls", HUB, "certificate of relay.lab"), daemon("tls", HUB, "certificate of relay.lab"), {}),
+    "untrusted-ca": (daemon("tls", HUB, "unknown authority"), daemon("tls", HUB, "unknown authority"), {}),
+    "dns-unknown": (daemon("dns", "nosuch.lab"), daemon("dns", "nosuch.lab"), {}),
+    "dns-silent": (daemon("dns", "silent.lab"), daemon("dns", "silent.lab"), {}),
+    "dns-down": (daemon("dns"), daemon("dns"), {}),
+    "http-on-https": (daemon("tls", "plain.lab", "http answer"), daemon("tls", "plain.lab", "http answer"), {}),
+    "syntax-image": (daemon("reset"), daemon("reset"), {}),
+    "daemon-proxy-only": (client("token_unreachable", TOKEN, "reset"), OK, {"daemon_proxy": PROXY}),
+    "daemon-proxy-client-refused": (client("token_unreachable", TOKEN, "refused"), OK, {"daemon_proxy": PROXY}),
+    "daemon-proxy-client-drop": (client("token_unreachable", TOKEN, "timeout"), OK, {"daemon_proxy": PROXY}),
+    "daemon-proxy-client-dns": (client("token_unreachable", TOKEN, "dns"), OK, {"daemon_proxy": PROXY}),
+    "daemon-proxy-daemon-token": (OK, OK, {"daemon_proxy": PROXY, "daemon_token": True}),
+    "client-proxy-both": (OK, OK, {"daemon_proxy": PROXY, "client_proxy": "http://client-proxy.lab:8888"}),
+    "client-proxy-only": (daemon("reset"), daemon("reset"), {"client_proxy": "http://client-proxy.lab:8888"}),
+    "client-proxy-down": (
+        client("proxy_unreachable", "client-proxy.lab", "refused"),
+        OK,
+        {"daemon_proxy": PROXY, "client_proxy": "http://client-proxy.lab:9999"},
+    ),
+    "client-proxy-unknown": (client("proxy_unreachable", "nosuch.lab", "dns"), OK, {"daemon_proxy": PROXY, "client_proxy": "http://nosuch.lab:8888"}),
+    "client-proxy-auth": (client("proxy_auth", "auth-proxy.lab", "status 407"), OK, {"daemon_proxy": PROXY, "client_proxy": "http://auth-proxy.lab:8888"}),
+    "proxy-down": (*[daemon("proxy_unreachable", "proxy.lab", "refused")] * 2, {"daemon_proxy": "http://proxy.lab:9999"}),
+    "proxy-unknown": (*[daemon("proxy_unreachable", "nosuch.lab", "dns")] * 2, {"daemon_proxy": "http://nosuch.lab:8888"}),
+    "proxy-auth-missing": (*[daemon("proxy_auth", "auth-proxy.lab", "status 407")] * 2, {"daemon_proxy": "http://auth-proxy.lab:8888"}),
+    "proxy-auth-wrong": (*[daemon("proxy_auth", "auth-proxy.lab", "status 407")] * 2, {"daemon_proxy": "http://xxxxx:xxxxx@auth-proxy.lab:8888"}),
+    "proxy-407": (*[daemon("proxy_auth", "127.0.0.1", "status 407")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
+    "proxy-403": (*[daemon("proxy_refused", "127.0.0.1", "Forbidden")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
+    "proxy-502": (*[daemon("proxy_refused", "127.0.0.1", "Bad Gateway")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
+    "proxy-https-scheme": (*[daemon("proxy_unreachable", "proxy.lab", "tls")] * 2, {"daemon_proxy": "https://proxy.lab:8888"}),
+    "socks-down": (*[daemon("proxy_unreachable", "socks.lab", "refused")] * 2, {"daemon_proxy": "socks5://socks.lab:1099"}),
+    "socks-auth-wrong": (*[daemon("proxy_auth", "auth-socks.lab", "wrong user or password")] * 2, {"daemon_proxy": "socks5://auth-socks.lab:1080"}),
+    "socks-refuses": (*[daemon("proxy_refused", "socks.lab", "general SOCKS server failure")] * 2, {"daemon_proxy": "socks5://socks.lab:1080"}),
+    "mirror-ok": (OK, OK, {"mirror": Mirror("https://mirror.lab", 200, manifest=200)}),
+    "mirror-relay": (
+        client("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        daemon("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        {"mirror": Mirror("https://relay.lab", 401, HUB_REALM)},
+    ),
+    "mirror-realm": (
+        client("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        daemon("mirror_sends_token_elsewhere", TOKEN, "reset"),
+        {"mirror": Mirror(LOCAL, 401, HUB_REALM)},
+    ),
+    "from-relay": (client("mirror_sends_token_elsewhere", TOKEN, "reset"), daemon("mirror_sends_token_elsewhere", TOKEN, "reset"), {}),
+    "from-mirror-missing": (*[daemon("not_found", "mirror.lab", "not found")] * 2, {}),
+    "mirror-403": (*[daemon("mirror_error", "127.0.0.1", "status 403")] * 2, {"mirror": Mirror(LOCAL, 403)}),
+    "mirror-404": (*[daemon("mirror_error", "127.0.0.1", "status 404")] * 2, {"mirror": Mirror(LOCAL, 404)}),
+    "mirror-429": (*[daemon("mirror_error", "127.0.0.1", "status 429")] * 2, {"mirror": Mirror(LOCAL, 429)}),
+    "mirror-500": (*[daemon("mirror_error", "127.0.0.1", "status 500")] * 2, {"mirror": Mirror(LOCAL, 500)}),
+    "mirror-html": (*[daemon("mirror_error", "127.0.0.1", "html page")] * 2, {"mirror": Mirror(LOCAL, 200, reason="html page")}),
+    "mirror-html-403": (*[daemon("mirror_error", "127.0.0.1", "status 403")] * 2, {"mirror": Mirror(LOCAL, 403)}),
+    "mirror-lacks": (*[daemon("not_found", "127.0.0.1", "status 404")] * 2, {"mirror": Mirror(LOCAL, 200, manifest=404)}),
+    "mirror-down": (*[daemon("refused", "127.0.0.1")] * 2, {"mirror": Mirror(LOCAL, reason="refused")}),
+    "mirror-unknown": (*[daemon("dns", "nosuch.lab")] * 2, {"mirror": Mirror("https://nosuch.lab", reason="dns")}),
+    "mirror-untrusted-ca": (
+        *[daemon("tls", "selfsigned.lab", "unknown authority")] * 2,
+        {"mirror": Mirror("https://selfsigned.lab:5443", reason="unknown authority")},
+    ),
+    "hub-403": (daemon("denied", HUB, "status 403"), daemon("denied", HUB, "denied"), {}),
+    # An html page under the Hub's own name: BuildKit sees no more than the 404.
+    "hub-404-html": (daemon("not_found", HUB, "not found"), daemon("proxy_refused", HUB, "html page"), {}),
+    "hub-html": (*[daemon("proxy_refused", HUB, "html page")] * 2, {}),
+    "hub-429": (*[daemon("rate_limited", HUB, "status 429")] * 2, {}),
+    "hub-500": (*[daemon("unknown", HUB, "status 500")] * 2, {}),
+    "hub-scope": (*[daemon("denied", HUB, "denied")] * 2, {}),
+    "token-401": (client("token_denied", TOKEN, "status 401"), daemon("token_denied", TOKEN, "unauthorized"), {}),
+    "token-403": (client("token_denied", TOKEN, "status 403"), daemon("token_denied", TOKEN, "denied"), {}),
+    # The legacy builder's words do not tell the token server's answer from the registry's.
+    "token-429": (client("token_denied", TOKEN, "status 429"), daemon("rate_limited", HUB, "status 429"), {}),
+    "token-500": (client("token_denied", TOKEN, "status 500"), daemon("unknown", HUB, "status 500"), {}),
+    "missing-tag": (*[daemon("not_found", HUB, "not found")] * 2, {}),
+    "missing-repository": (*[daemon("not_found", HUB, "not found")] * 2, {}),
+    "copy-from-missing": (*[daemon("not_found", HUB, "not found")] * 2, {}),
+    "engine-stopped": (*[local("engine_down")] * 2, {}),
+    "engine-no-permission": (*[local("engine_down")] * 2, {}),
+    "disk-full": (*[local("disk_full")] * 2, {}),
+    "bad-instruction": (*[local("bad_dockerfile")] * 2, {}),
+    "bad-reference": (*[local("bad_dockerfile")] * 2, {}),
+    "bad-copy": (*[local("bad_dockerfile")] * 2, {}),
+    "bad-empty": (*[local("bad_dockerfile")] * 2, {}),
+    "bad-blank-name": (*[local("bad_dockerfile")] * 2, {}),
+    "legacy-mount": (OK, local("legacy_cannot"), {}),
+    "legacy-chmod": (OK, local("legacy_cannot"), {}),
+    "legacy-platform": (OK, local("legacy_cannot"), {}),
+    "step-false": (*[("step_failed", None, None, "exit code 1")] * 2, {}),
+    "step-not-found": (*[("step_failed", None, None, "exit code 127")] * 2, {}),
+    "step-wget-404": (*[("step_failed", None, None, "exit code 1")] * 2, {}),
+    "step-wget-dns": (*[step("dns", "nosuch.lab")] * 2, {}),
+    "step-wget-refused": (*[step("refused", "mirror.lab")] * 2, {}),
+    "step-wget-no-route": (*[step("refused", "10.57.0.200", "no route")] * 2, {}),
+    "step-wget-reset": (*[("reset", "step", ..., "reset")] * 2, {}),  # the host's own address
+    "stopped-registry": (*[daemon("timeout", HUB, "no end within 8 s")] * 2, {"timed_out": True, "timeout": 8}),
+    "stopped-step": (*[step("timeout", None, "no end within 8 s")] * 2, {"timed_out": True, "timeout": 8}),
+}
+# What only some engines do.
+SPECIAL = {
+    ("buildx-missing", "20.10", "buildkit"): (OK, {}),  # built into the client
+    ("buildx-missing", "26.1", "buildkit"): (local("buildx_missing"), {}),
+    ("buildx-missing", "28.5", "buildkit"): (local("buildx_missing"), {}),
+    **{("buildx-missing", engine, "legacy"): (OK, {}) for engine in ("20.10", "26.1", "28.5")},
+    ("legacy-heredoc", "20.10", "buildkit"): (local("bad_dockerfile"), {}),  # its frontend is too old for heredocs
+    ("legacy-heredoc", "20.10", "legacy"): (local("bad_dockerfile"), {}),
+    ("legacy-heredoc", "26.1", "buildkit"): (("step_failed", None, None, "exit code 1"), {}),
+    ("legacy-heredoc", "28.5", "buildkit"): (("step_failed", None, None, "exit code 1"), {}),
+    # It builds, and the step's `false` never ran: only the Dockerfile tells.
+    ("legacy-heredoc", "26.1", "legacy"): (("legacy_cannot", None, None, "heredocs"), {"cannot": "heredocs"}),
+    ("legacy-heredoc", "28.5", "legacy"): (("legacy_cannot", None, None, "heredocs"), {"cannot": "heredocs"}),
+    # 20.10 waits without an end, so that we stopped it; the others give up by themselves.
+    ("proxy-silent", "20.10", "buildkit"): (daemon("timeout", HUB, "no end within 150 s"), {"timed_out": True, "timeout": 150, "daemon_proxy": LOCAL}),
+    **{
+        ("proxy-silent", engine, builder): (daemon("timeout"), {"daemon_proxy": LOCAL})
+        for engine in ("20.10", "26.1", "28.5")
+        for builder in ("buildkit", "legacy")
+        if (engine, builder) != ("20.10", "buildkit")
+    },
+    # 20.10's client had to be killed, and said nothing of the token that it waited for.
+    ("stopped-token", "20.10", "buildkit"): (daemon("timeout", HUB, "no end within 8 s"), {"timed_out": True, "timeout": 8}),
+    ("stopped-token", "26.1", "buildkit"): (client("timeout", TOKEN, "no end within 8 s"), {"timed_out": True, "timeout": 8}),
+    ("stopped-token", "28.5", "buildkit"): (client("timeout", TOKEN, "no end within 8 s"), {"timed_out": True, "timeout": 8}),
+    **{("stopped-token", engine, "legacy"): (OK, {}) for engine in ("20.10", "26.1", "28.5")},
+}
+
+
+def cases():
+    for path in sorted(LOGS.glob("*/*.log")):
+        engine, _dash, builder = path.stem.partition("-")
+        fault = path.parent.name
+        if (fault, engine, builder) in SPECIAL:
+            expected, known = SPECIAL[fault, engine, builder]
+        else:
+            buildkit, legacy, known = FAULTS[fault]
+            expected = buildkit if builder == "buildkit" else legacy
+        yield pytest.param(path, expected, known, id=f"{fault}/{path.stem}")
+
+
+def facts(expected, known):
+    known = dict(known)
+    mirror = known.pop("mirror", None)
+    return Known(code=0 if expected == OK or known.get("cannot") else 1, mirrors=(mirror,) if mirror else (), **known)
+
+
+@pytest.mark.parametrize(("path", "expected", "known"), list(cases()))
+def test_a_recorded_log_gets_its_cause(path, expected, known):
+    verdict = diagnose(path.read_text(), facts(expected, known))
+    found = (verdict.cause, verdict.asked_by, verdict.host, verdict.reason)
+    assert found == tuple(seen if wanted is ... else wanted for wanted, seen in zip(expected, found))
+    if expected != OK:
+        assert verdict.cure and verdict.cure.endswith((".", "is not in the context.")) and "{" not in verdict.cure
+        assert verdict.cure in verdict.sentence
+        assert verdict.lines
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in sorted(LOGS.glob("*/*.log"))])
+def test_the_builder_is_read_from_its_own_words(path):
+    # Where no engine or no buildx is, nothing was built by anybody.
+    silent = path.parent.name.startswith(("engine-", "buildx-missing"))
+    assert builder_used(path.read_text()) in ({path.stem.split("-")[1], None} if silent else {path.stem.split("-")[1]})
+
+
+def test_every_fault_was_recorded_on_every_engine_with_both_builders():
+    for fault in {*FAULTS, *(key[0] for key in SPECIAL)}:
+        found = {path.stem for path in (LOGS / fault).glob("*.log")}
+        assert found == {f"{engine}-{builder}" for engine in ("20.10", "26.1", "28.5") for builder in ("buildkit", "legacy")}, fault
+
+
+# Rules whose words the lab has not said yet: each with a line from the documentation of the program that says it.
+NOT_RECORDED = {
+    "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat /srv/Dockerfile: no such file or directory": "bad_dockerfile",
+    "docker-compose: command not found": "engine_down",
+    "the classic builder doesn't support secrets, set DOCKER_BUILDKIT=1 to use BuildKit": "legacy_cannot",
+    'failed to do request: Head "https://registry-1.docker.io/v2/": proxyconnect tcp: read tcp a->b: read: connection reset by peer': "proxy_unreachable",
+    'failed to do request: Head "https://registry-1.docker.io/v2/": proxyconnect tcp: dial tcp 10.0.0.2:3128: i/o timeout': "proxy_unreachable",
+    'Head "https://registry-1.docker.io/v2/library/busybox/manifests/1": Unauthorized': "proxy_auth",
+    'error parsing HTTP 500 response body: unexpected end of JSON input: ""': "unknown",
+    'Get "https://registry-1.docker.io/v2/": x509: cannot validate certificate for 10.0.0.1 because it doesn\'t contain any IP SANs': "tls",
+    'Get "https://registry-1.docker.io/v2/": net/http: TLS handshake timeout': "timeout",
+    'Get "https://registry-1.docker.io/v2/": remote error: tls: handshake failure': "tls",
+    'Get "https://registry-1.docker.io/v2/": dial tcp 10.0.0.1:443: connect: network is unreachable': "refused",
+}
+
+
+@pytest.mark.parametrize(("line", "cause"), NOT_RECORDED.items())
+def test_a_line_that_was_not_recorded(line, cause):
+    assert diagnose(f"Step 1/2 : FROM busybox:1\n{line}\n", Known()).cause == cause
+
+
+STEPS = {
+    "curl: (6) Could not resolve host: pypi.example": ("dns", "pypi.example"),
+    "curl: (5) Could not resolve proxy: proxy.example": ("proxy_unreachable", "proxy.example"),
+    "curl: (7) Failed to connect to deb.example port 443 after 3 ms: Couldn't connect to server": ("refused", "deb.example"),
+    "curl: (56) CONNECT tunnel failed, response 403": ("proxy_refused", "files.example"),
+    "curl: (56) CONNECT tunnel failed, response 407": ("proxy_auth", "files.example"),
+    "curl: (60) SSL certificate problem: unable to get local issuer certificate": ("tls", "files.example"),
+    "curl: (28) Connection timed out after 10001 milliseconds": ("timeout", "files.example"),
+    "W: Failed to fetch http://deb.example/x  Temporary failure resolving 'deb.example'": ("dns", "deb.example"),
+    "npm error errno ENOTFOUND registry.example": ("dns", "registry.example"),
+    "cp: write error: No space left on device": ("disk_full", None),
+    "make: *** [all] Error 2": ("step_failed", None),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), STEPS.items())
+def test_a_step_is_judged_by_what_its_program_said(line, expected):
+    log = f'#6 0.412 {line}\n#6 ERROR: process "/bin/sh -c install https://files.example/x" did not complete successfully: exit code: 1\n'
+    verdict = diagnose(log, Known())
+    assert (verdict.cause, verdict.host) == expected
+    assert verdict.asked_by == ("step" if expected[1] else None)
+
+
+def test_every_rule_is_used_by_a_test():
+    lines = [line for path in LOGS.glob("*/*.log") for line in path.read_text().splitlines()] + [*NOT_RECORDED, *STEPS]
+    assert [rule for rule in RULES if not any(re.search(rule.pattern, line) for line in lines)] == []
+
+
+def test_what_a_step_prints_is_no_error_of_the_engine():
+    log = '#5 0.3 Get "https://registry-1.docker.io/v2/": read: connection reset by peer\n#6 [x] y\n#6 ERROR: something new\nfailed to solve: something new\n'
+    verdict = diagnose(log, Known())
+    assert verdict.cause == "unknown"
+    assert "failed to solve: something new" in verdict.lines
+
+
+def test_the_sentence_of_the_riddle():
+    log = (LOGS / "daemon-proxy-only" / "28.5-buildkit.log").read_text()
+    assert diagnose(log, Known(daemon_proxy=PROXY)).sentence == (
+        "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "known", "cure"),
+    [
+        ("wall-reset", {}, "Set docker_daemon_proxy https_proxy (or registry_mirrors), so that the daemon reaches registry-1.docker.io another way."),
+        (
+            "wall-token",
+            {},
+            "Set docker_build_env https_proxy to a proxy that reaches auth.docker.io, or docker_daemon_proxy "
+            "https_proxy with docker_build_env daemon_token: true.",
+        ),
+        ("proxy-auth-wrong", {}, "Set docker_daemon_proxy proxy_username and proxy_password to what the proxy accepts."),
+        ("mirror-relay", {"daemon_proxy": PROXY, "mirrors": (Mirror("https://relay.lab", 401, HUB_REALM),)}, "Set docker_build_env daemon_token: true."),
+        ("step-wget-dns", {}, "Set docker_build_env step_proxy, so that RUN steps reach nosuch.lab."),
+        (
+            "untrusted-ca",
+            {},
+            "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client knows it.",
+        ),
+        ("missing-tag", {}, "Correct the name or tag of busybox:nosuch: registry-1.docker.io does not have it."),
+    ],
+)
+def test_the_cure_names_the_option(fault, known, cure):
+    assert diagnose((LOGS / fault / "28.5-buildkit.log").read_text(), Known(**known)).cure == cure
+
+
+def test_a_token_that_the_daemon_fetches_is_asked_by_the_daemon():
+    log = (LOGS / "wall-token" / "28.5-buildkit.log").read_text()
+    verdict = diagnose(log, Known(daemon_token=True))
+    assert (verdict.cause, verdict.asked_by) == ("token_unreachable", "daemon")
+    assert verdict.cure == "Set docker_daemon_proxy https_proxy to a proxy that reaches auth.docker.io."
+
+
+@pytest.mark.parametrize("engine", ["20.10", "26.1", "28.5"])
+@pytest.mark.parametrize(
+    ("builder", "expected"),
+    [("legacy", {"manifest": "fresh", "token": "fresh", "layers": "fresh"}), ("buildkit", {"manifest": "fresh", "token": "unknown", "layers": "fresh"})],
+)
+def test_what_a_green_build_proves(engine, builder, expected):
+    assert proved((LOGS / "ok" / f"{engine}-{builder}.log").read_text(), pull=True, stored=False) == expected
+
+
+def test_a_green_build_from_the_store_proves_nothing():
+    legacy = "Step 1/2 : FROM busybox:1\n ---> 86681638b3bf\nSuccessfully built 1\n"
+    buildkit = "#2 [internal] load metadata for docker.io/library/busybox:1\n#4 [1/2] FROM docker.io/library/busybox:1\n#4 CACHED\n"
+    for log in (legacy, buildkit):
+        assert proved(log, pull=False, stored=True) == {"manifest": "cached", "token": "cached", "layers": "cached"}
+
+
+def test_a_token_in_the_log_is_fresh():
+    log = "#2 [auth] library/busybox:pull token for registry-1.docker.io\n#2 DONE 0.1s\n"
+    assert proved(log, pull=True, stored=False)["token"] == "fresh"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "what"),
+    [
+        ("FROM a\nRUN --mount=type=cache,target=/x true\n", "RUN --mount"),
+        ("FROM a\nRUN \\\n  # why\n  --network=none true\n", "RUN --network"),
+        ("FROM a\nCOPY --from=b --chmod=644 x /x\n", "COPY --chmod"),
+        ("FROM a\nRUN <<EOT\ntrue\nEOT\n", "heredocs"),
+        ("FROM a\ncopy <<-'EOT' /x\ntext\nEOT\n", "heredocs"),
+        ("FROM --platform=$BUILDPLATFORM a\n", "$BUILDPLATFORM"),
+        ("FROM a:${TARGETARCH}\n", "$TARGETARCH"),
+        ("ARG TARGETARCH=amd64\nFROM a:${TARGETARCH}\n", ""),
+        ("FROM a\nRUN echo $((1 << 3)) && cat < x\n", ""),
+        ("FROM a\nCOPY --from=b --chown=0:0 x /x\n# RUN --mount=type=cache x\n", ""),
+        ("", ""),
+    ],
+)
+def test_what_the_legacy_builder_cannot_do(dockerfile, what):
+    assert legacy_cannot(dockerfile) == what
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("docker.io/library/busybox:1", "busybox:1"),
+        ("docker.io/pytorch/torchserve:0.11.0-gpu", "pytorch/torchserve:0.11.0-gpu"),
+        ("mirror.lab/library/busybox:1", "mirror.lab/library/busybox:1"),
+        ("busybox:1@sha256:" + "a" * 64, "busybox:1"),
+        ("busybox@sha256:" + "a" * 64, "busybox@sha256:" + "a" * 64),
+    ],
+)
+def test_a_reference_reads_as_in_a_dockerfile(reference, name):
+    assert familiar(reference) == name
+
+
+def test_the_table_is_well_formed():
+    for rule in RULES:
+        assert isinstance(rule, Rule)
+        assert rule.where in ("client", "engine", "step")
+        assert ("{1}" in rule.reason) <= (re.compile(rule.pattern).groups > 0)
+
+
+@pytest.mark.parametrize(
+    ("known", "cause"),
+    [
+        ({}, "unknown"),
+        ({"answers": False}, "engine_down"),
+        ({"free": 0}, "disk_full"),
+        ({"free": 10**9}, "unknown"),
+    ],
+)
+def test_words_that_say_nothing_are_explained_by_what_is_seen_on_the_host(known, cause):
+    assert diagnose("something odd", Known(code=1, **known)).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("proof", "sentence"),
+    [
+        (("fresh", "fresh", "fresh"), "The build passed. Fetched now: the manifest, the token and the layers."),
+        (
+            ("fresh", "unknown", "cached"),
+            "The build passed. Fetched now: the manifest. Here already, so not proved: the layers. The output does not tell: the token.",
+        ),
+        (
+            ("cached", "cached", "cached"),
+            "The build passed. Nothing was fetched now, so it proves nothing about the network. "
+            "Here already, so not proved: the manifest, the token and the layers.",
+        ),
+    ],
+)
+def test_a_green_build_that_proves_less_says_so(proof, sentence):
+    assert passed(dict(zip(("manifest", "token", "layers"), proof))) == sentence
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "reason"),
+    [
+        ("RUN x=$((1 <<n))", ""),
+        ("RUN cat<<EOF", ""),
+        ("RUN cat <<<word", ""),
+        ("RUN cat <<-'EOF' >/x", "heredocs"),
+        ("RUN 3<<EOF cat", "heredocs"),
+        ("ONBUILD COPY <<EOF /x", "heredocs"),
+        ("ARG TARGETARCH", "$TARGETARCH"),
+        ("ARG TARGETARCH=amd64\nFROM a:$TARGETARCH", ""),
+        ("FROM --platform=${BUILDPLATFORM} a", "$BUILDPLATFORM"),
+        ("ADD --keep-git-dir=true a b", "COPY --keep-git-dir"),
+    ],
+)
+def test_what_the_legacy_builder_ignores_or_refuses(dockerfile, reason):
+    assert legacy_cannot(dockerfile) == reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [  # 26.1, killed in the middle of a RUN step: BuildKit's client and the legacy builder's
+        "#5 [2/2] RUN sleep 60\nERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF",
+        "Step 2/2 : RUN sleep 60\n ---> Running in 887b2b4d28b6\nunexpected EOF",
+    ],
+)
+def test_an_engine_that_ends_during_the_build(said):
+    found = diagnose(said, Known(code=1))
+    assert (found.cause, found.asked_by, found.reason) == ("engine_down", None, "ended during the build")
+    assert found.cure == "See why the engine ended (journalctl -u docker), and build again when it runs."
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "cure"),
+    [
+        ((), "Correct the name or tag of busybox:1: registry-1.docker.io does not have it."),
+        (
+            (Mirror("https://mirror.lab", 200, manifest=404),),
+            "Set docker_daemon_proxy registry_mirrors to a mirror that has busybox:1, or https_proxy so that the daemon can ask Docker Hub itself; "
+            "or correct the name.",
+        ),
+    ],
+)
+def test_what_a_mirror_lacks_another_one_may_have(mirrors, cure):
+    log = "Step 1/1 : FROM busybox:1\nmanifest for busybox:1 not found: manifest unknown: manifest unknown"
+    found = diagnose(log, Known(code=1, mirrors=mirrors))
+    assert (found.cause, found.cure) == ("not_found", cure)
+
+
+REFUSED = 'Step 1/1 : FROM busybox:1\nGet "{}": dial tcp 10.0.0.1:443: connect: connection refused'
+
+
+@pytest.mark.parametrize(
+    ("mirror", "reason"),
+    [
+        (Mirror(LOCAL, 200, manifest=500), "status 500"),
+        (Mirror(LOCAL, 200, manifest=403), "status 403"),
+        (Mirror(LOCAL, 200, manifest=429), "status 429"),
+        (Mirror(LOCAL, 502), "status 502"),
+        (Mirror(LOCAL, 400), "status 400"),
+        (Mirror(LOCAL, 200, reason="html page"), "html page"),
+        (Mirror(LOCAL, 200, manifest=404), ""),
+        (Mirror(LOCAL, 401), ""),
+        (Mirror(LOCAL, 0, reason="refused"), ""),
+    ],
+)
+def test_with_what_a_mirror_refuses_to_be_one(mirror, reason):
+    assert mirror.error == reason
+    found = diagnose(REFUSED.format("https://registry-1.docker.io/v2/"), Known(code=1, mirrors=(mirror,)))
+    assert (found.cause == "mirror_error") == bool(reason) and (not reason or (found.host, found.reason) == ("127.0.0.1", reason))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Get "https://auth.docker.io/token?scope=repository%3Alibrary%2Fbusybox%3Apull": received unexpected HTTP status: 503 Service Unavailable',
+        "failed to fetch anonymous token: unexpected status from GET request to https://auth.docker.io/token?scope=x: 403 Forbidden",
+    ],
+)
+def test_a_token_server_that_says_no(line):
+    found = diagnose(f"Step 1/1 : FROM busybox:1\n{line}", Known(code=1))
+    assert (found.cause, found.host) == ("token_denied", TOKEN)
+
+
+def test_a_mirror_that_answers_us_and_refuses_the_daemon_is_at_fault():
+    log = "Step 1/1 : FROM busybox:1\nunexpected status from HEAD request to https://m.lab/v2/library/busybox/manifests/1?ns=docker.io: 403 Forbidden"
+    found = diagnose(log, Known(code=1, mirrors=(Mirror("https://m.lab", 401, realm="https://m.lab/token"),)))
+    assert (found.cause, found.host, found.asked_by) == ("mirror_error", "m.lab", "daemon")
+
+
+def test_a_url_that_is_broken_is_none():
+    assert Mirror("https://[m.lab").host == "https://[m.lab"
+    found = diagnose(REFUSED.format("https://[m.lab/v2/"), Known(code=1))
+    assert (found.cause, found.host) == ("refused", HUB)

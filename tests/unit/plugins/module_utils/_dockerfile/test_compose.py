@@ -1,0 +1,341 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compose files: which images are edited, which are left with a reason, and which are none. Whole files stand in tests/golden."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import built, contexts, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
+
+HUB = Mirrors({"docker.io": "m.x/hub"})
+BUILT_TOO = "Service a has its image from here and builds it; give a an image of its own."
+EXTENDS = "Its service extends another file, which may build this image; write the image where the build is known."
+IN_PLACE = "It is written in a way that cannot be edited in place; write it plainly on one line."
+ON_BLOCK = "It cannot be edited in place; write it as a literal block (|)."
+VALUE = "Compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself."
+SHARED = "Its anchor gives the same text to something that is no image; give the image an anchor of its own."
+NO_CONTEXT = "It may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand."
+AGAIN = "A stage declares this build argument too, where its new value would show; give the image an argument of its own."
+NO_ARG = "It is the value of a build argument, and kinds leaves arg out."
+INLINE = "services:\n  a:\n    build:\n      dockerfile_inline: |\n"
+BROKEN = "It cannot be evaluated (} is missing); write the image itself."
+
+
+EDITED = [
+    pytest.param("services: {a: {build: ., image: me}, b: {image: me}}\n", None, id="the result of another service"),
+    pytest.param("services: {a: {build: ., image: me}, b: {image: 'docker.io/library/me:latest'}}\n", None, id="the result by its full name"),
+    pytest.param("services: {a: {build: ., image: 'me:${T:-1}'}, b: {image: 'me:1'}}\n", None, id="the result by its default"),
+    pytest.param("services: {a: {build: ., image: 'me:${T}'}, b: {image: 'me:${T}'}}\n", None, id="the result by the same variable"),
+    pytest.param('services: {a: {build: ., image: me}, b: {image: "\\x6de"}}\n', None, id="the result in escapes"),
+    pytest.param("x: &i me\nservices: {a: {image: *i, build: .}, b: {image: *i}}\n", None, id="the result by an anchor"),
+    pytest.param(
+        "services: {a: {build: ., image: 'me:2'}, b: {image: me}}\n",
+        "services: {a: {build: ., image: 'me:2'}, b: {image: m.x/hub/library/me}}\n",
+        id="another tag",
+    ),
+    pytest.param("services: {a: {image: me}}\n---\nservices: {a: {build: .}}\n", None, id="built in a later document"),
+    pytest.param("services: {a: {image: me, build: .}}\n---\nservices: {a: {build: null}}\n", None, id="a null that takes nothing away"),
+    pytest.param(
+        "services: {a: {image: me, build: .}}\n---\nservices: {a: {build: !reset null}}\n",
+        "services: {a: {image: m.x/hub/library/me, build: .}}\n---\nservices: {a: {build: !reset null}}\n",
+        id="a build that a later document takes away",
+    ),
+    pytest.param(
+        "x-s: &s {a: {image: redis}, b: {image: nginx}}\nservices: {<<: *s, b: {build: .}}\n",
+        "x-s: &s {a: {image: m.x/hub/library/redis}, b: {image: nginx}}\nservices: {<<: *s, b: {build: .}}\n",
+        id="merged services",
+    ),
+    pytest.param(
+        "x-s: &s {B: redis}\nx-t: &t {B: nginx, C: busybox}\nservices: {a: {build: {args: {<<: [*s, *t]}}}}\n",
+        "x-s: &s {B: m.x/hub/library/redis}\nx-t: &t {B: nginx, C: busybox}\nservices: {a: {build: {args: {<<: [*s, *t]}}}}\n",
+        id="merged args, the first before the second",
+    ),
+    pytest.param(
+        "x-s: &s {B: redis}\nservices: {a: {build: {args: {<<: *s, B: nginx}}}}\n",
+        "x-s: &s {B: redis}\nservices: {a: {build: {args: {<<: *s, B: m.x/hub/library/nginx}}}}\n",
+        id="an argument of its own before a merged one",
+    ),
+    pytest.param(
+        "x-s: &s {c: docker-image://redis}\nservices: {a: {build: {additional_contexts: {<<: *s}}}}\n",
+        "x-s: &s {c: docker-image://m.x/hub/library/redis}\nservices: {a: {build: {additional_contexts: {<<: *s}}}}\n",
+        id="merged contexts",
+    ),
+    pytest.param(
+        "services: {a: {image: &i redis}, b: {image: *i, build: {additional_contexts: {c: d}}, x-i: *i}, c: {image: *i}}\n",
+        None,
+        id="an anchor that names a result",
+    ),
+    pytest.param(
+        "x-i: &i redis\nservices: {a: {image: *i, x-i: *i}, b: {build: {args: {B: *i}}}}\n",
+        "x-i: &i m.x/hub/library/redis\nservices: {a: {image: *i, x-i: *i}, b: {build: {args: {B: *i}}}}\n",
+        id="an anchor of images alone",
+    ),
+    pytest.param("services: {a: {build: {args: {B: null, C: ~}}}}\n", None, id="arguments from the environment"),
+    pytest.param(
+        "services: {a: {build: {context: '${C:-app}', args: {B: redis}}}}\n",
+        "services: {a: {build: {context: '${C:-app}', args: {B: m.x/hub/library/redis}}}}\n",
+        id="a context with a default",
+    ),
+    pytest.param("services: {a: {build: {context: '${C}', args: {B: debug, C: 8, D: 'quay.io/a/b', E: '${E}'}}}}\n", None, id="no image in an unknown context"),
+    pytest.param(
+        "services: {a: {build: {dockerfile_inline: '', args: {B: redis}}}}\n",
+        "services: {a: {build: {dockerfile_inline: '', args: {B: m.x/hub/library/redis}}}}\n",
+        id="an empty Dockerfile in the file",
+    ),
+    pytest.param(
+        INLINE + "        # 5$ $-\n        FROM redis\n        LABEL a=$A b=${B:-c}\n",
+        INLINE + "        # 5$ $-\n        FROM m.x/hub/library/redis\n        LABEL a=$A b=${B:-c}\n",
+        id="values that name no image",
+    ),
+    pytest.param(
+        INLINE + "        FROM redis\n        COPY --from=nginx $A b\n",
+        INLINE + "        FROM m.x/hub/library/redis\n        COPY --from=m.x/hub/library/nginx $A b\n",
+        id="a value behind the flags",
+    ),
+    pytest.param(INLINE + "        FROM $${X}redis\n", INLINE + "        FROM $${X:-m.x/hub/library/}redis\n", id="a variable of the build"),
+    pytest.param(
+        "services:\n  a:\n    build:\n      additional_contexts: {redis: ../r, 'nginx::linux/arm64': ../n}\n      dockerfile_inline: |\n"
+        "        FROM docker.io/library/redis:latest\n        COPY --from=nginx a b\n        COPY --from=busybox a b\n",
+        "services:\n  a:\n    build:\n      additional_contexts: {redis: ../r, 'nginx::linux/arm64': ../n}\n      dockerfile_inline: |\n"
+        "        FROM docker.io/library/redis:latest\n        COPY --from=nginx a b\n        COPY --from=m.x/hub/library/busybox a b\n",
+        id="images that named contexts supply",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("a: {image: redis}\nx-b: {image: redis}\n", "a: {image: m.x/hub/library/redis}\nx-b: {image: redis}\n", id="the first version"),
+        pytest.param("include: [b.yml]\na: {image: redis}\n", None, id="an include is no first version"),
+        pytest.param("- image: redis\n", None, id="a list"),
+        pytest.param("services: [redis]\n", None, id="services that are none"),
+        pytest.param("services: {a: redis, b: null}\n", None, id="a service that is none"),
+        pytest.param("services: {a: {image: [redis]}}\n", None, id="an image that is a list"),
+        pytest.param("services: {a: {image: ''}}\n", None, id="an image of nothing"),
+        pytest.param("services: {a: {image: rédis}}\n", None, id="a name that is none"),
+        pytest.param("services: {a: {image: redis, build: .}, b: {extends: a, image: redis}}\n", None, id="built, and by extension"),
+        pytest.param("services: {a: {image: redis, build: .}, b: {extends: {service: a}, image: redis}}\n", None, id="built by extension of a service"),
+        pytest.param(
+            "services: {a: {image: redis}, b: {extends: {service: a}, image: nginx}}\n",
+            "services: {a: {image: m.x/hub/library/redis}, b: {extends: {service: a}, image: m.x/hub/library/nginx}}\n",
+            id="an extension that is not built",
+        ),
+        pytest.param("services: {a: {extends: a, image: redis}}\n", "services: {a: {extends: a, image: m.x/hub/library/redis}}\n", id="an extension of itself"),
+        pytest.param(
+            "services: {a: {build: &b {additional_contexts: {c: docker-image://redis}}}, d: {build: *b}}\n",
+            "services: {a: {build: &b {additional_contexts: {c: docker-image://m.x/hub/library/redis}}}, d: {build: *b}}\n",
+            id="one build of two services",
+        ),
+        pytest.param(
+            "services: {a: {build: {additional_contexts: [c=docker-image://redis, d=../d, e, [f], 'g=docker-image://nginx']}}}\n",
+            "services: {a: {build: {additional_contexts: [c=docker-image://m.x/hub/library/redis, d=../d, e, [f],"
+            " 'g=docker-image://m.x/hub/library/nginx']}}}\n",
+            id="contexts in a list",
+        ),
+        pytest.param("services: {a: {build: {additional_contexts: {c: [docker-image://redis], d: ../d}}}}\n", None, id="a context that is a list"),
+        pytest.param('services: {a: {build: {additional_contexts: ["c=docker-image://\\x72edis"]}}}\n', None, id="a context in escapes"),
+        pytest.param("services: {a: {build: {args: {B: '${X'}}}}\n", None, id="an argument that cannot be evaluated"),
+        pytest.param("services: {a: {build: {args: {B: '${X:-re}${Y:-dis}'}}}}\n", None, id="an argument from two places"),
+        pytest.param("services: {a: {build: {args: {B: 'redis$$'}}}}\n", None, id="an argument with a dollar"),
+        pytest.param("services: {a: {build: {args: {B: rédis}}}}\n", None, id="an argument that is no image"),
+        pytest.param("services: {a: {build: {args: {B: redis}, context: none}}}\n", None, id="a Dockerfile that cannot be read"),
+        pytest.param("services: {a: {build: {args: {B: redis}, context: 'https://x/y.git'}}}\n", None, id="a Dockerfile elsewhere"),
+        pytest.param(
+            "services:\n  a:\n    build:\n      dockerfile_inline: |\n        # é $$\n        ARG X=redis\n\n        FROM $$X\n",
+            "services:\n  a:\n    build:\n      dockerfile_inline: |\n        # é $$\n        ARG X=m.x/hub/library/redis\n\n        FROM $$X\n",
+            id="a Dockerfile in the file",
+        ),
+        pytest.param(
+            "services:\n  a:\n    build:\n      dockerfile_inline: |\n        FROM quay.io/a/b\n        RUN $X\n", None, id="values in a Dockerfile of no image"
+        ),
+        pytest.param(
+            "services: {a: {build: {dockerfile_inline: FROM redis}}}\n", "services: {a: {build: {dockerfile_inline: FROM m.x/hub/library/redis}}}\n", id="plain"
+        ),
+        pytest.param("\ufeffservices: {a: {image: redis}}\n", "\ufeffservices: {a: {image: m.x/hub/library/redis}}\n", id="BOM"),
+        pytest.param(
+            "a: {image: redis}\n---\nb: {image: nginx}\n", "a: {image: m.x/hub/library/redis}\n---\nb: {image: m.x/hub/library/nginx}\n", id="two documents"
+        ),
+        pytest.param("", None, id="nothing"),
+        *EDITED,
+    ],
+)
+def test_images_of_a_compose_file(before, after):
+    result = rewrite_compose(before.encode(), HUB, lambda context, _dockerfile: None if context == "none" else b"ARG B\nFROM $B\n")
+    assert (result.after.decode(), result.skipped) == (after or before, [])
+    assert bool(result.changes) == (after is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reference", "reason"),
+    [
+        pytest.param('services:\n  a: {image: "\\x72edis"}\n', 2, "redis", IN_PLACE, id="escapes"),
+        pytest.param("x: &i {image: redis}\nservices: {a: {<<: *i, build: .}, b: *i}\n", 1, "redis", BUILT_TOO, id="built under the same anchor"),
+        pytest.param("services: {b: {image: redis}, a: {extends: {service: b}, build: .}}\n", 1, "redis", BUILT_TOO, id="built by a service that extends it"),
+        pytest.param("services:\n  a: {image: &i redis, environment: {I: *i}}\n", 2, "redis", SHARED, id="an anchor in the environment"),
+        pytest.param("services:\n  a: {environment: &e {B: redis}, build: {args: *e}}\n", 2, "redis", SHARED, id="an environment as arguments"),
+        pytest.param("x-e: &e [{I: &i redis}]\nvolumes: *e\nservices: {a: {image: *i}}\n", 1, "redis", SHARED, id="an anchor at the top"),
+        pytest.param("services: {a: {image: &i redis, build: {args: {B: *i}}}}\n", 1, "redis", SHARED, id="an anchor of a result and an argument"),
+        pytest.param("services: {a: {build: {tags: [&i redis]}}, b: {image: *i}}\n", 1, "redis", SHARED, id="an anchor in a tag"),
+        pytest.param(
+            "services: {a: {build: &b {args: &a {B: redis}}}, b: {build: {context: stage, args: *a}}}\n", 1, "redis", SHARED, id="arguments of two builds"
+        ),
+        pytest.param("services: {a: {build: {dockerfile: again, args: {B: redis}}}}\n", 1, "redis", AGAIN, id="an argument of a stage too"),
+        pytest.param(
+            "services: {a: {build: {dockerfile: default, args: {B: redis}}}}\n", 1, "redis", AGAIN, id="an argument of a stage with a default of its own"
+        ),
+        pytest.param(
+            INLINE + "        ARG X\n        FROM $$X\n        ARG X\n      args: {X: redis}\n", 8, "redis", AGAIN, id="an argument of a stage in the file"
+        ),
+        pytest.param(
+            INLINE + "        ARG X\n        ARG Y=$$X\n        FROM $$X\n        ARG Y\n      args: {X: redis}\n",
+            9,
+            "redis",
+            AGAIN,
+            id="a source of one that a stage sees",
+        ),
+        pytest.param("services: {a: {build: {context: '$C', args: [B=redis:7]}}}\n", 1, "redis:7", NO_CONTEXT, id="an unknown context"),
+        pytest.param("services: {a: {build: {context: '${C', args: {B: docker.io/a/b}}}}\n", 1, "docker.io/a/b", NO_CONTEXT, id="a context that is none"),
+        pytest.param("services: {a: {build: {dockerfile: none, args: {B: redis:7}}}}\n", 1, "redis:7", NO_CONTEXT, id="no context"),
+        pytest.param(INLINE + "        FROM redis:$X\n", 5, "$X", VALUE, id="a value in FROM"),
+        pytest.param(INLINE + "\n        FROM redis\n        RUN --mount=from=${X:-a},target=/a b\n", 7, "${X:-a}", VALUE, id="a value in a mount"),
+        pytest.param(INLINE + "        # syntax=$X\n        FROM redis\n", 5, "$X", VALUE, id="a value as the frontend"),
+        pytest.param(INLINE + "        FROM redis\n        $X\n", 6, "$X", VALUE, id="a value as an instruction"),
+        pytest.param(INLINE.replace("|", '"FROM redis\\nRUN x"'), 4, "dockerfile_inline", ON_BLOCK, id="a Dockerfile in quotes"),
+        pytest.param("services:\n  b: {extends: {file: c.yml, service: a}, image: redis}\n", 2, "redis", EXTENDS, id="extends another file"),
+        pytest.param("services:\n  a: {image: '${X'}\n", 2, "${X", BROKEN, id="a variable without an end"),
+        pytest.param(
+            "services:\n  a:\n    build:\n      dockerfile_inline: |\n        FROM redis\n        RUN\n        FORM x\n",
+            7,
+            "",
+            "BuildKit refuses this file: FORM is no instruction. Nothing in it was touched.",
+            id="a Dockerfile that BuildKit refuses",
+        ),
+    ],
+)
+def test_what_is_left_has_its_line_and_reason(text, line, reference, reason):
+    plain = b"ARG B\nFROM $B\n"
+    dockerfiles = {"Dockerfile": plain, "again": plain + b"ARG B\n", "default": plain + b"ARG A B=alpine\n", "none": None}
+    result = rewrite_compose(text.encode(), HUB, lambda context, name: b"FROM scratch\nARG B\n" if context == "stage" else dockerfiles[name])
+    assert result.after == text.encode() and result.changes == []
+    assert [tuple(skip) for skip in result.skipped] == [(line, "compose", reference, reason)]
+
+
+def test_an_image_that_another_file_builds():
+    text = "services:\n  a: {image: redis}\n  b: {image: redis}\n  c: {image: quay.io/a/b}\n"
+    result = rewrite_compose(text.encode(), HUB, built_by={"a": "compose.override.yaml", "c": "compose.override.yaml"}.get)
+    assert result.after.decode() == text.replace("b: {image: ", "b: {image: m.x/hub/library/")
+    (skip,) = result.skipped
+    assert (skip.line, skip.reference) == (2, "redis")
+    assert skip.reason == (
+        "Its service is built by compose.override.yaml, so it names the result where both files are used; if it is pulled, write the mirror's name here."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("services: {a: {build: .}, b: {image: redis}, c: {extends: a}, d: {build: null}}\n", {"a", "c"}),
+        ("services: {a: {build: ., image: me/a}, b: {build: ., image: '$I'}}\n", {"a", "b", "docker.io/me/a:latest", "$I"}),
+        ("a: {build: .}\nb: {image: redis}\n", {"a"}),
+        ("services: [", set()),
+        ("\udc80", set()),
+    ],
+)
+def test_services_that_a_file_builds(text, names):
+    assert built(text.encode("utf-8", "surrogateescape")) == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x: &i {image: quay.io/a/b}\nservices: {a: {<<: *i, build: .}, b: *i}\n", "services: {b: {extends: {file: c.yml, service: a}, image: quay.io/a/b}}\n"],
+)
+def test_a_doubt_about_an_image_that_the_map_does_not_name_is_none(text):
+    assert rewrite_compose(text.encode(), HUB).skipped == []
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "words"),
+    [
+        (b"a: \xff\n", 1, "it is not UTF-8"),
+        (b"services:\n  a: {image: redis\n", 3, "expected ',' or '}'"),
+        (b"a: 1\nb: *nowhere\n", 2, "found undefined alias"),
+        (b"a: 1\nb: \x01\n", 2, "YAML does not allow the character U+0001; remove it"),
+        (b"\xef\xbb\xbfa: 1\nb: \xef\xbb\xbf\n", 2, "YAML does not allow the character U+FEFF; remove it"),
+        (b"a: 1\n'a': 2\n", 2, "the key a stands twice in one mapping; remove one"),
+        (b"a: 1\nx: &x\n  <<: *x\n", 2, "an anchor contains itself"),
+        (b"a: 1\nx: &x [1, *x]\n", 2, "an anchor contains itself"),
+        (b"a: 1\nb: " + b"[" * 150, 2, "it is nested too deeply"),
+        (b"a: 1\nb:\n  " + b"- " * 100000, 3, "it is nested too deeply"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_left_and_named(data, line, words):
+    result = rewrite_compose(data, HUB)
+    (skip,) = result.skipped
+    assert (result.after, result.changes, skip.line, skip.reference) == (data, [], line, "")
+    assert skip.reason.startswith("This compose file cannot be read: ") and skip.reason.endswith(". Nothing in it was touched.") and words in skip.reason
+    assert contexts(data) == []
+
+
+def test_kinds_may_leave_compose_files_out():
+    data = b"services: {a: {image: redis}}\n"
+    assert rewrite_compose(data, HUB, kinds={"from"}).after == data
+    assert rewrite_compose(data, HUB, kinds={"compose"}).changes
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        ("{additional_contexts: {redis: ../r}}", [(".", "Dockerfile", ["redis"])]),
+        ("{context: a, dockerfile: D, additional_contexts: [redis=../r, b]}", [("a", "D", ["redis", "b"])]),
+        ("{context: a, dockerfile_inline: FROM redis, additional_contexts: {redis: r}}", []),
+        ("{context: '${C:-a}', additional_contexts: {<<: {redis: r}}}", [("a", "Dockerfile", ["redis"])]),
+        ("{context: '$C', additional_contexts: {redis: r}}", []),
+        ("{context: a}", []),
+        ("a", []),
+    ],
+)
+def test_contexts_that_replace_an_image_by_name(build, expected):
+    assert contexts(f"services: {{a: {{build: {build}}}}}".encode()) == expected
+
+
+def test_merges_and_services_take_a_time_that_grows_with_them():
+    """26 levels would be 2**26 mappings; 20,000 services were 18 seconds when each counted its line from the start."""
+    levels = "".join(f"x-{level + 1}: &x{level + 1} {{<<: [*x{level}, *x{level}]}}\n" for level in range(26))
+    services = "".join(f"  s{number}: {{<<: *x26, image: redis}}\n" for number in range(2000))
+    result = rewrite_compose(f"x-0: &x0 {{a: 1}}\n{levels}services:\n{services}".encode(), HUB)
+    assert [change.line for change in result.changes] == list(range(29, 2029))
+
+
+def test_a_chain_of_merges_or_extensions_may_be_long():
+    merges = "".join(f"x-{level + 1}: &x{level + 1} {{<<: *x{level}}}\n" for level in range(3000))
+    extends = "".join(f"  s{level}: {{extends: s{level + 1}}}\n" for level in range(3000))
+    result = rewrite_compose(f"x-0: &x0 {{image: redis}}\n{merges}services:\n  a: *x3000\n{extends}".encode(), HUB)
+    assert [change.line for change in result.changes] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "skips"),
+    [
+        ("services: {a: {build: {args: {B: redis}}}}\n", None, [("redis", NO_ARG)]),
+        (INLINE + "        FROM redis\n", INLINE + "        FROM m.x/hub/library/redis\n", []),
+        (INLINE + "        ARG X=redis\n        FROM $$X\n", None, [("$X", "It comes from ARG X, and kinds leaves arg out.")]),
+    ],
+)
+@pytest.mark.parametrize("kinds", [{"compose"}, {"compose", "from"}])
+def test_build_arguments_are_left_without_the_kind_arg(text, after, skips, kinds):
+    result = rewrite_compose(text.encode(), HUB, lambda _context, _name: b"ARG B\nFROM $B\n", kinds)
+    assert (result.after.decode(), [skip[2:] for skip in result.skipped]) == (after or text, skips)
+
+
+def test_arguments_see_the_dockerfile_as_it_will_be():
+    """Compose files and Dockerfiles of one run are rewritten in any order."""
+    dockerfile = b"ARG B=alpine\nFROM $B\nARG B\nLABEL x=$B\n"
+    text = b"services: {a: {build: {args: {B: redis}}}}\n"
+    for contents in (dockerfile, rewrite(dockerfile, HUB).after):
+        assert rewrite_compose(text, HUB, lambda _context, _name, contents=contents: contents).after == text

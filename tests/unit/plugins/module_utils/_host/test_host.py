@@ -1,0 +1,415 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The door to the host on real files, programs and sockets of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import os
+import pwd
+import signal
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+import time
+import types
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import host as host_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, File, Host, HostError, Run
+
+HERE = {"PATH": os.environ["PATH"]}
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+
+
+def mine(contents, mode=0o644):
+    return File(contents, mode, os.geteuid(), os.getegid())
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_file_comes_back_as_it_was_written(tmp_path):
+    path = str(tmp_path / "new/folder/file")
+    assert Host().read(path) is None and Host().changed_at(path) == 0.0
+    Host().write(path, mine(b"a", 0o600))
+    assert Host().read(path) == mine(b"a", 0o600)
+    assert abs(Host().changed_at(path) - Host().now()) < 60
+    assert Host().names(str(tmp_path / "new/folder")) == ["file"]
+    Host().remove(path)
+    assert Host().read(path) is None
+    Host().remove(path)
+
+
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    Host().write(str(tmp_path / "link"), mine(b"new"))
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+    Host().remove(str(tmp_path / "link"))
+    assert not (tmp_path / "real").exists()
+
+
+def test_a_new_file_has_its_owner_and_its_label_before_it_has_its_name(tmp_path, monkeypatch):
+    seen = []
+
+    def label(temporary, target):
+        seen.append((os.path.dirname(temporary), target, os.path.exists(target)))
+
+    monkeypatch.setattr(os, "fchown", lambda _handle, uid, gid: seen.append((uid, gid, (tmp_path / "file").exists())))
+    Host(label).write(str(tmp_path / "file"), File(b"a", 0o644, 4711, 4712))
+    assert seen == [(4711, 4712, False), (str(tmp_path), str(tmp_path / "file"), False)]
+    assert (tmp_path / "file").read_bytes() == b"a"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    def label(temporary, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(HostError, match=r"/file cannot be written: Operation not permitted\.$"):
+        Host(label).write(str(tmp_path / "file"), mine(b"new"))
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        pytest.param(lambda host, path: host.read(path), "{} cannot be read: Is a directory.", id="read"),
+        pytest.param(lambda host, path: host.write(f"{path}/file/x", mine(b"")), "{}/file/x cannot be written: Not a directory.", id="write"),
+        pytest.param(lambda host, path: host.remove(path), "{} cannot be removed: Is a directory.", id="remove"),
+        pytest.param(lambda host, path: host.remove_folder("/proc"), "/proc cannot be removed: Device or resource busy.", id="remove a folder"),
+        pytest.param(lambda host, path: host.make_private_folder(f"{path}/file/x/y"), "{}/file/x/y cannot be made: Not a directory.", id="make a folder"),
+        pytest.param(lambda host, path: host.names("x" * 300), "x" * 300 + " cannot be read: File name too long.", id="names"),
+        pytest.param(lambda host, path: host.home("no-such-user"), "There is no user no-such-user on this host.", id="home"),
+        pytest.param(lambda host, path: host.run([f"{path}/file"]), "{}/file cannot be run: Permission denied.", id="run"),
+        pytest.param(
+            lambda host, path: host.run_group([f"{path}/file"], HERE, "/", 1, "jane"),
+            "{}/file cannot be run as jane: [Errno 13] Permission denied: '{}/file'.",
+            id="run a group",
+        ),
+        pytest.param(
+            lambda host, path: host.lock(f"{path}/file/x").__enter__(),
+            "{}/file/x cannot be locked: Not a directory. This module needs become: true.",
+            id="lock",
+        ),
+    ],
+)
+def test_no_is_said_in_a_sentence(tmp_path, monkeypatch, call, message):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)  # so that nobody becomes jane
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(HostError) as caught:
+        call(Host(), str(tmp_path))
+    assert str(caught.value) == message.replace("{}", str(tmp_path))
+
+
+def test_a_folder_goes_where_it_is_empty_and_is_private_where_it_was_made(tmp_path):
+    folder = tmp_path / "a/b"
+    Host().make_private_folder(str(folder))
+    assert folder.stat().st_mode & 0o777 == 0o700 and folder.parent.stat().st_mode & 0o777 == 0o755
+    (folder / "file").write_bytes(b"")
+    Host().remove_folder(str(folder))
+    assert folder.exists()
+    Host().remove_tree(str(tmp_path / "a"))
+    Host().remove_folder(str(folder))
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_a_killed_run_left_is_swept_and_what_a_live_one_writes_stays(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / "secret").write_bytes(b"")
+    (tmp_path / f".buildfleet-{dead.pid}-x").symlink_to("secret")
+    (tmp_path / f".buildfleet-{os.getpid()}-x").write_bytes(b"")
+    (tmp_path / ".buildfleet-x").write_bytes(b"")
+    Host().sweep([str(tmp_path / "a"), str(tmp_path / "b"), "/no/such/folder/c"])
+    assert Host().names(str(tmp_path)) == [f".buildfleet-{os.getpid()}-x", ".buildfleet-x", "secret"]
+
+
+def test_links_are_told_and_other_files_are_not(tmp_path):
+    (tmp_path / "a").symlink_to("socket:[1]")
+    (tmp_path / "b").write_bytes(b"")
+    assert Host().links(str(tmp_path)) == ["socket:[1]"]
+    assert Host().links(str(tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_a_file_can_be_made_where_its_first_folder_that_exists_can_be_written(tmp_path, monkeypatch, may):
+    asked = []
+
+    def access(path, rights, effective_ids):
+        asked.append((path, rights, effective_ids))
+        return may
+
+    monkeypatch.setattr(os, "access", access)
+    assert Host().can_write(str(tmp_path / "a/b/c")) is may
+    assert asked == [(str(tmp_path), os.W_OK | os.X_OK, True)]
+
+
+def test_a_file_that_is_there_exists(tmp_path):
+    assert Host().exists(str(tmp_path)) and not Host().exists(str(tmp_path / "none"))
+
+
+def test_free_space_is_told_where_it_can_be(tmp_path):
+    found = os.statvfs(tmp_path)
+    assert 0 <= Host().free(str(tmp_path)) <= found.f_blocks * found.f_frsize
+    assert Host().free(str(tmp_path / "none")) is None
+
+
+def test_one_run_at_a_time(tmp_path):
+    path = str(tmp_path / "lock")
+    with Host().lock(path), pytest.raises(HostError, match=r"^Another run of this module is at work on this host \(.*/lock is locked\)"), Host().lock(path):
+        raise AssertionError("two runs at once")
+    with Host().lock(path):
+        pass
+
+
+# --- users and processes --------------------------------------------------------------------------
+
+
+def test_who_we_are(monkeypatch):
+    assert Host().user() == pwd.getpwuid(os.geteuid()).pw_name
+    assert Host().home("root") == pwd.getpwnam("root").pw_dir
+    monkeypatch.setattr(os, "geteuid", lambda: 4000000)
+    assert Host().user() == "4000000"
+
+
+def test_processes_are_read_while_they_live():
+    with subprocess.Popen(["cat", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdin.write(b"x\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == b"x\n"  # only now it is surely cat
+        assert (Host().process(child.pid), Host().parent(child.pid)) == (["cat", "-"], os.getpid())
+    assert (Host().process(child.pid), Host().parent(child.pid)) == ([], 0)
+
+
+def test_time_passes_while_it_sleeps():
+    before = Host().now()
+    Host().sleep(0.05)
+    assert Host().now() - before >= 0.04
+
+
+@pytest.mark.parametrize(
+    ("argv", "more", "done"),
+    [
+        pytest.param(["sh", "-c", "cat; echo no >&2; exit 3"], {"stdin": "yes"}, Run(3, "yes", "no\n"), id="words and code"),
+        pytest.param(["sh", "-c", "echo $A-$LC_ALL; pwd"], {"env": {"A": "1"}, "cwd": "/"}, Run(0, "1-\n/\n", ""), id="an environment of its own"),
+        pytest.param(["sh", "-c", "echo $A-$LC_ALL"], {}, Run(0, "ours-C\n", ""), id="ours, in the C locale"),
+        pytest.param(["no-such-program"], {}, Run(127, "", "no-such-program: not found"), id="missing"),
+        pytest.param(["sh", "-c", "echo a; exec sleep 60"], {"timeout": 0.5}, Run(124, "a\n", "\nsh: no end within 0.5 s"), id="late"),
+    ],
+)
+def test_a_program_is_run(monkeypatch, argv, more, done):
+    monkeypatch.setenv("A", "ours")
+    assert Host().run(argv, **more) == done
+
+
+def test_the_path_has_roots_folders_for_programs_whoever_we_are(monkeypatch):
+    monkeypatch.setenv("PATH", "/opt/bin:/bin")
+    assert Host().run(["sh", "-c", "echo $PATH"]).text == "/opt/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    monkeypatch.delenv("PATH")
+    assert Host().run(["/bin/sh", "-c", "echo $PATH"]).text == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def test_side_by_side_what_fails_or_is_late_is_left_out():
+    def fails():
+        raise HostError("No.")
+
+    late = threading.Event()
+    assert Host().at_once({"a": lambda: 1, "b": fails, "c": late.wait}, 0.2) == {"a": 1}
+    late.set()
+
+
+@pytest.mark.parametrize(
+    ("ends_with", "sent"),
+    [
+        pytest.param(signal.SIGINT, [signal.SIGINT, signal.SIGKILL], id="asked"),
+        pytest.param(signal.SIGTERM, [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], id="told"),
+        pytest.param(signal.SIGKILL, [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], id="killed"),
+        pytest.param(None, [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], id="not even then"),
+    ],
+)
+def test_a_group_is_asked_before_it_is_killed(monkeypatch, ends_with, sent):
+    numbers = []
+
+    def killpg(_group, number):
+        numbers.append(number)
+        if ends_with in numbers[:-1]:
+            raise ProcessLookupError
+
+    def wait(seconds):
+        if ends_with not in numbers:
+            raise subprocess.TimeoutExpired("x", seconds)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    Host._end_group(types.SimpleNamespace(pid=42, wait=wait))
+    assert numbers == sent
+
+
+def test_a_run_that_is_interrupted_leaves_no_program_behind(tmp_path, monkeypatch):
+    wait, started = subprocess.Popen.wait, []
+
+    def interrupted(child, timeout=None):
+        if not started:
+            started.append(child)
+            raise KeyboardInterrupt
+        return wait(child, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Host().run_group(["sleep", "60"], HERE, "/", 60)
+    assert started[0].returncode in (-signal.SIGINT, -signal.SIGTERM)  # what runs in the background of a shell ignores the first
+
+
+def test_rights_go_before_the_right_to_give_them_away(monkeypatch):
+    calls = []
+    for name in ("initgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
+    entry = pwd.getpwnam("nobody")
+    host_file._become("nobody")
+    assert calls == [("initgroups", "nobody", entry.pw_gid), ("setgid", entry.pw_gid), ("setuid", entry.pw_uid)]
+
+
+@as_root
+def test_a_program_of_a_user_has_that_users_rights_alone():
+    assert Host().run_group(["sh", "-c", "id -un; id -Gn"], HERE, "/", 9, "nobody").out == "nobody\nnogroup\n"
+    with pytest.raises(HostError, match=r"^true cannot be run as no-such-user: "):
+        Host().run_group(["true"], HERE, "/", 9, "no-such-user")
+
+
+@pytest.mark.parametrize(("euid", "given"), [(0, ["", "Dockerfile"]), (1000, [])])
+def test_a_folder_belongs_to_its_user_and_is_gone_afterwards(monkeypatch, euid, given):
+    nobody, owned = pwd.getpwnam("nobody"), []
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: owned.append((path, uid, gid)))
+    with Host().folder({"Dockerfile": "FROM ä\n"}, "nobody") as path:
+        with open(f"{path}/Dockerfile", "rb") as file:
+            assert file.read() == "FROM ä\n".encode()
+        assert owned == [(os.path.join(path, name), nobody.pw_uid, nobody.pw_gid) for name in given]
+    assert not os.path.exists(path)
+    with Host().folder({}) as path:
+        assert os.listdir(path) == [] and len(owned) == len(given)
+
+
+# --- servers --------------------------------------------------------------------------------------
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with what its server was told for the path."""
+
+    def answer(self):
+        status, headers, body = self.server.answers.get(f"{self.command} {self.path}", (404, {}, b""))
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_DELETE = answer
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@contextlib.contextmanager
+def serving(server, answers):
+    server.answers = answers
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture()
+def engine(tmp_path):
+    answers = {
+        "GET /info": (200, {}, b' {"Driver": "overlay2"}'),
+        "GET /list": (200, {}, b"[1]"),
+        "GET /_ping": (200, {"Builder-Version": "2"}, b"OK"),
+        "GET /cut": (200, {}, b'{"Driver": '),
+        "DELETE /images/x": (200, {}, b"[]"),
+    }
+    with serving(socketserver.UnixStreamServer(str(tmp_path / "docker.sock"), Handler), answers):
+        yield str(tmp_path / "docker.sock")
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "answer"),
+    [
+        ("/info", "GET", {"Driver": "overlay2"}),
+        ("/list", "GET", [1]),
+        ("/_ping", "GET", "OK"),
+        ("/cut", "GET", None),
+        ("/images/x", "DELETE", []),
+        ("/images/x", "GET", None),
+    ],
+)
+def test_the_engine_is_asked_through_its_socket(engine, path, method, answer):
+    assert Host().engine(path, method, sock=engine) == answer
+
+
+def test_an_engine_tells_its_builder_and_one_that_is_not_there_nothing(engine, tmp_path):
+    assert Host().ping(engine)["Builder-Version"] == "2"
+    assert Host().ping(str(tmp_path / "none")) == {}
+    assert Host().engine("/info", sock=str(tmp_path / "none")) is None
+
+
+def test_a_web_server_is_asked_without_a_proxy(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    answers = {"GET /v2/": (200, {"X": "y"}, b""), "GET /401": (401, {"WWW-Authenticate": "Bearer"}, b"")}
+    with serving(http.server.HTTPServer(("127.0.0.1", 0), Handler), answers) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        found, refused = Host().ask(f"{url}/v2/", {"Accept": "x"}), Host().ask(f"{url}/401", {})
+    assert (found.status, found.headers["X"]) == (200, "y")
+    assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert Host().ask(url, {}) == Answer(0, {}, "refused")
+    assert Host().ask("nonsense", {}) == Answer(0, {}, "reset")
+
+
+def certificate_error(message):
+    error = ssl.SSLCertVerificationError()
+    error.verify_message = message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (certificate_error("Hostname mismatch, certificate is not valid for 'm.lab'."), "wrong name"),
+        (certificate_error("unable to get local issuer certificate"), "unknown authority"),
+        (ssl.SSLError("wrong version number"), "tls"),
+        (socket.gaierror(-2, "Name or service not known"), "dns"),
+        (ConnectionRefusedError(), "refused"),
+        (socket.timeout(), "timeout"),
+        (ConnectionResetError(), "reset"),
+        (http.client.RemoteDisconnected(), "reset"),
+    ],
+)
+def test_no_answer_has_a_reason(error, reason):
+    assert host_file._transport(error) == reason
+
+
+def test_the_words_of_a_program_are_both_streams():
+    assert Run(1, "out\n", "err\n").text == "out\nerr"
+
+
+def test_a_program_and_its_children_end_with_the_time():
+    started = time.monotonic()
+    done = Host().run_group(["sh", "-c", "echo one; echo two >&2; sleep 60 & sleep 60"], HERE, "/", 1)
+    assert (done.code, done.out) == (124, "one\ntwo\n")
+    assert time.monotonic() - started < 20
+
+
+def test_a_program_that_is_missing():
+    assert Host().run_group(["docker-that-is-missing"], {"PATH": "/bin"}, "/", 1) == Run(127, "", "docker-that-is-missing: not found")

@@ -1,0 +1,265 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import findings as f
+
+URL, LOOP, SOCKS5H = "http://proxy.lab:3128", "http://127.0.0.1:3128", "socks5h://proxy.lab:1080"
+OWN, OTHER = "/etc/profile.d/buildfleet-docker.sh, line 2", "/etc/profile.d/zz.sh, line 1"
+HEALTHY = f.Facts(
+    engine="26.1.5", engine_go="go1.24.4", cli="26.1.5", cli_go="go1.24.4", buildx="0.13.1", clients=(f.Client("login"),), steps=(f.Steps("root"),)
+)  # fmt: skip
+
+
+def daemon(**values):
+    return tuple(f.Setting(name, value, f"FILE, line {number}", ((f"FILE, line {number}", value),)) for number, (name, value) in enumerate(values.items(), 1))
+
+
+def client(who="login", source=OTHER, lost=(), **fields):
+    values = {name: value for name, value in fields.items() if name.isupper()}
+    settings = tuple(f.Setting(name, value, source, (*lost, (source, value))) for name, value in values.items())
+    return (f.Client(who, settings=settings, **{name: value for name, value in fields.items() if name not in values}),)
+
+
+def trouble(id, stops=True):
+    return (f.Trouble(id, stops, "/etc/docker/daemon.json, line 2: it is wrong."),)
+
+
+def mirror(url="https://mirror.lab", **answer):
+    return (Mirror(url, **answer),)
+
+
+PROXIED = daemon(https_proxy=URL)
+WITH_MIRROR = {"mirrors": mirror(status=200), "clients": client(BUILDKIT_NO_CLIENT_TOKEN="1")}
+ELSEWHERE = mirror(status=401, realm="https://auth.docker.io/token")
+
+# Each finding: what differs from a healthy host, and a twin without it that differs as little as can be.
+CASES = [
+    ("engine_missing", "error", "daemon", {"engine": "", "cli": "", "up": False}, {}),
+    ("configured_elsewhere", "warning", "daemon", {"elsewhere": "This is a snap. Write it there."}, {}),
+    ("engine_down", "error", "daemon", {"up": False, "state": "failed"}, {"up": False, "closed": True}),
+    ("config_not_json", "error", "daemon", {"troubles": trouble("config_not_json")}, {}),
+    ("key_stops_start", "error", "daemon", {"troubles": trouble("key_stops_start")}, {}),
+    ("client_keys_in_daemon_json", "error", "daemon", {"troubles": trouble("client_keys_in_daemon_json")}, {}),
+    ("mirror_without_scheme", "error", "daemon", {"troubles": trouble("mirror_without_scheme")}, {}),
+    ("mirror_refused", "error", "daemon", {"troubles": trouble("mirror_refused")}, {}),
+    ("top_level_proxy_ignored", "warning", "daemon", {"troubles": trouble("top_level_proxy_ignored", False)}, {}),
+    ("restart_pending", "warning", "daemon", {"pending": ("https_proxy",)}, {"pending": ()}),
+    ("config_newer_than_engine", "info", "daemon", {"config_newer": True}, {"config_newer": True, "pending": ("https_proxy",)}),
+    ("daemon_reload_needed", "warning", "daemon", {"reload_needed": True}, {}),
+    ("https_proxy_missing", "warning", "daemon", {"daemon": daemon(http_proxy=URL)}, {"daemon": daemon(http_proxy=URL, https_proxy=URL)}),
+    ("https_proxy_missing", "warning", "client", {"clients": client(HTTP_PROXY=URL)}, {"clients": client(HTTP_PROXY=URL, HTTPS_PROXY=URL)}),
+    ("https_proxy_missing", "warning", "step", {"steps": (f.Steps("root", daemon(http_proxy=URL)),)}, {"steps": (f.Steps("root", daemon(https_proxy=URL)),)}),
+    ("loopback_proxy", "info", "daemon", {"daemon": daemon(https_proxy=LOOP)}, {"daemon": PROXIED}),
+    ("loopback_proxy", "error", "step", {"steps": (f.Steps("root", daemon(https_proxy="localhost:8")),)}, {"steps": (f.Steps("root", PROXIED),)}),
+    ("loopback_proxy", "error", "step", {"steps": (f.Steps("root", daemon(http_proxy="http://a:b/c@[::1]:8", https_proxy=URL)),)}, {}),
+    ("socks5h_unknown", "error", "daemon", {"daemon": daemon(https_proxy=SOCKS5H), "engine_go": "go1.19"}, {"daemon": daemon(https_proxy=SOCKS5H)}),
+    ("socks5h_unknown", "error", "client", {"clients": client(HTTPS_PROXY=SOCKS5H), "cli_go": "go1.19"}, {"clients": client(HTTPS_PROXY=SOCKS5H)}),
+    ("no_proxy_not_understood", "warning", "daemon", {"daemon": daemon(no_proxy="192.168.*")}, {"daemon": daemon(no_proxy="192.168.0.0/16, .lab")}),
+    ("daemon_proxy_without_token_path", "warning", "client", {"daemon": PROXIED}, {"daemon": PROXIED, "clients": client(HTTPS_PROXY=URL)}),
+    ("daemon_proxy_without_token_path", "warning", "client", {"daemon": PROXIED}, {"daemon": PROXIED, "clients": client(BUILDKIT_NO_CLIENT_TOKEN="true")}),
+    ("daemon_proxy_without_token_path", "warning", "client", {"daemon": PROXIED}, {"daemon": PROXIED, "clients": client(builder="legacy")}),
+    ("daemon_proxy_without_token_path", "warning", "client", {"daemon": PROXIED}, {"daemon": PROXIED, "clients": client(engine="tcp://far:2376")}),
+    (
+        "daemon_proxy_without_token_path",
+        "warning",
+        "client",
+        {"daemon": PROXIED, "clients": client(HTTPS_PROXY=URL, NO_PROXY="docker.io")},
+        {"daemon": PROXIED, "clients": client(HTTPS_PROXY=URL, NO_PROXY="lab")},
+    ),
+    ("daemon_proxy_without_token_path", "info", "client", {"daemon": PROXIED, "mirrors": mirror(status=200)}, {"daemon": PROXIED, "mirrors": ELSEWHERE}),
+    ("no_proxy_without_mirror", "warning", "daemon", {**WITH_MIRROR, "daemon": PROXIED}, {**WITH_MIRROR, "daemon": daemon(https_proxy=URL, no_proxy="lab")}),
+    ("no_proxy_without_mirror", "info", "daemon", {"daemon": PROXIED, "mirrors": mirror(reason="timeout")}, {"daemon": daemon(http_proxy=URL), **WITH_MIRROR}),
+    ("mirror_sends_token_elsewhere", "warning", "daemon", {"mirrors": ELSEWHERE}, {"mirrors": mirror(status=401, realm="https://mirror.lab/token")}),
+    ("mirror_error", "warning", "daemon", {"mirrors": mirror(status=500)}, {"mirrors": mirror(status=200)}),
+    ("mirror_error", "warning", "daemon", {"mirrors": mirror(status=200, reason="html page")}, {"mirrors": mirror(status=200)}),
+    ("mirror_untrusted", "warning", "daemon", {"mirrors": mirror(reason="unknown authority")}, {"mirrors": mirror(status=200)}),
+    ("mirror_unreachable", "warning", "daemon", {"mirrors": mirror(reason="dns")}, {"daemon": PROXIED, "mirrors": mirror(reason="dns")}),
+    (
+        "mirror_without_tls",
+        "warning",
+        "daemon",
+        {"mirrors": mirror("http://m.lab:5000", status=200)},
+        {"mirrors": mirror("http://m.lab:5000", status=200), "insecure": ("m.lab:5000",)},
+    ),
+    (
+        "mirror_without_tls",
+        "warning",
+        "daemon",
+        {"mirrors": mirror("http://m.lab:5000", status=200)},
+        {"mirrors": mirror("http://m.lab:5000", status=200), "engine": "28.5.2"},
+    ),
+    ("features_buildkit_ignored", "warning", "client", {"features_buildkit": False}, {"features_buildkit": False, "cli": "20.10.24"}),
+    ("bad_docker_buildkit", "error", "client", {"clients": client(DOCKER_BUILDKIT="no")}, {"clients": client(DOCKER_BUILDKIT="0")}),
+    ("buildx_missing", "error", "client", {"clients": client(DOCKER_BUILDKIT="1", buildx=False)}, {"clients": client(DOCKER_BUILDKIT="1")}),
+    (
+        "buildx_missing",
+        "error",
+        "client",
+        {"clients": client(DOCKER_BUILDKIT="1", buildx=False)},
+        {"clients": client(DOCKER_BUILDKIT="1", buildx=False), "cli": "20.10.24"},
+    ),
+    (
+        "legacy_builder",
+        "warning",
+        "client",
+        {"clients": client(builder="legacy", buildx=False)},
+        {"clients": client(builder="legacy", buildx=False, DOCKER_BUILDKIT="0")},
+    ),
+    ("legacy_builder", "info", "client", {"clients": client(builder="legacy"), "cli": "20.10.24"}, {"clients": client(), "cli": "20.10.24"}),
+    (
+        "legacy_builder",
+        "warning",
+        "client",
+        {"clients": client(builder="legacy", DOCKER_BUILDKIT="0", lost=((OWN, "1"),))},
+        {"clients": client(DOCKER_BUILDKIT="1", lost=((OWN, "1"),))},
+    ),
+    (
+        "legacy_builder",
+        "warning",
+        "client",
+        {"clients": client(builder="legacy", DOCKER_BUILDKIT="0"), "features_buildkit": True},
+        {"clients": client(builder="legacy", DOCKER_BUILDKIT="0")},
+    ),
+    ("all_proxy_ignored", "info", "client", {"clients": client(ALL_PROXY=URL)}, {"clients": client(ALL_PROXY=URL, HTTPS_PROXY=URL)}),
+    ("service_restart_pending", "warning", "client", {"clients": client("service:ci", stale=("HTTPS_PROXY",))}, {"clients": client("service:ci")}),
+    (
+        "overruled",
+        "warning",
+        "client",
+        {"clients": client(HTTPS_PROXY="http://x:1", lost=((OWN, URL),))},
+        {"clients": client(HTTPS_PROXY=URL, lost=((OWN, URL),))},
+    ),
+    (
+        "overruled",
+        "warning",
+        "client",
+        {"clients": client(HTTPS_PROXY="http://x:1", lost=((OWN, URL),))},
+        {"clients": client("service:ci", HTTPS_PROXY="http://x:1", lost=((OWN, URL),))},
+    ),
+    (
+        "source_policy_missing",
+        "error",
+        "client",
+        {"clients": client(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY="/p.json", policy_missing=True)},
+        {"clients": client(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY="/p.json")},
+    ),
+    (
+        "source_policy_ignored",
+        "warning",
+        "client",
+        {"clients": client(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY="/p.json"), "engine": "24.0.9"},
+        {"clients": client(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY="/p.json")},
+    ),
+    (
+        "remote_daemon_token",
+        "warning",
+        "client",
+        {"clients": client(engine="tcp://far:2376", BUILDKIT_NO_CLIENT_TOKEN="1")},
+        {"clients": client(engine="tcp://far:2376", BUILDKIT_NO_CLIENT_TOKEN="0")},
+    ),
+    ("remote_engine", "info", "client", {"clients": client(engine="ssh://far")}, {"clients": client()}),
+    ("container_builder", "info", "client", {"builders": (f.Builder("root", "ci", "docker-container", True),)}, {}),
+    ("builds_in_containers", "info", "client", {"runners": (f.Runner("/etc/gitlab-runner/config.toml", "docker", False),)}, {}),
+    ("docker_in_docker", "info", "daemon", {"nested": ("dind",)}, {}),
+    ("readable_password", "warning", "", {"readable": ("/etc/docker/daemon.json",)}, {}),
+]
+
+
+def test_a_healthy_host_has_no_findings():
+    assert f.findings(HEALTHY) == []
+
+
+@pytest.mark.parametrize(("id", "severity", "process", "wrong", "right"), CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])
+def test_what_is_wrong_is_found_and_its_twin_is_not(id, severity, process, wrong, right):
+    found = {(one.id, one.severity, one.process) for one in f.findings(HEALTHY._replace(**wrong))}
+    assert (id, severity, process) in found
+    assert (id, severity, process) not in {(one.id, one.severity, one.process) for one in f.findings(HEALTHY._replace(**right))}
+
+
+def test_every_finding_has_a_case():
+    source = Path(f.__file__).read_text()
+    known = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | set(f._TROUBLE_CURES)
+    assert known == {case[0] for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])
+def test_a_finding_is_whole_sentences_with_a_cure(case):
+    for one in f.findings(HEALTHY._replace(**case[3])):
+        assert re.match(r"[A-Z/].*[.]$", one.message), one.message
+        assert re.match(r"[A-Z].*[.]$", one.cure), one.cure
+        assert "{" not in one.message + one.cure
+
+
+def test_the_worst_comes_first():
+    facts = HEALTHY._replace(builders=(f.Builder("root", "ci", "remote", False),), pending=("https_proxy",), troubles=trouble("key_stops_start"))
+    assert [one.severity for one in f.findings(facts)] == ["error", "warning", "info"]
+
+
+def test_the_riddle_in_its_own_words():
+    (one,) = f.findings(HEALTHY._replace(daemon=PROXIED))
+    assert one.message == (
+        "The daemon reaches registries through its proxy, but the login of root, which fetches BuildKit's token from auth.docker.io itself, has none."
+    )
+    assert one.cure == "Set docker_build_env daemon_token: true."
+
+
+@pytest.mark.parametrize(
+    ("layers", "truth", "value", "source", "wins"),
+    [
+        ([], None, "", "", []),
+        ([("a", "1")], None, "1", "a", [True]),
+        ([("a", "1"), ("b", "2")], None, "2", "b", [False, True]),
+        ([("a", "1"), ("b", "2")], "1", "1", "a", [True, False]),
+        ([("a", "1"), ("b", "1")], "1", "1", "b", [False, True]),
+        ([("a", "$X")], "3", "3", "shell", [False, True]),
+        ([("a", "1")], "", "", "", [False]),
+    ],
+)
+def test_the_layer_that_wins(layers, truth, value, source, wins):
+    shown = f.settled("X", layers, truth, "shell").shown()
+    assert (shown["value"], shown["source"], [one["wins"] for one in shown["layers"]]) == (value, source, wins)
+
+
+@pytest.mark.parametrize(
+    ("environment", "value"),
+    [({"HTTPS_PROXY": "A", "https_proxy": "b"}, "A"), ({"https_proxy": "b"}, "b"), ({"HTTPS_PROXY": "", "https_proxy": "b"}, "b"), ({}, ""), (None, "A")],
+)
+def test_capitals_win_as_go_reads_them(environment, value):
+    layers = [("HTTPS_PROXY", "A", "x"), ("https_proxy", "b", "y")]
+    found = f.variable(("HTTPS_PROXY", "https_proxy"), layers, environment, "shell")
+    assert (found.name, found.value) == ("HTTPS_PROXY", value)
+    assert set(found.layers) == {("x", "A"), ("y", "b")}
+
+
+@pytest.mark.parametrize(
+    ("value", "cli", "buildx", "features", "expected"),
+    [
+        ("", "26.1.5", True, None, "buildkit"),
+        ("", "26.1.5", False, None, "legacy"),
+        ("", "26.1.5", True, False, "buildkit"),
+        ("1", "26.1.5", False, None, ""),
+        ("0", "26.1.5", True, None, "legacy"),
+        ("no", "26.1.5", True, None, ""),
+        ("", "20.10.24", False, None, "legacy"),
+        ("", "20.10.24", False, True, "buildkit"),
+        ("true", "20.10.24", False, None, "buildkit"),
+        ("F", "20.10.24", False, True, "legacy"),
+    ],
+)
+def test_which_builder_docker_build_uses(value, cli, buildx, features, expected):
+    assert f.builder(value, cli, buildx, features) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("", ""), ("unix:///var/run/docker.sock", ""), ("unix:///run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock")]
+)
+def test_where_builds_go(address, expected):
+    assert f.elsewhere(address) == expected

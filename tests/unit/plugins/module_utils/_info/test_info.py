@@ -1,0 +1,286 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import info
+
+UNIT, CONFIG, OWN = "/lib/systemd/system/docker.service", "/etc/docker/daemon.json", "/etc/profile.d/buildfleet-docker.sh"
+DROP_IN, CI = "/etc/systemd/system/docker.service.d/http-proxy.conf", "/etc/systemd/system/ci.service"
+BUILDX = "/usr/libexec/docker/cli-plugins/docker-buildx"
+USAGE = "      --debug\n      --registry-mirror list\n      --host list\n"
+
+
+class FakeHost(Host):
+    """A host of files; its engine, programs and mirrors answer from these dicts."""
+
+    def __init__(self, files=(), info=(), engine="26.1.5", login=(), mirrors=(), user="root", objection="", containers=(), reload="no", running=()):
+        super().__init__()
+        self.files = {UNIT: "[Service]\nExecStart=/usr/sbin/dockerd -H fd://\n", "/run/systemd/system": "", "/run/docker.sock": "", BUILDX: ""}
+        self.files.update(files)
+        self._info = None if info is None else {"Driver": "overlay2", "LiveRestoreEnabled": False, "ContainersRunning": len(containers), **dict(info)}
+        self._version, self._login, self._mirrors, self._user, self._objection = engine, dict(login), dict(mirrors), user, objection
+        self._containers, self._reload, self._running, self.ran = list(containers), reload, dict(running), []
+
+    def read(self, path):
+        text = self.files.get(path)
+        return None if text is None else File(text.encode(), 0o644)
+
+    def exists(self, path):
+        return path in self.files
+
+    def names(self, folder):
+        return sorted({path[len(folder) + 1 :].partition("/")[0] for path in self.files if path.startswith(f"{folder}/")})
+
+    def changed_at(self, path):
+        return 1.0
+
+    def user(self):
+        return self._user
+
+    def home(self, user):
+        return "/root" if user == "root" else f"/home/{user}"
+
+    def engine(self, path, method="GET", sock="/run/docker.sock", timeout=10):
+        if path == "/version" and self._info is not None:
+            return {"Version": self._version, "GoVersion": "go1.24.4"}
+        return {"/info": self._info, "/containers/json": self._containers}.get(path)
+
+    def ask(self, url, headers, timeout=5):
+        return self._mirrors.get(url, Answer(0, {}, "dns"))
+
+    def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
+        self.ran.append(argv)
+        line = " ".join(argv)
+        if line.startswith("docker version"):
+            return Run(0, json.dumps({"Version": self._version, "GoVersion": "go1.24.4"}) + "\nnull\n", "")
+        if argv[0] == BUILDX:
+            return Run(0, "github.com/docker/buildx 0.13.1+ds1 x", "")
+        if line == "dockerd --version":
+            return Run(0, f"Docker version {self._version}, build x", "")
+        if argv[0] == "dockerd" and "--help" in argv:
+            return Run(0, USAGE, "")
+        if "--validate" in argv:
+            return Run(1 if self._objection else 0, "", self._objection)
+        if argv[0] == "su":
+            return Run(0, "motd\nbuildfleet-environment-of\n" + "\0".join(f"{name}={value}" for name, value in self._login.items()), "")
+        if argv[:2] == ["systemctl", "show"]:
+            unit = next(word for word in argv if word.startswith(("docker", "ci")))
+            path = CI if unit.startswith("ci") else UNIT
+            pid = 7 if unit.startswith("ci") and self._running else 0
+            shown = f"LoadState=loaded\nActiveState=active\nFragmentPath={path}\nMainPID={pid}\nNeedDaemonReload={self._reload}\nUser=\nEnvironment=A=1\n"
+            return Run(0, shown, "")
+        return Run(127, "", "not found")
+
+
+def survey(host, *who, own=(), timeout=1):
+    if host._running:
+        host.files["/proc/7/environ"] = "\0".join(f"{name}={value}" for name, value in host._running.items())
+    return info.survey(host, who or ("login",), "docker", None, timeout, dict(own)).result
+
+
+def ids(result):
+    return [one["id"] for one in result["findings"]]
+
+
+def shown(process, name):
+    return next(one for one in process["settings"] if one["name"] == name)
+
+
+def test_a_host_as_it_is_installed_has_no_findings():
+    result = survey(FakeHost())
+    assert (result["findings"], result["msg"], result["unreadable"]) == ([], "Nothing found.", [])
+    assert result["versions"] == {
+        "engine": "26.1.5", "engine_go": "go1.24.4", "cli": "26.1.5", "cli_go": "go1.24.4", "buildx": "0.13.1+ds1", "compose": ""
+    }  # fmt: skip
+    assert (result["image_store"], result["storage_driver"], result["live_restore"], result["restart_pending"]) == ("graphdriver", "overlay2", False, False)
+
+
+def test_every_layer_of_the_daemon_and_the_one_that_wins():
+    host = FakeHost(
+        {
+            CONFIG: '{\n  "proxies": {\n    "https-proxy": "http://file:1"\n  },\n  "registry-mirrors": ["https://m.lab"]\n}',
+            DROP_IN: '[Service]\nEnvironment="HTTPS_PROXY=http://drop:1"\n',
+        },
+        info={"HttpsProxy": "http://drop:1"},
+        mirrors={"https://m.lab/v2/": Answer(200, {})},
+    )
+    result = survey(host)
+    found = shown(result["daemon"], "https_proxy")
+    assert found == {
+        "name": "https_proxy", "value": "http://file:1", "source": f"{CONFIG}, line 3", "in_force": "http://drop:1",
+        "layers": [
+            {"source": f"{DROP_IN}, line 2", "value": "http://drop:1", "wins": False},
+            {"source": f"{CONFIG}, line 3", "value": "http://file:1", "wins": True},
+        ],
+    }  # fmt: skip
+    assert (result["restart_pending"], result["pending"]) == (True, ["https_proxy", "registry_mirrors"])
+    assert shown(result["daemon"], "registry_mirrors")["source"] == f"{CONFIG}, line 5"
+    assert {"restart_pending", "daemon_proxy_without_token_path", "no_proxy_without_mirror"} == set(ids(result))
+
+
+def test_every_layer_of_a_login_and_what_the_login_itself_says():
+    files = {
+        OWN: "export HTTPS_PROXY='http://ours:1'\n",
+        "/etc/environment": "HTTPS_PROXY=http://pam:1\n",
+        "/root/.profile": 'export DOCKER_BUILDKIT="$X"; true\n',
+        "/root/.bash_login": "",
+    }
+    host = FakeHost(files, login={"HTTPS_PROXY": "http://ours:1", "DOCKER_BUILDKIT": "0", "SECRET": "s"})
+    result = survey(host)
+    (client,) = result["clients"]
+    assert (client["who"], client["user"], client["builder"]) == ("login", "root", "legacy")
+    assert [(one["source"], one["wins"]) for one in shown(client, "HTTPS_PROXY")["layers"]] == [("/etc/environment, line 1", False), (f"{OWN}, line 1", True)]
+    assert shown(client, "DOCKER_BUILDKIT")["source"] == "what runs when root logs in"
+    assert "SECRET" not in json.dumps(result)
+
+
+def test_without_root_the_files_are_read_and_that_is_said():
+    host = FakeHost({OWN: "export HTTPS_PROXY='http://ours:1'\n"}, user="jane", info=None)
+    result = survey(host)
+    assert shown(result["clients"][0], "HTTPS_PROXY")["value"] == "http://ours:1"
+    assert len(result["unreadable"]) == 2
+    assert "become: true" in result["unreadable"][0] and "closed to jane" in result["unreadable"][1]
+    assert (result["restart_pending"], result["live_restore"]) == (None, None)
+    assert "engine_down" not in ids(result)
+
+
+def test_a_closed_file_is_noted_and_does_not_end_the_run(monkeypatch):
+    def closed(self, path):
+        raise HostError(f"{path} cannot be read: Permission denied.")
+
+    monkeypatch.setattr(Host, "read", closed)
+    monkeypatch.setattr(Host, "names", closed)
+    reader = info.Reader()
+    assert (reader.read("/a"), reader.names("/b"), reader.closed) == (None, [], ["/a", "/b"])
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "expected"),
+    [
+        ({CONFIG: '{"buildkit": false}'}, {}, "key_stops_start"),
+        ({CONFIG: '{"registry-mirrors": ["m.lab"]}'}, {}, "mirror_without_scheme"),
+        ({CONFIG: '{"registry-mirrors": ["https://u:p@m.lab"]}'}, {}, "mirror_refused"),
+        ({CONFIG: '{"http-proxy": "http://p:1"}'}, {}, "top_level_proxy_ignored"),
+        ({CONFIG: '{"httpProxy": "http://p:1"}'}, {}, "client_keys_in_daemon_json"),
+        ({CONFIG: '{"proxies": {"default": {}}}'}, {}, "client_keys_in_daemon_json"),
+        ({CONFIG: '{"proxies": "x"}'}, {}, "key_stops_start"),
+        ({CONFIG: '{"debug": tru'}, {}, "config_not_json"),
+        ({CONFIG: '{"hosts": []}'}, {}, "key_stops_start"),
+        ({CONFIG: '{"proxies": {"https-proxy": "http://p:1"}}'}, {"engine": "20.10.24"}, "key_stops_start"),
+        ({CONFIG: '{"nosuch": 1}'}, {"engine": "20.10.24"}, "key_stops_start"),
+        ({CONFIG: '{"nosuch": 1}'}, {"objection": "configure: nosuch"}, "key_stops_start"),
+        ({CONFIG: '{"features": {"buildkit": false}}'}, {}, "features_buildkit_ignored"),
+        ({CONFIG: '{"proxies": {"https-proxy": "http://u:secret@p:1"}}'}, {"info": {"HttpsProxy": "http://xxxxx:xxxxx@p:1"}}, "readable_password"),
+        ({}, {"reload": "yes"}, "daemon_reload_needed"),
+        ({}, {"containers": [{"Image": "docker:27-dind", "Names": ["/builder"]}]}, "docker_in_docker"),
+        ({}, {"containers": [{"Image": "x", "Command": "dockerd --tls=false", "Names": ["/builder"]}]}, "docker_in_docker"),
+        ({"/root/.docker/buildx/instances/ci": '{"Driver": "docker-container"}'}, {}, "container_builder"),
+        ({"/etc/gitlab-runner/config.toml": '[[runners]]\n  executor = "docker"\n'}, {}, "builds_in_containers"),
+        ({"/root/.docker/config.json": '{"currentContext": "far"}'}, {}, "remote_engine"),
+        ({}, {"login": {"DOCKER_HOST": "tcp://far:2376", "BUILDKIT_NO_CLIENT_TOKEN": "1"}}, "remote_daemon_token"),
+        ({"/root/.docker/config.json": '{"proxies": {"default": {"httpsProxy": "http://127.0.0.1:1"}}}'}, {}, "loopback_proxy"),
+        ({}, {"login": {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "/nosuch.json"}}, "source_policy_missing"),
+        ({}, {"info": None}, "engine_down"),
+    ],
+)
+def test_what_stands_in_files_becomes_a_finding(files, more, expected):
+    assert expected in ids(survey(FakeHost(files, **more)))
+
+
+@pytest.mark.parametrize("config", ['{"debug": true, "registry-mirrors": [], "features": {}}', "{}"])
+def test_keys_that_an_old_engine_knows_are_no_finding(config):
+    assert ids(survey(FakeHost({CONFIG: config}, engine="20.10.24"))) == ["legacy_builder"]
+
+
+def test_a_runner_without_containers_is_no_finding():
+    docker = '[[runners]]\n  executor = "docker"\n  [runners.docker]\n    volumes = ["/var/run/docker.sock:/var/run/docker.sock"]\n'
+    text = f'[[runners]]\n  executor = "shell"\n{docker}'
+    (found,) = survey(FakeHost({"/etc/gitlab-runner/config.toml": text}))["findings"]
+    assert "on this host's engine" in found["message"]
+
+
+def test_a_context_is_followed_to_its_engine():
+    meta = f"/root/.docker/contexts/meta/{hashlib.sha256(b'far').hexdigest()}/meta.json"
+    files = {"/root/.docker/config.json": '{"currentContext": "far"}', meta: '{"Endpoints": {"docker": {"Host": "ssh://far"}}}'}
+    assert survey(FakeHost(files))["clients"][0]["engine"] == "ssh://far"
+    files[meta] = '{"Endpoints": {"docker": {"Host": "unix:///var/run/docker.sock"}}}'
+    assert survey(FakeHost(files))["clients"][0]["engine"] == ""
+
+
+def test_a_running_service_is_asked_itself():
+    host = FakeHost({CI: "[Service]\nEnvironment=HTTPS_PROXY=http://new:1\nExecStart=/bin/ci\n"}, running={"HTTPS_PROXY": "http://old:1", "TOKEN": "s"})
+    result = survey(host, "service:ci")
+    found = shown(result["clients"][0], "HTTPS_PROXY")
+    assert (found["value"], found["source"], found["layers"][0]["wins"]) == ("http://old:1", "the running service ci", False)
+    assert ids(result) == ["service_restart_pending"]
+    assert "TOKEN" not in json.dumps(result)
+
+
+def test_a_mirror_tells_its_realm():
+    answer = Answer(401, {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token"'})
+    host = FakeHost(
+        {CONFIG: '{"registry-mirrors": ["https://m.lab"]}'}, info={"RegistryConfig": {"Mirrors": ["https://m.lab/"]}}, mirrors={"https://m.lab/v2/": answer}
+    )
+    result = survey(host)
+    assert result["mirrors"][0] == {
+        "url": "https://m.lab", "status": 401, "reason": "", "realm": "https://auth.docker.io/token", "sends_token_elsewhere": True
+    }  # fmt: skip
+    assert "mirror_sends_token_elsewhere" in ids(result)
+
+
+def test_a_mirror_that_never_answers_does_not_hold_up_the_rest():
+    host = FakeHost({CONFIG: '{"registry-mirrors": ["https://m.lab"]}'})
+    late = threading.Event()
+    host.ask = lambda url, headers, timeout=5: late.wait(20) and Answer(0, {}, "refused")
+    result = survey(host, timeout=0.1)
+    late.set()
+    assert result["mirrors"][0]["reason"] == "timeout"
+    assert result["seconds"] < 3
+
+
+def test_nothing_is_written_and_no_program_changes_anything():
+    host = FakeHost({CONFIG: "{}"})
+    host.write = host.remove = host.make_private_folder = None
+    survey(host)
+    assert {argv[0].rpartition("/")[2] for argv in host.ran} <= {"systemctl", "docker", "docker-buildx", "docker-compose", "dockerd", "su"}
+    assert all(argv[1].startswith("show") for argv in host.ran if argv[0] == "systemctl")
+
+
+def test_a_broken_file_of_an_engine_that_cannot_check_itself_is_told_once():
+    assert ids(survey(FakeHost({CONFIG: '{"debug": tru'}, engine="20.10.24"))).count("config_not_json") == 1
+
+
+def test_containers_that_are_no_engine_are_no_finding():
+    containers = [{"Image": "redis:7", "Command": "redis-server", "Names": ["/a"]}, {"Image": "docker:27-dind", "Names": ["/b"]}]
+    (found,) = survey(FakeHost(containers=containers))["findings"]
+    assert found["id"] == "docker_in_docker" and " b" in found["message"] and " a," not in found["message"]
+
+
+def test_a_login_that_does_not_exist_is_said_and_no_home_is_read():
+    host = FakeHost({"/nonexistent/.docker/config.json": "{}"})
+
+    def home(user):
+        raise HostError(f"There is no user {user} on this host.")
+
+    host.home = home
+    result = survey(host, "user:jane")
+    assert result["unreadable"] == ["user:jane was not asked itself, so what it uses is told from files alone: There is no user jane on this host."]
+    assert result["clients"][0]["engine"] == "" and result["steps"] == [{"who": "jane", "user": "jane", "settings": []}]
+
+
+@pytest.mark.parametrize("contents", ["{", "[]", "\xff"])
+def test_a_clients_file_that_is_no_json_is_as_none(contents):
+    assert survey(FakeHost({"/root/.docker/config.json": contents}))["clients"] == survey(FakeHost())["clients"]
+
+
+@pytest.mark.parametrize(("contents", "found"), [('{"Driver": "docker-container"}', ["ci"]), ('{"Driver": "docker"}', []), ("{}", []), ("{", [])])
+def test_builders_of_their_own_are_those_that_are_not_the_engine(contents, found):
+    assert [one["name"] for one in survey(FakeHost({"/root/.docker/buildx/instances/ci": contents}))["builders"]] == found
