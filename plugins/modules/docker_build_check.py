@@ -212,7 +212,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     return dict(result, msg=verdict.sentence)
 
 
-def _wish(params: t.Mapping[str, t.Any]) -> build.Wish:
+def _wish(params: t.Mapping[str, t.Any]) -> build.BuildRequest:
     given = [name for name in ("image", "context", "compose_file") if params[name]]
     if len(given) > 1:
         raise Refused(f"Give one of image, context and compose_file, not {' and '.join(given)}.")
@@ -226,7 +226,7 @@ def _wish(params: t.Mapping[str, t.Any]) -> build.Wish:
         raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
     context = params["context"] or ""
     file = params["file"] or ""
-    return build.Wish(
+    return build.BuildRequest(
         image=params["image"] or build.PROBE_IMAGE,
         context=context,
         file=os.path.join(context, file) if file else "",

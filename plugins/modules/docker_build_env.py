@@ -236,7 +236,7 @@ def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     return {
         "changed": bool(changes) or bool(restarts),
         "environment": values,
-        "pending": [name for name in services.pending if name not in restarts or name in services.in_vain],
+        "pending": [name for name in services.pending if name not in restarts or name in services.restart_ineffective],
         "restarted": restarts,
         "diff": diff,
     }
@@ -269,7 +269,7 @@ def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.List[Account]:
 
 def _versions(host: Host) -> t.Tuple[str, str]:
     """Engine and buildx, empty where there is none."""
-    answer = host.engine("/version")
+    answer = host.engine_api("/version")
     engine = answer.get("Version", "") if isinstance(answer, dict) else _first_version(host.run(["dockerd", "--version"]).out)
     return engine, _first_version(host.run(["docker", "buildx", "version"]).out)
 
@@ -371,7 +371,7 @@ class _Services:
         earlier = record.note("services") or []  # they may still run with what was taken away since
         self.pending = [name for name in sorted({*self._wanted, *ours, *earlier}) if self._needs_restart(name)]
         self.due = [name for name in self.pending if self._restarted.get(name) != self._variables(name)]
-        self.in_vain: t.List[str] = []
+        self.restart_ineffective: t.List[str] = []
 
     def _variables(self, name: str) -> t.Dict[str, str]:
         return self._values if name in self._wanted else {}
@@ -394,7 +394,7 @@ class _Services:
             self.systemctl("restart", "--", name)
             self._restarted[name] = self._variables(name)
             if not self._obeys(name):
-                self.in_vain.append(name)
+                self.restart_ineffective.append(name)
                 self.warnings.append(f"{name} was restarted and still runs with another environment; its unit or program sets these variables itself.")
 
     def _obeys(self, name: str) -> bool:

@@ -204,8 +204,8 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         record.sweep()
     daemon = observe(host, options["service"], options["config_file"])
     _learn(module, daemon)
-    if daemon.elsewhere and options["state"] == "present":
-        raise Refused(daemon.elsewhere, **_untouched())
+    if daemon.unsupported and options["state"] == "present":
+        raise Refused(daemon.unsupported, **_untouched())
     try:
         plan = _plan(module, daemon, record)
         transaction.can_write(host, plan)
@@ -213,7 +213,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
             transaction.validate(host, daemon, plan)
         due = transaction.restart(host, daemon, record, plan, options["restart"])
         if options["validate"] and due.now:
-            doubt = transaction.rehearse(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
+            doubt = transaction.trial_start(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
             # A build may have begun meanwhile.
             due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
     except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
@@ -227,7 +227,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         if options["backup"]:
             copies = transaction.back_up(host, daemon, plan)
         try:
-            transaction.carry_out(host, daemon, record, plan, due, options["timeout"])
+            transaction.apply_change(host, daemon, record, plan, due, options["timeout"])
         except transaction.Failed as error:
             raise Refused(str(error), rolled_back=error.rolled_back, restarted=error.restarted, diff=diff) from error
         if restarts:
@@ -235,13 +235,13 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
             transaction.note_start(daemon, record, plan)
     if options["state"] == "absent" and not module.check_mode and not due.pending and record.paths:
         transaction.forget(host, record)
-    force = daemon_proxy.in_force(daemon.info) if daemon.up and (not module.check_mode or due.pending) else daemon_proxy.masked(plan.expected)
+    effective = daemon_proxy.running(daemon.info) if daemon.up and (not module.check_mode or due.pending) else daemon_proxy.masked(plan.expected)
     result = {
         "changed": bool(plan.changes) or restarts,
         "mechanism": plan.mechanism,
         "engine": daemon.engine,
-        "proxies": force.proxies,
-        "registry_mirrors": force.registry_mirrors,
+        "proxies": effective.proxies,
+        "registry_mirrors": effective.registry_mirrors,
         "restarted": restarts,
         "restart_pending": due.due and bool(due.pending),
         "rolled_back": False,
@@ -266,7 +266,7 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
     except daemon_proxy.PlanRefused:
         if module.check_mode and not daemon.engine and module.params["mechanism"] == "auto":
             module.warn("There is no Docker Engine on this host yet, so nothing could be predicted.")
-            return daemon_proxy.Plan("", {}, daemon_proxy.Force(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
+            return daemon_proxy.Plan("", {}, daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
         raise
     if module.params["validate"]:
         warnings = warnings + _sent_elsewhere(module.host, wish.registry_mirrors or [])
@@ -275,7 +275,7 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
 
 def _sent_elsewhere(host: Host, mirrors: t.Sequence[str]) -> t.List[str]:
     """A mirror that passes Docker Hub's answers on names Docker Hub's token server, which is as far away as Docker Hub."""
-    found = host.at_once({url: functools.partial(ask_mirror, host, url, "") for url in mirrors}, 6)
+    found = host.run_parallel({url: functools.partial(ask_mirror, host, url, "") for url in mirrors}, 6)
     return [
         f"registry_mirrors: {url} sends whoever asks to the token server {found[url].realm_host}, so daemon and client must reach that one too. "
         "Use a mirror that hands out images without a token (role registry_cache), or give both a proxy (docker_build_env for the client)."
@@ -290,7 +290,7 @@ def _learn(module: Module, daemon: Daemon) -> None:
         if setting.name.upper().endswith("PROXY"):
             module.secrets.learn_url(setting.value)
     try:
-        for url in daemon_proxy.force(daemon, daemon.files).proxies.values():
+        for url in daemon_proxy.effective(daemon, daemon.files).proxies.values():
             module.secrets.learn_url(url)
     except NotJson:
         pass  # the plan refuses the file with a sentence; masking of URLs needs no parsing

@@ -155,13 +155,13 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS, Change, Rewrite, Skip, rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import settled
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import restore_or_rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Refusal, Source, contents_of, exists, files, source
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, apart, obstacle, remembered, replace, sync
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, apart, read_note, replace, sync, write_blocker
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, apply_policy
 
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 MOST_FILES = 200
@@ -255,8 +255,8 @@ class Report:
         """A rule that was about an image does not match its new name, unless it had the same effect."""
         for path, before, after in self._rewritten:
             try:
-                wanted = answer(policy, before)
-                lost = wanted is not None and answer(policy, after) is None and wanted != _with_tag(after)
+                wanted = apply_policy(policy, before)
+                lost = wanted is not None and apply_policy(policy, after) is None and wanted != _with_tag(after)
             except InvalidImageName:
                 continue  # a part of a name, or one with a variable
             if lost:
@@ -345,11 +345,11 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
 
         result, note = work(file.contents, mirrors), b""
         if result.after != file.contents:
-            result, note = settled(file.contents, result, remembered(file.path), mirrors, "utf-8" if is_yaml else "latin-1", work)
+            result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, "utf-8" if is_yaml else "latin-1", work)
         named = _project().replaced(file) if is_yaml else ()
         if result.after == file.contents:
             return Outcome(file.path, False, result.changes, result.skipped, "", named)
-        failure = _written(file, result.after, note, params["backup"]) if write else obstacle(file)
+        failure = _written(file, result.after, note, params["backup"]) if write else write_blocker(file)
         if failure:
             return Outcome(file.path, skipped=result.skipped, contexts=named, failure=failure)
         return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "", named)

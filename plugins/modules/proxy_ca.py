@@ -116,7 +116,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     daemon = observe(host, options["service"], None)
     changed_at = record.note("changed") or (0 if absent else host.changed_at(store.bundle))  # by us, or by others
     due = daemon.up and (bool(changes) or changed_at > daemon.started)
-    pending = transaction.hindrance(host, daemon, options["restart"]) if due else ""
+    pending = transaction.restart_blocker(host, daemon, options["restart"]) if due else ""
     restarts = due and not pending
     diff = [_diff(path, host.read(path), file) for path, file in changes.items()]
     if not module.check_mode:
@@ -187,8 +187,8 @@ def _trusts(host: Host, store: trust_store.Store, pem: str) -> bool:
 def _rehearse(host: Host, daemon: Daemon, timeout: int) -> None:
     """A fault that others left in daemon.json must not meet our restart."""
     try:
-        force = daemon_proxy.in_force(daemon.info)
-        transaction.rehearse(host, daemon, daemon_proxy.Plan("", {}, force, [], []), timeout)
+        effective = daemon_proxy.running(daemon.info)
+        transaction.trial_start(host, daemon, daemon_proxy.Plan("", {}, effective, [], []), timeout)
     except (daemon_proxy.PlanRefused, NotJson) as error:
         raise Refused(str(error), changed=False, restarted=False) from error
 

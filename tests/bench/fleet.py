@@ -127,7 +127,7 @@ def executed(fleet: Fleet) -> float:
     site = TOP / "playbooks/site.yml"
     without_proof = fleet.folder / "site-without-proof.yml"
     text = site.read_text()
-    without_proof.write_text(text[: text.index("    - name: The proof")].replace("vars/wishes.yml", str(site.parent / "vars/wishes.yml")))
+    without_proof.write_text(text[: text.index("    - name: The proof")].replace("vars/derived.yml", str(site.parent / "vars/derived.yml")))
     tasks = str(site.parent / "tasks/configure.yml")
     without_proof.write_text(without_proof.read_text().replace("tasks/configure.yml", tasks))
     options = ["--extra-vars", json.dumps({**SITE, "buildfleet_batch": "100%"})]

@@ -336,7 +336,7 @@ def diagnosis_fault(data: bytes, _dice: random.Random) -> str:
     return "" if isinstance(verdict.cause, str) and verdict.cause else "no cause"
 
 
-KNOWN = diagnosis.Known()
+KNOWN = diagnosis.Evidence()
 
 
 # --- whole modules on a host in memory --------------------------------------------------------------
@@ -389,7 +389,7 @@ class Machine(Host):
     def lock(self, path: str) -> t.ContextManager[None]:
         return contextlib.nullcontext()
 
-    def engine(self, path: str, *_rest: t.Any, **_more: t.Any) -> t.Any:
+    def engine_api(self, path: str, *_rest: t.Any, **_more: t.Any) -> t.Any:
         return {"Version": self.version, "GoVersion": "go1.22"} if path == "/version" else dict(self.info, ID="x")
 
     def run(self, argv: t.Sequence[str], *_rest: t.Any, **_more: t.Any) -> Run:
@@ -402,7 +402,7 @@ class Machine(Host):
 
     def restart(self) -> None:
         found = daemon.observe(self, "docker", None)
-        shown = daemon_proxy.masked(daemon_proxy.force(found, found.files))
+        shown = daemon_proxy.masked(daemon_proxy.effective(found, found.files))
         self.info = {field: shown.proxies[name] for name, (_key, _variable, field) in daemon_proxy.PROXIES.items()}
         self.info["RegistryConfig"] = {
             "Mirrors": shown.registry_mirrors,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
-    Known,
+    Evidence,
     Mirror,
     Verdict,
     builder_used,
@@ -44,7 +44,7 @@ _MANIFESTS = (
 )
 
 
-class Wish(t.NamedTuple):
+class BuildRequest(t.NamedTuple):
     image: str = PROBE_IMAGE
     context: str = ""
     file: str = ""
@@ -132,7 +132,7 @@ def _variables(text: str) -> t.Dict[str, str]:
     return {key: value for key, _equals, value in pairs}
 
 
-def build_environment(builder: Builder, wish: Wish, env: t.Mapping[str, str]) -> t.Dict[str, str]:
+def build_environment(builder: Builder, wish: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
     """The builder's own environment, what the user puts on top, and what makes the log readable."""
     found = dict(builder.environment, **env)
     found["BUILDKIT_PROGRESS"] = "plain"  # in the environment: 20.10's legacy builder has no --progress
@@ -143,10 +143,10 @@ def build_environment(builder: Builder, wish: Wish, env: t.Mapping[str, str]) ->
     return found
 
 
-def check(host: Host, wish: Wish, builder: Builder, env: t.Mapping[str, str], name: str) -> Outcome:
+def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, str], name: str) -> Outcome:
     """Build, judge, clean. ``name`` is unique to this run and marks what is ours."""
     environment = build_environment(builder, wish, env)
-    known = Known(
+    known = Evidence(
         image="" if wish.context or wish.compose_file else wish.image,
         timeout=wish.timeout,
         network_step=wish.network_step,
@@ -199,7 +199,7 @@ class _Step(t.NamedTuple):
         return ["docker", "build", "--tag", name, *self.options, self.folder or folder]
 
 
-def _steps(wish: Wish) -> t.List[_Step]:
+def _steps(wish: BuildRequest) -> t.List[_Step]:
     options = (("--pull",) if wish.pull else ()) + (("--force-rm",) if wish.builder == "legacy" else ())
     # COPY, because it needs the base image's layers and nothing in them; the text makes it new every time.
     probe = f"FROM {wish.image}\nCOPY Dockerfile /{_NAME}\n"
@@ -210,13 +210,13 @@ def _steps(wish: Wish) -> t.List[_Step]:
     return [own] + ([_Step({"Dockerfile": probe + fetch}, (*options, "--no-cache"))] if wish.network_step else [])
 
 
-def _compose(host: Host, wish: Wish, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
+def _compose(host: Host, wish: BuildRequest, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
     plugin = host.run(["docker", "compose", "version"], env=environment).code == 0
     program = ["docker", "compose"] if plugin else ["docker-compose"]
     return [*program, "--project-name", name, "--file", wish.compose_file, "build", *(["--pull"] if wish.pull else [])]
 
 
-def _is_legacy(wish: Wish, environment: t.Mapping[str, str]) -> bool:
+def _is_legacy(wish: BuildRequest, environment: t.Mapping[str, str]) -> bool:
     value = environment.get("DOCKER_BUILDKIT", "")
     return wish.builder == "legacy" or (wish.builder == "default" and value in ("0", "f", "F", "false", "False", "FALSE"))
 
@@ -225,7 +225,7 @@ def _true(value: str) -> bool:
     return value in ("1", "t", "T", "true", "True", "TRUE")
 
 
-def _will_be_legacy(host: Host, wish: Wish, environment: t.Mapping[str, str], sock: str) -> bool:
+def _will_be_legacy(host: Host, wish: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
     """Whether the legacy builder will be used, told before building: it ignores a heredoc's body without a word."""
     if wish.builder != "default" or environment.get("DOCKER_BUILDKIT"):
         return _is_legacy(wish, environment)
@@ -248,7 +248,7 @@ def cli(host: Host) -> t.Tuple[str, str]:
     return str(found.get("Version", "")), str(found.get("GoVersion", ""))
 
 
-def _dockerfiles(host: Host, wish: Wish) -> t.List[str]:
+def _dockerfiles(host: Host, wish: BuildRequest) -> t.List[str]:
     paths = [os.path.join(wish.context, wish.file or "Dockerfile")] if wish.context else []
     if wish.compose_file:
         file = host.read(wish.compose_file)
@@ -296,14 +296,14 @@ def _socket(environment: t.Mapping[str, str]) -> str:
 
 
 def _store(host: Host, sock: str, with_cache: bool) -> _Store:
-    images = (host.engine("/images/json?all=1", sock=sock, timeout=30) if sock else None) or []
+    images = (host.engine_api("/images/json?all=1", sock=sock, timeout=30) if sock else None) or []
     tags = {familiar(tag): image["Id"] for image in images for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"}
     cache = _records(host, sock) if with_cache and sock else None
     return _Store(tags, frozenset(image["Id"] for image in images), None if cache is None else frozenset(record["ID"] for record in cache))
 
 
 def _records(host: Host, sock: str) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
-    answer = host.engine("/system/df?type=build-cache", sock=sock, timeout=60)
+    answer = host.engine_api("/system/df?type=build-cache", sock=sock, timeout=60)
     return None if answer is None else answer.get("BuildCache") or []
 
 
@@ -311,8 +311,8 @@ def _left(sock: str) -> t.Tuple[str, ...]:
     return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
 
 
-def _with_facts(host: Host, sock: str, known: Known, reference: str) -> Known:
-    info = (host.engine("/info", sock=sock) if sock else None) or {}
+def _with_facts(host: Host, sock: str, known: Evidence, reference: str) -> Evidence:
+    info = (host.engine_api("/info", sock=sock) if sock else None) or {}
     if sock:
         known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
@@ -323,7 +323,7 @@ def _with_facts(host: Host, sock: str, known: Known, reference: str) -> Known:
 def ask_mirror(host: Host, url: str, reference: str, timeout: float = 5) -> Mirror:
     """What a mirror says to us, asked directly, and whether it has the image (none: not asked)."""
     base = url.rstrip("/")
-    hello = host.ask(f"{base}/v2/", {}, timeout)
+    hello = host.http_get(f"{base}/v2/", {}, timeout)
     headers = {key.lower(): value for key, value in hello.headers.items()}
     realm = re.search(r'realm="([^"]+)"', headers.get("www-authenticate", ""))
     page = hello.status == 200 and "text/html" in headers.get("content-type", "")
@@ -331,7 +331,7 @@ def ask_mirror(host: Host, url: str, reference: str, timeout: float = 5) -> Mirr
     if not reference or hello.status != 200 or page or ("/" in reference and "." in reference.partition("/")[0]):
         return mirror
     path, _colon, tag = _tagged(reference).partition("@")[0].rpartition(":")
-    answer = host.ask(f"{base}/v2/{path if '/' in path else 'library/' + path}/manifests/{tag}", {"Accept": _MANIFESTS})
+    answer = host.http_get(f"{base}/v2/{path if '/' in path else 'library/' + path}/manifests/{tag}", {"Accept": _MANIFESTS})
     return mirror._replace(manifest=answer.status)
 
 
@@ -340,7 +340,7 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
     if not sock:
         return
     for container in re.findall(r"^ ---> Running in ([0-9a-f]{12})$", log, re.M):
-        host.engine(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, when it was stopped
+        host.engine_api(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, when it was stopped
     for _attempt in range(10):
         if not _clean_images(host, sock, before, log, name):
             break
@@ -361,9 +361,9 @@ def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) ->
     images = [image for image in after.images - before.images if image.partition(":")[2][:12] in short or image in short]
     for tag in moved:
         repository, _colon, label = tag.rpartition(":")
-        host.engine(f"/images/{before.tags[tag]}/tag?repo={quote(repository, safe='')}&tag={quote(label, safe='')}", "POST", sock=sock)
+        host.engine_api(f"/images/{before.tags[tag]}/tag?repo={quote(repository, safe='')}&tag={quote(label, safe='')}", "POST", sock=sock)
     for target in [*new, *images]:  # the engine refuses while something else stands on it
-        host.engine(f"/images/{quote(target, safe='')}", "DELETE", sock=sock, timeout=60)
+        host.engine_api(f"/images/{quote(target, safe='')}", "DELETE", sock=sock, timeout=60)
     return bool(moved or new or images)
 
 
@@ -381,7 +381,7 @@ def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, buil
         for record in sorted(ours, key=lambda found: str(found.get("CreatedAt")), reverse=True):
             if not record.get("InUse"):
                 filters = quote(json.dumps({"id": [record["ID"]]}))
-                host.engine(f"/build/prune?all=1&filters={filters}", "POST", sock=sock, timeout=60)
+                host.engine_api(f"/build/prune?all=1&filters={filters}", "POST", sock=sock, timeout=60)
         host.sleep(0.2)
 
 

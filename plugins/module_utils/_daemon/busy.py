@@ -119,7 +119,7 @@ def play_inside(host: Host, daemon: Daemon) -> str:
     if not _running(daemon) or daemon.info.get("LiveRestoreEnabled"):
         return ""
     traces, client, server = _ancestry(host)
-    for container in host.engine("/containers/json") or []:
+    for container in host.engine_api("/containers/json") or []:
         networks = ((container.get("NetworkSettings") or {}).get("Networks") or {}).values()
         addresses = {one.get(key) for one in networks for key in ("IPAddress", "GlobalIPv6Address")} - {"", None}
         of_the_host = (container.get("HostConfig") or {}).get("NetworkMode") == "host" and client and client == server

@@ -10,7 +10,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported as daemon_elsewhere
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
 
@@ -42,7 +42,7 @@ class Daemon(t.NamedTuple):
     files: Files  # every file that takes part, by path
     changed: t.Dict[str, float]  # when each of them changed
     inherited: t.Tuple[environment_file.Setting, ...] = ()  # proxy variables that systemd gives every service
-    elsewhere: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
+    unsupported: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
 
     @property
     def drop_in(self) -> str:
@@ -71,8 +71,8 @@ class Start(t.NamedTuple):
 def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     systemd = host.exists("/run/systemd/system")
     unit = _show(host, service) if systemd else {}
-    version = host.engine("/version") or {}
-    info = host.engine("/info", timeout=30) if version else None
+    version = host.engine_api("/version") or {}
+    info = host.engine_api("/info", timeout=30) if version else None
     drop_ins = _drop_ins(host, service) if systemd else ()
     fragment = unit.get("FragmentPath", "")
     files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
@@ -92,7 +92,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         files=files,
         changed={},
         inherited=_inherited(host) if systemd else (),
-        elsewhere=daemon_elsewhere.elsewhere(host, version, info or {}, systemd),
+        unsupported=unsupported.unsupported_reason(host, version, info or {}, systemd),
     )
     for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
         files.setdefault(path, host.read(path))

@@ -68,7 +68,7 @@ class Wanted(t.NamedTuple):
     insecure_registries: t.Optional[t.List[str]]
 
 
-class Force(t.NamedTuple):
+class Effective(t.NamedTuple):
     """Settings in force, or as the next start would have them (credentials in clear)."""
 
     proxies: t.Dict[str, str]
@@ -79,7 +79,7 @@ class Force(t.NamedTuple):
 class Plan(t.NamedTuple):
     mechanism: str
     changes: Changes
-    expected: Force  # after the next start
+    expected: Effective  # after the next start
     conflicts: t.List[str]
     warnings: t.List[str]
 
@@ -171,7 +171,7 @@ def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: boo
     _protect(after, daemon, record)
     changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
     start = next_start(daemon, after)
-    expected = force(daemon, after, start)
+    expected = effective(daemon, after, start)
     check_start(daemon, after)
     _check_winners(wish, daemon, after, expected, start, conflicts)
     return Plan(how, changes, expected, conflicts, [])
@@ -194,10 +194,10 @@ def absent(daemon: Daemon, record: Record) -> Plan:
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     start = next_start(daemon, after)
     _check_config(daemon, strict=False)
-    return Plan("", changes, force(daemon, after, start), conflicts, [])
+    return Plan("", changes, effective(daemon, after, start), conflicts, [])
 
 
-def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Force:
+def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Effective:
     """What a start with these files has in force: file or flag before environment, capitals first (Go)."""
     start = start or next_start(daemon, files)
     given = flags(start.argv)
@@ -214,26 +214,26 @@ def force(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Forc
         values = [block.get(key) if versions.has("daemon_json_proxies", daemon.engine or "99") else "", *given.get(key, [])]
         values += [start.environment[one].value for one in (variable, variable.lower()) if one in start.environment]
         proxies[name] = next((str(value) for value in values if value), "")
-    return Force(
+    return Effective(
         proxies,
         [one.rstrip("/") for one in texts("registry-mirrors", "registry-mirror")],
         frozenset(texts("insecure-registries", "insecure-registry")),
     )
 
 
-def in_force(info: t.Mapping[str, t.Any]) -> Force:
+def running(info: t.Mapping[str, t.Any]) -> Effective:
     """What `docker info` says, credentials masked by the engine."""
     registries = info.get("RegistryConfig") or {}
     insecure = {name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)}
     insecure.update(set(registries.get("InsecureRegistryCIDRs") or []) - {"127.0.0.0/8", "::1/128"})
-    return Force(
+    return Effective(
         {name: info.get(field) or info.get(field.replace("Http", "HTTP")) or "" for name, (_key, _variable, field) in PROXIES.items()},
         [one.rstrip("/") for one in registries.get("Mirrors") or []],
         frozenset(insecure),
     )
 
 
-def masked(one: Force) -> Force:
+def masked(one: Effective) -> Effective:
     """The same as `docker info` would show it."""
     shown = dict(one.proxies)
     for name in ("http_proxy", "https_proxy"):
@@ -242,7 +242,7 @@ def masked(one: Force) -> Force:
     return one._replace(proxies=shown)
 
 
-def differences(found: Force, expected: Force) -> t.List[str]:
+def differences(found: Effective, expected: Effective) -> t.List[str]:
     """In which settings what runs differs from what is expected."""
     expected = masked(expected)
     names = [name for name in ("http_proxy", "https_proxy") if found.proxies[name] != expected.proxies[name]]
@@ -255,7 +255,7 @@ def differences(found: Force, expected: Force) -> t.List[str]:
     return names
 
 
-def credentials(one: Force) -> str:
+def credentials(one: Effective) -> str:
     """The part of the settings that `docker info` hides; '' where there is none."""
     urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
     return "\n".join(urls) if any("@" in url for url in urls) else ""
@@ -406,17 +406,17 @@ def _check_config(daemon: Daemon, strict: bool = True) -> None:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
         raise PlanRefused(str(error)) from error
-    for trouble in _config_troubles(document) if strict else ():
+    for trouble in _json_problems(document) if strict else ():
         raise PlanRefused(trouble.sentence)
 
 
 def check_start(daemon: Daemon, files: Files) -> None:
     """Refuse files with which the next start would fail, by rules of our own."""
-    for trouble in _start_troubles(daemon, files, next_start(daemon, files)):
+    for trouble in _start_problems(daemon, files, next_start(daemon, files)):
         raise PlanRefused(trouble.sentence)
 
 
-class Trouble(t.NamedTuple):
+class ConfigProblem(t.NamedTuple):
     """Something in daemon.json that does not mean what its writer thinks; ``stops``: Docker does not start with it."""
 
     id: str
@@ -424,13 +424,13 @@ class Trouble(t.NamedTuple):
     sentence: str
 
 
-def troubles(daemon: Daemon) -> t.List[Trouble]:
+def config_problems(daemon: Daemon) -> t.List[ConfigProblem]:
     """All of them, as the files are now."""
     try:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
-        return [Trouble("config_not_json", True, str(error))]
-    return [*_config_troubles(document), *_start_troubles(daemon, daemon.files, next_start(daemon, daemon.files))]
+        return [ConfigProblem("config_not_json", True, str(error))]
+    return [*_json_problems(document), *_start_problems(daemon, daemon.files, next_start(daemon, daemon.files))]
 
 
 def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
@@ -442,10 +442,10 @@ def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
     return [key for key in _config(daemon.files, daemon.config_file).value if key not in known]
 
 
-def _config_troubles(document: daemon_json.Document) -> t.Iterator[Trouble]:
+def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
     block = document.value.get("proxies", {})
     if not isinstance(block, dict):
-        yield Trouble(
+        yield ConfigProblem(
             "key_stops_start",
             True,
             f'{document.place("proxies")}: \'proxies\' is no object. Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.',
@@ -460,11 +460,11 @@ def _config_troubles(document: daemon_json.Document) -> t.Iterator[Trouble]:
                 else "the daemon knows http-proxy, https-proxy and no-proxy"
             )
             sentence = f"{document.place('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
-            yield Trouble("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
+            yield ConfigProblem("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
     for key, value in document.value.items():
         where = document.place(key)
         if key in _LISTS.values() and not (value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
-            yield Trouble("key_stops_start", True, f"{where}: '{key}' is no list of texts. Write it as [\"...\"], or remove it.")
+            yield ConfigProblem("key_stops_start", True, f"{where}: '{key}' is no list of texts. Write it as [\"...\"], or remove it.")
         if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
             remedy = (
                 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
@@ -472,13 +472,13 @@ def _config_troubles(document: daemon_json.Document) -> t.Iterator[Trouble]:
                 else "that key belongs into the client's ~/.docker/config.json"
             )
             sentence = f"{where}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it."
-            yield Trouble("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
+            yield ConfigProblem("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
         if key in ("http-proxy", "https-proxy", "no-proxy"):
             sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it."
-            yield Trouble("top_level_proxy_ignored", False, sentence)
+            yield ConfigProblem("top_level_proxy_ignored", False, sentence)
 
 
-def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Trouble]:
+def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[ConfigProblem]:
     """What stops the next start though it is JSON, and --validate misses: a key that is a flag too, a mirror that is none, a bad bip."""
     path, engine = daemon.config_file, daemon.engine
     document = _config(after, path)
@@ -486,18 +486,20 @@ def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Tr
     block = document.value.get("proxies")
     if engine and not versions.has("tolerates_bom", engine):
         if document.bom:
-            yield Trouble("key_stops_start", True, f"{path}, line 1, column 1: a byte order mark, with which engine {engine} does not start. Save it without.")
+            yield ConfigProblem(
+                "key_stops_start", True, f"{path}, line 1, column 1: a byte order mark, with which engine {engine} does not start. Save it without."
+            )
         if document.root is None and after.get(path) is not None:
-            yield Trouble(
+            yield ConfigProblem(
                 "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
             )
     if block and engine and not versions.has("daemon_json_proxies", engine):
         known = f"(known from {versions.text('daemon_json_proxies')}). Remove it"
-        yield Trouble("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")
+        yield ConfigProblem("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")
     bridge = document.value.get("bip")
     if bridge and not proxy.is_interface(str(bridge)):
         sentence = f"{document.place('bip')}: 'bip' is {str(bridge)[:40]!r}, with which Docker does not start. Write address and length, such as 172.26.0.1/16."
-        yield Trouble("key_stops_start", True, sentence)
+        yield ConfigProblem("key_stops_start", True, sentence)
     keys = {key: (key,) for key in document.value if key != "proxies"}
     keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
     for key, place in keys.items():
@@ -507,14 +509,14 @@ def _start_troubles(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Tr
                 f"{document.place(*place)}: '{key}' is set here and by --{flag} in the command line ({_flag_place(daemon, after, flag)}), "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
             )
-            yield Trouble("key_stops_start", True, sentence)
+            yield ConfigProblem("key_stops_start", True, sentence)
     mirrors = document.value.get("registry-mirrors")
     for number, text in enumerate(mirrors if isinstance(mirrors, list) else []):
         try:
             proxy.mirror(str(text), daemon.engine or "99")
         except proxy.ValueRefused as error:
             sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {error}"
-            yield Trouble("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
+            yield ConfigProblem("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
 
 
 def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
@@ -528,7 +530,7 @@ def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
     return daemon.fragment or daemon.defaults_file
 
 
-def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Force, start: Start, conflicts: t.List[str]) -> None:
+def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Effective, start: Start, conflicts: t.List[str]) -> None:
     if wish.proxies is None:
         return
     given = flags(start.argv)

@@ -20,7 +20,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.record imp
 _DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
 # Ends with 3 when the daemon ended by itself, with 0 when it came up; whatever else happens proves nothing.
 # Its network, processes, mounts, data and sockets are its own and are gone when it ends.
-_REHEARSAL = """
+_TRIAL_START = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run && ip link set lo up && mkdir -p /run/trial || exit 4
 wait=$1; shift
 cat > /run/trial/daemon.json || exit 4
@@ -69,17 +69,17 @@ def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan,
     """A restart is due when what runs differs from what the files say, and is put off when it would hurt."""
     rotated = False
     if daemon.up:
-        differs = bool(daemon_proxy.differences(daemon_proxy.in_force(daemon.info), plan.expected))
+        differs = bool(daemon_proxy.differences(daemon_proxy.running(daemon.info), plan.expected))
         rotated = not differs and _credentials_changed(daemon, record, plan)
         due = differs or rotated
     else:
         due = bool(plan.changes) and daemon.state in ("failed", "activating", "active")  # what was stopped on purpose stays so
-    kept_by = hindrance(host, daemon, policy) if due else ""
+    kept_by = restart_blocker(host, daemon, policy) if due else ""
     # Nothing else shows it: `docker info` hides the password.
     return Restart(due, f"the daemon still runs with the old password ({kept_by})" if rotated and kept_by else kept_by)
 
 
-def hindrance(host: Host, daemon: Daemon, policy: str) -> str:
+def restart_blocker(host: Host, daemon: Daemon, policy: str) -> str:
     """What keeps a restart that is due from being done now; '' where nothing does."""
     if policy == "never":
         return "restart: never"
@@ -102,12 +102,12 @@ def can_write(host: Host, plan: daemon_proxy.Plan) -> None:
 
 def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
     """Stop where the engine itself says that it would not start with what is planned."""
-    words = objection(host, daemon, {**daemon.files, **plan.changes})
+    words = validation_error(host, daemon, {**daemon.files, **plan.changes})
     if words:
         raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
 
 
-def objection(host: Host, daemon: Daemon, files: Files) -> str:
+def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
     """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
     file = files.get(daemon.config_file)
     if file is None or not versions.has("validate", daemon.engine):
@@ -117,7 +117,7 @@ def objection(host: Host, daemon: Daemon, files: Files) -> str:
     return "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
 
 
-def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
+def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
     """Start the daemon once beside the real one, in namespaces and folders of its own, with the files as they shall be.
 
     Only where a file was changed since the daemon started: a fault in it lies in wait for the next start,
@@ -132,7 +132,7 @@ def rehearse(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, 
     argv = next_start(daemon, files).argv
     of_the_host = sorted(_OF_THE_HOST & {*daemon_proxy.keys(files, daemon.config_file), *flags(argv)})
     said = host.run(
-        [*_ALONE, "sh", "-c", _REHEARSAL, "sh", str(timeout), *without_flags(argv, _OWN)],
+        [*_ALONE, "sh", "-c", _TRIAL_START, "sh", str(timeout), *without_flags(argv, _OWN)],
         stdin=daemon_proxy.without_keys(files, daemon.config_file, _OWN).decode(errors="replace"),
         timeout=timeout + 10,
     )
@@ -161,7 +161,7 @@ def ours(daemon: Daemon, record: Record) -> t.List[str]:
     return [path for path, file in daemon.files.items() if record.as_we_left_it(path, file) and path not in untried]
 
 
-def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
+def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
     """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
     foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
@@ -173,10 +173,10 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
     try:
         apply(host, plan.changes)
     except HostError as error:
-        _give_back(host, before)
+        _restore(host, before)
         raise Failed(f"{error} Every file is as it was, and Docker was left alone.", True, False) from error
     except BaseException:
-        _give_back(host, before)
+        _restore(host, before)
         raise
     if not due.now:
         if _units(plan.changes, daemon):
@@ -188,11 +188,11 @@ def carry_out(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Pla
     if not trouble and not info:
         trouble = f"It did not answer within {timeout} s."
     if not trouble:
-        wrong = daemon_proxy.differences(daemon_proxy.in_force(info), plan.expected)
+        wrong = daemon_proxy.differences(daemon_proxy.running(info), plan.expected)
         trouble = f"It runs, but without the wanted {', '.join(wrong)}." if wrong else ""
     if trouble:
         words = _words(host, daemon, said_before) or trouble
-        _give_back(host, before)
+        _restore(host, before)
         up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
         state = (
             "docker is up again as it was"
@@ -248,7 +248,7 @@ def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan
     return bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
 
 
-def _give_back(host: Host, before: Changes) -> None:
+def _restore(host: Host, before: Changes) -> None:
     """Only what differs: where a write fails, the next one would too."""
     apply(host, {path: file for path, file in before.items() if host.read(path) != file})
 
@@ -282,7 +282,7 @@ def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
 def _answer(host: Host, daemon: Daemon, timeout: int) -> t.Dict[str, t.Any]:
     since = host.now()
     while True:
-        info = host.engine("/info", timeout=max(1.0, min(30.0, since + timeout - host.now())))
+        info = host.engine_api("/info", timeout=max(1.0, min(30.0, since + timeout - host.now())))
         # Without systemd nobody says that the daemon ended again, and nobody starts it another time.
         ended = not daemon.systemd and host.now() > since + 3 and not host.process(pid_file(host, daemon.service))
         if info or ended or host.now() > since + timeout:

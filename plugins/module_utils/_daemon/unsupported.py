@@ -29,7 +29,7 @@ WSL = (
 )
 
 
-def elsewhere(host: Host, version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool) -> str:
+def unsupported_reason(host: Host, version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool) -> str:
     """Why this engine cannot be configured by us, and how it is; '' for an ordinary one."""
     platform = str((version.get("Platform") or {}).get("Name", ""))
     components = [str(one.get("Name", "")) for one in version.get("Components") or []]

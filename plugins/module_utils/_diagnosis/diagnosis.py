@@ -50,7 +50,7 @@ class Mirror(t.NamedTuple):
         return self.reason if self.status else ""
 
 
-class Known(t.NamedTuple):
+class Evidence(t.NamedTuple):
     """What is known besides the log."""
 
     code: int = 1
@@ -225,7 +225,7 @@ _HINT = re.compile(r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|r
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def diagnose(log: str, known: Known) -> Verdict:
+def diagnose(log: str, known: Evidence) -> Verdict:
     log = _ANSI.sub("", log).replace("\r", "\n")
     lines = log.splitlines()
     builder = builder_used(log)
@@ -250,7 +250,7 @@ def builder_used(log: str) -> t.Optional[str]:
     return "buildkit" if _BUILDKIT.search(log) else None
 
 
-def _judge(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Verdict:
+def _judge(lines: t.Sequence[str], known: Evidence, builder: t.Optional[str]) -> Verdict:
     step = next((found for found in map(_STEP_FAILED.search, lines) if found), None)
     if step:
         said = _step_output(lines, builder)
@@ -286,7 +286,7 @@ def _match(where: t.Tuple[str, ...], lines: t.Sequence[str]) -> t.Optional[t.Tup
     return None
 
 
-def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional[str], reference: t.Optional[str]) -> Verdict:
+def _place(rule: Rule, line: str, reason: str, known: Evidence, builder: t.Optional[str], reference: t.Optional[str]) -> Verdict:
     """Who asked whom, from the last URL in the line: the one whose request failed."""
     cause = rule.cause
     if cause in _NO_NETWORK:
@@ -312,7 +312,7 @@ def _place(rule: Rule, line: str, reason: str, known: Known, builder: t.Optional
     return Verdict(cause, asked_by=asked_by, host=host, reason=reason or None)
 
 
-def _timed_out(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -> Verdict:
+def _timed_out(lines: t.Sequence[str], known: Evidence, builder: t.Optional[str]) -> Verdict:
     """Killed by us: by whom it was waited is seen from the last step without an end."""
     reason = f"no end within {known.timeout} s"
     running: t.Dict[str, str] = {}
@@ -335,7 +335,7 @@ def _timed_out(lines: t.Sequence[str], known: Known, builder: t.Optional[str]) -
     return Verdict("timeout", reason=reason)
 
 
-def _through_mirrors(found: Verdict, reference: t.Optional[str], known: Known) -> Verdict:
+def _through_mirrors(found: Verdict, reference: t.Optional[str], known: Evidence) -> Verdict:
     """The engine's words name only one of the hosts that it tried: the mirror's own answer says the rest."""
     if found.asked_by not in ("daemon", "client") or found.cause in ("proxy_auth", "proxy_refused"):
         return found
@@ -413,7 +413,7 @@ _CURES = {
 }
 
 
-def _cure(found: Verdict, known: Known, reference: t.Optional[str]) -> str:
+def _cure(found: Verdict, known: Evidence, reference: t.Optional[str]) -> str:
     process = (
         "docker_build_env https_proxy"
         if found.asked_by == "client"
@@ -425,7 +425,7 @@ def _cure(found: Verdict, known: Known, reference: t.Optional[str]) -> str:
     return text.format(host=found.host or "the registry", reason=found.reason or "an error", reference=reference or "the image", process=process)
 
 
-def _cure_name(found: Verdict, known: Known) -> str:
+def _cure_name(found: Verdict, known: Evidence) -> str:
     cause, asked_by, reason = found.cause, found.asked_by, found.reason or ""
     if cause == "unknown" and found.host:
         return "registry_error"
@@ -456,11 +456,11 @@ def _cure_name(found: Verdict, known: Known) -> str:
     return cause
 
 
-def _sentence(found: Verdict, known: Known, reference: t.Optional[str], cure: str) -> str:
+def _sentence(found: Verdict, known: Evidence, reference: t.Optional[str], cure: str) -> str:
     return " ".join(part for part in (_what(found, known, reference), _why(found, known), cure) if part)
 
 
-def _what(found: Verdict, known: Known, reference: t.Optional[str]) -> str:
+def _what(found: Verdict, known: Evidence, reference: t.Optional[str]) -> str:
     asker = {"daemon": "The daemon", "client": "The client", "step": "A RUN step"}.get(found.asked_by or "", "The build")
     cause, host, reason, image = found.cause, found.host or "the registry", found.reason or "no reason given", reference or "the image"
     if cause in ("token_unreachable",):
@@ -498,13 +498,13 @@ def _what(found: Verdict, known: Known, reference: t.Optional[str]) -> str:
     }.get(cause, f"The build failed for a reason that is not known here ({reason}).")
 
 
-def _why(found: Verdict, known: Known) -> str:
+def _why(found: Verdict, known: Evidence) -> str:
     if found.asked_by == "client" and found.cause in ("token_unreachable", "mirror_sends_token_elsewhere") and known.daemon_proxy:
         return "The daemon's proxy does not reach it."  # the client does not use it
     return ""
 
 
-def _reference(lines: t.Sequence[str], known: Known) -> t.Optional[str]:
+def _reference(lines: t.Sequence[str], known: Evidence) -> t.Optional[str]:
     """The image that was asked for last before the failure, as a Dockerfile would write it."""
     asked: t.Dict[str, str] = {}
     failed, last = "", ""
@@ -568,7 +568,7 @@ def _step_output(lines: t.Sequence[str], builder: t.Optional[str]) -> t.List[str
     return list(lines[last + 1 :])
 
 
-def _step_host(line: str, step: t.Match[str], known: Known) -> str:
+def _step_host(line: str, step: t.Match[str], known: Evidence) -> str:
     found = re.search(
         r"bad address '([^']+)'|[Cc]ould not resolve (?:host|proxy): ([\w.-]+)|resolving '([\w.-]+)|ENOTFOUND ([\w.-]+)|connect to ([\w.-]+)\s+port", line
     )

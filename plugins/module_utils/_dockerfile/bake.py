@@ -119,7 +119,7 @@ def _tokens(text: str) -> _Tokens:
     """Names, signs, ends of lines, heredocs, and texts: a quote and the value."""
     found: t.List[str] = []
     closing: t.List[str] = []
-    at = start = outside = 0
+    at = start = build_arg_positions = 0
     while at < len(text):
         pattern, opening, closers = _TEXT if closing[-1:] == ['"'] else _CODE
         match = pattern.match(text, at)
@@ -129,12 +129,12 @@ def _tokens(text: str) -> _Tokens:
         closing += opening.get(token, "")
         if token in closers and (not closing or closing.pop() != token):
             raise ValueError("closed before it is open")
-        if start and len(closing) == outside:
+        if start and len(closing) == build_arg_positions:
             value = text[start : at - 1]
             found.append('"' + (value if _TEMPLATE.search(value) else value.encode("latin-1", "backslashreplace").decode("unicode_escape")))
             start = 0
         elif not start and token == '"':
-            start, outside = at, len(closing) - 1
+            start, build_arg_positions = at, len(closing) - 1
         elif not start and match.lastgroup != "gap":
             found.append(token)
     if closing:

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Rejected, read
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import Reference, Scene, evaluated, seen_in_stages
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import ParsedReferences, Reference, evaluated, seen_in_stages
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import (
     KINDS,
     Change,
@@ -61,7 +61,7 @@ def rewrite_compose(
     if "compose" not in kinds:
         return Rewrite(data, [], [])
     try:
-        return _Edits(_document(data), mirrors, dockerfile_of, kinds, built_by).result()
+        return ComposeRewriter(_document(data), mirrors, dockerfile_of, kinds, built_by).result()
     except Unreadable as error:
         reason = f"This compose file cannot be read: {error}. Nothing in it was touched."
         return Rewrite(data, [], [Skip(error.line, "compose", "", reason)])
@@ -116,7 +116,7 @@ class _Document:
         self.results: t.Set[str] = set()
         self.inherited: t.Dict[int, str] = {}  # images of results that stand where other services may have them from
         for name in sorted(self.built):
-            image = next((found for found in self._said("image", name) if found.id == "scalar"), None)
+            image = next((found for found in self._inherited_values("image", name) if found.id == "scalar"), None)
             if image is not None:
                 self.results.add(_full_name(image.value))
                 if not any(value is image for part in self._parts[name] for _key, value in part.value):
@@ -177,9 +177,9 @@ class _Document:
                     yield name, service
 
     def _is_built(self, name: str) -> bool:
-        return next((build.tag != "!reset" for build in self._said("build", name)), False)
+        return next((build.tag != "!reset" for build in self._inherited_values("build", name)), False)
 
-    def _said(self, key: str, name: str) -> t.Iterator[Node]:
+    def _inherited_values(self, key: str, name: str) -> t.Iterator[Node]:
         """What a service says under a key, then the services of this file that it extends."""
         names = [name]
         at = 0
@@ -207,7 +207,7 @@ class _Plan(t.NamedTuple):
     changes: t.Sequence[Change] = ()
 
 
-class _Edits:
+class ComposeRewriter:
     """First a plan for each place; then those are made that agree about their scalar, which an anchor may put into several places."""
 
     def __init__(self, document: _Document, mirrors: Mirrors, dockerfile_of: DockerfileOf, kinds: t.Container[str], built_by: t.Callable[[str], str]) -> None:
@@ -258,10 +258,10 @@ class _Edits:
         if scalar is None:
             return _Plan(place, reason=_IN_PLACE)
         plan = self._reference(scalar)
-        doubt = self._doubt(name, service, builder, full_name) if plan.edits or plan.reason else ""
+        doubt = self._skip_reason(name, service, builder, full_name) if plan.edits or plan.reason else ""
         return plan._replace(reason=doubt or plan.reason)
 
-    def _doubt(self, name: str, service: Node, builder: str, full_name: str) -> str:
+    def _skip_reason(self, name: str, service: Node, builder: str, full_name: str) -> str:
         if builder:
             return f"service {builder} has its image from here and builds it; give {builder} an image of its own"
         if self._document.extends_another_file(service):
@@ -346,7 +346,7 @@ class _Edits:
             reference = Reference("compose", value, places, value, places, 0, frozenset())
         if reference.problem:
             reference = reference._replace(problem=f"it cannot be evaluated ({reference.problem}); write the image itself")
-        result = Planner(value.encode("ascii"), self._mirrors, Scene([reference]), is_dockerfile=False).result()
+        result = Planner(value.encode("ascii"), self._mirrors, ParsedReferences([reference]), is_dockerfile=False).result()
         return self._edited(scalar, [_moved(edit, scalar.origin) for edit in result.edits], next((skip.reason for skip in result.skipped), ""))
 
     def _edited(self, scalar: Scalar, edits: t.Sequence[Edit], reason: str) -> _Plan:

@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.lines import (
-    arrows,
+    find_heredoc,
     has_odd_bytes,
     heredoc_line,
     image_line,
@@ -88,11 +88,11 @@ class Rejected(ValueError):
         self.at = at
 
 
-class Unclear(Rejected):
+class Ambiguous(Rejected):
     by = "It cannot be said how BuildKit reads this file"
 
 
-class Reading(t.NamedTuple):
+class FrontendDialect(t.NamedTuple):
     """What the versions of the frontend read differently (docs/reference of dockerfile/1.9.0, 1.15.0, 1.16.0)."""
 
     strict_json: bool = True
@@ -101,7 +101,12 @@ class Reading(t.NamedTuple):
 
 
 # Newest first: it decides; where an older one finds other references, nothing is touched.
-READINGS = (Reading(), Reading(blank_after_arrows=False), Reading(flags_use_escape=False, blank_after_arrows=False), Reading(False, False, False))
+READINGS = (
+    FrontendDialect(),
+    FrontendDialect(blank_after_arrows=False),
+    FrontendDialect(flags_use_escape=False, blank_after_arrows=False),
+    FrontendDialect(False, False, False),
+)
 
 
 class Flag(t.NamedTuple):
@@ -138,7 +143,7 @@ _INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) +
 _CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
 
 
-def read(data: bytes, reading: Reading = READINGS[0]) -> File:
+def read(data: bytes, reading: FrontendDialect = READINGS[0]) -> File:
     start = len(BOM) if data.startswith(BOM) else 0
     if len(data) > LONGEST_LINE:
         _refuse_long_lines(data)
@@ -199,7 +204,7 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
 
 def _next_arrows(data: bytes, at: int) -> int:
     """Where the next heredoc may be; the end where there is none."""
-    found = arrows(data, at)
+    found = find_heredoc(data, at)
     return found if found >= 0 else len(data)
 
 
@@ -207,7 +212,7 @@ def _ended(data: bytes) -> bytes:
     return data if data.endswith(b"\n") else data + b"\n"
 
 
-def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+def _quick(data: bytes, start: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[t.List[Instruction], bool]:
     """The instructions that matter, and few others, of a file without odd bytes."""
     instructions: t.List[Instruction] = []
     ambiguous = started = False
@@ -215,7 +220,7 @@ def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[
     size = len(data)
     past_quiet_lines, any_line = quiet_lines(escape), next_line(escape)
     token = chr(escape[0])
-    heredoc = arrows(data, start)
+    heredoc = find_heredoc(data, start)
     after = start
     while True:
         if started:
@@ -230,36 +235,36 @@ def _quick(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[
         if word and not more and text[-1:] != escape and (heredoc < 0 or b"<<" not in rest):
             first = found.start(2)
             keyword = _SPELLED.get(word) or word.decode().upper()
-            instruction, doubtful = _finished(keyword, text.decode("latin-1"), range(first, first + len(text)), found.start(1), token, reading)
+            instruction, differs = _finished(keyword, text.decode("latin-1"), range(first, first + len(text)), found.start(1), token, reading)
         else:
             begin = found.start(1 if word else 2)
             if data[begin:end].rstrip(b" \t").endswith(escape):  # blanks may follow, and it may go on
                 whole = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, begin))
                 end, after = whole.end(2), whole.end()
-            instruction, after, doubtful = _complete(data, begin, end, after, escape, reading)
+            instruction, after, differs = _complete(data, begin, end, after, escape, reading)
         if 0 <= heredoc < after:
-            heredoc = arrows(data, after)
+            heredoc = find_heredoc(data, after)
         instructions.append(instruction)
         if instruction.keyword == "FROM":
             started = True
         elif not started and instruction.keyword != "ARG":
             raise Rejected(instruction.at, _TOO_EARLY)
-        ambiguous = ambiguous or doubtful
+        ambiguous = ambiguous or differs
 
 
-def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: Reading) -> t.Tuple[Instruction, int, bool]:
+def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[Instruction, int, bool]:
     """The instruction between begin and end, the place behind its heredocs, and whether readings may differ."""
     text, origin = _joined(data, begin, end, escape)
-    instruction, doubtful = _instruction(text, origin, begin, chr(escape[0]), reading)
+    instruction, differs = _instruction(text, origin, begin, chr(escape[0]), reading)
     if "<<" not in text or instruction.keyword not in ("COPY", "RUN", "ADD"):
-        return instruction, after, doubtful
+        return instruction, after, differs
     names, unsure = _heredocs(instruction, text, reading)
     for name, chomp in names:
         after = _after_heredoc(data, after, name, chomp, begin)
-    return instruction, after, doubtful or unsure
+    return instruction, after, differs or unsure
 
 
-def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tuple[t.List[Instruction], bool]:
+def _thorough(data: bytes, start: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[t.List[Instruction], bool]:
     """The instructions that matter of any file."""
     match = _INSTRUCTION[escape].match
     instructions: t.List[Instruction] = []
@@ -273,8 +278,8 @@ def _thorough(data: bytes, start: int, escape: bytes, reading: Reading) -> t.Tup
             if word and not started:
                 raise Rejected(found.start(1), _TOO_EARLY)
             continue
-        instruction, at, doubtful = _complete(data, found.start(1), found.end(2), at, escape, reading)
-        ambiguous = ambiguous or doubtful
+        instruction, at, differs = _complete(data, found.start(1), found.end(2), at, escape, reading)
+        ambiguous = ambiguous or differs
         started = started or instruction.keyword == "FROM"
         instructions.append(instruction)
     return instructions, ambiguous
@@ -285,7 +290,7 @@ def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
     if rest and rest[0] not in b" \t\v\f\r":
         return False  # split by a continuation, or no keyword at all
     if keyword == b"RUN":
-        return arrows(rest, 0) < 0 and rest.lstrip()[:1] not in (b"-", escape)
+        return find_heredoc(rest, 0) < 0 and rest.lstrip()[:1] not in (b"-", escape)
     return keyword in (b"CMD", b"ENTRYPOINT") or not (keyword or rest.strip())
 
 
@@ -303,7 +308,7 @@ def _refuse_strange_blanks(data: bytes) -> None:
     found = _STRANGE_BLANK.search(data) if _ANY_STRANGE.search(data) else None
     if found:
         name = next(char for char in found.group().decode() if ord(char) > 127)
-        raise Unclear(found.end() - 1, f"the blank U+{ord(name):04X} stands where parts of its parser differ; write a plain space")
+        raise Ambiguous(found.end() - 1, f"the blank U+{ord(name):04X} stands where parts of its parser differ; write a plain space")
 
 
 def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[str, int]]]:
@@ -368,30 +373,32 @@ def _joined(data: bytes, start: int, end: int, escape: bytes) -> t.Tuple[str, t.
     return text.rstrip("\r"), origin
 
 
-def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
+def _instruction(text: str, origin: t.Sequence[int], at: int, escape: str, reading: FrontendDialect, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
     text, origin = _stripped(text, origin)
     end = _WORD_END.search(text)
     keyword, rest = (text[: end.start()], end.end()) if end else (text, len(text))
     return _finished(keyword.upper(), text[rest:], origin[rest:], at, escape, reading, onbuild)
 
 
-def _finished(keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: Reading, onbuild: bool = False) -> t.Tuple[Instruction, bool]:
+def _finished(
+    keyword: str, text: str, origin: t.Sequence[int], at: int, escape: str, reading: FrontendDialect, onbuild: bool = False
+) -> t.Tuple[Instruction, bool]:
     """The instruction from its keyword and the rest, and whether versions of the frontend may read its flags differently."""
     if (keyword in ("", "FROM", "ONBUILD", "MAINTAINER")) if onbuild else (keyword not in _KEYWORDS):
         raise Rejected(at, f"{keyword[:40] or 'nothing'} is no instruction{' behind ONBUILD' if onbuild else ''}")
     if keyword == "ONBUILD":
         return _instruction(text, origin, at, escape, reading, onbuild=True)
     flags = _NO_FLAGS
-    doubtful = False
+    differs = False
     if text[:2] == "--":
         flags, after = _flags(text, origin, escape if reading.flags_use_escape else "\\")
-        doubtful = escape == "`" and any(mark in text[:after] for mark in "\\`")
+        differs = escape == "`" and any(mark in text[:after] for mark in "\\`")
         text, origin = _stripped(text[after:], origin[after:])
     check = _CHECKS.get(keyword)
     problem = check(text, escape) if check and not onbuild else ""
     if problem:
         raise Rejected(at, f"{keyword} {problem}")
-    return Instruction(keyword, text, origin, flags, at, onbuild), doubtful
+    return Instruction(keyword, text, origin, flags, at, onbuild), differs
 
 
 def _pairs_problem(text: str, escape: str) -> str:
@@ -486,16 +493,16 @@ def _flags(text: str, origin: t.Sequence[int], escape: str) -> t.Tuple[t.List[Fl
         flags.append(flag)
 
 
-def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[t.List[t.Tuple[bytes, bool]], bool]:
-    doubtful = bool(re.search(r"<<[\t\r ]", line))
+def _heredocs(instruction: Instruction, line: str, reading: FrontendDialect) -> t.Tuple[t.List[t.Tuple[bytes, bool]], bool]:
+    differs = bool(re.search(r"<<[\t\r ]", line))
     if instruction.text.startswith("["):
         json_now, json_before = (_json_words(instruction.text, strict) is not None for strict in (True, False))
-        doubtful = doubtful or json_now != json_before
+        differs = differs or json_now != json_before
         if json_now if reading.strict_json else json_before:
-            return [], doubtful
+            return [], differs
     found_simple = _SIMPLE_HEREDOC.findall(line)
     if len(found_simple) == line.count("<<") and not any(mark in _SIMPLE_HEREDOC.sub("", line) for mark in "'\"$\\"):
-        return [((plain or single or double).encode(), chomp == "-") for chomp, plain, single, double in found_simple], doubtful
+        return [((plain or single or double).encode(), chomp == "-") for chomp, plain, single, double in found_simple], differs
     names: t.List[t.Tuple[bytes, bool]] = []
     shape = _HEREDOC if reading.blank_after_arrows else _OLD_HEREDOC
     for word in _raw_words(line, reading):
@@ -507,10 +514,10 @@ def _heredocs(instruction: Instruction, line: str, reading: Reading) -> t.Tuple[
                 raise Rejected(instruction.at, "the name of a heredoc cannot be read") from error
             if len(inner) == 1:
                 names.append((inner[0].encode("latin-1"), found.group(1) == "-"))
-    return names, doubtful
+    return names, differs
 
 
-def _raw_words(line: str, reading: Reading) -> t.List[str]:
+def _raw_words(line: str, reading: FrontendDialect) -> t.List[str]:
     try:
         return Lexer(written(line, range(len(line))), "\\", _unset, keep_unset=True, raw=True, blank_after_arrows=reading.blank_after_arrows).words()
     except ShellError:

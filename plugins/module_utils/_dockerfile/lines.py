@@ -108,7 +108,7 @@ _HEREDOC_LINE = re.compile(
 _SPLIT_ARROWS = re.compile(rb"<[\\`][ \t]*\r*\n")
 
 
-def arrows(data: bytes, at: int) -> int:
+def find_heredoc(data: bytes, at: int) -> int:
     """Where there may be a heredoc next; -1 where there is none."""
     at = data.find(b"<", at)
     while at >= 0 and data[at + 1 : at + 2] != b"<" and not _SPLIT_ARROWS.match(data, at):

@@ -15,11 +15,11 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import (
     READINGS,
     WORD,
+    Ambiguous,
     Flag,
+    FrontendDialect,
     Instruction,
-    Reading,
     Rejected,
-    Unclear,
     arguments_of_stages,
     image_lines,
     read,
@@ -73,7 +73,7 @@ class Argument(t.NamedTuple):
     end: int
 
 
-class Scene(t.NamedTuple):
+class ParsedReferences(t.NamedTuple):
     """All that decides where an edit may go."""
 
     references: t.List[Reference]
@@ -98,10 +98,10 @@ def literal(data: bytes) -> t.Optional[t.Tuple[t.List[t.Tuple[str, str, int]], t
     return [found for found in images if found[0] != "copy" or not _is_no_image(found[1], stages)], stages
 
 
-def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0]) -> Scene:
+def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDialect = READINGS[0]) -> ParsedReferences:
     file = read(data, reading)
     found: t.List[Reference] = []
-    arguments = _Arguments(file.escape, outside(len(data), given) if given else {})
+    arguments = _Arguments(file.escape, build_arg_positions(len(data), given) if given else {})
     again: t.Dict[str, int] = {}
     stages: t.FrozenSet[str] = frozenset()
     inner: t.List[Instruction] = []
@@ -141,15 +141,15 @@ def scene(data: bytes, given: t.Mapping[str, str], reading: Reading = READINGS[0
     for name in list(again):
         for source in arguments.sources.get(name, ()):
             again.setdefault(source, again[name])
-    return Scene(found, arguments.written, again, file.ambiguous)
+    return ParsedReferences(found, arguments.written, again, file.ambiguous)
 
 
 def seen_in_stages(data: bytes, given: t.Mapping[str, str]) -> t.Set[str]:
     """The build arguments whose given values a stage sees, itself or in the value of another."""
-    return arguments_of_stages(data) | set(scene(data, given).again)
+    return arguments_of_stages(data) | set(find_references(data, given).again)
 
 
-def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.AbstractSet[t.Tuple[str, str, int]]:
+def ambiguous(data: bytes, given: t.Mapping[str, str], newest: ParsedReferences) -> t.AbstractSet[t.Tuple[str, str, int]]:
     """The references that a version of the frontend would not find; a version that refuses the file has no say."""
     if not newest.ambiguous:
         return frozenset()
@@ -157,14 +157,14 @@ def doubtful(data: bytes, given: t.Mapping[str, str], newest: Scene) -> t.Abstra
     agreed = every
     for reading in READINGS[1:]:
         try:
-            older = scene(data, given, reading)
+            older = find_references(data, given, reading)
         except Rejected:
             continue
         agreed &= frozenset(found.identity for found in older.references)
     return every - agreed
 
 
-def outside(size: int, given: t.Mapping[str, str]) -> t.Dict[str, Text]:
+def build_arg_positions(size: int, given: t.Mapping[str, str]) -> t.Dict[str, Text]:
     """Values of build arguments stand behind the end of the file, one after the other."""
     values: t.Dict[str, Text] = {}
     at = size + 1
@@ -255,7 +255,7 @@ def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractS
 
 
 def _rejected(instruction: Instruction, what: str, problem: str) -> Rejected:
-    return (Unclear if problem in BEYOND_US else Rejected)(instruction.at, f"{what[:40]} cannot be evaluated ({problem})")
+    return (Ambiguous if problem in BEYOND_US else Rejected)(instruction.at, f"{what[:40]} cannot be evaluated ({problem})")
 
 
 def _image_and_stage(instruction: Instruction) -> t.Tuple[str, str]:

@@ -16,12 +16,12 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.inst
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import (
     NUMBER,
     Argument,
+    ParsedReferences,
     Reference,
-    Scene,
-    doubtful,
+    ambiguous,
+    build_arg_positions,
+    find_references,
     literal,
-    outside,
-    scene,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import NOWHERE, UNKNOWN, Empty
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import ImageName, InvalidImageName, parse, split_registry
@@ -92,8 +92,8 @@ def rewrite(
         result = _literal(data, mirrors, kinds)
         if result:
             return result
-        found = scene(data, given)
-        unsure = doubtful(data, given, found)
+        found = find_references(data, given)
+        unsure = ambiguous(data, given, found)
     except Rejected as error:
         return Rewrite(data, [], [Skip(line_of(data, error.at), "from", "", f"{error.by}: {error}. Nothing in it was touched.")])
     result = Planner(data, mirrors, found, given, kinds, unsure, edit_given).result()
@@ -136,7 +136,7 @@ def references(data: bytes, build_args: t.Optional[t.Mapping[str, str]] = None) 
     plain = literal(data)
     if plain:
         return [(kind, value) for kind, value, _rest in plain[0]]
-    return [(found.kind, found.value) for found in scene(data, build_args or {}).references]
+    return [(found.kind, found.value) for found in find_references(data, build_args or {}).references]
 
 
 def spliced(text: str, edits: t.Iterable[Edit], begin: int = 0) -> str:
@@ -180,7 +180,7 @@ class Planner:
         self,
         data: bytes,
         mirrors: Mirrors,
-        found: Scene,
+        found: ParsedReferences,
         given: t.Optional[t.Mapping[str, str]] = None,
         kinds: t.Container[str] = KINDS,
         unsure: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
@@ -334,7 +334,7 @@ class Planner:
             for argument in found:
                 if argument.start <= place < argument.end:
                     return name, argument
-        given = outside(len(self._data), self._given)
+        given = build_arg_positions(len(self._data), self._given)
         return next((name for name, (text, origin, _rest) in given.items() if text and origin[0] <= place <= origin[-1]), ""), None
 
     def _applied(self, plans: t.Sequence[_Plan]) -> Rewrite:
@@ -342,7 +342,7 @@ class Planner:
         given: t.Dict[str, t.Sequence[Edit]] = {}
         if self._given:
             size = len(self._data)
-            for name, (text, origin, _rest) in outside(size, self._given).items():
+            for name, (text, origin, _rest) in build_arg_positions(size, self._given).items():
                 base = origin[0] if text else 0
                 mine = [Edit(edit.start - base, edit.end - base, edit.text) for edit in edits if base and base <= edit.start <= base + len(text)]
                 if mine:

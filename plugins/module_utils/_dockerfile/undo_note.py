@@ -31,7 +31,7 @@ class _Kept(t.NamedTuple):
     forward: Mirrors
 
 
-def settled(found: bytes, result: Rewrite, written: bytes, mirrors: Mirrors, encoding: str, work: Work) -> t.Tuple[Rewrite, bytes]:
+def restore_or_rewrite(found: bytes, result: Rewrite, written: bytes, mirrors: Mirrors, encoding: str, work: Work) -> t.Tuple[Rewrite, bytes]:
     """What to make of a file that ``mirrors`` changes and that has the note ``written``; and the note to leave with it."""
     kept = _read(found, written, encoding, work) if written else None
     taken = _taken_back(kept, mirrors, work) if kept else None

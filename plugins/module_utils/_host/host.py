@@ -282,7 +282,7 @@ class Host:
             raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
-    def at_once(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
+    def run_parallel(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
         """What these calls return, made side by side; without those that are late or fail."""
         found: t.Dict[str, t.Any] = {}
 
@@ -368,7 +368,7 @@ class Host:
         except KeyError as error:
             raise HostError(f"There is no user {user} on this host.") from error
 
-    def ask(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
+    def http_get(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
         """What a web server says to a GET, asked directly, without any proxy."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -379,7 +379,7 @@ class Host:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(0, {}, _transport(getattr(error, "reason", error)))
 
-    def engine(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
+    def engine_api(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
         """The engine's answer to an API request as parsed JSON; None when it does not answer."""
         connection = _UnixConnection(sock, timeout)
         try:

@@ -140,7 +140,7 @@ def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: boo
         raise
 
 
-def obstacle(source: Source) -> str:
+def write_blocker(source: Source) -> str:
     """Why the file could not be replaced, as far as that can be told without trying; a complete sentence."""
     if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK, effective_ids=True):
         return f"{source.path} cannot be written: its folder is not writable."
@@ -172,7 +172,7 @@ def _write(path: str, source: Source, contents: bytes, note: bytes, handle: int,
     """``handle`` is closed."""
     try:
         _write_all(handle, contents)
-        _dress(handle, source, note)
+        _copy_metadata(handle, source, note)
         os.rename(temporary, path, src_dir_fd=at)
     except BaseException:
         os.unlink(temporary, dir_fd=at)
@@ -181,7 +181,7 @@ def _write(path: str, source: Source, contents: bytes, note: bytes, handle: int,
         os.close(handle)
 
 
-def _dress(handle: int, source: Source, note: bytes) -> None:
+def _copy_metadata(handle: int, source: Source, note: bytes) -> None:
     """The mode comes last: a file that its owner may not write takes no attributes."""
     mine, found = os.fstat(handle), source.found
     if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
@@ -213,7 +213,7 @@ def _attributes(file: t.Union[int, str]) -> t.List[str]:
         return []
 
 
-def remembered(path: str) -> bytes:
+def read_note(path: str) -> bytes:
     try:
         return os.getxattr(path, _NOTE) if _NOTE in os.listxattr(path) else b""
     except OSError:

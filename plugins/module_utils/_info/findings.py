@@ -89,7 +89,7 @@ class Runner(t.NamedTuple):
     socket: bool  # the jobs get the host's engine
 
 
-class Trouble(t.NamedTuple):
+class ConfigProblem(t.NamedTuple):
     """Something in daemon.json that stops the next start, or is ignored."""
 
     id: str
@@ -114,7 +114,7 @@ class Facts(t.NamedTuple):
     pending: t.Tuple[str, ...] = ()
     reload_needed: bool = False
     config_newer: bool = False  # daemon.json changed since the engine started
-    troubles: t.Tuple[Trouble, ...] = ()
+    config_problems: t.Tuple[ConfigProblem, ...] = ()
     features_buildkit: t.Optional[bool] = None
     clients: t.Tuple[Client, ...] = ()
     steps: t.Tuple[Steps, ...] = ()
@@ -124,7 +124,7 @@ class Facts(t.NamedTuple):
     runners: t.Tuple[Runner, ...] = ()
     nested: t.Tuple[str, ...] = ()  # containers with an engine of their own
     readable: t.Tuple[str, ...] = ()  # files with a password that everybody can read
-    elsewhere: str = ""  # why this engine is configured in another way, and how
+    unsupported: str = ""  # why this engine is configured in another way, and how
 
     def setting(self, name: str) -> Setting:
         return next((one for one in self.daemon if one.name == name), Setting(name))
@@ -151,7 +151,7 @@ class Finding(t.NamedTuple):
 # --- readings -------------------------------------------------------------------------------------
 
 
-def settled(name: str, layers: t.Sequence[t.Tuple[str, str]], truth: t.Optional[str] = None, said_by: str = "") -> Setting:
+def winning_layer(name: str, layers: t.Sequence[t.Tuple[str, str]], truth: t.Optional[str] = None, said_by: str = "") -> Setting:
     """The layer that wins: the last one, or, where the process itself was asked, the last one that says what it says."""
     if truth is None:
         source, value = layers[-1] if layers else ("", "")
@@ -169,7 +169,7 @@ def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]],
     known = environment if environment is not None else {name: value for name, value, _source in layers}
     chosen = next((name for name in names if known.get(name)), names[0])
     own = [(source, value) for name, value, source in layers if name == chosen]
-    found = settled(names[0], own, None if environment is None else known.get(chosen, ""), said_by)
+    found = winning_layer(names[0], own, None if environment is None else known.get(chosen, ""), said_by)
     others = [(source, value) for name, value, source in layers if name in names and name != chosen]
     return found._replace(layers=(*others, *found.layers))
 
@@ -191,7 +191,7 @@ def builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.O
     return "buildkit" if buildx else "" if wanted else "legacy"
 
 
-def elsewhere(address: str) -> str:
+def unsupported(address: str) -> str:
     """The engine's address, '' for this host's own."""
     return "" if address in _SOCKETS else address
 
@@ -206,8 +206,8 @@ def findings(facts: Facts) -> t.List[Finding]:
 
 
 def _engine(facts: Facts) -> t.Iterator[Finding]:
-    if facts.elsewhere:
-        message, _blank, cure = facts.elsewhere.partition(". ")
+    if facts.unsupported:
+        message, _blank, cure = facts.unsupported.partition(". ")
         yield Finding("configured_elsewhere", "warning", "daemon", f"{message}.", cure)
     elif not facts.engine and not facts.up:
         yield Finding("engine_missing", "error", "daemon", "There is no Docker Engine on this host: dockerd was not found.", "Install Docker on this host.")
@@ -229,7 +229,7 @@ _TROUBLE_CURES = {
 
 
 def _config(facts: Facts) -> t.Iterator[Finding]:
-    for one in facts.troubles:
+    for one in facts.config_problems:
         cure = _TROUBLE_CURES[one.id].format(file=facts.config_file)
         yield Finding(one.id, "error" if one.stops else "warning", "daemon", one.sentence, cure)
 

@@ -25,16 +25,16 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.record imp
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
     Builder,
     Client,
+    ConfigProblem,
     Facts,
     Runner,
     Setting,
     Steps,
-    Trouble,
     builder,
-    elsewhere,
     findings,
-    settled,
+    unsupported,
     variable,
+    winning_layer,
 )
 
 # Nothing else of a builder's environment is looked at.
@@ -79,21 +79,23 @@ class Survey(t.NamedTuple):
 def survey(host: Host, environment_of: t.Sequence[str], service: str, config_file: t.Optional[str], timeout: float, own: t.Mapping[str, str]) -> Survey:
     started = host.now()
     daemon = observe(host, service, config_file)
-    troubles = [Trouble(*one) for one in daemon_proxy.troubles(daemon)]
-    legible = not any(one.id == "config_not_json" for one in troubles)
-    force = daemon_proxy.force(daemon, daemon.files) if legible else daemon_proxy.Force(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset())
-    running = daemon_proxy.in_force(daemon.info) if daemon.up else None
-    urls = [url for url in dict.fromkeys([*force.registry_mirrors, *(running.registry_mirrors if running else [])]) if "://" in url]
+    config_problems = [ConfigProblem(*one) for one in daemon_proxy.config_problems(daemon)]
+    config_valid = not any(one.id == "config_not_json" for one in config_problems)
+    effective = (
+        daemon_proxy.effective(daemon, daemon.files) if config_valid else daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset())
+    )
+    running = daemon_proxy.running(daemon.info) if daemon.up else None
+    urls = [url for url in dict.fromkeys([*effective.registry_mirrors, *(running.registry_mirrors if running else [])]) if "://" in url]
     asked = _ask(host, daemon, urls, environment_of, own, timeout, bool(daemon.up))
     client, client_go = asked.get("cli") or ("", "")
-    features = _features(daemon) if legible else None
+    features = _features(daemon) if config_valid else None
     unreadable: t.List[str] = []
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
-    if not any(one.stops for one in troubles) and asked.get("objection"):
-        troubles.append(Trouble("key_stops_start", True, f"Docker does not start with {daemon.config_file}. It says: {asked['objection']}"))
-    plan = daemon_proxy.Plan("", {}, force, [], [])
-    due = legible and daemon.up and transaction.restart(host, daemon, Record(host, f"docker_daemon_proxy.{service}"), plan, "never").due
-    differing = daemon_proxy.differences(running, force) if running and legible else []
+    if not any(one.stops for one in config_problems) and asked.get("objection"):
+        config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. It says: {asked['objection']}"))
+    plan = daemon_proxy.Plan("", {}, effective, [], [])
+    due = config_valid and daemon.up and transaction.restart(host, daemon, Record(host, f"docker_daemon_proxy.{service}"), plan, "never").due
+    differing = daemon_proxy.differences(running, effective) if running and config_valid else []
     socket = host.exists("/run/docker.sock")
     facts = Facts(
         engine=daemon.engine,
@@ -106,25 +108,25 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         state=daemon.state,
         service=service,
         config_file=daemon.config_file,
-        daemon=tuple(_daemon_settings(daemon, force, legible)),
+        daemon=tuple(_daemon_settings(daemon, effective, config_valid)),
         pending=tuple(differing or (["credentials"] if due else [])),
         reload_needed=daemon.reload_needed,
         config_newer=daemon.up and 0 < daemon.started < daemon.changed.get(daemon.config_file, 0),
-        troubles=tuple(troubles),
+        config_problems=tuple(config_problems),
         features_buildkit=features,
         clients=tuple(one.client for one in homes),
         steps=tuple(dict.fromkeys(one.steps for one in homes)),
         builders=tuple(dict.fromkeys(found for one in homes for found in one.builders)),
         mirrors=tuple((asked.get("mirrors") or {}).get(url, Mirror(url, reason="timeout")) for url in urls),
-        insecure=tuple(force.insecure_registries),
+        insecure=tuple(effective.insecure_registries),
         runners=tuple(_runners(host)),
         nested=tuple(asked.get("nested") or ()),
         readable=tuple(_readable(daemon)),
-        elsewhere=daemon.elsewhere,
+        unsupported=daemon.unsupported,
     )
     if facts.closed:
         unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
-    result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not legible else bool(due))
+    result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not config_valid else bool(due))
     values = [value for one in _all_settings(facts) for _source, value in one.layers]
     return Survey(facts, dict(result, unreadable=unreadable, seconds=round(host.now() - started, 2)), values)
 
@@ -141,13 +143,13 @@ def _ask(
         "cli": lambda: build.cli(host),
         "buildx": lambda: _plugin(host, "docker-buildx"),
         "compose": lambda: _plugin(host, "docker-compose") or _version(host, ["docker-compose", "version", "--short"]),
-        "mirrors": lambda: host.at_once(mirrors, timeout + 1),
+        "mirrors": lambda: host.run_parallel(mirrors, timeout + 1),
         "objection": lambda: _objection(host, daemon),
         "nested": lambda: _nested(host) if up and daemon.info.get("ContainersRunning") else [],
     }
     for who in environment_of:
         calls[f"builder {who}"] = functools.partial(_builder_of, host, who, own)
-    return host.at_once(calls, max(_PROGRAM_TIMEOUT, timeout + 2))
+    return host.run_parallel(calls, max(_PROGRAM_TIMEOUT, timeout + 2))
 
 
 def _plugin(host: Host, name: str) -> str:
@@ -166,7 +168,7 @@ def _objection(host: Host, daemon: Daemon) -> str:
     if daemon.files.get(daemon.config_file) is None:
         return ""
     if not daemon.engine or versions.has("validate", daemon.engine):
-        return transaction.objection(host, daemon, daemon.files)
+        return transaction.validation_error(host, daemon, daemon.files)
     try:
         keys = daemon_proxy.unknown_keys(daemon, host.run(["dockerd", "--help"]).text)
     except daemon_json.NotJson:
@@ -176,7 +178,7 @@ def _objection(host: Host, daemon: Daemon) -> str:
 
 def _nested(host: Host) -> t.List[str]:
     found = []
-    for container in host.engine("/containers/json") or []:
+    for container in host.engine_api("/containers/json") or []:
         if re.search(r"\bdind\b", str(container.get("Image"))) or re.search(r"\bdockerd\b", str(container.get("Command"))):
             found.append(str((container.get("Names") or ["?"])[0]).lstrip("/"))
     return found
@@ -192,9 +194,9 @@ def _builder_of(host: Host, who: str, own: t.Mapping[str, str]) -> t.Union[build
 # --- the daemon -----------------------------------------------------------------------------------
 
 
-def _daemon_settings(daemon: Daemon, force: daemon_proxy.Force, legible: bool) -> t.Iterator[Setting]:
+def _daemon_settings(daemon: Daemon, effective: daemon_proxy.Effective, config_valid: bool) -> t.Iterator[Setting]:
     file = daemon.files.get(daemon.config_file)
-    document = daemon_json.Document(file.contents if file and legible else b"", daemon.config_file)
+    document = daemon_json.Document(file.contents if file and config_valid else b"", daemon.config_file)
     start = next_start(daemon, daemon.files)
     given = flags(start.argv)
     read = [(one.name, one.value, one.place) for one in layers(daemon, daemon.files) if one.name in start.environment]
@@ -205,8 +207,8 @@ def _daemon_settings(daemon: Daemon, force: daemon_proxy.Force, legible: bool) -
         found += [(f"--{key} in the command line of {line}", value) for value in given.get(key, [])]
         if isinstance(block, dict) and block.get(key):
             found.append((f"{daemon.config_file}, line {document.line('proxies', key)}", str(block[key])))
-        yield settled(name, found, force.proxies[name])
-    for name, values in (("registry_mirrors", force.registry_mirrors), ("insecure_registries", sorted(force.insecure_registries))):
+        yield winning_layer(name, found, effective.proxies[name])
+    for name, values in (("registry_mirrors", effective.registry_mirrors), ("insecure_registries", sorted(effective.insecure_registries))):
         key = name.replace("_", "-")
         listed = document.value.get(key)
         where = [(f"{daemon.config_file}, line {document.line(key)}", ", ".join(map(str, listed)))] if isinstance(listed, list) and listed else []
@@ -310,13 +312,13 @@ def _json(host: Host, path: str) -> t.Optional[daemon_json.Document]:
 def _engine(host: Host, config: str, values: t.Mapping[str, str], document: t.Optional[daemon_json.Document]) -> str:
     """Where builds go, as the docker command decides: DOCKER_HOST, DOCKER_CONTEXT, the current context."""
     if values.get("DOCKER_HOST"):
-        return elsewhere(values["DOCKER_HOST"])
+        return unsupported(values["DOCKER_HOST"])
     context = values.get("DOCKER_CONTEXT") or str((document.value if document else {}).get("currentContext") or "default")
     if context == "default":
         return ""
     meta = _json(host, f"{config}/contexts/meta/{hashlib.sha256(context.encode()).hexdigest()}/meta.json")
     endpoint = ((meta.value if meta else {}).get("Endpoints") or {}).get("docker") or {}
-    return elsewhere(str(endpoint["Host"])) if endpoint.get("Host") else f"of the context {context}"
+    return unsupported(str(endpoint["Host"])) if endpoint.get("Host") else f"of the context {context}"
 
 
 def _steps(document: t.Optional[daemon_json.Document], path: str, engine: str) -> t.Iterator[Setting]:
@@ -328,7 +330,7 @@ def _steps(document: t.Optional[daemon_json.Document], path: str, engine: str) -
             if document and isinstance(values, dict) and values.get(key):
                 found.append((f"{path}, line {document.line('proxies', group, key)}", str(values[key])))
         if found:
-            yield settled(name, found)
+            yield winning_layer(name, found)
 
 
 def _builders(host: Host, user: str, config: str, values: t.Mapping[str, str]) -> t.Iterator[Builder]:
@@ -362,15 +364,15 @@ def _all_settings(facts: Facts) -> t.Iterator[Setting]:
         yield from steps.settings
 
 
-def _result(facts: Facts, running: t.Optional[daemon_proxy.Force], daemon: Daemon, compose: str, due: t.Optional[bool]) -> t.Dict[str, t.Any]:
+def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: Daemon, compose: str, due: t.Optional[bool]) -> t.Dict[str, t.Any]:
     found = findings(facts)
     info = daemon.info
     containerd = any("io.containerd.snapshotter" in str(value) for pair in info.get("DriverStatus") or [] for value in pair)
-    in_force: t.Dict[str, t.Optional[str]] = {}
+    used: t.Dict[str, t.Optional[str]] = {}
     if running is not None:
-        in_force.update(running.proxies)
-        in_force["registry_mirrors"] = ", ".join(one.rstrip("/") for one in running.registry_mirrors)
-        in_force["insecure_registries"] = ", ".join(sorted(running.insecure_registries))
+        used.update(running.proxies)
+        used["registry_mirrors"] = ", ".join(one.rstrip("/") for one in running.registry_mirrors)
+        used["insecure_registries"] = ", ".join(sorted(running.insecure_registries))
     return {
         "msg": said(found),
         "versions": {
@@ -386,7 +388,7 @@ def _result(facts: Facts, running: t.Optional[daemon_proxy.Force], daemon: Daemo
             "who": f"{facts.service}.service" if daemon.systemd else facts.service,
             "user": "root",
             "running": facts.up,
-            "settings": [dict(one.shown(), in_force=in_force.get(one.name)) for one in facts.daemon],
+            "settings": [dict(one.shown(), in_force=used.get(one.name)) for one in facts.daemon],
         },
         "clients": [
             {"who": one.who, "user": one.user, "builder": one.builder, "engine": one.engine, "settings": [each.shown() for each in one.settings]}

@@ -134,7 +134,7 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
     return {"version": 1, "rules": rules}
 
 
-def answer(found: t.Any, reference: str) -> t.Optional[str]:
+def apply_policy(found: t.Any, reference: str) -> t.Optional[str]:
     """What a source policy makes of an image: a name, nothing where it is denied, None where no rule is about it."""
     image = parse(reference)
     identifier = _IMAGE + (image.full if image.suffix else image.full + ":latest")

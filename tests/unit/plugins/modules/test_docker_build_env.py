@@ -84,7 +84,7 @@ class Machine(Host):
     def names(self, folder):
         return sorted(path.rpartition("/")[2] for path in self.files if os.path.dirname(path) == folder)
 
-    def engine(self, path, **_more):
+    def engine_api(self, path, **_more):
         return {"Version": self.engine_version}
 
     def sleep(self, seconds):

@@ -49,7 +49,7 @@ class Machine(Host):
         self.version, self.unit = engine, unit
         self.files, self.changed = {}, {}
         self.processes, self.parents, self.link = {}, {}, {}
-        self.manager = self.objection = ""
+        self.manager = self.validation_error = ""
         self.loaded, self.ran = None, []
         self.trial = Run(0, "", "")
         self.mirror = Answer(200, {})
@@ -128,13 +128,13 @@ class Machine(Host):
     def lock(self, path):
         yield
 
-    def ask(self, url, headers, timeout=5):
+    def http_get(self, url, headers, timeout=5):
         return self.mirror
 
-    def at_once(self, calls, timeout):
+    def run_parallel(self, calls, timeout):
         return {name: call() for name, call in calls.items()}
 
-    def engine(self, path, method="GET", sock="", timeout=10):
+    def engine_api(self, path, method="GET", sock="", timeout=10):
         if self.info is None:
             return self.extra.get(path)
         answers = {"/version": {"Version": self.version, "GoVersion": "go1.24.4"}, "/info": self.info}
@@ -153,7 +153,7 @@ class Machine(Host):
         if command in ("systemctl restart docker.service", "service docker restart"):
             return Run(0 if self.start() else 1, "", "")
         if "--validate" in argv:
-            return Run(1, "", self.objection) if self.objection else Run(0, "", "configuration OK")
+            return Run(1, "", self.validation_error) if self.validation_error else Run(0, "", "configuration OK")
         if argv[0] == "unshare":
             return self.trial
         if argv[0] == "journalctl":
@@ -170,7 +170,7 @@ class Machine(Host):
         daemon = observe(self, "docker", None)
         file = self.files.get(daemon.config_file)
         try:
-            force = daemon_proxy.masked(daemon_proxy.force(daemon, daemon.files))
+            effective = daemon_proxy.masked(daemon_proxy.effective(daemon, daemon.files))
         except NotJson:
             return False
         config = json.loads(file.contents) if file and file.contents.strip() else {}
@@ -179,12 +179,12 @@ class Machine(Host):
             return False
         self.state = "active"
         self.info = {
-            "HttpProxy": force.proxies["http_proxy"],
-            "HttpsProxy": force.proxies["https_proxy"],
-            "NoProxy": force.proxies["no_proxy"],
+            "HttpProxy": effective.proxies["http_proxy"],
+            "HttpsProxy": effective.proxies["https_proxy"],
+            "NoProxy": effective.proxies["no_proxy"],
             "RegistryConfig": {
-                "Mirrors": [f"{url}/" for url in force.registry_mirrors],
-                "IndexConfigs": {name: {"Secure": False} for name in force.insecure_registries},
+                "Mirrors": [f"{url}/" for url in effective.registry_mirrors],
+                "IndexConfigs": {name: {"Secure": False} for name in effective.insecure_registries},
                 "InsecureRegistryCIDRs": ["127.0.0.0/8"],
             },
             "ContainersRunning": 0,
@@ -257,7 +257,7 @@ FAIL = {
 
 def objecting(words):
     machine = Machine()
-    machine.objection = words
+    machine.validation_error = words
     return machine
 
 
@@ -798,7 +798,7 @@ def test_no_password_leaves_the_module(run, options):
 
 def test_a_password_that_stood_there_before_is_hidden_in_the_engines_words_too(run):
     machine = Machine(**{CONFIG: b'{"proxies": {"http-proxy": "http://u:0ld-pass@h:1"}}'})
-    machine.objection = "the proxy's password 0ld-pass is wrong"
+    machine.validation_error = "the proxy's password 0ld-pass is wrong"
     done = run(machine, **ASKED)
     assert done["failed"] and "0ld-pass" not in json.dumps(done) and "password xxxxx is wrong" in done["msg"]
 

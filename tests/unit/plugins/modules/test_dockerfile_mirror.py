@@ -192,17 +192,17 @@ def test_args_whose_context_stands_in_another_compose_file(tree):
 
 
 def test_links_are_followed_inside_the_tree_alone(tree, tmp_path_factory):
-    outside = tmp_path_factory.mktemp("outside") / "Dockerfile"
-    outside.write_bytes(b"FROM alpine\n")
+    build_arg_positions = tmp_path_factory.mktemp("outside") / "Dockerfile"
+    build_arg_positions.write_bytes(b"FROM alpine\n")
     (tree / "real").write_bytes(b"FROM alpine\n")
     (tree / "b/Dockerfile.link").symlink_to("../real")
-    (tree / "b/Dockerfile.out").symlink_to(outside)
+    (tree / "b/Dockerfile.out").symlink_to(build_arg_positions)
     (tree / "b/loop").symlink_to("..")
     (tree / "b/Dockerfile.git").symlink_to("../.git/Dockerfile")
     assert run(tree)[0]["counts"]["changed"] == 2
     assert (tree / "b/Dockerfile.link").is_symlink()
     assert (tree / "real").read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
-    assert outside.read_bytes() == (tree / ".git/Dockerfile").read_bytes() == b"FROM alpine\n"
+    assert build_arg_positions.read_bytes() == (tree / ".git/Dockerfile").read_bytes() == b"FROM alpine\n"
 
 
 def test_what_cannot_be_read_is_counted_and_named(tree):

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
     PATH,
     Builder,
-    Wish,
+    BuildRequest,
     ask_mirror,
     build_environment,
     builder_of,
@@ -68,7 +68,7 @@ class FakeHost:
         self.files, self.runs, self.me = dict(files), runs or {}, user
         self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
 
-    def engine(self, path, method="GET", sock="", timeout=0):
+    def engine_api(self, path, method="GET", sock="", timeout=0):
         return self.api(path, method)
 
     def run_group(self, argv, env, cwd, timeout, user=""):
@@ -107,7 +107,7 @@ class FakeHost:
             raise HostError(f"There is no user {user} on this host.")
         return f"/home/{user}"
 
-    def ask(self, url, headers, timeout=5):
+    def http_get(self, url, headers, timeout=5):
         return Answer(401, {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="x"'})
 
     def ping(self, sock="", timeout=0):
@@ -128,7 +128,7 @@ def log(name):
 
 
 def checked(host, **wish):
-    return check(host, Wish(image="busybox:1", **wish), Builder("", {"HOME": "/root"}), {}, NAME)
+    return check(host, BuildRequest(image="busybox:1", **wish), Builder("", {"HOME": "/root"}), {}, NAME)
 
 
 def test_a_legacy_build_leaves_nothing_that_was_not_there():
@@ -256,14 +256,14 @@ def test_a_failed_build_asks_the_mirrors_for_their_realm():
 
 def test_what_the_legacy_builder_would_ignore_is_found_before_it_builds():
     host = FakeHost(Engine(), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
-    verdict = check(host, Wish(context="/src", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(context="/src", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
     assert host.built == []
 
 
 def test_a_default_build_that_turned_out_to_be_legacy_is_not_green_with_a_heredoc():
     host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
-    verdict = check(host, Wish(context="/src"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(context="/src"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
 
 
@@ -290,14 +290,14 @@ def client(version):
 def test_what_the_legacy_builder_cannot_do_is_refused_before_building(version, header, files, environment, refused):
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={**HEREDOC, **files}, runs=client(version))
     host.header = {"Builder-Version": header} if header else {}
-    verdict = check(host, Wish(context="/src"), Builder("", {"HOME": "/root", **environment}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(context="/src"), Builder("", {"HOME": "/root", **environment}), {}, NAME).verdict
     assert (verdict.cause == "legacy_cannot", host.built == []) == (refused, refused)
 
 
 def test_a_compose_file_is_looked_through_too():
     files = {"/src/compose.yml": "services:\n  app:\n    build: app\n", "/src/app/Dockerfile": HEREDOC["/src/Dockerfile"]}
     host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files=files)
-    verdict = check(host, Wish(compose_file="/src/compose.yml", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(compose_file="/src/compose.yml", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, host.built) == ("legacy_cannot", [])
 
 
@@ -362,7 +362,7 @@ def test_with_a_context_the_network_step_is_a_build_of_its_own():
 )
 def test_the_builder_is_chosen_by_the_environment(builder, before, after):
     own = {} if before is None else {"DOCKER_BUILDKIT": before}
-    found = build_environment(Builder("", own), Wish(builder=builder), {"X": "y"})
+    found = build_environment(Builder("", own), BuildRequest(builder=builder), {"X": "y"})
     assert (found.get("DOCKER_BUILDKIT"), found["BUILDKIT_PROGRESS"], found["X"]) == (after, "plain", "y")
 
 
@@ -415,7 +415,7 @@ def test_what_a_build_writes_into_a_buildx_folder_that_was_there_goes():
 
 def test_a_remote_engine_is_not_cleaned_and_says_so():
     host = FakeHost(Engine(), log("ok/28.5-buildkit"))
-    outcome = check(host, Wish(image="busybox:1"), Builder("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
+    outcome = check(host, BuildRequest(image="busybox:1"), Builder("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
     assert outcome.left == ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
     assert host.api.asked == []
 
@@ -493,13 +493,13 @@ def test_the_version_of_the_docker_command(said, expected):
 def test_where_only_the_log_tells_the_builder_the_build_is_made(wish, environment):
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n", "/src/c.yml": "services:\n  a:\n    build: .\n"})
     host.header = {"Builder-Version": "1"}
-    check(host, Wish(**wish), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    check(host, BuildRequest(**wish), Builder("", {"HOME": "/root", **environment}), {}, NAME)
     assert len(host.built) == 1
 
 
 @pytest.mark.parametrize(("environment", "verdict"), [({}, "engine_down"), ({"DOCKER_HOST": "tcp://far:2376"}, "unknown")])
 def test_an_engine_elsewhere_is_not_asked_why_a_build_failed(environment, verdict):
-    outcome = check(FakeHost(Engine(), "something odd", 1), Wish(), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    outcome = check(FakeHost(Engine(), "something odd", 1), BuildRequest(), Builder("", {"HOME": "/root", **environment}), {}, NAME)
     assert outcome.verdict.cause == verdict
 
 
@@ -516,7 +516,7 @@ def test_an_engine_elsewhere_is_not_asked_why_a_build_failed(environment, verdic
 )
 def test_a_mirror_is_asked_for_the_image_of_docker_hub(reference, path):
     host, asked = FakeHost(Engine()), []
-    host.ask = lambda url, headers, timeout=5: asked.append(url) or Answer(404 if "manifests" in url else 200, {})
+    host.http_get = lambda url, headers, timeout=5: asked.append(url) or Answer(404 if "manifests" in url else 200, {})
     mirror = ask_mirror(host, "https://m.lab/", reference)
     assert asked == ["https://m.lab/v2/"] + [f"https://m.lab/v2/{path}"] * bool(path)
     assert (mirror.status, mirror.manifest) == (200, 404 if path else 0)
@@ -524,7 +524,7 @@ def test_a_mirror_is_asked_for_the_image_of_docker_hub(reference, path):
 
 def test_a_page_for_people_is_no_mirror():
     host = FakeHost(Engine())
-    host.ask = lambda url, headers, timeout=5: Answer(200, {"Content-Type": "text/html; charset=utf-8"})
+    host.http_get = lambda url, headers, timeout=5: Answer(200, {"Content-Type": "text/html; charset=utf-8"})
     assert ask_mirror(host, "https://m.lab", "busybox") == Mirror("https://m.lab", 200, reason="html page")
 
 

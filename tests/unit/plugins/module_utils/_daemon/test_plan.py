@@ -125,8 +125,8 @@ def test_what_others_changed_since_stays_when_ours_goes(record):
 
 
 def test_order_of_exceptions_needs_no_restart():
-    found = daemon_proxy.Force({"http_proxy": "", "https_proxy": URL, "no_proxy": "b,A"}, ["https://m.lab"], frozenset())
-    same = daemon_proxy.Force({"http_proxy": "", "https_proxy": URL, "no_proxy": "a, b"}, ["https://m.lab"], frozenset())
+    found = daemon_proxy.Effective({"http_proxy": "", "https_proxy": URL, "no_proxy": "b,A"}, ["https://m.lab"], frozenset())
+    same = daemon_proxy.Effective({"http_proxy": "", "https_proxy": URL, "no_proxy": "a, b"}, ["https://m.lab"], frozenset())
     assert daemon_proxy.differences(found, same) == []
     other = same._replace(registry_mirrors=["https://n.lab"], proxies={**same.proxies, "https_proxy": ""})
     assert daemon_proxy.differences(found, other) == ["https_proxy", "registry_mirrors"]
@@ -169,11 +169,11 @@ def test_a_login_needs_a_proxy():
 
 
 def test_settings_differ_one_by_one():
-    force = daemon_proxy.Force({"http_proxy": "", "https_proxy": "", "no_proxy": ""}, [], frozenset())
+    effective = daemon_proxy.Effective({"http_proxy": "", "https_proxy": "", "no_proxy": ""}, [], frozenset())
     for name in ("http_proxy", "https_proxy", "no_proxy"):
-        assert daemon_proxy.differences(force, force._replace(proxies={**force.proxies, name: URL})) == [name]
-    assert daemon_proxy.differences(force, force._replace(registry_mirrors=["https://m.lab"])) == ["registry_mirrors"]
-    assert daemon_proxy.differences(force, force._replace(insecure_registries=frozenset(["m.lab"]))) == ["insecure_registries"]
+        assert daemon_proxy.differences(effective, effective._replace(proxies={**effective.proxies, name: URL})) == [name]
+    assert daemon_proxy.differences(effective, effective._replace(registry_mirrors=["https://m.lab"])) == ["registry_mirrors"]
+    assert daemon_proxy.differences(effective, effective._replace(insecure_registries=frozenset(["m.lab"]))) == ["insecure_registries"]
 
 
 @pytest.mark.parametrize("mechanism", ["daemon_json", "systemd"])

@@ -28,7 +28,7 @@ class Machine(Host):
     def sleep(self, seconds):
         self.clock += seconds
 
-    def engine(self, path, method="GET", sock="", timeout=10):
+    def engine_api(self, path, method="GET", sock="", timeout=10):
         return self.info
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):

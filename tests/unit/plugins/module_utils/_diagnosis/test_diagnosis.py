@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
     RULES,
-    Known,
+    Evidence,
     Mirror,
     Rule,
     builder_used,
@@ -193,7 +193,7 @@ def cases():
 def facts(expected, known):
     known = dict(known)
     mirror = known.pop("mirror", None)
-    return Known(code=0 if expected == OK or known.get("cannot") else 1, mirrors=(mirror,) if mirror else (), **known)
+    return Evidence(code=0 if expected == OK or known.get("cannot") else 1, mirrors=(mirror,) if mirror else (), **known)
 
 
 @pytest.mark.parametrize(("path", "expected", "known"), list(cases()))
@@ -238,7 +238,7 @@ NOT_RECORDED = {
 
 @pytest.mark.parametrize(("line", "cause"), NOT_RECORDED.items())
 def test_a_line_that_was_not_recorded(line, cause):
-    assert diagnose(f"Step 1/2 : FROM busybox:1\n{line}\n", Known()).cause == cause
+    assert diagnose(f"Step 1/2 : FROM busybox:1\n{line}\n", Evidence()).cause == cause
 
 
 STEPS = {
@@ -259,7 +259,7 @@ STEPS = {
 @pytest.mark.parametrize(("line", "expected"), STEPS.items())
 def test_a_step_is_judged_by_what_its_program_said(line, expected):
     log = f'#6 0.412 {line}\n#6 ERROR: process "/bin/sh -c install https://files.example/x" did not complete successfully: exit code: 1\n'
-    verdict = diagnose(log, Known())
+    verdict = diagnose(log, Evidence())
     assert (verdict.cause, verdict.host) == expected
     assert verdict.asked_by == ("step" if expected[1] else None)
 
@@ -271,14 +271,14 @@ def test_every_rule_is_used_by_a_test():
 
 def test_what_a_step_prints_is_no_error_of_the_engine():
     log = '#5 0.3 Get "https://registry-1.docker.io/v2/": read: connection reset by peer\n#6 [x] y\n#6 ERROR: something new\nfailed to solve: something new\n'
-    verdict = diagnose(log, Known())
+    verdict = diagnose(log, Evidence())
     assert verdict.cause == "unknown"
     assert "failed to solve: something new" in verdict.lines
 
 
 def test_the_sentence_of_the_riddle():
     log = (LOGS / "daemon-proxy-only" / "28.5-buildkit.log").read_text()
-    assert diagnose(log, Known(daemon_proxy=PROXY)).sentence == (
+    assert diagnose(log, Evidence(daemon_proxy=PROXY)).sentence == (
         "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
     )
 
@@ -305,12 +305,12 @@ def test_the_sentence_of_the_riddle():
     ],
 )
 def test_the_cure_names_the_option(fault, known, cure):
-    assert diagnose((LOGS / fault / "28.5-buildkit.log").read_text(), Known(**known)).cure == cure
+    assert diagnose((LOGS / fault / "28.5-buildkit.log").read_text(), Evidence(**known)).cure == cure
 
 
 def test_a_token_that_the_daemon_fetches_is_asked_by_the_daemon():
     log = (LOGS / "wall-token" / "28.5-buildkit.log").read_text()
-    verdict = diagnose(log, Known(daemon_token=True))
+    verdict = diagnose(log, Evidence(daemon_token=True))
     assert (verdict.cause, verdict.asked_by) == ("token_unreachable", "daemon")
     assert verdict.cure == "Set docker_daemon_proxy https_proxy to a proxy that reaches auth.docker.io."
 
@@ -387,7 +387,7 @@ def test_the_table_is_well_formed():
     ],
 )
 def test_words_that_say_nothing_are_explained_by_what_is_seen_on_the_host(known, cause):
-    assert diagnose("something odd", Known(code=1, **known)).cause == cause
+    assert diagnose("something odd", Evidence(code=1, **known)).cause == cause
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_what_the_legacy_builder_ignores_or_refuses(dockerfile, reason):
     ],
 )
 def test_an_engine_that_ends_during_the_build(said):
-    found = diagnose(said, Known(code=1))
+    found = diagnose(said, Evidence(code=1))
     assert (found.cause, found.asked_by, found.reason) == ("engine_down", None, "ended during the build")
     assert found.cure == "See why the engine ended (journalctl -u docker), and build again when it runs."
 
@@ -454,7 +454,7 @@ def test_an_engine_that_ends_during_the_build(said):
 )
 def test_what_a_mirror_lacks_another_one_may_have(mirrors, cure):
     log = "Step 1/1 : FROM busybox:1\nmanifest for busybox:1 not found: manifest unknown: manifest unknown"
-    found = diagnose(log, Known(code=1, mirrors=mirrors))
+    found = diagnose(log, Evidence(code=1, mirrors=mirrors))
     assert (found.cause, found.cure) == ("not_found", cure)
 
 
@@ -477,7 +477,7 @@ REFUSED = 'Step 1/1 : FROM busybox:1\nGet "{}": dial tcp 10.0.0.1:443: connect: 
 )
 def test_with_what_a_mirror_refuses_to_be_one(mirror, reason):
     assert mirror.error == reason
-    found = diagnose(REFUSED.format("https://registry-1.docker.io/v2/"), Known(code=1, mirrors=(mirror,)))
+    found = diagnose(REFUSED.format("https://registry-1.docker.io/v2/"), Evidence(code=1, mirrors=(mirror,)))
     assert (found.cause == "mirror_error") == bool(reason) and (not reason or (found.host, found.reason) == ("127.0.0.1", reason))
 
 
@@ -489,17 +489,17 @@ def test_with_what_a_mirror_refuses_to_be_one(mirror, reason):
     ],
 )
 def test_a_token_server_that_says_no(line):
-    found = diagnose(f"Step 1/1 : FROM busybox:1\n{line}", Known(code=1))
+    found = diagnose(f"Step 1/1 : FROM busybox:1\n{line}", Evidence(code=1))
     assert (found.cause, found.host) == ("token_denied", TOKEN)
 
 
 def test_a_mirror_that_answers_us_and_refuses_the_daemon_is_at_fault():
     log = "Step 1/1 : FROM busybox:1\nunexpected status from HEAD request to https://m.lab/v2/library/busybox/manifests/1?ns=docker.io: 403 Forbidden"
-    found = diagnose(log, Known(code=1, mirrors=(Mirror("https://m.lab", 401, realm="https://m.lab/token"),)))
+    found = diagnose(log, Evidence(code=1, mirrors=(Mirror("https://m.lab", 401, realm="https://m.lab/token"),)))
     assert (found.cause, found.host, found.asked_by) == ("mirror_error", "m.lab", "daemon")
 
 
 def test_a_url_that_is_broken_is_none():
     assert Mirror("https://[m.lab").host == "https://[m.lab"
-    found = diagnose(REFUSED.format("https://[m.lab/v2/"), Known(code=1))
+    found = diagnose(REFUSED.format("https://[m.lab/v2/"), Evidence(code=1))
     assert (found.cause, found.host) == ("refused", HUB)

@@ -10,8 +10,8 @@ import re
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Rejected, Unclear
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import literal, scene
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Ambiguous, Rejected
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import find_references, literal
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import references
 
 
@@ -105,19 +105,19 @@ def test_what_buildkit_refuses(data, message):
     ],
 )
 def test_what_cannot_be_edited_is_known(line, problem):
-    assert scene(b"FROM a\n" + line + b"\n", {}).references[1].problem == problem
+    assert find_references(b"FROM a\n" + line + b"\n", {}).references[1].problem == problem
 
 
 def test_arguments_that_a_stage_declares_again():
     data = b"ARG A=a\nARG B=b\nFROM $A\nARG A\nARG B=c D\nONBUILD ARG E\n"
-    found = scene(data, {})
+    found = find_references(data, {})
     assert found.again == {"A": data.index(b"ARG A\n"), "D": data.index(b"ARG B=c"), "E": data.index(b"ONBUILD")}
     assert {name: [tuple(one) for one in places] for name, places in found.arguments.items()} == {"A": [(6, 7)], "B": [(14, 15)]}
 
 
 def test_a_value_that_a_stage_declares_again_came_from_others():
     data = b'ARG A=a\nARG B=$A\nARG C="x$B"\nFROM $A\nARG C\n'
-    assert scene(data, {}).again == dict.fromkeys("ABC", data.rindex(b"ARG C"))
+    assert find_references(data, {}).again == dict.fromkeys("ABC", data.rindex(b"ARG C"))
 
 
 def test_values_of_buildkits_own_can_be_given():
@@ -138,7 +138,7 @@ def test_values_of_buildkits_own_can_be_given():
     ],
 )
 def test_what_we_cannot_know_is_no_fault_of_the_file(data, message):
-    with pytest.raises(Unclear, match=re.escape(message)):
+    with pytest.raises(Ambiguous, match=re.escape(message)):
         references(data)
 
 
@@ -166,7 +166,11 @@ def test_a_plain_heredoc_is_passed_over_the_quick_way_and_no_other(lines, is_qui
     found = literal(data)
     assert (found is not None) == is_quick
     if found:
-        assert found[0] == [(one.kind, one.value, one.origin[0]) for one in scene(data, {}).references] == [("from", "a", 5), ("copy", "z", data.index(b"z "))]
+        assert (
+            found[0]
+            == [(one.kind, one.value, one.origin[0]) for one in find_references(data, {}).references]
+            == [("from", "a", 5), ("copy", "z", data.index(b"z "))]
+        )
 
 
 def test_a_heredoc_without_an_end_is_refused_the_quick_way_too():

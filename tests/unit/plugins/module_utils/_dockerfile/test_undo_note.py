@@ -11,7 +11,7 @@ import json
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import Change, rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import LONGEST, settled
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import LONGEST, restore_or_rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
 HUB = {"docker.io": "m.x/hub"}
@@ -24,7 +24,7 @@ def run(found, written=b"", mirrors=None):
     """What a run makes of a file with a note: the rewrite, and the next note."""
     mirrors = Mirrors(HUB if mirrors is None else mirrors)
     result = rewrite(found, mirrors)
-    return settled(found, result, written, mirrors, "latin-1", rewrite) if result.after != found else (result, written)
+    return restore_or_rewrite(found, result, written, mirrors, "latin-1", rewrite) if result.after != found else (result, written)
 
 
 def after(found, *maps):

@@ -223,7 +223,7 @@ def test_side_by_side_what_fails_or_is_late_is_left_out():
         raise HostError("No.")
 
     late = threading.Event()
-    assert Host().at_once({"a": lambda: 1, "b": fails, "c": late.wait}, 0.2) == {"a": 1}
+    assert Host().run_parallel({"a": lambda: 1, "b": fails, "c": late.wait}, 0.2) == {"a": 1}
     late.set()
 
 
@@ -356,13 +356,13 @@ def engine(tmp_path):
     ],
 )
 def test_the_engine_is_asked_through_its_socket(engine, path, method, answer):
-    assert Host().engine(path, method, sock=engine) == answer
+    assert Host().engine_api(path, method, sock=engine) == answer
 
 
 def test_an_engine_tells_its_builder_and_one_that_is_not_there_nothing(engine, tmp_path):
     assert Host().ping(engine)["Builder-Version"] == "2"
     assert Host().ping(str(tmp_path / "none")) == {}
-    assert Host().engine("/info", sock=str(tmp_path / "none")) is None
+    assert Host().engine_api("/info", sock=str(tmp_path / "none")) is None
 
 
 def test_a_web_server_is_asked_without_a_proxy(monkeypatch):
@@ -370,11 +370,11 @@ def test_a_web_server_is_asked_without_a_proxy(monkeypatch):
     answers = {"GET /v2/": (200, {"X": "y"}, b""), "GET /401": (401, {"WWW-Authenticate": "Bearer"}, b"")}
     with serving(http.server.HTTPServer(("127.0.0.1", 0), Handler), answers) as server:
         url = f"http://127.0.0.1:{server.server_port}"
-        found, refused = Host().ask(f"{url}/v2/", {"Accept": "x"}), Host().ask(f"{url}/401", {})
+        found, refused = Host().http_get(f"{url}/v2/", {"Accept": "x"}), Host().http_get(f"{url}/401", {})
     assert (found.status, found.headers["X"]) == (200, "y")
     assert (refused.status, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
-    assert Host().ask(url, {}) == Answer(0, {}, "refused")
-    assert Host().ask("nonsense", {}) == Answer(0, {}, "reset")
+    assert Host().http_get(url, {}) == Answer(0, {}, "refused")
+    assert Host().http_get("nonsense", {}) == Answer(0, {}, "reset")
 
 
 def certificate_error(message):

@@ -303,7 +303,7 @@ def test_a_note_that_cannot_be_kept_is_no_fault(folder, monkeypatch):
     writer.replace(tree.source(str(folder / "D")), b"new", b"note")
     assert (folder / "D").read_bytes() == b"new"
     monkeypatch.setattr(os, "listxattr", unsupported)
-    assert writer.remembered(str(folder / "D")) == b""
+    assert writer.read_note(str(folder / "D")) == b""
 
 
 def test_a_note_is_found_again(folder):
@@ -312,7 +312,7 @@ def test_a_note_is_found_again(folder):
     except OSError:
         pytest.skip("this file system keeps no extended attributes")
     writer.replace(tree.source(str(folder / "D")), b"new", b"note")
-    assert writer.remembered(str(folder / "D")) == b"note"
+    assert writer.read_note(str(folder / "D")) == b"note"
 
 
 def test_a_backup_has_ansibles_name_and_the_files_mode(folder):
@@ -353,5 +353,5 @@ def test_a_file_that_is_not_replaced_gets_no_backup(folder, monkeypatch, with_ba
 def test_what_stands_in_the_way_of_a_write(monkeypatch, denied, user, owner, mode, reason):
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(os, "access", lambda path, _mode, effective_ids: path != {"folder": "/folder", "file": "/folder/D", "": ""}[denied])
-    found = writer.obstacle(Source("/folder/D", b"", types.SimpleNamespace(st_uid=owner, st_mode=0o100000 | mode)))
+    found = writer.write_blocker(Source("/folder/D", b"", types.SimpleNamespace(st_uid=owner, st_mode=0o100000 | mode)))
     assert found == (reason and f"/folder/D cannot be written: {reason}")

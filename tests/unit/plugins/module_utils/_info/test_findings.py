@@ -29,7 +29,7 @@ def client(who="login", source=OTHER, lost=(), **fields):
 
 
 def trouble(id, stops=True):
-    return (f.Trouble(id, stops, "/etc/docker/daemon.json, line 2: it is wrong."),)
+    return (f.ConfigProblem(id, stops, "/etc/docker/daemon.json, line 2: it is wrong."),)
 
 
 def mirror(url="https://mirror.lab", **answer):
@@ -43,14 +43,14 @@ ELSEWHERE = mirror(status=401, realm="https://auth.docker.io/token")
 # Each finding: what differs from a healthy host, and a twin without it that differs as little as can be.
 CASES = [
     ("engine_missing", "error", "daemon", {"engine": "", "cli": "", "up": False}, {}),
-    ("configured_elsewhere", "warning", "daemon", {"elsewhere": "This is a snap. Write it there."}, {}),
+    ("configured_elsewhere", "warning", "daemon", {"unsupported": "This is a snap. Write it there."}, {}),
     ("engine_down", "error", "daemon", {"up": False, "state": "failed"}, {"up": False, "closed": True}),
-    ("config_not_json", "error", "daemon", {"troubles": trouble("config_not_json")}, {}),
-    ("key_stops_start", "error", "daemon", {"troubles": trouble("key_stops_start")}, {}),
-    ("client_keys_in_daemon_json", "error", "daemon", {"troubles": trouble("client_keys_in_daemon_json")}, {}),
-    ("mirror_without_scheme", "error", "daemon", {"troubles": trouble("mirror_without_scheme")}, {}),
-    ("mirror_refused", "error", "daemon", {"troubles": trouble("mirror_refused")}, {}),
-    ("top_level_proxy_ignored", "warning", "daemon", {"troubles": trouble("top_level_proxy_ignored", False)}, {}),
+    ("config_not_json", "error", "daemon", {"config_problems": trouble("config_not_json")}, {}),
+    ("key_stops_start", "error", "daemon", {"config_problems": trouble("key_stops_start")}, {}),
+    ("client_keys_in_daemon_json", "error", "daemon", {"config_problems": trouble("client_keys_in_daemon_json")}, {}),
+    ("mirror_without_scheme", "error", "daemon", {"config_problems": trouble("mirror_without_scheme")}, {}),
+    ("mirror_refused", "error", "daemon", {"config_problems": trouble("mirror_refused")}, {}),
+    ("top_level_proxy_ignored", "warning", "daemon", {"config_problems": trouble("top_level_proxy_ignored", False)}, {}),
     ("restart_pending", "warning", "daemon", {"pending": ("https_proxy",)}, {"pending": ()}),
     ("config_newer_than_engine", "info", "daemon", {"config_newer": True}, {"config_newer": True, "pending": ("https_proxy",)}),
     ("daemon_reload_needed", "warning", "daemon", {"reload_needed": True}, {}),
@@ -199,7 +199,7 @@ def test_a_finding_is_whole_sentences_with_a_cure(case):
 
 
 def test_the_worst_comes_first():
-    facts = HEALTHY._replace(builders=(f.Builder("root", "ci", "remote", False),), pending=("https_proxy",), troubles=trouble("key_stops_start"))
+    facts = HEALTHY._replace(builders=(f.Builder("root", "ci", "remote", False),), pending=("https_proxy",), config_problems=trouble("key_stops_start"))
     assert [one.severity for one in f.findings(facts)] == ["error", "warning", "info"]
 
 
@@ -224,7 +224,7 @@ def test_the_riddle_in_its_own_words():
     ],
 )
 def test_the_layer_that_wins(layers, truth, value, source, wins):
-    shown = f.settled("X", layers, truth, "shell").shown()
+    shown = f.winning_layer("X", layers, truth, "shell").shown()
     assert (shown["value"], shown["source"], [one["wins"] for one in shown["layers"]]) == (value, source, wins)
 
 
@@ -262,4 +262,4 @@ def test_which_builder_docker_build_uses(value, cli, buildx, features, expected)
     ("address", "expected"), [("", ""), ("unix:///var/run/docker.sock", ""), ("unix:///run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock")]
 )
 def test_where_builds_go(address, expected):
-    assert f.elsewhere(address) == expected
+    assert f.unsupported(address) == expected

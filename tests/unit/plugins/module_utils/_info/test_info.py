@@ -21,12 +21,12 @@ USAGE = "      --debug\n      --registry-mirror list\n      --host list\n"
 class FakeHost(Host):
     """A host of files; its engine, programs and mirrors answer from these dicts."""
 
-    def __init__(self, files=(), info=(), engine="26.1.5", login=(), mirrors=(), user="root", objection="", containers=(), reload="no", running=()):
+    def __init__(self, files=(), info=(), engine="26.1.5", login=(), mirrors=(), user="root", validation_error="", containers=(), reload="no", running=()):
         super().__init__()
         self.files = {UNIT: "[Service]\nExecStart=/usr/sbin/dockerd -H fd://\n", "/run/systemd/system": "", "/run/docker.sock": "", BUILDX: ""}
         self.files.update(files)
         self._info = None if info is None else {"Driver": "overlay2", "LiveRestoreEnabled": False, "ContainersRunning": len(containers), **dict(info)}
-        self._version, self._login, self._mirrors, self._user, self._objection = engine, dict(login), dict(mirrors), user, objection
+        self._version, self._login, self._mirrors, self._user, self._objection = engine, dict(login), dict(mirrors), user, validation_error
         self._containers, self._reload, self._running, self.ran = list(containers), reload, dict(running), []
 
     def read(self, path):
@@ -48,12 +48,12 @@ class FakeHost(Host):
     def home(self, user):
         return "/root" if user == "root" else f"/home/{user}"
 
-    def engine(self, path, method="GET", sock="/run/docker.sock", timeout=10):
+    def engine_api(self, path, method="GET", sock="/run/docker.sock", timeout=10):
         if path == "/version" and self._info is not None:
             return {"Version": self._version, "GoVersion": "go1.24.4"}
         return {"/info": self._info, "/containers/json": self._containers}.get(path)
 
-    def ask(self, url, headers, timeout=5):
+    def http_get(self, url, headers, timeout=5):
         return self._mirrors.get(url, Answer(0, {}, "dns"))
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
@@ -176,7 +176,7 @@ def test_a_closed_file_is_noted_and_does_not_end_the_run(monkeypatch):
         ({CONFIG: '{"hosts": []}'}, {}, "key_stops_start"),
         ({CONFIG: '{"proxies": {"https-proxy": "http://p:1"}}'}, {"engine": "20.10.24"}, "key_stops_start"),
         ({CONFIG: '{"nosuch": 1}'}, {"engine": "20.10.24"}, "key_stops_start"),
-        ({CONFIG: '{"nosuch": 1}'}, {"objection": "configure: nosuch"}, "key_stops_start"),
+        ({CONFIG: '{"nosuch": 1}'}, {"validation_error": "configure: nosuch"}, "key_stops_start"),
         ({CONFIG: '{"features": {"buildkit": false}}'}, {}, "features_buildkit_ignored"),
         ({CONFIG: '{"proxies": {"https-proxy": "http://u:secret@p:1"}}'}, {"info": {"HttpsProxy": "http://xxxxx:xxxxx@p:1"}}, "readable_password"),
         ({}, {"reload": "yes"}, "daemon_reload_needed"),
@@ -239,7 +239,7 @@ def test_a_mirror_tells_its_realm():
 def test_a_mirror_that_never_answers_does_not_hold_up_the_rest():
     host = FakeHost({CONFIG: '{"registry-mirrors": ["https://m.lab"]}'})
     late = threading.Event()
-    host.ask = lambda url, headers, timeout=5: late.wait(20) and Answer(0, {}, "refused")
+    host.http_get = lambda url, headers, timeout=5: late.wait(20) and Answer(0, {}, "refused")
     result = survey(host, timeout=0.1)
     late.set()
     assert result["mirrors"][0]["reason"] == "timeout"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, answer, policy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, apply_policy, policy
 
 HUB = {"docker.io": "mirror.example.com/hub"}
 
@@ -132,11 +132,11 @@ IMAGE = "docker-image://docker.io/library/alpine:3"
 def test_what_a_policy_makes_of_an_image(identifier, kind, action, said):
     to = "docker-image://m.x/alpine" if kind == "EXACT" else "docker-image://m.x/${1}"
     rule = {"action": action, "selector": {"identifier": identifier, **({"match_type": kind} if kind else {})}, "updates": {"identifier": to}}
-    assert answer({"rules": [rule]}, "alpine:3") == said
+    assert apply_policy({"rules": [rule]}, "alpine:3") == said
 
 
 @pytest.mark.parametrize("reference", ["alpine", "alpine:3", "a/b@sha256:" + "0" * 64, "quay.io/a/b"])
 def test_a_policy_of_ours_answers_as_the_map(reference):
     wanted = Mirrors(HUB).replacement(reference)
     tagged = wanted and (wanted.full if wanted.suffix else f"{wanted.full}:latest")
-    assert answer(policy(HUB), reference) == tagged
+    assert apply_policy(policy(HUB), reference) == tagged
