@@ -167,9 +167,10 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import Account, account, acting_as, hand_over
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 

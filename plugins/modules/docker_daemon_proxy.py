@@ -178,11 +178,12 @@ import functools
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import ask_mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, layers, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused

@@ -82,13 +82,14 @@ pending_reason:
 
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record, apply
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import observe as daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
@@ -37,7 +38,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import record as record_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import Account
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy

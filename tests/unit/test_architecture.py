@@ -29,7 +29,7 @@ ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_
 MAY_IMPORT = {
     "_core": set(),
     "_module": {"_core"},
-    "_host": {"_core", "_build_env"},
+    "_host": {"_core"},
     "_formats": {"_core"},
     "_registry": {"_core"},
     "_proxy": {"_core"},

@@ -12,6 +12,7 @@ import shlex
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import is_loopback, no_proxy, no_proxy_warnings, proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, policy
@@ -29,13 +30,6 @@ POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"  # the only name that bu
 Bytes = t.Optional[bytes]  # None: no file
 Options = t.Mapping[str, t.Any]
 Variables = t.Dict[str, str]
-
-
-class Account(t.NamedTuple):
-    name: str
-    home: str
-    uid: int
-    gid: int
 
 
 class BuildEnvError(Exception):

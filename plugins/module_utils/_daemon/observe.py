@@ -10,9 +10,10 @@ import os
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 CONFIG_FILE = "/etc/docker/daemon.json"
 _SHORT_FLAGS = {
@@ -20,8 +21,6 @@ _SHORT_FLAGS = {
 }  # fmt: skip
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 MANAGER = "systemd's own environment (systemctl show-environment)"
-
-Files = t.Dict[str, t.Optional[File]]
 
 
 class Daemon(t.NamedTuple):

@@ -12,10 +12,10 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import (
     MANAGER,
     Daemon,
-    Files,
     Start,
     environment_paths,
     flags,
@@ -25,8 +25,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe 
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
 
 # daemon.json's key under "proxies", the variable, and the field of `docker info`

@@ -11,11 +11,12 @@ import time
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.busy import busy, play_inside
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, Files, flags, next_start, pid_file, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, pid_file, without_flags
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Changes, Record, apply
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
 _DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
 # Ends with 3 when the daemon ended by itself, with 0 when it came up; whatever else happens proves nothing.

@@ -11,7 +11,7 @@ import os
 import pwd
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import Account
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account
 
 
 def account(name: str) -> t.Optional[Account]:

@@ -29,6 +29,7 @@ import urllib.error
 import urllib.request
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 
 # Ansible's run_command gives no program an environment of its own alone, no time and no process group that could be ended.
 # pylint: disable=ansible-bad-function
@@ -36,15 +37,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors imp
 
 class HostError(Refused):
     """The host said no; the message is a complete sentence."""
-
-
-class File(t.NamedTuple):
-    """A file as it is or shall be."""
-
-    contents: bytes
-    mode: int = 0o644
-    uid: int = 0
-    gid: int = 0
 
 
 class Run(t.NamedTuple):

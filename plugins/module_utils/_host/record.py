@@ -14,10 +14,10 @@ import os
 import secrets
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 
 FOLDER = "/var/lib/buildfleet"
-Changes = t.Dict[str, t.Optional[File]]  # a path and the file it shall be; None: no file
 
 
 class Record:

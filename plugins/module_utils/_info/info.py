@@ -14,13 +14,14 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
     Builder,

@@ -15,9 +15,10 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import Account
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env
 

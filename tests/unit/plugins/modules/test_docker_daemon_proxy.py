@@ -18,10 +18,11 @@ from ansible.module_utils.testing import patch_module_args
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import flags, next_start, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
 from ansible_collections.buildfleet.docker.plugins.modules import docker_daemon_proxy

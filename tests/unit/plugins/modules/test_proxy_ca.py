@@ -10,9 +10,10 @@ import types
 
 import pytest
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.modules import proxy_ca

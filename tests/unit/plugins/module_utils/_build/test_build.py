@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
     PATH,
     Builder,
@@ -22,7 +23,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build.build imp
     compose_dockerfiles,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, File, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import (Answer, HostError, Run)
 
 LOGS = Path(__file__).parents[1] / "_diagnosis/logs"
 NAME = "buildfleet-check-1"

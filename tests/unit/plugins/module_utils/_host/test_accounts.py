@@ -9,9 +9,9 @@ import pwd
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import Account
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ import types
 
 import pytest
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import host as host_file
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, File, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, Host, HostError, Run
 
 HERE = {"PATH": os.environ["PATH"]}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")

@@ -11,7 +11,8 @@ import os
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import File, Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
 
