@@ -12,7 +12,7 @@ import re
 import typing as t
 from urllib.parse import quote
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
     Evidence,
     Mirror,
@@ -24,19 +24,14 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagn
     passed,
     proved,
 )
-from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
 
 PROBE_IMAGE = "busybox:latest"
 _NAME = "buildfleet-check"
 _MARK = "buildfleet-environment-of"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PLUGIN_FOLDERS = (
-    "/usr/local/lib/docker/cli-plugins",
-    "/usr/local/libexec/docker/cli-plugins",
-    "/usr/lib/docker/cli-plugins",
-    "/usr/libexec/docker/cli-plugins",
-)
 # Nothing else ever leaves another process's environment.
 _NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
 _MANIFESTS = (
@@ -103,28 +98,24 @@ def _login(host: Host, user: str) -> Builder:
 
 
 def _service(host: Host, name: str) -> Builder:
-    answer = host.run(["systemctl", "show", "-p", "LoadState", "-p", "MainPID", "-p", "User", "-p", "Environment", "-p", "EnvironmentFiles", name])
-    shown: t.Dict[str, t.List[str]] = {}
-    for line in answer.out.splitlines():
-        key, _equals, value = line.partition("=")
-        shown.setdefault(key, []).append(value)
-    if answer.code or shown.get("LoadState") != ["loaded"]:
+    shown = systemd.show(host, name, "LoadState", "MainPID", "User", "Environment", "EnvironmentFiles")
+    if shown.get("LoadState") != "loaded":
         raise HostError(f"environment_of: there is no service {name} on this host.")
-    user = "".join(shown.get("User", [])) or "root"
-    pid = "".join(shown.get("MainPID", []))
+    user = shown.get("User") or "root"
+    pid = shown.get("MainPID", "")
     running = host.read(f"/proc/{pid}/environ") if pid not in ("", "0") else None
     if running:
         found = _variables(running.contents.decode(errors="replace"))
     else:
-        pairs = (word.partition("=") for word in environment_file.words(" ".join(shown.get("Environment", []))))
+        pairs = (word.partition("=") for word in environment_file.words(shown.get("Environment", "").replace("\n", " ")))
         found = {key: value for key, _equals, value in pairs}
-        for entry in shown.get("EnvironmentFiles", []):
+        for entry in shown.get("EnvironmentFiles", "").splitlines():
             path = entry.rpartition(" (")[0] or entry
             file = host.read(path)
             if file:
                 found.update({setting.name: setting.value for setting in environment_file.environment_file(path, file.contents)})
     named = {key: value for key, value in found.items() if _NAMED.match(key)}
-    return Builder(user, dict({"HOME": host.home(user), "PATH": PATH}, **named))
+    return Builder(user, dict({"HOME": host.home(user), "PATH": components.PATH}, **named))
 
 
 def _variables(text: str) -> t.Dict[str, str]:
@@ -150,7 +141,7 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         image="" if wish.context or wish.compose_file else wish.image,
         timeout=wish.timeout,
         network_step=wish.network_step,
-        daemon_token=_true(environment.get("BUILDKIT_NO_CLIENT_TOKEN", "")),
+        daemon_token=parse_bool(environment.get("BUILDKIT_NO_CLIENT_TOKEN", "")) is True,
         client_proxy=environment.get("HTTPS_PROXY") or environment.get("https_proxy", ""),
     )
     sock = _socket(environment)
@@ -217,12 +208,7 @@ def _compose(host: Host, wish: BuildRequest, name: str, environment: t.Mapping[s
 
 
 def _is_legacy(wish: BuildRequest, environment: t.Mapping[str, str]) -> bool:
-    value = environment.get("DOCKER_BUILDKIT", "")
-    return wish.builder == "legacy" or (wish.builder == "default" and value in ("0", "f", "F", "false", "False", "FALSE"))
-
-
-def _true(value: str) -> bool:
-    return value in ("1", "t", "T", "true", "True", "TRUE")
+    return wish.builder == "legacy" or (wish.builder == "default" and parse_bool(environment.get("DOCKER_BUILDKIT", "")) is False)
 
 
 def _will_be_legacy(host: Host, wish: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
@@ -232,20 +218,7 @@ def _will_be_legacy(host: Host, wish: BuildRequest, environment: t.Mapping[str, 
     if wish.compose_file or not sock:
         return False  # Compose decides by itself; the log tells
     header = host.ping(sock).get("Builder-Version")
-    config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
-    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*PLUGIN_FOLDERS, f"{config}/cli-plugins"))
-    return builder_used_by("", cli(host)[0], buildx, header == "2") == "legacy"
-
-
-def cli(host: Host) -> t.Tuple[str, str]:
-    """The version of the docker command, and of its Go."""
-    # An engine that is not there: the client alone is asked, and does not wait for a far one.
-    said = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
-    try:
-        found = json.loads(said.splitlines()[0]) if said else {}
-    except ValueError:
-        return "", ""
-    return str(found.get("Version", "")), str(found.get("GoVersion", ""))
+    return builder_used_by("", components.cli(host)[0], components.has_buildx(host, environment), header == "2") == "legacy"
 
 
 def _dockerfiles(host: Host, wish: BuildRequest) -> t.List[str]:

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import ENVIRONMENT, POLICY_VARIABLE, PROFILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import TOKEN_SERVER, Mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused, bypasses, is_loopback, no_proxy_warnings, proxy
 
 SEVERITIES = ("error", "warning", "info")
-_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")  # strconv.ParseBool
 _SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
 
 
@@ -57,7 +57,7 @@ class Client(t.NamedTuple):
 
     @property
     def daemon_token(self) -> bool:
-        return self.value("BUILDKIT_NO_CLIENT_TOKEN") in _TRUE
+        return parse_bool(self.value("BUILDKIT_NO_CLIENT_TOKEN")) is True
 
     @property
     def said(self) -> str:
@@ -174,14 +174,9 @@ def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]],
     return found._replace(layers=(*others, *found.layers))
 
 
-def is_true(value: str) -> t.Optional[bool]:
-    """A boolean as Docker reads it; None for what it refuses."""
-    return True if value in _TRUE else False if value in _FALSE else None
-
-
 def builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.Optional[bool]) -> str:
     """What `docker build` uses (docker/cli cmd/docker/builder.go); '' where it ends with an error."""
-    wanted = is_true(docker_buildkit)
+    wanted = parse_bool(docker_buildkit)
     if docker_buildkit and wanted is None:
         return ""
     if not versions.has("buildkit_default", cli):  # the engine's features decide, and buildx is not needed
@@ -326,7 +321,7 @@ def _builders(facts: Facts) -> t.Iterator[Finding]:
         yield Finding("features_buildkit_ignored", "warning", "client", message, "Set docker_build_env buildkit: false, and remove the key.")
     for client in facts.clients if facts.cli else ():
         said = client.setting("DOCKER_BUILDKIT")
-        wanted = is_true(said.value)
+        wanted = parse_bool(said.value)
         upgrade = "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin)."
         if said.value and wanted is None:
             message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker ends with an error: it is no boolean."
@@ -340,7 +335,7 @@ def _builders(facts: Facts) -> t.Iterator[Finding]:
         elif not modern and wanted is None and client.builder == "legacy":
             message = f"Docker {facts.cli} builds with the legacy builder in {client.said}: before {versions.text('buildkit_default')} it has to be told."
             yield Finding("legacy_builder", "info", "client", message, "Set docker_build_env buildkit: true, if BuildKit is wanted.")
-        elif wanted is False and (facts.features_buildkit or any(is_true(value) for _source, value in said.layers)):
+        elif wanted is False and (facts.features_buildkit or any(parse_bool(value) for _source, value in said.layers)):
             message = f"BuildKit is asked for elsewhere, but {said.source} sets DOCKER_BUILDKIT to {said.value} in {client.said}, so the legacy builder builds."
             yield Finding("legacy_builder", "warning", "client", message, "Set docker_build_env buildkit: true, and remove the other line.")
 

@@ -21,6 +21,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
@@ -141,9 +142,9 @@ def _ask(
     """Programs, logins and mirrors each take their time; together they take the longest one's."""
     mirrors = {url: functools.partial(build.ask_mirror, host, url, "", timeout) for url in urls}
     calls: t.Dict[str, t.Callable[[], t.Any]] = {
-        "cli": lambda: build.cli(host),
-        "buildx": lambda: _plugin(host, "docker-buildx"),
-        "compose": lambda: _plugin(host, "docker-compose") or _version(host, ["docker-compose", "version", "--short"]),
+        "cli": lambda: components.cli(host),
+        "buildx": lambda: components.buildx(host),
+        "compose": lambda: components.compose(host),
         "mirrors": lambda: host.run_parallel(mirrors, timeout + 1),
         "objection": lambda: _objection(host, daemon),
         "nested": lambda: _nested(host) if up and daemon.info.get("ContainersRunning") else [],
@@ -151,17 +152,6 @@ def _ask(
     for who in environment_of:
         calls[f"builder {who}"] = functools.partial(_builder_of, host, who, own)
     return host.run_parallel(calls, max(_PROGRAM_TIMEOUT, timeout + 2))
-
-
-def _plugin(host: Host, name: str) -> str:
-    path = next((f"{folder}/{name}" for folder in build.PLUGIN_FOLDERS if host.exists(f"{folder}/{name}")), "")
-    return _version(host, [path, "version"]) if path else ""
-
-
-def _version(host: Host, argv: t.Sequence[str]) -> str:
-    said = host.run(argv, timeout=_PROGRAM_TIMEOUT)
-    found = re.search(r"\bv?(\d+\.\d+[^\s,]*)", said.out) if said.code == 0 else None
-    return found.group(1) if found else ""
 
 
 def _objection(host: Host, daemon: Daemon) -> str:
@@ -256,7 +246,7 @@ def _client(host: Host, who: str, answer: t.Union[build.Builder, str, None], cli
     values = {one.name: one.value for one in settings}
     config = values.get("DOCKER_CONFIG") or f"{home}/.docker"
     document = _json(host, f"{config}/config.json")
-    buildx = any(host.exists(f"{folder}/docker-buildx") for folder in (*build.PLUGIN_FOLDERS, f"{config}/cli-plugins"))
+    buildx = components.has_buildx(host, {"DOCKER_CONFIG": config})
     policy = values.get(POLICY_VARIABLE, "")
     client = Client(
         who=who,

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import change
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import Account
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env
@@ -26,7 +26,7 @@ CONFIG = "/home/jane/.docker/config.json"
 TOML = "/home/jane/.docker/buildx/buildkitd.default.toml"
 PROXY = "http://proxy.example.com:3128"
 DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": "present"}
-NAMES = (*docker_build_env.SETTINGS, "users", "services")
+NAMES = (*change.SETTINGS, "users", "services")
 
 
 class Machine(Host):
@@ -111,7 +111,7 @@ class Machine(Host):
 
 @pytest.fixture(autouse=True)
 def _accounts(monkeypatch):
-    monkeypatch.setattr(docker_build_env, "account", {"jane": Account("jane", "/home/jane", os.geteuid(), os.getegid())}.get)
+    monkeypatch.setattr(change, "account", {"jane": Account("jane", "/home/jane", os.geteuid(), os.getegid())}.get)
 
 
 def run(machine, check=False, **options):
@@ -218,7 +218,7 @@ def test_a_secret_for_the_steps_is_read_by_its_owner_alone_and_shown_to_nobody()
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, f"state: present needs at least one of {', '.join(docker_build_env.SETTINGS)}. Give one, or state: absent."),
+        ({}, f"state: present needs at least one of {', '.join(change.SETTINGS)}. Give one, or state: absent."),
         ({"step_proxy": {"http_proxy": PROXY}, "users": ["nobody-here"]}, "users: there is no user 'nobody-here' on this host."),
     ],
 )
@@ -255,7 +255,7 @@ def test_a_file_that_its_user_may_not_read_is_named():
 
 
 def test_a_user_without_a_home_is_named(monkeypatch):
-    monkeypatch.setattr(docker_build_env, "account", lambda name: Account(name, "/nonexistent", 1, 1))
+    monkeypatch.setattr(change, "account", lambda name: Account(name, "/nonexistent", 1, 1))
     with pytest.raises(Refused) as refused:
         run(Machine(), **EVERYTHING)
     assert str(refused.value) == "users: jane has no home directory: /nonexistent does not exist."
@@ -266,7 +266,7 @@ def test_the_home_of_a_user_who_is_gone_is_left_alone(monkeypatch, state):
     machine = Machine(FOREIGN)
     run(machine, **EVERYTHING)
     left = machine.files[CONFIG]
-    monkeypatch.setattr(docker_build_env, "account", {}.get)
+    monkeypatch.setattr(change, "account", {}.get)
     options = {"state": "absent"} if state == "absent" else {"daemon_token": True}
     done = run(machine, **options)
     assert done["warnings"] == [f"{path} is left as it is, since its user is gone." for path in sorted((CONFIG, TOML))]

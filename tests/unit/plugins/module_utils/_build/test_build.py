@@ -10,20 +10,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
-    PATH,
     Builder,
     BuildRequest,
     ask_mirror,
     build_environment,
     builder_of,
     check,
-    cli,
     compose_dockerfiles,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import (Answer, HostError, Run)
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, HostError, Run
 
 LOGS = Path(__file__).parents[1] / "_diagnosis/logs"
 NAME = "buildfleet-check-1"
@@ -471,7 +470,7 @@ def test_an_environment_that_cannot_be_read(environment_of, user, sentence):
 
 def test_a_service_whose_file_is_missing_has_the_variables_of_its_unit():
     host = FakeHost(Engine(), runs={"systemctl show": Run(0, SHOWN.format(pid=0), "")})
-    assert builder_of(host, "service:ci", {}).environment == {"DOCKER_BUILDKIT": "1", "HOME": "/home/ci", "PATH": PATH}
+    assert builder_of(host, "service:ci", {}).environment == {"DOCKER_BUILDKIT": "1", "HOME": "/home/ci", "PATH": components.PATH}
 
 
 @pytest.mark.parametrize(
@@ -484,7 +483,7 @@ def test_a_service_whose_file_is_missing_has_the_variables_of_its_unit():
     ],
 )
 def test_the_version_of_the_docker_command(said, expected):
-    assert cli(FakeHost(Engine(), runs={"docker version": Run(0, said, "")})) == expected
+    assert components.cli(FakeHost(Engine(), runs={"docker version": Run(0, said, "")})) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,17 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Booleans as Docker's programs read them from variables (Go, strconv.ParseBool)."""
+
+from __future__ import annotations
+
+import typing as t
+
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+def parse_bool(value: str) -> t.Optional[bool]:
+    """None for what Go refuses, the empty string among it."""
+    return True if value in _TRUE else False if value in _FALSE else None

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Versions of Docker's programs on this host, each asked in one place; '' where a program is missing or broken."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+
+# In docker's order (cli-plugins/manager), without those of a user.
+PLUGIN_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SECONDS = 15
+
+
+def installed_engine(host: Host) -> str:
+    """The version of the program dockerd, whether it runs or not."""
+    return _version(host, ["dockerd", "--version"])
+
+
+def engine(host: Host) -> str:
+    """The engine that answers, else the one that is installed."""
+    answer = host.engine_api("/version")
+    return str(answer.get("Version", "")) if isinstance(answer, dict) else installed_engine(host)
+
+
+def cli(host: Host) -> t.Tuple[str, str]:
+    """The version of the docker command, and of its Go."""
+    # An engine that is not there: the client alone is asked, and does not wait for a far one.
+    output = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
+    try:
+        found = json.loads(output.splitlines()[0]) if output else {}
+    except ValueError:
+        return "", ""
+    return str(found.get("Version", "")), str(found.get("GoVersion", ""))
+
+
+def buildx(host: Host) -> str:
+    """The plugin of every user, else that of whoever we are."""
+    return _plugin(host, "docker-buildx") or _version(host, ["docker", "buildx", "version"])
+
+
+def compose(host: Host) -> str:
+    """Compose as a plugin, else the program docker-compose."""
+    return _plugin(host, "docker-compose") or _version(host, ["docker-compose", "version", "--short"])
+
+
+def has_buildx(host: Host, environment: t.Mapping[str, str]) -> bool:
+    """Whether a docker command with this environment finds the plugin, in its user's folder too."""
+    config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
+    return any(host.exists(f"{folder}/docker-buildx") for folder in (*PLUGIN_FOLDERS, f"{config}/cli-plugins"))
+
+
+def _plugin(host: Host, name: str) -> str:
+    path = next((f"{folder}/{name}" for folder in PLUGIN_FOLDERS if host.exists(f"{folder}/{name}")), "")
+    return _version(host, [path, "version"]) if path else ""
+
+
+def _version(host: Host, argv: t.Sequence[str]) -> str:
+    done = host.run(argv, timeout=_SECONDS)
+    found = re.search(r"\bv?(\d+\.\d+[^\s,]*)", done.out) if done.code == 0 else None
+    return found.group(1) if found else ""
