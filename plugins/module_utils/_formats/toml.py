@@ -1,0 +1,249 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TOML 1.0 (toml.io), read: hosts run Pythons that have no parser of their own.
+
+Dates, infinity and NaN are not read: no file of Docker has them.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+_BLANKS = re.compile(r"[ \t]*")
+_BETWEEN = re.compile(r"(?:[ \t]|\r?\n|#[^\x00-\x08\x0a-\x1f\x7f]*(?=\r?\n|\Z))*")  # in an array values may stand on lines of their own
+_LINE_END = re.compile(r"[ \t]*(?:#[^\x00-\x08\x0a-\x1f\x7f]*?)?(?:\r?\n|\Z)")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_LITERAL = re.compile(r"'([^'\x00-\x08\x0a-\x1f\x7f]*)'")
+_BASIC = re.compile(r'"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\.)*)"')
+_TEXT = r"[^\\\x00-\x08\x0b-\x1f\x7f]|\r\n"  # of a string on several lines
+_LONG = re.compile(rf"'''(?:\r?\n)?((?:{_TEXT}|\\)*?'{{0,2}})'''|\"\"\"(?:\r?\n)?((?:{_TEXT}|\\\r\n|\\[^\r])*?\"{{0,2}})\"\"\"", re.S)
+_ESCAPE = re.compile(r"\\(?:([btnfr\"\\])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([ \t]*\r?\n(?:[ \t]|\r?\n)*)|(.?))", re.S)
+_NAMED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+_WORD = re.compile(r"[^\s,\]}#]+")
+_INTEGER = re.compile(r"(?:[+-]?(?:0|[1-9](?:_?[0-9])*)|0x[0-9a-fA-F](?:_?[0-9a-fA-F])*|0o[0-7](?:_?[0-7])*|0b[01](?:_?[01])*)\Z")
+_FLOAT = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?\Z")
+
+Table = t.Dict[str, t.Any]
+
+
+class NotToml(ValueError):
+    """The file is no TOML; the message names file, line, column and remedy."""
+
+
+class Header(t.NamedTuple):
+    """A line such as [host."https://mirror.example.com"]."""
+
+    keys: t.Tuple[str, ...]
+    line: int  # from 1
+    start: int  # the offset of its line
+
+
+class Document(t.NamedTuple):
+    value: Table
+    headers: t.Tuple[Header, ...]
+    lines: t.Mapping[t.Tuple[str, ...], int]  # the line of each key, by its path of names
+
+
+def parse(text: str, path: str) -> Document:
+    """The whole file; raises NotToml."""
+    return _Reader(text, path).document()
+
+
+class _Reader:
+    def __init__(self, text: str, path: str) -> None:
+        self._text, self._path, self._at = text, path, 0
+        self._value: Table = {}
+        self._headers: t.List[Header] = []
+        self._lines: t.Dict[t.Tuple[str, ...], int] = {}
+        self._defined: t.Set[t.Tuple[str, ...]] = set()  # tables that stand in brackets
+        self._closed: t.Set[int] = set()  # ids of inline tables and of arrays written as values
+
+    def document(self) -> Document:
+        table, keys = self._value, ()  # type: t.Tuple[Table, t.Tuple[str, ...]]
+        while self._at < len(self._text):
+            start = self._at
+            self._skip(_BLANKS)
+            if self._here() == "[":
+                table, keys = self._header(start)
+            elif not _LINE_END.match(self._text, self._at):
+                self._pair(table, keys)
+            self._end_of_line()
+        return Document(self._value, tuple(self._headers), self._lines)
+
+    def _header(self, start: int) -> t.Tuple[Table, t.Tuple[str, ...]]:
+        several = self._text.startswith("[[", self._at)
+        self._at += 2 if several else 1
+        keys = self._keys()
+        self._expect("]]" if several else "]", "closes the name of the table")
+        self._headers.append(Header(keys, self._line(start), start))
+        self._lines.setdefault(keys, self._line(start))
+        table = self._inside(self._value, keys[:-1], start)
+        if several:
+            rows = table.setdefault(keys[-1], [])
+            if not isinstance(rows, list) or id(rows) in self._closed:
+                raise self._error(start, f"{keys[-1]!r} has a value already. Remove one of the two")
+            rows.append({})
+            self._defined = {known for known in self._defined if known[: len(keys)] != keys}
+            return t.cast(Table, rows[-1]), keys
+        found = table.setdefault(keys[-1], {})
+        if not isinstance(found, dict) or keys in self._defined or id(found) in self._closed:
+            raise self._error(start, f"the table {'.'.join(keys)!r} stands twice. Merge the two")
+        self._defined.add(keys)
+        return found, keys
+
+    def _inside(self, table: Table, keys: t.Sequence[str], place: int) -> Table:
+        for key in keys:
+            found = table.setdefault(key, {})
+            if isinstance(found, list) and id(found) not in self._closed:
+                found = found[-1]
+            if not isinstance(found, dict) or id(found) in self._closed:
+                raise self._error(place, f"{key!r} is a value, not a table. Rename one of the two")
+            table = found
+        return table
+
+    def _pair(self, table: Table, outer: t.Tuple[str, ...]) -> None:
+        place = self._at
+        keys = self._keys()
+        self._expect("=", f"is missing after the key {'.'.join(keys)!r}")
+        self._skip(_BLANKS)
+        target = self._inside(table, keys[:-1], place)
+        if keys[-1] in target or (len(keys) > 1 and (*outer, *keys[:-1]) in self._defined):
+            raise self._error(place, f"the key {keys[-1]!r} stands twice. Remove one of the two")
+        target[keys[-1]] = self._read_value()
+        self._lines[(*outer, *keys)] = self._line(place)
+
+    def _keys(self) -> t.Tuple[str, ...]:
+        keys = []
+        while True:
+            self._skip(_BLANKS)
+            keys.append(self._key())
+            self._skip(_BLANKS)
+            if self._here() != ".":
+                return tuple(keys)
+            self._at += 1
+
+    def _key(self) -> str:
+        bare = _BARE.match(self._text, self._at)
+        if bare:
+            self._at = bare.end()
+            return bare.group()
+        if self._here() in ("'", '"'):
+            return self._string()
+        raise self._error(self._at, "a key is missing. Put one that has other characters than letters, digits, '_' and '-' into double quotes")
+
+    def _read_value(self) -> t.Any:
+        first = self._here()
+        if first in ("'", '"'):
+            long = _LONG.match(self._text, self._at)
+            if long:
+                place, self._at = self._at, long.end()
+                return (long[1] if long[2] is None else self._unescaped(long[2], place)).replace("\r\n", "\n")
+            return self._string()
+        if first == "[":
+            return self._array()
+        if first == "{":
+            return self._inline_table()
+        return self._bare_value()
+
+    def _string(self) -> str:
+        place = self._at
+        literal, basic = _LITERAL.match(self._text, place), _BASIC.match(self._text, place)
+        found = literal or basic
+        if not found:
+            raise self._error(place, f"a string does not end on its line. Close it with {self._here()}")
+        self._at = found.end()
+        return found[1] if literal else self._unescaped(found[1], place)
+
+    def _unescaped(self, text: str, place: int) -> str:
+        def character(found: t.Match[str]) -> str:
+            if found[5] is not None:
+                raise self._error(place, f"'\\\\{found[5]}' is not an escape. Write a '\\\\' as '\\\\\\\\', or put the string into single quotes")
+            number = int(found[2] or found[3] or "0", 16)
+            if number > 0x10FFFF or 0xD800 <= number < 0xE000:
+                raise self._error(place, "an escape that is not a character. Write the character itself")
+            return _NAMED[found[1]] if found[1] else "" if found[4] else chr(number)
+
+        return _ESCAPE.sub(character, text)
+
+    def _array(self) -> t.List[t.Any]:
+        values: t.List[t.Any] = []
+        self._at += 1
+        while True:
+            self._skip(_BETWEEN)
+            if self._here() == "]":
+                break
+            values.append(self._read_value())
+            self._skip(_BETWEEN)
+            if self._here() != ",":
+                break
+            self._at += 1
+        self._expect("]", "is missing after the last value of the array")
+        self._closed.add(id(values))
+        return values
+
+    def _inline_table(self) -> Table:
+        table: Table = {}
+        self._at += 1
+        self._skip(_BLANKS)
+        while self._here() != "}":
+            self._pair(table, ("",))
+            self._skip(_BLANKS)
+            if self._here() != ",":
+                break
+            self._at += 1
+            self._skip(_BLANKS)
+            if self._here() == "}":
+                raise self._error(self._at, "a ',' stands before the closing '}', which TOML does not allow. Remove the ','")
+        self._expect("}", "is missing after the last value of the inline table")
+        self._close(table)
+        return table
+
+    def _close(self, value: t.Any) -> None:
+        if isinstance(value, dict):
+            self._closed.add(id(value))
+            for inner in value.values():
+                self._close(inner)
+
+    def _bare_value(self) -> t.Any:
+        found = _WORD.match(self._text, self._at)
+        word = found.group() if found else ""
+        values = {"true": True, "false": False}
+        if word in values:
+            value: t.Any = values[word]
+        elif _INTEGER.match(word):
+            value = int(word.replace("_", ""), 0)
+        elif _FLOAT.match(word):
+            value = float(word.replace("_", ""))
+        else:
+            raise self._error(self._at, "this is not a value of TOML. Strings need quotes; words are true and false")
+        self._at += len(word)
+        return value
+
+    def _end_of_line(self) -> None:
+        found = _LINE_END.match(self._text, self._at)
+        if not found:
+            raise self._error(self._at, "something stands behind the value. Begin a new line")
+        self._at = found.end()
+
+    def _expect(self, text: str, why: str) -> None:
+        self._skip(_BLANKS)
+        if not self._text.startswith(text, self._at):
+            raise self._error(self._at, f"a '{text}' {why}" if why.startswith("is missing") else f"a '{text}' is missing, which {why}")
+        self._at += len(text)
+
+    def _skip(self, what: t.Pattern[str]) -> None:
+        found = what.match(self._text, self._at)
+        self._at = found.end() if found else self._at
+
+    def _here(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _line(self, place: int) -> int:
+        return self._text.count("\n", 0, place) + 1
+
+    def _error(self, place: int, why: str) -> NotToml:
+        column = place - self._text.rfind("\n", 0, place)
+        return NotToml(f"{self._path}, line {self._line(place)}, column {column}: {why}.")
