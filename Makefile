@@ -56,6 +56,9 @@ molecule-more: ## the scenarios that `make test` leaves out to stay short
 faults: ## runs that are killed at 200 points on each engine, cut off, refused; daemons that do not come up (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_FAULT_POINTS=200 pytest -q -s faults/tests'
 
+wild: ## real configurations of others, each on every engine, configured and undone or refused before a write (three quarters of an hour; make test samples it)
+	$(IN) python extensions/molecule/lab/wild.py
+
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
 
@@ -74,5 +77,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page pythons sanity sanity-others release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults
+.PHONY: help demo test lint unit page pythons sanity sanity-others release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults wild
 .DEFAULT_GOAL := help

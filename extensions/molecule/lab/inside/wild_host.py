@@ -1,0 +1,266 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs in a host of the lab: gives it a configuration of the field, runs modules of the collection on it, and says what it saw.
+
+It judges nothing. One configuration a line comes in as JSON, one line of observations goes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import importlib
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+TREE = sys.argv[1]
+sys.path.insert(0, TREE)
+
+from ansible.module_utils import basic  # noqa: E402
+
+MODULES = {
+    name: importlib.import_module(f"ansible_collections.buildfleet.docker.plugins.modules.{name}") for name in ("docker_daemon_proxy", "docker_build_info")
+}
+SOCKET = "/run/docker.sock"
+# What a configuration may hold, and what a run may touch.
+PLACES = ("/etc/docker", "/etc/default", "/etc/sysconfig", "/etc/systemd/system", "/etc/environment", "/etc/buildfleet", "/var/lib/buildfleet")
+OF_THE_ENGINE = "/etc/docker/key.json"
+STARTING = "MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5"  # systemd begins to start a unit
+PATIENCE = 20.0  # seconds for a start
+OUTPUT = "/run/wild-output"
+
+
+def run(*command: str, timeout: float = 60) -> str:
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout).stdout
+    except subprocess.TimeoutExpired:
+        return ""
+
+
+def found(path: str) -> list[object] | None:
+    try:
+        entry = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(entry.st_mode):
+        return ["link", os.readlink(path)]
+    shape = [stat.S_IMODE(entry.st_mode), entry.st_uid, entry.st_gid]
+    if stat.S_ISDIR(entry.st_mode):
+        return ["folder", *shape]
+    with open(path, "rb") as file:
+        return ["file", *shape, hashlib.sha256(file.read()).hexdigest()]
+
+
+def paths() -> list[str]:
+    names = []
+    for place in PLACES:
+        names.append(place)
+        for folder, folders, files in os.walk(place):
+            names += [os.path.join(folder, name) for name in [*folders, *files]]
+    return names
+
+
+def files() -> dict[str, object]:
+    rows = {path: found(path) for path in paths() if path != OF_THE_ENGINE}
+    return {path: row for path, row in rows.items() if row is not None}
+
+
+class Connection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(SOCKET)
+
+
+def information(timeout: float = 10) -> dict[str, object]:
+    """What the daemon says of itself; nothing where it does not answer. It is only asked when it runs: a question to the socket would start it."""
+    if unit()["ActiveState"] != "active":
+        return {}
+    try:
+        connection = Connection("docker", timeout=timeout)
+        connection.request("GET", "/info")
+        shown = json.loads(connection.getresponse().read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    registries = shown.get("RegistryConfig") or {}
+    return {
+        "HTTP_PROXY": shown.get("HttpProxy"), "HTTPS_PROXY": shown.get("HttpsProxy"), "NO_PROXY": shown.get("NoProxy"),
+        "mirrors": registries.get("Mirrors"), "networks": registries.get("InsecureRegistryCIDRs"), "indexes": registries.get("IndexConfigs"),
+    }  # fmt: skip
+
+
+def unit() -> dict[str, str]:
+    names = "LoadState,ActiveState,SubState,Result,MainPID,InvocationID"
+    return dict(line.split("=", 1) for line in run("systemctl", "show", "docker.service", "-p", names).splitlines())
+
+
+class Journal:
+    """How often systemd began to start the daemon since the last look."""
+
+    def __init__(self) -> None:
+        self.cursor = ""
+        self.starts()
+
+    def starts(self) -> int:
+        since = [f"--after-cursor={self.cursor}"] if self.cursor else ["--lines=0"]
+        run("journalctl", "--sync")
+        rows = run("journalctl", "--quiet", "--show-cursor", "--output=cat", *since, STARTING, "UNIT=docker.service").splitlines()
+        self.cursor = next((row.partition("-- cursor: ")[2] for row in rows if row.startswith("-- cursor: ")), self.cursor)
+        return sum(not row.startswith("-- ") for row in rows)
+
+
+class Host:
+    def __init__(self) -> None:
+        self.first = {path: self.read(path) for path in files()}
+        self.journal = Journal()
+
+    @staticmethod
+    def read(path: str) -> tuple[int, bytes] | None:
+        """Mode and bytes of a file; None for what is none."""
+        if os.path.islink(path) or not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            return stat.S_IMODE(os.stat(path).st_mode), file.read()
+
+    @staticmethod
+    def write(path: str, contents: bytes, mode: int = 0o644) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(contents)
+        os.chmod(path, mode)
+
+    def clean(self) -> None:
+        """Files as on the first day, the daemon stopped."""
+        run("systemctl", "stop", "docker.service", timeout=40)
+        for path in sorted(files(), key=len, reverse=True):
+            if path not in self.first:
+                os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        for path, kept in self.first.items():
+            if kept and self.read(path) != kept:
+                self.write(path, kept[1], kept[0])
+        run("ip", "link", "delete", "docker0")
+
+    def configure(self, case: dict) -> None:
+        self.clean()
+        written = dict(case["files"])
+        if case["daemon_json"] is not None:
+            written["/etc/docker/daemon.json"] = case["daemon_json"]
+        for path, text in written.items():
+            self.write(path, text.encode())
+        self.start()
+
+    def start(self) -> None:
+        run("systemctl", "daemon-reload")
+        run("systemctl", "reset-failed", "docker.service", "docker.socket")
+        run("systemctl", "start", "docker.socket")
+        run("systemctl", "start", "--no-block", "docker.service")
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            # Files that are as old as the daemon's start count as changed since: another second makes them older.
+            time.sleep(0.2)
+            state = unit()
+            if state["ActiveState"] in ("active", "failed") or state["LoadState"] != "loaded":
+                break
+        self.journal.starts()
+
+    def module(self, name: str, options: dict, check: bool = False) -> dict:
+        """A run of a module in a process of its own, with what it was given and what it answered."""
+        begun = time.monotonic()
+        child = os.fork()
+        if not child:
+            self.child(name, {**options, "_ansible_check_mode": check})
+        until = begun + 150
+        while os.waitpid(child, os.WNOHANG) == (0, 0):
+            if time.monotonic() > until:
+                os.kill(child, 9)
+            time.sleep(0.01)
+        with open(OUTPUT, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        try:
+            result = json.loads(text)
+        except ValueError:
+            result = {"failed": True, "msg": f"no result: {text[-2000:]}"}
+        for bulky in ("invocation", "diff"):
+            result.pop(bulky, None)
+        return {"result": result, "seconds": round(time.monotonic() - begun, 2), "after": self.seen()}
+
+    @staticmethod
+    def child(name: str, options: dict) -> None:
+        os.setsid()
+        output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode()
+        basic._ANSIBLE_PROFILE = "legacy"
+        code = 0
+        try:
+            MODULES[name].main()
+        except SystemExit:
+            pass
+        except BaseException as error:
+            print(repr(error))
+            code = 1
+        sys.stdout.flush()
+        os._exit(code)
+
+    def seen(self) -> dict:
+        state = unit()
+        return {"files": files(), "info": information(), "unit": state, "starts": self.journal.starts()}
+
+
+def findings(row: dict) -> dict:
+    """Of docker_build_info only what it found."""
+    result = row["result"]
+    return {"findings": result.get("findings"), "failed": result.get("failed", False), "msg": result.get("msg", ""), "seconds": row["seconds"]}
+
+
+def trial(host: Host, options: dict) -> dict:
+    """Dry run, run, second run, what docker_build_info says then, undo."""
+    steps = {"check": host.module("docker_daemon_proxy", options, check=True)}
+    steps["run"] = host.module("docker_daemon_proxy", options)
+    if not steps["run"]["result"].get("failed"):
+        steps["again"] = host.module("docker_daemon_proxy", options)
+        row = host.module("docker_build_info", {})
+        steps["info"] = findings(row)
+        steps["undo"] = host.module("docker_daemon_proxy", {"state": "absent"})
+    return steps
+
+
+def whole(host: Host, case: dict) -> dict:
+    host.configure(case)
+    answer = {"name": case["name"], "before": host.seen(), "trials": {}}
+    answer["info"] = findings(host.module("docker_build_info", {}))
+    for name, options in case["trials"].items():
+        if options.get("adopt") and not any("adopt: true" in one["run"]["result"].get("msg", "") for one in answer["trials"].values()):
+            continue  # nothing of others stood in the way
+        before = host.seen()
+        if before["files"] != answer["before"]["files"] or before["info"] != answer["before"]["info"]:
+            host.configure(case)
+            before = host.seen()
+        answer["trials"][name] = {"before": before, **trial(host, options)}
+    return answer
+
+
+def main() -> None:
+    if not os.path.exists("/usr/bin/dockerd"):
+        os.symlink("/usr/sbin/dockerd", "/usr/bin/dockerd")  # where Docker's own packages have it, and so the units of the field
+    host = Host()
+    for line in sys.stdin:
+        try:
+            answer = whole(host, json.loads(line))
+        except Exception as error:  # said, and the next configuration is tried
+            answer = {"name": json.loads(line)["name"], "error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), flush=True)
+    host.clean()
+    host.start()
+
+
+main()

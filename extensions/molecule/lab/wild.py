@@ -1,0 +1,291 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Configurations of the field on the engines of the lab: each is configured and undone exactly, or refused before anything is written.
+
+    wild.py [--hosts NAME,...] [--sample COUNT] [--only NAME,...] [--report FILE]
+
+Hosts of the same engine share the work. Without --hosts it makes three of its own and removes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import queue
+import random
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+import doomed
+import table
+
+HERE = Path(__file__).resolve().parent
+CASES = HERE.parents[2] / "tests" / "field" / "hosts.jsonl"
+OWN_HOSTS = {"wild20": "bookworm", "wild26": "trixie", "wild28": "forky"}
+NO_PROXY = ["localhost", ".lab"]
+PROXY = {"http_proxy": table.HTTP_PROXY, "https_proxy": table.HTTP_PROXY, "no_proxy": NO_PROXY, "timeout": 30}
+TRIALS: dict[str, dict[str, Any]] = {
+    "proxy": PROXY,
+    "proxy taken over": {**PROXY, "adopt": True},  # only where the first is refused because of a setting of others
+    "mirror": {"registry_mirrors": [table.MIRROR], "timeout": 30},
+}
+RECORD = "/var/lib/buildfleet"
+# Findings that a daemon which was just started with its files, or just configured by us, cannot have.
+NEVER = ("restart_pending", "reload_needed")
+LISTED = re.compile(r"(?i)(?:http|https|no)[_-]proxy")
+PLACE = re.compile(r"/(?:etc|lib|usr|run)/\S+, line \d+")
+
+Case = Mapping[str, Any]
+
+
+class Verdict(NamedTuple):
+    case: str
+    engine: str
+    trial: str
+    end: str  # held, refused, repaired, left, or what went wrong: rolled back, wrong refusal, fault
+    sentence: str  # of the module, or what is wrong
+    seconds: float = 0
+
+
+GOOD = ("held", "refused", "repaired", "left")
+
+
+def cases(path: Path = CASES) -> list[Case]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def sample(rows: Sequence[Case], count: int, seed: str) -> list[Case]:
+    return sorted(rows, key=lambda row: random.Random(f"{seed}{row['name']}").random())[:count]
+
+
+# --- judging --------------------------------------------------------------------------------------
+
+
+def reasons(case: Case, trial: str) -> list[str]:
+    """Why a running daemon with this configuration may be refused, by rules of this program's own."""
+    found = []
+    texts = [case["daemon_json"] or "", *case["files"].values()]
+    lines = [line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#")]
+    if trial == "proxy" and any(LISTED.search(line) for line in lines):
+        found.append("a proxy of others")
+    flag = "-registry-mirror" if trial == "mirror" else "-proxy"
+    if any(flag in line and "--" in line for line in lines):
+        found.append("a flag of the unit")
+    if not strict(case["daemon_json"]):
+        found.append("no JSON, or a key twice")
+    return found
+
+
+def strict(text: str | None) -> bool:
+    """Whether this is one JSON object without a key that stands twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    try:
+        return text is None or not text.strip() or isinstance(json.loads(text, object_pairs_hook=once), dict)
+    except ValueError:
+        return False
+
+
+def in_force(info: Mapping[str, Any], trial: str) -> bool:
+    """Whether /info, in Docker's own spelling, shows what the trial wanted."""
+    if trial == "mirror":
+        return bool(info.get("mirrors") == [f"{table.MIRROR}/"])
+    exceptions = {one.strip() for one in (info.get("NO_PROXY") or "").split(",")}
+    return info.get("HTTP_PROXY") == info.get("HTTPS_PROXY") == table.HTTP_PROXY and exceptions == set(NO_PROXY)
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Files and folders that are not as they were."""
+    return sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+
+
+def untouched(before: Mapping[str, Any], step: Mapping[str, Any], name: str) -> Iterator[str]:
+    after = step["after"]
+    for path in changed(before["files"], after["files"]):
+        yield f"{name}: {path} is not as it was"
+    if after["starts"]:
+        yield f"{name}: {after['starts']} starts"
+
+
+def configured(trial: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a run that ended well."""
+    before, first, again, undo = row["before"], row["run"], row["again"], row["undo"]
+    if not in_force(first["after"]["info"], trial):
+        yield f"run: not in force: {json.dumps(first['after']['info'])}"
+    if first["after"]["starts"] > 1:
+        yield f"run: {first['after']['starts']} starts"
+    if first["result"]["restart_pending"] or first["result"].get("restarted") != bool(first["after"]["starts"]):
+        yield f"run: restarted {first['result'].get('restarted')}, pending {first['result'].get('pending_reason')}, {first['after']['starts']} starts"
+    if again["result"].get("failed") or again["result"]["changed"]:
+        yield f"second run: {again['result'].get('msg') or 'it changes something'}"
+    yield from untouched(first["after"], again, "second run")
+    for finding in row["info"]["findings"] or []:
+        if finding["id"] in NEVER:
+            yield f"false finding: {finding['message']}"
+    if row["info"]["failed"]:
+        yield f"docker_build_info: {row['info']['msg']}"
+    if undo["result"].get("failed"):
+        yield f"undo: {undo['result']['msg']}"
+        return
+    for path in changed(before["files"], undo["after"]["files"]):
+        yield f"undo: {path} is not as it was"
+    if undo["after"]["info"] != before["info"]:
+        yield f"undo: the daemon does not use what it used: {json.dumps(undo['after']['info'])}"
+    if undo["after"]["starts"] > 1:
+        yield f"undo: {undo['after']['starts']} starts"
+
+
+def judge(case: Case, engine: str, trial: str, row: Mapping[str, Any]) -> Iterator[Verdict]:
+    result, up = row["run"]["result"], bool(row["before"]["info"])
+    seconds = sum(step["seconds"] for step in row.values() if "seconds" in step)
+
+    def verdict(end: str, sentence: str) -> Verdict:
+        return Verdict(case["name"], engine, trial, end, sentence, seconds)
+
+    if not result.get("failed"):
+        faults = list(configured(trial, row))
+        yield from (verdict("fault", fault) for fault in faults)
+        if not faults:
+            yield verdict("held" if up else "repaired", "")
+        return
+    message = result["msg"]
+    if result.get("rolled_back"):
+        yield verdict("rolled back", message)
+        return
+    faults = [*untouched(row["before"], row["check"], "check"), *untouched(row["before"], row["run"], "refused")]
+    if not row["check"]["result"].get("failed"):
+        faults.append(f"check says ok, and the run says: {message}")
+    if not result.get("msg") or "A fault in this module" in message or "Internal error" in message:
+        faults.append(f"no sentence: {message}")
+    if up and not PLACE.search(message):
+        faults.append(f"names no file and line: {message}")
+    yield from (verdict("fault", fault) for fault in faults)
+    if not faults:
+        yield verdict("left" if not up else "refused" if reasons(case, trial) else "wrong refusal", message)
+
+
+def verdicts(case: Case, engine: str, answer: Mapping[str, Any]) -> Iterator[Verdict]:
+    if "error" in answer:
+        yield Verdict(case["name"], engine, "", "fault", f"the trial itself: {answer['error']}")
+        return
+    for finding in answer["info"]["findings"] or []:
+        if finding["id"] in NEVER and answer["before"]["info"]:
+            yield Verdict(case["name"], engine, "", "fault", f"false finding before any run: {finding['message']}")
+    for trial, row in answer["trials"].items():
+        yield from judge(case, engine, trial, row)
+
+
+# --- running --------------------------------------------------------------------------------------
+
+
+def engine_of(host: str) -> str:
+    return doomed.inside(host, "docker", "version", "--format", "{{.Server.Version}}").strip()
+
+
+def work(host: str, engine: str, waiting: queue.SimpleQueue[Case], answers: list[tuple[str, Case, dict[str, Any]]], say: bool) -> None:
+    """One process in the host does one configuration after the other."""
+    doomed.install(host)
+    script = (HERE / "inside" / "wild_host.py").read_bytes()
+    subprocess.run(["docker", "exec", "-i", host, "sh", "-c", f"cat > {doomed.TREE}/wild_host.py"], input=script, check=True)
+    process = subprocess.Popen(
+        ["docker", "exec", "-i", host, "/usr/bin/python3", "-B", f"{doomed.TREE}/wild_host.py", doomed.TREE],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert process.stdin and process.stdout
+    while True:
+        try:
+            case = waiting.get_nowait()
+        except queue.Empty:
+            break
+        process.stdin.write(json.dumps({**case, "trials": TRIALS}) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "the process in the host ended"}
+        answers.append((engine, case, answer))
+        if say:
+            ends = [f"{one.trial}: {one.end}" + (f" ({one.sentence})" if one.end not in GOOD else "") for one in verdicts(case, engine, answer)]
+            print(f"{engine} {case['name']}: {'; '.join(ends)}", flush=True)
+        if not line:
+            break
+    process.stdin.close()
+    process.wait()
+
+
+def run(hosts: Sequence[str], rows: Sequence[Case], say: bool = False) -> list[tuple[str, Case, dict[str, Any]]]:
+    """Every configuration on every engine of these hosts; engine, configuration and what was seen."""
+    engines = {host: engine_of(host) for host in hosts}
+    waiting: dict[str, queue.SimpleQueue[Case]] = {engine: queue.SimpleQueue() for engine in engines.values()}
+    for one in waiting.values():
+        for row in rows:
+            one.put(row)
+    answers: list[tuple[str, Case, dict[str, Any]]] = []
+    threads = [threading.Thread(target=work, args=(host, engine, waiting[engine], answers, say)) for host, engine in engines.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def summary(answers: Sequence[tuple[str, Case, Mapping[str, Any]]], found: Sequence[Verdict]) -> Iterator[str]:
+    """The figures, engine by engine."""
+    for engine in sorted({engine for engine, _case, _answer in answers}):
+        rows = [answer for other, _case, answer in answers if other == engine]
+        ends = collections.Counter(one.end for one in found if one.engine == engine)
+        up = sum(bool(row.get("before", {}).get("info")) for row in rows)
+        trials = sum(len(row.get("trials", ())) for row in rows)
+        yield (
+            f"{engine}: {len(rows)} configurations, {up} start; {trials} trials: {ends['held']} held, {ends['refused']} refused rightly, "
+            f"{ends['left']} left as they are, {ends['repaired']} repaired; {ends['rolled back']} rollbacks, {ends['wrong refusal']} wrong refusals, "
+            f"{ends['fault']} other faults"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", help="hosts of the lab that exist; their Docker is stopped and their configuration replaced")
+    parser.add_argument("--cases", type=Path, default=CASES, help="configurations, one a line")
+    parser.add_argument("--sample", type=int, help="so many of them")
+    parser.add_argument("--seed", default=os.environ.get("BUILDFLEET_SEED", "1"), help="which ones")
+    parser.add_argument("--only", help="names of configurations")
+    parser.add_argument("--report", type=Path, help="write everything that was seen here, one JSON object a line")
+    options = parser.parse_args()
+
+    rows = cases(options.cases)
+    if options.only:
+        rows = [row for row in rows if row["name"] in options.only.split(",")]
+    if options.sample:
+        rows = sample(rows, options.sample, options.seed)
+    hosts = options.hosts.split(",") if options.hosts else list(OWN_HOSTS)
+    lab = [sys.executable, str(HERE / "lab.py"), "up", "--hosts", ",".join(f"{name}={suite}" for name, suite in OWN_HOSTS.items())]
+    if not options.hosts:
+        subprocess.run(lab, check=True)
+    try:
+        answers = run(hosts, rows, say=True)
+    finally:
+        if not options.hosts:
+            subprocess.run(["docker", "rm", "--force", "--volumes", *OWN_HOSTS], check=True, capture_output=True)
+    if options.report:
+        options.report.write_text("".join(json.dumps({"engine": engine, **answer}) + "\n" for engine, _case, answer in answers))
+    found = [verdict for engine, case, answer in answers for verdict in verdicts(case, engine, answer)]
+    said = collections.Counter((one.end, re.sub(r"'[^']*'|/\S+|\d+", "…", one.sentence)) for one in found if one.sentence)
+    for (end, sentence), count in sorted(said.items()):
+        print(f"{count:4} {end}: {sentence}")
+    for line in summary(answers, found):
+        print(line)
+    return 0 if all(one.end in GOOD for one in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

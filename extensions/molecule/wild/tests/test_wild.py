@@ -1,0 +1,93 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts as others configured them: tests/field/hosts.jsonl on every engine, on hosts of this test's own.
+
+BUILDFLEET_WILD says how many of them; `make wild` takes all, `make test` a few that BUILDFLEET_SEED chooses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+import wild
+
+COUNT = int(os.environ.get("BUILDFLEET_WILD", 6))
+SEED = os.environ.get("BUILDFLEET_SEED", "1")
+CASE = {"name": "a", "daemon_json": '{"debug": true}', "files": {}}
+
+
+def test_every_configuration_has_one_of_two_ends(own_hosts):
+    hosts = [engine.name for engine in own_hosts(**wild.OWN_HOSTS)]
+    answers = wild.run(hosts, wild.sample(wild.cases(), COUNT, SEED))
+    found = [verdict for engine, case, answer in answers for verdict in wild.verdicts(case, engine, answer)]
+    for line in wild.summary(answers, found):
+        print(line, file=sys.__stdout__, flush=True)
+    assert [one for one in found if one.end not in wild.GOOD] == []
+    assert any(one.end == "held" for one in found)
+
+
+def seen(files=None, info=None, starts=0):
+    return {"files": {"/etc/docker/daemon.json": 1} if files is None else files, "info": info if info is not None else {"mirrors": []}, "starts": starts}
+
+
+def step(after, **result):
+    return {"result": {"changed": False, "restart_pending": False, "restarted": bool(after["starts"]), **result}, "seconds": 1, "after": after}
+
+
+OURS = {"/etc/docker/daemon.json": 2}
+IN_FORCE = {"mirrors": ["https://mirror.lab/"]}
+HELD = {
+    "before": seen(),
+    "check": step(seen(), changed=True),
+    "run": step(seen(OURS, IN_FORCE, 1), changed=True),
+    "again": step(seen(OURS, IN_FORCE)),
+    "info": {"findings": [], "failed": False, "msg": "", "seconds": 1},
+    "undo": step(seen(starts=1), changed=True),
+}
+SENTENCE = "/etc/docker/daemon.json, line 1, column 2: a key stands twice. Remove one."
+REFUSED = {"before": seen(), "check": step(seen(), failed=True, msg=SENTENCE), "run": step(seen(), failed=True, msg=SENTENCE)}
+DOWN = {"before": seen(info={}), "check": step(seen(info={}), failed=True, msg="x"), "run": step(seen(info={}), failed=True, msg="x")}
+
+
+@pytest.mark.parametrize(
+    ("row", "change", "ends"),
+    [
+        pytest.param(HELD, {}, ["held"], id="configured, undone"),
+        pytest.param(HELD, {"run": step(seen(OURS, {"mirrors": []}, 1))}, ["fault"], id="not in force"),
+        pytest.param(HELD, {"run": step(seen(OURS, IN_FORCE, 2))}, ["fault"], id="restarted twice"),
+        pytest.param(HELD, {"again": step(seen(OURS, IN_FORCE), changed=True)}, ["fault"], id="the second run changes something"),
+        pytest.param(HELD, {"again": step(seen({**OURS, "/etc/x": 1}, IN_FORCE))}, ["fault"], id="the second run writes and does not say it"),
+        pytest.param(HELD, {"info": {**HELD["info"], "findings": [{"id": "restart_pending", "message": "m"}]}}, ["fault"], id="a finding that is not true"),
+        pytest.param(HELD, {"undo": step(seen({}, starts=1))}, ["fault"], id="undo is not exact"),
+        pytest.param(HELD, {"undo": step(seen(info=IN_FORCE))}, ["fault"], id="undo is not in force"),
+        pytest.param(HELD, {"run": step(seen(), failed=True, rolled_back=True, msg="m")}, ["rolled back"], id="rolled back"),
+        pytest.param(REFUSED, {}, ["wrong refusal"], id="refused without a reason"),
+        pytest.param(REFUSED, {"run": step(seen(starts=1), failed=True, msg=SENTENCE)}, ["fault"], id="refused after a start"),
+        pytest.param(REFUSED, {"run": step(seen(OURS), failed=True, msg=SENTENCE)}, ["fault"], id="refused after a write"),
+        pytest.param(REFUSED, {"run": step(seen(), failed=True, msg="No.")}, ["fault"], id="refused without a place"),
+        pytest.param(REFUSED, {"check": step(seen())}, ["fault"], id="the dry run says otherwise"),
+        pytest.param(DOWN, {}, ["left"], id="does not start, left as it is"),
+        pytest.param(DOWN, {"run": step(seen({**OURS, wild.RECORD: 1}, {}), failed=True, msg="x")}, ["fault", "fault"], id="does not start, record made"),
+    ],
+)
+def test_what_is_judged(row, change, ends):
+    assert [one.end for one in wild.judge(CASE, "28.5", "mirror", {**row, **change})] == ends
+
+
+@pytest.mark.parametrize(
+    ("case", "trial", "reasons"),
+    [
+        pytest.param(CASE, "proxy", [], id="nothing of others"),
+        pytest.param({**CASE, "files": {"/a": "[Service]\nEnvironment=HTTP_PROXY=http://p"}}, "proxy", ["a proxy of others"], id="a proxy"),
+        pytest.param({**CASE, "files": {"/a": "#Environment=HTTP_PROXY=http://p"}}, "proxy", [], id="a comment"),
+        pytest.param({**CASE, "files": {"/a": "Environment=HTTP_PROXY=http://p"}}, "mirror", [], id="a proxy is nothing to a mirror"),
+        pytest.param({**CASE, "files": {"/a": "ExecStart=dockerd --registry-mirror=https://m"}}, "mirror", ["a flag of the unit"], id="a flag"),
+        pytest.param({**CASE, "daemon_json": '{"a": 1, "a": 2}'}, "mirror", ["no JSON, or a key twice"], id="a key twice"),
+        pytest.param({**CASE, "daemon_json": None}, "mirror", [], id="no daemon.json"),
+    ],
+)
+def test_why_a_running_daemon_may_be_refused(case, trial, reasons):
+    assert wild.reasons(case, trial) == reasons
