@@ -225,7 +225,9 @@ _HINT = re.compile(r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|r
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def diagnose(log: str, known: Evidence) -> Verdict:
+def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
+    """A verdict on the output of a build, from the text alone or with what is known of the host besides."""
+    known = evidence or Evidence()
     log = _ANSI.sub("", log).replace("\r", "\n")
     lines = log.splitlines()
     builder = builder_used(log)

@@ -503,3 +503,8 @@ def test_a_url_that_is_broken_is_none():
     assert Mirror("https://[m.lab").host == "https://[m.lab"
     found = diagnose(REFUSED.format("https://[m.lab/v2/"), Evidence(code=1))
     assert (found.cause, found.host) == ("refused", HUB)
+
+
+def test_a_log_is_judged_without_any_host():
+    found = diagnose('Step 1/1 : FROM busybox:1\nGet "https://registry-1.docker.io/v2/": dial tcp 10.0.0.1:443: i/o timeout')
+    assert (found.cause, found.asked_by, found.host, found.reference) == ("timeout", "daemon", HUB, "busybox:1")
