@@ -158,7 +158,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewr
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import restore_or_rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Refusal, Source, contents_of, exists, files, source
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, apart, read_note, replace, sync, write_blocker
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, read_note, replace, sync, write_blocker
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, apply_policy
@@ -365,7 +365,7 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
         return part
 
     report = Report(module._diff)
-    for part in each(some, files(paths, params["patterns"], params["excludes"], tidy=write), apart):
+    for part in each(some, files(paths, params["patterns"], params["excludes"], tidy=write)):
         report.put(part)
     if write and report.counts["changed"]:
         sync()

@@ -6,7 +6,8 @@
     python tests/bench/dockerfile_mirror.py [--rounds 5] [--write docs/measured.md]
 
 It fails where a target is missed. Figures of a machine with much else to do are no figures: see the load that it prints.
-The trees lie in memory, where the machine has a file system there, and once more on disk: the same targets hold in both places.
+The trees are in memory, where the machine has a file system there, and once more on disk. There the measure is what is physical: a bare loop that
+writes the same files beside the old ones, renames them and syncs once.
 
 The corpus beside the repository is used; without it the golden files, a hundred times each (the figures then say little).
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import statistics
@@ -41,6 +43,7 @@ MEMORY_FOLDER = "/dev/shm"
 FORWARD = Mirrors({"docker.io": "mirror.example.com/hub"})
 LOOPED = 50
 LOOP = f"a loop of `ansible.builtin.replace` over {LOOPED} files"
+BARE = "a bare loop that writes the same files, on disk"
 
 
 def files() -> t.List[bytes]:
@@ -136,6 +139,25 @@ def tree(folder: Path, contents: t.List[bytes]) -> None:
         path.write_bytes(data)
 
 
+def bare_loop(folder: Path, contents: t.List[bytes]) -> t.Callable[[], None]:
+    """Writes beside the old file, renames, syncs once; what it writes is by turns the rewritten and the first contents."""
+    tree(folder, contents)
+    both = {path: (path.read_bytes(), rewrite(path.read_bytes(), FORWARD).after) for path in sorted(folder.glob("*/*/Dockerfile"))}
+    changing = {str(path): versions for path, versions in both.items() if versions[0] != versions[1]}
+    turns = itertools.cycle([1, 0])
+
+    def run() -> None:
+        turn = next(turns)
+        for path, versions in changing.items():
+            handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            os.write(handle, versions[turn])
+            os.close(handle)
+            os.rename(f"{path}.new", path)
+        os.sync()
+
+    return run
+
+
 def tasks(contents: t.List[bytes], rounds: int, place: t.Optional[str]) -> t.Dict[str, float]:
     with tempfile.TemporaryDirectory(dir=place) as name:
         folder = Path(name)
@@ -153,9 +175,10 @@ def tasks(contents: t.List[bytes], rounds: int, place: t.Optional[str]) -> t.Dic
             "nothing to do": playbook(folder, "again", module.replace("{{", "{").replace("}}", "}")),
             "undo": playbook(folder, "undo", back.replace("{{", "{").replace("}}", "}")),
         }
-        found = in_rounds(work, rounds)
         if not place:
-            return {f"{name}, on disk": seconds for name, seconds in found.items() if name != "ping"}
+            work = {**{f"{name}, on disk": run for name, run in work.items() if name != "ping"}, BARE: bare_loop(folder / "bare", contents)}
+            return in_rounds(work, rounds)
+        found = in_rounds(work, rounds)
         found[LOOP] = in_rounds({"loop": playbook(folder, "loop", loop)}, 1)["loop"]
         return found
 
@@ -190,7 +213,7 @@ def commit() -> str:
     return subprocess.run(["git", "-C", str(TOP), "log", "-1", "--format=%h"], capture_output=True, text=True, check=False).stdout.strip() or "no commit"
 
 
-def report(contents: t.List[bytes], core: t.Mapping[str, float], found: t.Mapping[str, float], used: t.Mapping[int, int], ratio: float) -> str:
+def report(contents: t.List[bytes], core: t.Mapping[str, float], found: t.Mapping[str, float], used: t.Mapping[int, int], ratio: float, on_disk: float) -> str:
     peer, ping = core[PEER], found["ping"]
     lines = [
         f"Commit {commit()}, {time.strftime('%Y-%m-%d')}, Python {sys.version.split()[0]}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.0f}, "
@@ -205,6 +228,7 @@ def report(contents: t.List[bytes], core: t.Mapping[str, float], found: t.Mappin
         *(f"| {name} | {seconds:.2f} | {seconds / ping:.2f} |" for name, seconds in found.items()),
         "",
         f"The loop of `ansible.builtin.replace`, extrapolated to all files, takes {ratio:.0f} times what this module takes beyond a ping.",
+        f"On disk, rewriting all takes {on_disk:.2f} times the bare loop beyond a run with nothing to do.",
         "Memory of the largest process: " + ", ".join(f"{mib} MiB for {count} files" for count, mib in used.items()) + ".",
     ]
     return "\n".join(lines) + "\n"
@@ -230,10 +254,9 @@ def main() -> int:
     found.update(tasks(contents, given.rounds, None))
     used = memory(contents)
     ping = found["ping"]
-    ratio, ratio_on_disk = (
-        (found[LOOP] - ping) / LOOPED / (max(found[name] - ping, 0.001) / len(contents)) for name in ("rewriting all", "rewriting all, on disk")
-    )
-    text = report(contents, core, found, used, ratio)
+    ratio = (found[LOOP] - ping) / LOOPED / (max(found["rewriting all"] - ping, 0.001) / len(contents))
+    on_disk = (found["rewriting all, on disk"] - found["nothing to do, on disk"]) / found[BARE]
+    text = report(contents, core, found, used, ratio, on_disk)
     print(text)
     if given.write:
         page = given.write.read_text()
@@ -241,9 +264,9 @@ def main() -> int:
     targets = {
         "reading twice as fast as dockerfile-parse": core[PEER] / core["ours, the instructions"] >= 2,
         "rewriting twice as fast as dockerfile-parse": core[PEER_REWRITING] / core["ours, rewritten"] >= 2,
-        **{f"{name} at most 2 pings": found[name] <= 2 * ping for task in ("rewriting all", "nothing to do") for name in (task, f"{task}, on disk")},
+        **{f"{name} at most 2 pings": found[name] <= 2 * ping for name in ("rewriting all", "nothing to do", "nothing to do, on disk")},
+        "on disk, rewriting all beyond nothing to do at most 1.2 bare loops": on_disk <= 1.2,
         "a loop is 1,000 times slower": ratio >= 1000,
-        "a loop is 1,000 times slower, on disk": ratio_on_disk >= 1000,
         "memory is flat": max(used.values()) <= 1.25 * min(used.values()),
     }
     missed = [sentence for sentence, met in targets.items() if not met]

@@ -21,7 +21,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.line
     heredoc_line,
     image_line,
     leading_lines,
-    next_line,
     quiet_lines,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import SPACES, Lexer, ShellError, written
@@ -56,7 +55,7 @@ _SPELLED = {case(keyword).encode(): keyword for keyword in _KEYWORDS for case in
 _FLAG_SPACES = SPACES + "\x85\xa0"
 _SIMPLE_FLAG = re.compile(r"(--[^\s'\"`\\\x85\xa0]+)(?:[ \t]+|\Z)(?![\s\x85\xa0])", re.ASCII)
 _SIMPLE_HEREDOC = re.compile(r"(?:^|(?<=[ \t]))[0-9]*<<(-?)(?:([A-Za-z0-9_.]+)|'([A-Za-z0-9_.]+)'|\"([A-Za-z0-9_.]+)\")(?![^ \t])", re.ASCII)
-_TOO_EARLY = "an instruction stands before the first FROM"
+_TOO_EARLY = "an instruction comes before the first FROM"
 # Words of ARG, ENV and LABEL, quotes and escapes kept.
 WORD = {e: re.compile(r"""(?:~.|'[^']*'?|"(?:[^"~]|~.)*"?|[^\s~]|~\Z)+""".replace("~", re.escape(e)), re.DOTALL | re.ASCII) for e in "\\`"}
 _BLANK = rb"[ \t\v\f\r]"
@@ -139,7 +138,7 @@ def _body(escape: bytes) -> bytes:
     return rb"(?:[^" + e + rb"\n]+|" + e + e + rb"+|" + ends + rb"|" + e + rb")*"
 
 
-_INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
+_INSTRUCTION = {e: re.compile(_SKIPPED + _BLANK + rb"*([A-Za-z]*)(" + _BLANK + rb"*)(" + _body(e) + rb")\n?") for e in (b"\\", b"`")}
 _CONTINUATION = {e: re.compile(rb"(?<!" + re.escape(e) + rb")" + re.escape(e) + rb"[ \t]*\r*(?:\n" + _SKIPPED + rb"|\Z)") for e in (b"\\", b"`")}
 
 
@@ -150,8 +149,7 @@ def read(data: bytes, reading: FrontendDialect = READINGS[0]) -> File:
     if not data.isascii():
         _refuse_strange_blanks(data)
     escape, syntax = _directives(data, start)
-    work = _thorough if has_odd_bytes(data, escape) else _quick
-    instructions, ambiguous = work(data, start, escape, reading)
+    instructions, ambiguous = _instructions(data, start, escape, reading)
     return File(instructions, chr(escape[0]), syntax, ambiguous)
 
 
@@ -159,7 +157,8 @@ def arguments_of_stages(data: bytes) -> t.Set[str]:
     """The names that stages declare, with and without a default."""
     start = len(BOM) if data.startswith(BOM) else 0
     escape, _syntax = _directives(data, start)
-    instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", _thorough(data, start, escape, READINGS[0])[0])
+    every, _ambiguous = _instructions(data, start, escape, READINGS[0], with_arguments=True)
+    instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", every)
     return {word.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG" for word in WORD[chr(escape[0])].findall(instruction.text)}
 
 
@@ -212,46 +211,6 @@ def _ended(data: bytes) -> bytes:
     return data if data.endswith(b"\n") else data + b"\n"
 
 
-def _quick(data: bytes, start: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[t.List[Instruction], bool]:
-    """The instructions that matter, and few others, of a file without odd bytes."""
-    instructions: t.List[Instruction] = []
-    ambiguous = started = False
-    data = _ended(data)
-    size = len(data)
-    past_quiet_lines, any_line = quiet_lines(escape), next_line(escape)
-    token = chr(escape[0])
-    heredoc = find_heredoc(data, start)
-    after = start
-    while True:
-        if started:
-            after = past_quiet_lines(data, after, size if heredoc < 0 else heredoc).end()
-        found = any_line(data, after)
-        word, rest, more = found.groups()
-        if not word and not rest:
-            return instructions, ambiguous
-        end = found.end()
-        after = end + 1
-        text = rest.rstrip()
-        if word and not more and text[-1:] != escape and (heredoc < 0 or b"<<" not in rest):
-            first = found.start(2)
-            keyword = _SPELLED.get(word) or word.decode().upper()
-            instruction, differs = _finished(keyword, text.decode("latin-1"), range(first, first + len(text)), found.start(1), token, reading)
-        else:
-            begin = found.start(1 if word else 2)
-            if data[begin:end].rstrip(b" \t").endswith(escape):  # blanks may follow, and it may go on
-                whole = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, begin))
-                end, after = whole.end(2), whole.end()
-            instruction, after, differs = _complete(data, begin, end, after, escape, reading)
-        if 0 <= heredoc < after:
-            heredoc = find_heredoc(data, after)
-        instructions.append(instruction)
-        if instruction.keyword == "FROM":
-            started = True
-        elif not started and instruction.keyword != "ARG":
-            raise Rejected(instruction.at, _TOO_EARLY)
-        ambiguous = ambiguous or differs
-
-
 def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[Instruction, int, bool]:
     """The instruction between begin and end, the place behind its heredocs, and whether readings may differ."""
     text, origin = _joined(data, begin, end, escape)
@@ -264,34 +223,48 @@ def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, read
     return instruction, after, differs or unsure
 
 
-def _thorough(data: bytes, start: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[t.List[Instruction], bool]:
-    """The instructions that matter of any file."""
-    match = _INSTRUCTION[escape].match
+def _instructions(data: bytes, start: int, escape: bytes, reading: FrontendDialect, with_arguments: bool = False) -> t.Tuple[t.List[Instruction], bool]:
+    """Those that may name an image, and few others; ``with_arguments``: each ARG too that a stage gives a default."""
+    match, token = _INSTRUCTION[escape].match, chr(escape[0])
+    skip = quiet_lines(escape) if not with_arguments and not has_odd_bytes(data, escape) else None
+    data = _ended(data) if skip else data
     instructions: t.List[Instruction] = []
     ambiguous = started = False
-    at = start
-    while at < len(data):
+    at, size, heredoc = start, len(data), find_heredoc(data, start)
+    while True:
+        if started and skip:
+            at = skip(data, at, size if heredoc < 0 else heredoc).end()
+        if at >= size:
+            return instructions, ambiguous
         found = t.cast("t.Match[bytes]", match(data, at))  # every part of the pattern may be empty
-        word, rest = found.groups()
+        word, gap, rest = found.groups()
         at = found.end()
-        if _is_quiet(word.upper(), rest, escape):
+        if gap and skip and b"\n" not in rest and b"<<" not in rest and rest[-1:] != escape:
+            first = found.start(3)
+            text = rest.rstrip().decode("latin-1")
+            instruction, differs = _finished(_SPELLED.get(word) or word.decode().upper(), text, range(first, first + len(text)), found.start(1), token, reading)
+        elif _is_quiet(word.upper(), gap, rest, escape):
             if word and not started:
                 raise Rejected(found.start(1), _TOO_EARLY)
             continue
-        instruction, at, differs = _complete(data, found.start(1), found.end(2), at, escape, reading)
+        else:
+            instruction, at, differs = _complete(data, found.start(1), found.end(3), at, escape, reading)
+        if 0 <= heredoc < at:
+            heredoc = find_heredoc(data, at)
         ambiguous = ambiguous or differs
         started = started or instruction.keyword == "FROM"
+        if not started and (instruction.keyword != "ARG" or instruction.onbuild):
+            raise Rejected(instruction.at, _TOO_EARLY)
         instructions.append(instruction)
-    return instructions, ambiguous
 
 
-def _is_quiet(keyword: bytes, rest: bytes, escape: bytes) -> bool:
+def _is_quiet(keyword: bytes, gap: bytes, rest: bytes, escape: bytes) -> bool:
     """It names no image, no heredoc follows, and BuildKit takes any value: most of a file's bytes."""
-    if rest and rest[0] not in b" \t\v\f\r":
+    if rest and not gap:
         return False  # split by a continuation, or no keyword at all
     if keyword == b"RUN":
-        return find_heredoc(rest, 0) < 0 and rest.lstrip()[:1] not in (b"-", escape)
-    return keyword in (b"CMD", b"ENTRYPOINT") or not (keyword or rest.strip())
+        return find_heredoc(rest, 0) < 0 and rest[:1] not in (b"-", escape)
+    return keyword in (b"CMD", b"ENTRYPOINT") or not (keyword or rest)
 
 
 def _refuse_long_lines(data: bytes) -> None:

@@ -4,7 +4,7 @@
 
 """The lines of a Dockerfile, told apart at the speed of C: most of them name no image and are passed over.
 
-These expressions know less than BuildKit, never more: what they are not sure of, they leave to _instructions.py.
+These expressions know less than BuildKit, never more: what they are not sure of, they leave to instructions.py.
 The text that they are given ends with a newline.
 """
 
@@ -66,16 +66,8 @@ def quiet_lines(escape: bytes) -> _Match:
 _QUIET_LINES = rb"(?:" + _EMPTY + b"|(?:" + b"|".join([keyword + _GAP + _QUIET[keyword] for keyword in _QUIET]) + b")" + _END + rb"))*"
 
 
-def next_line(escape: bytes) -> _Match:
-    """The next that is neither empty nor a comment, with those that continue it: its first word, the rest of it, the others. It fits always."""
-    return _compiled(_NEXT_LINE, escape)
-
-
-_NEXT_LINE = rb"(?:" + _EMPTY + rb"))*[ \t]*(?:([A-Za-z]+)[ \t]+)?([^\n]*)((?:(?<=[^~]~)\n" + _DROPPED + rb"[^\n]*)*)"
-
-
 def leading_lines(escape: bytes) -> _Match:
-    """What may stand before the first FROM where no variable matters."""
+    """What may come before the first FROM where no variable matters."""
     return _compiled(_LEADING_LINES, escape)
 
 

@@ -124,8 +124,6 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
                 evaluates = any("$" in each.text for each in file.instructions if each.keyword == "FROM")
             if evaluates or not _PLAIN_VALUE.fullmatch(instruction.text):
                 arguments.declare(instruction)
-        elif not started:
-            raise Rejected(instruction.at, "an instruction stands before the first FROM")
         elif keyword == "ARG":
             for word in WORD[file.escape].findall(instruction.text):
                 if "=" not in word:

@@ -2,111 +2,91 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work that is shared among the processors of the host: one process finds what there is to do, some do it, this one takes the results.
-
-They are copies of this process, so nothing but tasks and results has to travel, and nothing but pipes connects them. Each end
-of a pipe is open in one process alone: when one of them ends, in whatever way, the others read an end of file and end too.
-"""
+"""Work that is shared among the processors of the host: this process finds what there is to do and takes the results, others do it."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import multiprocessing
 import os
+import threading
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 
-FEW = 500  # below this many tasks other processes cost more than they do
+FEW = 500  # below this many tasks other processes cost more than they save
 _PART = 64  # tasks that travel together
+_AHEAD = 3  # parts for each process that are handed out before the oldest result is taken
 
 _Task = t.TypeVar("_Task")
 _Result = t.TypeVar("_Result")
-_Around = t.Callable[[], t.ContextManager[t.Any]]
 
 
-def each(work: t.Callable[[t.Sequence[_Task]], _Result], tasks: t.Iterator[_Task], around: _Around = contextlib.nullcontext) -> t.Iterator[_Result]:
-    """``work`` on some tasks after the other, its results in order. What it raises is raised here.
-
-    Where other processes do it, each does so within ``around``.
-    """
+def each(work: t.Callable[[t.Sequence[_Task]], _Result], tasks: t.Iterator[_Task]) -> t.Iterator[_Result]:
+    """``work`` on part after part of the tasks, its results in order. What it raises is raised here."""
     first = list(itertools.islice(tasks, FEW))
     rest = itertools.chain(first, tasks)
     parts: t.Iterator[t.Sequence[_Task]] = iter(lambda: list(itertools.islice(rest, _PART)), [])
     workers = min(len(os.sched_getaffinity(0)), 4)
-    return map(work, parts) if len(first) < FEW or workers < 2 else _shared(work, parts, around, workers)
+    pool = None if len(first) < FEW or workers < 2 else _pool(workers, work)
+    return _shared(pool, parts, workers * _AHEAD) if pool else map(work, parts)
 
 
-def _shared(work: t.Callable[[t.Any], _Result], parts: t.Iterator[t.Any], around: _Around, workers: int) -> t.Iterator[_Result]:
-    context = multiprocessing.get_context("fork")
-    processes: t.List[t.Any] = []
-    to: t.List[t.Any] = []
-    results: t.List[t.Any] = []
+def _pool(workers: int, work: t.Callable[..., t.Any]) -> t.Any:
+    """None on a host without semaphores (no /dev/shm, say): then this process does the work."""
+    from concurrent.futures import ProcessPoolExecutor  # here, because most runs need none
 
-    def start(target: t.Callable[..., None], *arguments: t.Any) -> None:
-        process = context.Process(target=target, args=arguments, daemon=True)
-        try:
-            process.start()
-        except OSError as error:
-            raise Refused(f"No process can be started: {error.strerror}. Let this user have more (ulimit -u), and run this again.") from error
-        processes.append(process)
+    with contextlib.suppress(OSError, ImportError):
+        return ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _begin, (work,))
+    return None
 
+
+def _shared(pool: t.Any, parts: t.Iterable[t.Any], ahead: int) -> t.Iterator[t.Any]:
+    from concurrent.futures.process import BrokenProcessPool
+
+    waiting: t.Deque[t.Any] = collections.deque()
     try:
-        for _rest in range(workers):
-            (task, out), (into, result) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-            to.append(out)
-            results.append(into)
-            with task, result:
-                start(_work, [*to, *results], work, around, task, result)
-        start(_find, results, parts, to)
-        for out in to:
-            out.close()
-        turns = itertools.cycle(results)
-        for done in iter(lambda: _received(next(turns)), None):
-            if isinstance(done, Exception):
-                raise done
-            yield done
-    except EOFError:
-        raise Refused("A process of this run ended before its work was done. Look for the reason in the kernel's log (memory?), and run this again.") from None
+        for part in parts:
+            waiting.append(_submitted(pool, part))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise Refused("A worker process died. Look for the reason in the kernel's log (memory?), and run this again.") from None
     finally:
-        for end in (*to, *results):
-            end.close()
-        for process in processes:
-            process.join()
+        for future in waiting:
+            future.cancel()
+        pool.shutdown()
 
 
-def _received(result: t.Any) -> t.Any:
+def _submitted(pool: t.Any, part: t.Any) -> t.Any:
     try:
-        return result.recv()
-    except OSError:  # the end of the file within a message
-        raise EOFError from None
+        return pool.submit(_work_on, part)
+    except OSError as error:
+        for process in multiprocessing.active_children():  # those that could be started would wait for work forever
+            process.terminate()
+        raise Refused(f"No process can be started: {error.strerror}. Let this user have more (ulimit -u), and run this again.") from error
 
 
-def _find(others: t.Sequence[t.Any], parts: t.Iterator[t.Any], to: t.Sequence[t.Any]) -> None:
-    _close(others)
-    with contextlib.suppress(BrokenPipeError):
-        for out, part in zip(itertools.cycle(to), parts):
-            out.send(part)
-        for out in to:
-            out.send(None)
+_work: t.Callable[[t.Any], t.Any]  # of a worker process, which is a copy of this one: only tasks and results have to travel
 
 
-def _work(others: t.Sequence[t.Any], work: t.Callable[[t.Any], t.Any], around: _Around, task: t.Any, result: t.Any) -> None:
-    _close(others)
-    with around(), contextlib.suppress(OSError, EOFError):
-        for part in iter(task.recv, None):
-            result.send(_done(work, part))
-        result.send(None)
+def _begin(work: t.Callable[[t.Any], t.Any]) -> None:
+    global _work
+    _work = work
+    parent = multiprocessing.parent_process()
+    if parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _done(work: t.Callable[[t.Any], t.Any], part: t.Any) -> t.Any:
-    try:
-        return work(part)
-    except Exception as error:
-        return error
+def _end_with(parent: t.Any) -> None:
+    """A worker does not notice by itself that the process that started it was killed."""
+    parent.join()
+    os._exit(1)
 
 
-def _close(ends: t.Iterable[t.Any]) -> None:
-    for end in ends:
-        end.close()
+def _work_on(part: t.Any) -> t.Any:
+    return _work(part)

@@ -19,10 +19,9 @@ import typing as t
 
 LARGEST = 8 * 1024 * 1024
 BAKE_FILES = ("docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl")  # in the order of their merge
-OURS = ".buildfleet-"  # what a run that was killed may leave behind: a file, or a folder
-FOLDER = f"{OURS}tree-"
+OURS = ".buildfleet-"  # how the names of temporary files begin; a run that is killed may leave one
 _LEFT = re.compile(re.escape(OURS) + r".+-[0-9a-f]{8}", re.DOTALL)
-_OLD = 3600.0  # seconds; what is younger may belong to a run at work
+_OLD = 3600.0  # seconds; a younger file may belong to a run that is still going on
 _BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # as Ansible names a backup
 
 
@@ -115,30 +114,9 @@ _name = operator.attrgetter("name")
 
 def _remove_old(entry: t.Any) -> None:
     with contextlib.suppress(OSError):
-        if _LEFT.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD:
-            if entry.name.startswith(FOLDER) and entry.is_dir(follow_symlinks=False):
-                handle = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    empty(handle)
-                finally:
-                    os.close(handle)
-                os.rmdir(entry.path)
-            elif entry.is_file(follow_symlinks=False):
-                os.unlink(entry.path)
-
-
-def is_own(folder: int) -> bool:
-    """Whether nobody else can change what is in it."""
-    found = os.fstat(folder)
-    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
-
-
-def empty(folder: int) -> None:
-    """What a run makes in a folder apart is removed, and nothing else: somebody may have given its name to another."""
-    for name in os.listdir(folder) if is_own(folder) else ():
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{name}/new", dir_fd=folder)
-        os.rmdir(name, dir_fd=folder)
+        is_left = _LEFT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+        if is_left and time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD:
+            os.unlink(entry.path)
 
 
 def _named(path: str) -> t.Tuple[str, str]:

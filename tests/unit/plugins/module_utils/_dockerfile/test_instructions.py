@@ -58,7 +58,7 @@ def test_instructions(lines, end, expected):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("RUN x\nFROM a\n", "an instruction stands before the first FROM"),
+        ("RUN x\nFROM a\n", "an instruction comes before the first FROM"),
         ("FROM a\nFORM b\n", "FORM is no instruction"),
         ("FROM a\nONBUILD FROM b\n", "FROM is no instruction behind ONBUILD"),
         ("FROM a\nENV A\n", "ENV needs a name and a value"),

@@ -58,8 +58,9 @@ def test_references(data, expected):
     [
         (b"", "it has no FROM"),
         (b"ARG A\n", "it has no FROM"),
-        (b"RUN x\n", "an instruction stands before the first FROM"),
-        (b"ONBUILD RUN x\r\nFROM a\r\n", "an instruction stands before the first FROM"),
+        (b"RUN x\n", "an instruction comes before the first FROM"),
+        (b"ONBUILD RUN x\r\nFROM a\r\n", "an instruction comes before the first FROM"),
+        (b"ONBUILD ARG A\nFROM a\n", "an instruction comes before the first FROM"),
         (b"FROM\n", "FROM takes an image, or an image AS a name"),
         (b"FROM a b\n", "FROM takes an image, or an image AS a name"),
         (b"FROM a ES b\n", "FROM takes an image, or an image AS a name"),

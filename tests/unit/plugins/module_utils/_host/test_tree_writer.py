@@ -2,17 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files replaced whole or not at all, beside the old ones and from a folder apart, and nothing of ours left behind."""
+"""Files replaced whole or not at all, and no temporary file left behind."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
-import resource
 import struct
-import threading
 import types
 
 import pytest
@@ -23,20 +20,17 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten
 
 
-@pytest.fixture(params=["beside", "apart"])
-def folder(tmp_path, monkeypatch, request):
-    """Files, and both ways to replace them."""
-    monkeypatch.setattr(os, "major", lambda _device: 8)
+@pytest.fixture
+def folder(tmp_path):
     for name in ("b/D", "a/D", "D", "x", ".git/D"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    with writer.apart() if request.param == "apart" else contextlib.nullcontext():
-        yield tmp_path
+    yield tmp_path
     assert list(tmp_path.rglob(f"{tree.OURS}*")) == []
 
 
 def names(folder):
-    return sorted(name for name in os.listdir(folder) if not name.startswith(f"{tree.FOLDER}"))
+    return sorted(os.listdir(folder))
 
 
 def test_a_file_is_replaced_whole_with_its_owner_and_mode(folder, monkeypatch):
@@ -53,149 +47,11 @@ def test_a_file_is_replaced_whole_with_its_owner_and_mode(folder, monkeypatch):
     assert (path.read_bytes(), path.stat().st_mode & 0o777, owners) == (b"newer", 0o600, [(4711, 4712, b"new")])
 
 
-@pytest.mark.parametrize(("long", "folders"), [(-1.0, 5), (3600.0, 1)])
-def test_many_files_come_from_another_folder_where_one_is_slow_and_nothing_stays_open(tmp_path, monkeypatch, long, folders):
-    for name, value in (("_TOGETHER", 2), ("_PATIENCE", 2), ("_LONG", long)):
-        monkeypatch.setattr(writer, name, value)
-    monkeypatch.setattr(os, "major", lambda _device: 8)
-    for number in range(9):
-        (tmp_path / str(number)).write_bytes(b"old")
-    opened = os.listdir("/proc/self/fd")
-    with writer.apart():
-        for number in range(9):
-            writer.replace(tree.source(str(tmp_path / str(number))), b"new")
-        (top,) = tmp_path.glob(f"{tree.FOLDER}*")
-        assert (len(os.listdir(top)), top.stat().st_mode & 0o777) == (folders, 0o700)
-    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"new"}
-    assert os.listdir("/proc/self/fd") == opened
-
-
-def removed_and_open():
-    """How many files have no name any more and take room on the disk."""
-    found = 0
-    for handle in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # that of this very listing
-            found += os.readlink(f"/proc/self/fd/{handle}").endswith(" (deleted)")
-    return found
-
-
-@pytest.mark.parametrize("short", ["handles", "room"])
-def test_handles_and_room_that_old_files_take_are_given_back_where_they_are_short(tmp_path, monkeypatch, short):
-    monkeypatch.setattr(os, "major", lambda _device: 8)
-    for number in range(40):
-        (tmp_path / str(number)).write_bytes(b"old")
-    opened = {int(name) for name in os.listdir("/proc/self/fd")}
-    handles = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = [handle for handle in range(handles[0]) if handle not in opened][10]
-    write, before = os.write, removed_and_open()
-
-    def full(handle, contents):
-        if removed_and_open() > before + 5:
-            raise OSError(28, "No space left on device")
-        return write(handle, contents)
-
-    with writer.apart():
-        try:
-            if short == "handles":
-                resource.setrlimit(resource.RLIMIT_NOFILE, (few, handles[1]))
-            else:
-                monkeypatch.setattr(os, "write", full)
-            for number in range(40):
-                writer.replace(tree.source(str(tmp_path / str(number))), b"new")
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, handles)
-            monkeypatch.setattr(os, "write", write)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"] * 40
-
-
-def test_without_a_thread_old_files_are_let_go_of_at_once(folder, monkeypatch):
-    def fails(_thread):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", fails)
-    monkeypatch.setattr(writer, "_TOGETHER", 1)
-    opened = os.listdir("/proc/self/fd")
-    for name in ("D", "a/D", "b/D"):
-        writer.replace(tree.source(str(folder / name)), b"new")
-        assert (folder / name).read_bytes() == b"new"
-    assert len(os.listdir("/proc/self/fd")) <= len(opened) + 3  # the folder apart, that in it, an old file
-
-
-def test_a_folder_that_somebody_put_in_the_place_of_ours_is_not_used(tmp_path, monkeypatch):
-    """Who owns the folder around it may rename it; their own files would get to places that they may not write."""
-    monkeypatch.setattr(os, "major", lambda _device: 8)
-    (tmp_path / "D").write_bytes(b"old")
-    mkdir = os.mkdir
-
-    def theirs(path, mode, **more):
-        mkdir(path, mode, **more)
-        os.chmod(path, 0o777)
-
-    monkeypatch.setattr(os, "mkdir", theirs)
-    with writer.apart():
-        writer.replace(tree.source(str(tmp_path / "D")), b"new")
-        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("D", b"new")]
-
-
-NO_DUMP = 0x40  # linux/fs.h, FS_NODUMP_FL
-
-
-def flags(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        return struct.unpack_from("i", writer.fcntl.ioctl(handle, writer._GET_FLAGS, bytes(8)))[0]
-    finally:
-        os.close(handle)
-
-
-def test_flags_of_the_first_folder_do_not_reach_files_of_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "major", lambda _device: 8)
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "D").write_bytes(b"old")
-    handle = os.open(tmp_path / "a", os.O_RDONLY)
-    try:
-        writer.fcntl.ioctl(handle, writer._SET_FLAGS, struct.pack("ii", flags(tmp_path / "a") | NO_DUMP, 0))
-    except OSError:
-        pytest.skip("this file system keeps no such flags")
-    finally:
-        os.close(handle)
-    with writer.apart():
-        for name in ("a", "b"):
-            writer.replace(tree.source(str(tmp_path / name / "D")), b"new")
-    assert (tmp_path / "b/D").read_bytes() == b"new"
-    assert not flags(tmp_path / "b/D") & NO_DUMP
-
-
 def test_a_name_of_many_bytes_leaves_room_for_ours(folder):
     name = "\u65e5" * 80
     (folder / name).write_bytes(b"old")
     writer.replace(tree.source(str(folder / name)), b"new")
     assert (folder / name).read_bytes() == b"new"
-
-
-def test_what_lies_on_no_disk_is_replaced_beside(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "major", lambda _device: 0)
-    (tmp_path / "D").write_bytes(b"old")
-    with writer.apart():
-        writer.replace(tree.source(str(tmp_path / "D")), b"new")
-        assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("D", b"new")]
-
-
-@pytest.mark.parametrize("call", ["ioctl", "mkdir", "rename"])
-def test_a_file_system_may_not_have_what_a_folder_apart_needs(folder, monkeypatch, call):
-    """No marks, no right to make a folder there, another mount: then the file is written beside the old one."""
-    module = {"ioctl": writer.fcntl}.get(call, os)
-    works = getattr(module, call)
-
-    def fails(*arguments, **more):
-        if call == "rename" and not more.get("src_dir_fd"):
-            return works(*arguments, **more)
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr(module, call, fails)
-    writer.replace(tree.source(str(folder / "D")), b"new")
-    assert ((folder / "D").read_bytes(), names(folder)) == (b"new", [".git", "D", "a", "b", "x"])
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(folder, monkeypatch):
@@ -287,7 +143,7 @@ def test_the_note_is_there_before_the_file_and_before_a_mode_that_forbids_it(fol
     done = []
     monkeypatch.setattr(os, "setxattr", lambda handle, name, value: done.append((name, value, os.fstat(handle).st_mode & 0o777)))
     rename = os.rename
-    monkeypatch.setattr(os, "rename", lambda *names, **at: (done.append("renamed"), rename(*names, **at)))
+    monkeypatch.setattr(os, "rename", lambda *names: (done.append("renamed"), rename(*names)))
     (folder / "D").chmod(0o444)
     writer.replace(tree.source(str(folder / "D")), b"new", b"note")
     assert done == [("user.buildfleet.before", b"note", 0o600), "renamed"]
@@ -328,10 +184,10 @@ def test_a_backup_has_ansibles_name_and_the_files_mode(folder):
 def test_a_file_that_is_not_replaced_gets_no_backup(folder, monkeypatch, with_backup):
     rename = os.rename
 
-    def denied(old, new, **at):
+    def denied(old, new):
         if new.endswith("/D"):
             raise PermissionError(1, "Operation not permitted")
-        rename(old, new, **at)
+        rename(old, new)
 
     monkeypatch.setattr(os, "rename", denied)
     with pytest.raises(NotWritten, match=r"/a/D cannot be written: Operation not permitted\.$"):
