@@ -16,9 +16,21 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask impor
 
 # Options that hold nothing but a secret, and those that hold a URL with one in it.
 _SECRET_OPTIONS = ("proxy_password", "proxy_username")
+_LOGIN_KEYS = ("username", "password")  # within options that are dictionaries
 _URL_OPTIONS = ("http_proxy", "https_proxy")
 # Options whose texts hold no '@' when they are right: what stands before one is somebody's login.
-_ADDRESS_OPTIONS = ("mirrors", "registry_mirrors", "insecure_registries", "builder_mirrors", "source_policy", "no_proxy", "env", "network_step", "step_proxy")
+_ADDRESS_OPTIONS = (
+    "mirrors",
+    "registry_mirrors",
+    "registries",
+    "insecure_registries",
+    "builder_mirrors",
+    "source_policy",
+    "no_proxy",
+    "env",
+    "network_step",
+    "step_proxy",
+)
 
 
 class Module(AnsibleModule):
@@ -75,10 +87,12 @@ class Module(AnsibleModule):
                 self.secrets.learn_url(text)
         if self.params.get("proxy_password"):
             self.secrets.learn(str(self.params["proxy_password"]))
+        for text in _passwords(self.params.get("registries")):
+            self.secrets.learn(text)
 
     def _masked(self, result: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
         self._learn()  # an argument error comes here before __init__ is through
-        shown = {name: MASK if name in _SECRET_OPTIONS and value else value for name, value in self.params.items()}
+        shown = {name: MASK if name in _SECRET_OPTIONS and value else _without_logins(value) for name, value in self.params.items()}
         masked = self.secrets.tree(dict(result, invocation={"module_args": shown}))
         return t.cast("t.Dict[str, t.Any]", masked)
 
@@ -92,6 +106,24 @@ def _texts(value: t.Any) -> t.Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from _texts(one)
+
+
+def _passwords(value: t.Any) -> t.Iterator[str]:
+    """The passwords in an option that is a tree of dictionaries and lists."""
+    if isinstance(value, dict):
+        if value.get("password"):
+            yield str(value["password"])
+        for one in value.values():
+            yield from _passwords(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _passwords(one)
+
+
+def _without_logins(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: MASK if key in _LOGIN_KEYS and one else _without_logins(one) for key, one in value.items()}
+    return [_without_logins(one) for one in value] if isinstance(value, list) else value
 
 
 def run(work: t.Callable[[Module], t.Dict[str, t.Any]], **kwargs: t.Any) -> None:

@@ -24,6 +24,7 @@ TABLE = {
     "mirror_path": Since("engine", (24, 0, 8), "moby registry/config.go ValidateMirror"),
     "mirror_http_buildkit": Since("engine", (28, 0), "daemon/hosts.go mirrorsToRegistryHosts; seen on 28.5, not on 26.1"),
     "mirror_http_buildkit_insecure": Since("engine", (26, 0), "seen on 26.1 with insecure-registries; not on 20.10"),
+    "hosts_toml": Since("engine", (28, 0), "moby 8b4cb6f58c, daemon/hosts.go"),
     "tolerates_bom": Since("engine", (26, 0), "seen on 26.1; 20.10 does not start with a BOM or an empty file"),
     "buildkit_default": Since("engine", (23, 0), "docker/cli docs/deprecated.md, legacy builder"),
     "source_policy_engine": Since("engine", (25, 0), "BuildKit 0.12 in moby 25.0 (applySourcePolicies)"),

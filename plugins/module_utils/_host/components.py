@@ -61,6 +61,12 @@ def has_buildx(host: Host, environment: t.Mapping[str, str]) -> bool:
     return any(host.exists(f"{folder}/docker-buildx") for folder in (*PLUGIN_FOLDERS, f"{config}/cli-plugins"))
 
 
+def image_store(info: t.Mapping[str, t.Any]) -> str:
+    """'containerd' or 'graphdriver', from GET /info; '' where the engine does not answer."""
+    drivers = [str(value) for pair in info.get("DriverStatus") or [] for value in pair]
+    return "" if not info else "containerd" if any("io.containerd.snapshotter" in value for value in drivers) else "graphdriver"
+
+
 def _plugin(host: Host, name: str) -> str:
     path = next((f"{folder}/{name}" for folder in PLUGIN_FOLDERS if host.exists(f"{folder}/{name}")), "")
     return _version(host, [path, "version"]) if path else ""

@@ -358,7 +358,6 @@ def _all_settings(facts: Facts) -> t.Iterator[Setting]:
 def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: Daemon, compose: str, due: t.Optional[bool]) -> t.Dict[str, t.Any]:
     found = findings(facts)
     info = daemon.info
-    containerd = any("io.containerd.snapshotter" in str(value) for pair in info.get("DriverStatus") or [] for value in pair)
     used: t.Dict[str, t.Optional[str]] = {}
     if running is not None:
         used.update(running.proxies)
@@ -369,7 +368,7 @@ def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: D
         "versions": {
             "engine": facts.engine, "engine_go": facts.engine_go, "cli": facts.cli, "cli_go": facts.cli_go, "buildx": facts.buildx, "compose": compose
         },
-        "image_store": ("containerd" if containerd else "graphdriver") if info else "",
+        "image_store": components.image_store(info),
         "storage_driver": str(info.get("Driver") or ""),
         "live_restore": bool(info.get("LiveRestoreEnabled")) if info else None,
         "containers_running": int(info.get("ContainersRunning") or 0),

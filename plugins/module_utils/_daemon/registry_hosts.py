@@ -1,0 +1,204 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From mirrors of registries to the files that the engine reads for each of them, without a restart."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unsupported import unsupported_reason
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import bypasses
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_toml import DEFAULT, FOLDER, Mirror, Registries
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB
+
+Info = t.Mapping[str, t.Any]
+
+
+class Plan(t.NamedTuple):
+    registries: Registries
+    changes: Changes
+    found: Changes  # the same files, as they are
+    covers: t.Dict[str, t.Dict[str, bool]]
+    conflicts: t.List[str]
+
+
+def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> Plan:
+    """What these mirrors change on this host; none at all: everything back as it was."""
+    info: Info = host.engine_api("/info", timeout=30) or {}
+    if registries:
+        _stop_where_nobody_reads_it(host, info)
+    files = _files(host, record, registries, fallback)
+    for path in record.paths:
+        if path not in files:
+            files[path] = _restored(path, host.read(path), record)
+    found = {path: host.read(path) for path in files}
+    changes = {path: file for path, file in files.items() if file != found[path]}
+    for path in changes:
+        if not host.can_write(path):
+            raise Refused(f"{path} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written.", changed=False)
+    containerd = components.image_store(info) == "containerd"
+    covers = hosts_toml.covers(registries, containerd, bool(_registry_mirrors(info)))
+    return Plan(registries, changes, found, covers, [*_conflicts(host, registries, info), *_unread(registries, covers)])
+
+
+def carry_out(host: Host, record: Record, planned: Plan) -> None:
+    folders = set(record.note("folders") or [])
+    for path in planned.changes:
+        folder = path.rpartition("/")[0]
+        while not host.exists(folder):
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    record.remember(planned.changes)
+    record.put_note("folders", sorted(folders))
+    record.save()
+    apply(host, planned.changes)
+    wanted = {hosts_toml.path_of(name) for name in planned.registries}
+    for path in record.paths:
+        if path not in wanted and not _is_certificate_of(path, planned.registries):
+            record.drop(path)
+    for folder in sorted(folders, key=len, reverse=True):
+        host.remove_folder(folder)  # where it is empty
+    record.put_note("folders", sorted(folder for folder in folders if host.exists(folder)))
+    if record.paths:
+        record.save()
+    else:
+        record.forget()
+
+
+def secrets(planned: Plan) -> t.List[str]:
+    """Every login that stands in these files, before or after."""
+    both = [(path, file) for path, file in (*planned.found.items(), *planned.changes.items()) if file]
+    return [secret for path, file in both for secret in hosts_toml.secrets(file.contents, path)]
+
+
+def back_up(host: Host, planned: Plan) -> t.List[str]:
+    """A copy of each changed file beside it, with its owner and mode."""
+    stamp = time.strftime("%Y-%m-%d@%H:%M:%S~", time.localtime(host.now()))
+    copies = {f"{path}.{stamp}": planned.found[path] for path in planned.changes if planned.found[path] is not None}
+    apply(host, copies)
+    return list(copies)
+
+
+def _stop_where_nobody_reads_it(host: Host, info: Info) -> None:
+    unsupported = unsupported_reason(host, host.engine_api("/version") or {}, info, host.exists("/run/systemd/system"))
+    if unsupported:
+        raise Refused(unsupported, changed=False)
+    engine = components.engine(host)
+    if not engine:
+        raise Refused("There is no Docker Engine on this host. Install it first.", changed=False)
+    if not versions.has("hosts_toml", engine):
+        raise Refused(
+            f"registries: engine {engine} does not read hosts.toml (known from {versions.text('hosts_toml')}). For docker.io set docker_daemon_proxy "
+            f"registry_mirrors; for other registries set docker_build_env source_policy (engine {versions.text('source_policy_engine')} or newer), "
+            "or rewrite the image names with dockerfile_mirror.",
+            changed=False,
+        )
+
+
+def _files(host: Host, record: Record, registries: Registries, fallback: bool) -> Changes:
+    files: Changes = {}
+    for registry, mirrors in registries.items():
+        path = hosts_toml.path_of(registry)
+        found = host.read(path)
+        try:
+            contents = hosts_toml.with_block(found.contents if found else b"", path, hosts_toml.block(registry, mirrors, fallback))
+        except hosts_toml.RegistryHostsError as error:
+            raise Refused(str(error), changed=False) from error
+        files[path] = _with_mode(record, path, contents, found, any(mirror.username for mirror in mirrors))
+        for number, mirror in enumerate(mirrors, 1):
+            if mirror.ca and not mirror.ca_is_path:
+                files[hosts_toml.ca_path_of(registry, number)] = File(_certificate(registry, mirror))
+            elif mirror.ca and not host.exists(mirror.ca):
+                raise Refused(f"registries: {registry}: there is no file {mirror.ca} on this host, and BuildKit would fail at it. Correct ca.", changed=False)
+    return files
+
+
+def _with_mode(record: Record, path: str, contents: bytes, found: t.Optional[File], secret: bool) -> File:
+    """A file with a login is its owner's alone; one that lost it gets its first mode back."""
+    first = record.first(path) if record.knows(path) else found
+    mode = first.mode if first else 0o644
+    if found and secret:
+        mode = found.mode & 0o700
+    elif secret:
+        mode = 0o600
+    return File(contents, mode, found.uid if found else 0, found.gid if found else 0)
+
+
+def _certificate(registry: str, mirror: Mirror) -> bytes:
+    try:
+        return trust_store.wanted(mirror.ca).encode()
+    except trust_store.NoCertificate as error:
+        raise Refused(f"registries: {registry}: ca of {mirror.url}: {error}", changed=False) from error
+
+
+def _restored(path: str, found: t.Optional[File], record: Record) -> t.Optional[File]:
+    first = record.first(path)
+    if found is None or record.as_we_left_it(path, found):
+        return first if found is not None else None
+    contents = hosts_toml.without_block(found.contents)
+    return found._replace(contents=contents) if contents.strip() or first else None
+
+
+def _is_certificate_of(path: str, registries: Registries) -> bool:
+    return any(
+        path == hosts_toml.ca_path_of(registry, number)
+        for registry, mirrors in registries.items()
+        for number, mirror in enumerate(mirrors, 1)
+        if mirror.ca and not mirror.ca_is_path
+    )
+
+
+# --- what else decides ----------------------------------------------------------------------------
+
+
+def _registry_mirrors(info: Info) -> t.List[str]:
+    return list((info.get("RegistryConfig") or {}).get("Mirrors") or [])
+
+
+def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
+    """Sentences about what stands beside these mirrors (each seen on 28.5 and 29)."""
+    found = []
+    mirrors = _registry_mirrors(info)
+    if mirrors and DOCKER_HUB in registries:
+        found.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); BuildKit asks the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
+    for registry in registries:
+        certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith((".crt", ".cert", ".key"))]
+        if certificates:
+            found.append(
+                f"{FOLDER}/{registry}/{certificates[0]} is not read beside hosts.toml by BuildKit (with the containerd store by nobody). "
+                "Give the mirror its ca, or name the file in a [host] table of your own."
+            )
+    if DEFAULT in registries:
+        named = [name for name in host.names(FOLDER) if name != DEFAULT and name not in registries and host.names(f"{FOLDER}/{name}")]
+        found += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not asked for {name}." for name in named]
+    proxy, no_proxy = info.get("HttpsProxy") or "", info.get("NoProxy") or ""
+    for mirror in {mirror.url: mirror for some in registries.values() for mirror in some}.values():
+        address = mirror.url.partition("://")[2].partition("/")[0]
+        name, _colon, port = address.partition(":")
+        if proxy and not bypasses(no_proxy, name, int(port or 443)):
+            found.append(
+                f"BuildKit asks the mirror {address} through the daemon's proxy, since no_proxy does not name it. "
+                f"Add {name} to docker_daemon_proxy no_proxy, unless the proxy is the way to it."
+            )
+    return found
+
+
+def _unread(registries: Registries, covers: t.Mapping[str, t.Mapping[str, bool]]) -> t.List[str]:
+    names = [name for name in registries if not covers[name]["pull"]]
+    if not names:
+        return []
+    return [
+        "docker pull and the legacy builder do not read hosts.toml with this engine's image store (graphdriver), "
+        f"so only BuildKit uses the mirrors of {', '.join(names)}."
+    ]

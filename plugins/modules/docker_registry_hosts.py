@@ -1,0 +1,159 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_registry_hosts
+short_description: Mirrors of any registry for the daemon, without a restart
+version_added: 1.1.0
+description:
+  - C(registry-mirrors) in C(daemon.json) are mirrors of Docker Hub alone. From engine 28.0 the daemon also reads C(/etc/docker/certs.d/REGISTRY/hosts.toml),
+    which gives any registry its mirrors. This module writes these files, and takes its lines out again.
+  - A file takes effect without a restart. BuildKit keeps for some time how it reached a registry that it has just asked.
+  - With the graphdriver image store BuildKit alone reads these files; with the containerd image store C(docker pull) and the legacy builder do too.
+    RV(covers) says it.
+  - Lines of others are kept to the byte, and O(state=absent) gives back every file as it was before the first run.
+author:
+  - The buildfleet authors (@buildfleet)
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+options:
+  registries:
+    description:
+      - Each registry, as image names have it (V(docker.io), V(ghcr.io), V(registry.example.com:5000)), with its mirrors in the order in which they are asked.
+        V(_default) is for every registry that has no folder of its own.
+      - A mirror is a URL, or a dictionary with C(url) and any of C(username) and C(password) (sent as HTTP Basic; the file is then readable by
+        its owner alone), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
+        in place of C(/v2)) and C(capabilities) (default V(pull) and V(resolve)).
+      - The dictionary describes the whole. A registry that an earlier run set and that is not named any more gets its file back as it was.
+    type: dict
+  fallback:
+    description:
+      - Whether the registry itself is asked when no mirror has the image.
+      - V(false) puts the last mirror in the registry's place.
+    type: bool
+    default: true
+  state:
+    description: V(absent) gives back every file as it was.
+    type: str
+    choices: [present, absent]
+    default: present
+  backup:
+    description: Whether a copy of each changed file is kept beside it.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Reach three registries through one mirror site
+  buildfleet.docker.docker_registry_hosts:
+    registries:
+      docker.io: https://hub.mirror.example.com
+      ghcr.io: [https://ghcr.mirror.example.com, https://mirror.example.com/ghcr]
+      registry.example.com:5000:
+        - url: https://cache.example.com
+          username: builder
+          password: "{{ vault_cache_password }}"
+
+- name: Give the host back as it was
+  buildfleet.docker.docker_registry_hosts:
+    state: absent
+"""
+
+RETURN = r"""
+files:
+  description: The files that hold the mirrors, by path.
+  type: list
+  elements: str
+  returned: success
+covers:
+  description:
+    - For each registry, who reaches it through a mirror on this host, C(pull), C(buildkit) and C(legacy), with this engine and image store.
+    - C(registry-mirrors) of the daemon count for V(docker.io).
+  type: dict
+  returned: success
+  sample:
+    ghcr.io: {pull: false, buildkit: true, legacy: false}
+conflicts:
+  description: Sentences about what else decides, such as C(registry-mirrors) that BuildKit does not use any more.
+  type: list
+  elements: str
+  returned: success
+backup_files:
+  description: The copies that were made.
+  type: list
+  elements: str
+  returned: with O(backup=true)
+"""
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import diff
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import registry_hosts
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    with module.host.lock("/run/buildfleet-registry-hosts.lock"):
+        return _change(module)
+
+
+def _change(module: Module) -> t.Dict[str, t.Any]:
+    options, host = module.params, module.host
+    record = Record(host, "docker_registry_hosts")
+    if not module.check_mode:
+        record.sweep()
+    planned = registry_hosts.plan(host, record, _registries(module), options["fallback"])
+    for secret in registry_hosts.secrets(planned):
+        module.secrets.learn(secret)
+    copies: t.List[str] = []
+    if planned.changes and not module.check_mode:
+        copies = registry_hosts.back_up(host, planned) if options["backup"] else []
+        registry_hosts.carry_out(host, record, planned)
+    return dict(
+        {
+            "changed": bool(planned.changes),
+            "files": [hosts_toml.path_of(name) for name in planned.registries],
+            "covers": planned.covers,
+            "conflicts": planned.conflicts,
+            "diff": [diff(path, planned.found[path], file, module.secrets.text) for path, file in planned.changes.items()],
+        },
+        **({"backup_files": copies} if options["backup"] else {}),
+    )
+
+
+def _registries(module: Module) -> hosts_toml.Registries:
+    if module.params["state"] == "absent":
+        return {}
+    if not module.params["registries"]:
+        raise Refused("state: present needs registries. Give at least one with its mirrors, or state: absent.", changed=False)
+    try:
+        registries = hosts_toml.wanted(module.params["registries"])
+    except hosts_toml.RegistryHostsError as error:
+        raise Refused(str(error), changed=False) from error
+    return registries
+
+
+def main() -> None:
+    run(
+        work,
+        host=Host,
+        argument_spec={
+            "registries": {"type": "dict"},
+            "fallback": {"type": "bool", "default": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "backup": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
