@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import hypothesis
+
+sys.path.insert(0, str(Path(__file__).parent))  # memory_host.py
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

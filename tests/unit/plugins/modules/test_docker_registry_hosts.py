@@ -1,0 +1,245 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docker_registry_hosts: what it writes, refuses, says and takes back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from memory_host import MemoryHost
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.modules import docker_registry_hosts
+
+GHCR, HUB = "/etc/docker/certs.d/ghcr.io/hosts.toml", "/etc/docker/certs.d/docker.io/hosts.toml"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIAAA==\n-----END CERTIFICATE-----\n"
+LOGIN = {"url": "https://m.lab", "username": "builder", "password": "p@ss:w/rd"}
+GRAPHDRIVER = {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}
+CONTAINERD = {"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+
+
+def engine(version="28.5.2+dfsg4", **info):
+    return {"/version": {"Version": version}, "/info": {**GRAPHDRIVER, **info}}
+
+
+class Module:
+    def __init__(self, host, check_mode=False, **options):
+        self.host, self.check_mode, self.secrets = host, check_mode, Secrets()
+        self.params = {"registries": None, "fallback": True, "state": "present", "backup": False, **options}
+
+
+def run(host, check_mode=False, **options):
+    return docker_registry_hosts.work(Module(host, check_mode, **options))
+
+
+@pytest.fixture
+def host():
+    return MemoryHost(folders=["/run/systemd/system", "/etc/docker"], api=engine())
+
+
+def test_check_mode_says_what_a_run_does(host):
+    before = host.state()
+    predicted = run(host, True, registries={"ghcr.io": "https://m.lab"})
+    assert host.state() == before
+    assert run(host, registries={"ghcr.io": "https://m.lab"}) == predicted
+    assert predicted["changed"]
+    assert predicted["files"] == [GHCR]
+    assert predicted["diff"][0]["before_header"] == f"{GHCR} (absent)"
+    assert "https://m.lab" in host.files[GHCR].contents.decode()
+    assert not run(host, registries={"ghcr.io": "https://m.lab"})["changed"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({}, id="nothing was there"),
+        pytest.param({GHCR: File(b'server = "https://ghcr.io"\n[host."https://old.lab"]\n', 0o640, 3, 4)}, id="a file of others"),
+        pytest.param({GHCR: 'server = "https://ghcr.io"'}, id="without an end of its last line"),
+    ],
+)
+def test_undo_is_exact(files):
+    host = MemoryHost(files, ["/run/systemd/system", "/etc/docker"], api=engine())
+    before = host.state()
+    run(host, registries={"ghcr.io": [LOGIN, {"url": "https://n.lab", "ca": PEM}], "docker.io": "https://m.lab"})
+    run(host, registries={"ghcr.io": "https://n.lab"})
+    assert run(host, state="absent")["changed"]
+    assert host.state() == before
+    assert not run(host, state="absent")["changed"]
+
+
+def test_what_others_wrote_since_stays(host):
+    run(host, registries={"ghcr.io": "https://m.lab", "docker.io": "https://m.lab"})
+    host.files[GHCR] = host.files[GHCR]._replace(contents=b'server = "https://ghcr.io"\n' + host.files[GHCR].contents)
+    host.files[HUB] = host.files[HUB]._replace(contents=b"\n" + host.files[HUB].contents)
+    run(host, state="absent")
+    assert {path: file.contents for path, file in host.files.items()} == {GHCR: b'server = "https://ghcr.io"\n'}
+
+
+def test_a_file_that_others_removed_is_not_made_again(host):
+    run(host, registries={"ghcr.io": "https://m.lab", "docker.io": "https://m.lab"})
+    del host.files[GHCR]
+    run(host, registries={"docker.io": "https://m.lab"})
+    assert GHCR not in host.files
+
+
+def test_a_registry_that_is_not_named_any_more_is_given_back(host):
+    run(host, registries={"ghcr.io": {"url": "https://m.lab", "ca": PEM}, "docker.io": "https://m.lab"})
+    assert run(host, registries={"docker.io": "https://m.lab"})["files"] == [HUB]
+    assert sorted(path for path in host.files if "certs.d" in path) == [HUB]
+    assert "/etc/docker/certs.d/ghcr.io" not in host.folders
+
+
+def test_a_login_is_the_owners_alone_and_in_no_result(host):
+    host.write(GHCR, File(b"# others\n", 0o644))
+    module = Module(host, registries={"ghcr.io": [LOGIN]})
+    done = docker_registry_hosts.work(module)
+    assert host.files[GHCR].mode == 0o600
+    assert b"Basic YnVpbGRlcjpwQHNzOncvcmQ=" in host.files[GHCR].contents
+    shown = module.secrets.tree(done)
+    assert "YnVpbGRlcjpwQHNzOncvcmQ" not in json.dumps(shown)
+    module = Module(host, registries={"ghcr.io": [{**LOGIN, "password": "rotated"}]})
+    rotated = module.secrets.tree(docker_registry_hosts.work(module))
+    assert rotated["changed"]
+    assert rotated["diff"][0]["after"].endswith("(with other credentials)\n")
+    run(host, registries={"ghcr.io": "https://m.lab"})
+    assert host.files[GHCR].mode == 0o644
+
+
+def test_a_new_file_with_a_login_is_the_owners_alone(host):
+    run(host, registries={"ghcr.io": [LOGIN]})
+    assert host.files[GHCR].mode == 0o600
+
+
+def test_a_backup_keeps_the_mode(host):
+    host.write(GHCR, File(b"# others\n", 0o640))
+    (copy,) = run(host, registries={"ghcr.io": "https://m.lab", "docker.io": "https://m.lab"}, backup=True)["backup_files"]
+    assert copy.startswith(f"{GHCR}.20")
+    assert host.files[copy] == File(b"# others\n", 0o640)
+
+
+@pytest.mark.parametrize(
+    ("files", "api", "options", "message"),
+    [
+        pytest.param({}, engine(), {}, "state: present needs registries. Give at least one with its mirrors, or state: absent.", id="no registry"),
+        pytest.param(
+            {},
+            engine(),
+            {"registries": {"ghcr.io": "m.lab"}},
+            "registries: ghcr.io: 'm.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
+            id="a bad option",
+        ),
+        pytest.param(
+            {},
+            engine("26.1.5"),
+            {"registries": {"ghcr.io": "https://m.lab"}},
+            "registries: engine 26.1.5 does not read hosts.toml (known from 28.0). For docker.io set docker_daemon_proxy registry_mirrors; for other "
+            "registries set docker_build_env source_policy (engine 25.0 or newer), or rewrite the image names with dockerfile_mirror.",
+            id="an old engine",
+        ),
+        pytest.param({}, {}, {"registries": {"ghcr.io": "https://m.lab"}}, "There is no Docker Engine on this host. Install it first.", id="no engine"),
+        pytest.param(
+            {},
+            engine(SecurityOptions=["name=rootless"]),
+            {"registries": {"ghcr.io": "https://m.lab"}},
+            "Docker runs rootless here, as a user's own daemon.",
+            id="rootless",
+        ),
+        pytest.param(
+            {GHCR: "server = x\n"},
+            engine(),
+            {"registries": {"ghcr.io": "https://m.lab"}},
+            f"{GHCR}, line 1, column 10: this is not a value of TOML. Strings need quotes; words are true and false. "
+            "The engine does not read this file, and asks the registry itself. Repair it, then run this again.",
+            id="a file that is no TOML",
+        ),
+        pytest.param(
+            {},
+            engine(),
+            {"registries": {"ghcr.io": {"url": "https://m.lab", "ca": "/etc/none.pem"}}},
+            "registries: ghcr.io: there is no file /etc/none.pem on this host, and BuildKit would fail at it. Correct ca.",
+            id="a certificate that is not there",
+        ),
+        pytest.param(
+            {},
+            engine(),
+            {"registries": {"ghcr.io": {"url": "https://m.lab", "ca": "-----BEGIN CERTIFICATE-----\nx"}}},
+            "registries: ghcr.io: ca of https://m.lab: certificate must be the authority's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----.",
+            id="a certificate that is none",
+        ),
+    ],
+)
+def test_what_is_refused_leaves_the_host_alone(files, api, options, message):
+    host = MemoryHost(files, ["/run/systemd/system"], api=api)
+    before = host.state()
+    with pytest.raises(Refused) as refused:
+        run(host, **options)
+    assert str(refused.value).startswith(message)
+    assert host.state() == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(host):
+    host.closed.add("/etc/docker/certs.d/ghcr.io")
+    with pytest.raises(Refused) as refused:
+        run(host, registries={"ghcr.io": "https://m.lab"})
+    assert str(refused.value) == f"{GHCR} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written."
+
+
+GRAPHDRIVER_SAYS = (
+    "docker pull and the legacy builder do not read hosts.toml with this engine's image store (graphdriver), so only BuildKit uses the mirrors of {}."
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "info", "registries", "covers", "conflicts"),
+    [
+        pytest.param({}, {}, {"ghcr.io": "https://m.lab"}, {"ghcr.io": (False, True, False)}, [GRAPHDRIVER_SAYS.format("ghcr.io")], id="graphdriver"),
+        pytest.param({}, CONTAINERD, {"ghcr.io": "https://m.lab"}, {"ghcr.io": (True, True, True)}, [], id="containerd"),
+        pytest.param(
+            {},
+            {"RegistryConfig": {"Mirrors": ["https://hub.lab/"]}},
+            {"docker.io": "https://m.lab"},
+            {"docker.io": (True, True, True)},
+            [f"The daemon has registry-mirrors (https://hub.lab/); BuildKit asks the mirrors of {HUB} instead."],
+            id="registry-mirrors beside it",
+        ),
+        pytest.param(
+            {"/etc/docker/certs.d/ghcr.io/ca.crt": PEM},
+            CONTAINERD,
+            {"ghcr.io": "https://m.lab"},
+            {"ghcr.io": (True, True, True)},
+            [
+                "/etc/docker/certs.d/ghcr.io/ca.crt is not read beside hosts.toml by BuildKit (with the containerd store by nobody). "
+                "Give the mirror its ca, or name the file in a [host] table of your own."
+            ],
+            id="a certificate beside it",
+        ),
+        pytest.param(
+            {"/etc/docker/certs.d/quay.io/ca.crt": PEM},
+            CONTAINERD,
+            {"_default": "https://m.lab"},
+            {"_default": (True, True, True)},
+            ["/etc/docker/certs.d/quay.io exists, so the mirrors of _default are not asked for quay.io."],
+            id="a folder beside _default",
+        ),
+        pytest.param(
+            {},
+            {**CONTAINERD, "HttpsProxy": "http://p:1", "NoProxy": "n.lab"},
+            {"ghcr.io": ["https://m.lab:5000/x", "https://n.lab"]},
+            {"ghcr.io": (True, True, True)},
+            [
+                "BuildKit asks the mirror m.lab:5000 through the daemon's proxy, since no_proxy does not name it. "
+                "Add m.lab to docker_daemon_proxy no_proxy, unless the proxy is the way to it."
+            ],
+            id="the daemon's proxy",
+        ),
+    ],
+)
+def test_who_reads_it_and_what_else_decides(files, info, registries, covers, conflicts):
+    host = MemoryHost(files, ["/run/systemd/system"], api=engine(**info))
+    done = run(host, registries=registries)
+    assert {name: (one["pull"], one["buildkit"], one["legacy"]) for name, one in done["covers"].items()} == covers
+    assert done["conflicts"] == conflicts
