@@ -62,6 +62,12 @@ wild: ## real configurations of others, each on every engine, configured and und
 matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
 
+corpus: ## dockerfile_mirror on other people's files, which BUILDFLEET_CORPUS names (python3 tests/oracles/corpus.py --help collects them)
+	@test -n "$$BUILDFLEET_CORPUS" || { echo "Set BUILDFLEET_CORPUS to the folder that tests/oracles/corpus.py filled." >&2; exit 2; }
+	$(IN) pytest -s tests/unit/plugins/module_utils/_dockerfile/test_oracles.py
+	$(IN) python tests/oracles/second_opinion.py
+	$(IN) python tests/fuzz/dockerfile_mirror.py
+
 fuzz: ## mutants with a fixed seed, 100,000 of each program in tests/fuzz (make test runs a twentieth)
 	@failed=; for program in tests/fuzz/*.py; do echo "--- $$program"; $(IN) python $$program || failed=1; done; test -z "$$failed"
 
@@ -77,5 +83,5 @@ lab-down: ## remove the lab
 clean: ## remove what the targets made in this checkout (not the caches in ~/.cache)
 	rm -rf .build .ansible .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test lint unit page pythons sanity sanity-others release html molecule molecule-more matrix lab-up lab-down clean fuzz bench faults wild
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 .DEFAULT_GOAL := help

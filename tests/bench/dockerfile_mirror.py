@@ -9,7 +9,7 @@ It fails where a target is missed. Figures of a machine with much else to do are
 The trees are in memory, where the machine has a file system there, and once more on disk. There the measure is what is physical: a bare loop that
 writes the same files beside the old ones, renames them and syncs once.
 
-The corpus beside the repository is used; without it the golden files, a hundred times each (the figures then say little).
+The corpus that BUILDFLEET_CORPUS names is used; without it the ordinary and golden files, a hundred times each (the figures then say little).
 """
 
 from __future__ import annotations
@@ -47,9 +47,8 @@ BARE = "a bare loop that writes the same files, on disk"
 
 
 def files() -> t.List[bytes]:
-    if judges.SHARED.is_dir():
-        return [data for _rest, data in judges.corpus("dockerfiles")]
-    return [path.read_bytes() for path in sorted((TOP / "tests/golden/dockerfile_mirror").glob("*/before"))] * 100
+    ordinary = [data for _rest, data in judges.ordinary("dockerfiles")]
+    return ordinary if judges.CORPUS else (ordinary + [data for _rest, data in judges.golden()]) * 100
 
 
 def ours_reading(contents: t.List[bytes]) -> None:

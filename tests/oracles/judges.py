@@ -5,6 +5,9 @@
 
 `dockerfile` is BuildKit's own parser (Go, 0.12.5), `e2b_dockerfile_utils` follows BuildKit 0.16 and newer.
 Image names are taken apart by `docker_image`, a port of distribution/reference.
+
+The files that they judge lie beside this one: ordinary ones, and tricky ones with what BuildKit pulls for each. Where the variable
+BUILDFLEET_CORPUS names a folder that corpus.py filled, the Dockerfiles and compose files of that corpus are judged too.
 """
 
 from __future__ import annotations
@@ -13,12 +16,16 @@ import contextlib
 import functools
 import io
 import json
+import os
 import re
 import tarfile
 import typing as t
 from pathlib import Path
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE.parent / "golden/dockerfile_mirror"
+CORPUS = os.environ.get("BUILDFLEET_CORPUS", "")
+_UNSET = "unset-variable"  # takes the place of a part of a name that is nothing but a variable without a value
 PLATFORM = {
     "BUILDPLATFORM": "linux/amd64",
     "BUILDOS": "linux",
@@ -27,6 +34,7 @@ PLATFORM = {
     "TARGETOS": "linux",
     "TARGETARCH": "amd64",
 }
+_RETURN = "\ue000"
 
 Images = t.List[t.Tuple[str, str]]
 
@@ -114,8 +122,9 @@ def _inner(command: Command, stages: t.AbstractSet[str]) -> Images:
         if command.name == "RUN" and name == "--mount":
             import csv
 
-            for field in next(csv.reader([value]), []):
-                key, equals, source = field.partition("=")
+            # Python's reader ends a line at a carriage return, Go's does not.
+            for field in next(csv.reader([value.replace("\r", _RETURN)]), []):
+                key, equals, source = field.replace(_RETURN, "\r").partition("=")
                 if equals and key.lower() == "from":
                     found = [each for each in found if each[0] != "last"] + [("last", source)]
             found = [("mount" if kind == "last" else kind, each) for kind, each in found]
@@ -152,10 +161,12 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
         names.Reference.parse_normalized_named(reference)
         name, rest = reference, ""
     except Exception:  # the package has an exception for each rule
-        # A tag without its variable (golang:-alpine) is none, but the name before it is one.
+        # A tag without its variable (golang:-alpine) is none, but the name before it is one. Of a name with a variable that has no value
+        # (org/$NAME, gcr.io/$PROJECT/image) the literal text before the variable names the registry.
         folder, slash, last = reference.rpartition("/")
         short = re.split("[:@]", last)[0]
-        name, rest = folder + slash + short, last[len(short) :]
+        first, *parts = (folder + slash + short).split("/")
+        name, rest = "/".join([first, *(part or _UNSET for part in parts)]), last[len(short) :]
     try:
         parsed = names.Reference.parse_normalized_named(name)
     except Exception:
@@ -165,7 +176,7 @@ def mirrored(reference: str, mirrors: t.Mapping[str, str]) -> str:
         return reference
     tag = f":{parsed['tag']}" if parsed["tag"] else ""
     digest = f"@{parsed['digest']}" if parsed["digest"] else ""
-    return f"{mirrors[host]}/{path}{tag}{digest}{rest}"
+    return f"{mirrors[host]}/{path}{tag}{digest}{rest}".replace(_UNSET, "")
 
 
 def difference(before: Images, after: Images, mirrors: t.Mapping[str, str], skips: int) -> str:
@@ -183,7 +194,8 @@ def difference(before: Images, after: Images, mirrors: t.Mapping[str, str], skip
 
 @functools.cache
 def cases() -> t.Tuple[t.Tuple[str, bytes, t.Optional[Images]], ...]:
-    listed = json.loads((SHARED / "cases/dockerfiles.json").read_text())["cases"]
+    """Tricky Dockerfiles, each with the images that BuildKit pulls for it; None for one that BuildKit refuses."""
+    listed = json.loads((HERE / "tricky.json").read_text(encoding="utf-8"))["cases"]
     return tuple(
         (case["name"], case["dockerfile"].encode("latin-1"), case["pulls"] and [(kind.replace("onbuild-", ""), value) for kind, value in case["pulls"]])
         for case in listed
@@ -191,17 +203,22 @@ def cases() -> t.Tuple[t.Tuple[str, bytes, t.Optional[Images]], ...]:
 
 
 @functools.cache
-def corpus(name: str) -> t.Tuple[t.Tuple[str, bytes], ...]:
-    """All files of an archive of the corpus: dockerfiles or compose."""
-    with tarfile.open(fileobj=io.BytesIO((SHARED / f"corpus/{name}.tar.xz").read_bytes())) as archive:
-        return tuple((member.name, t.cast("t.IO[bytes]", archive.extractfile(member)).read()) for member in archive if member.isfile())
+def ordinary(kind: str) -> t.Tuple[t.Tuple[str, bytes], ...]:
+    """Files as they are in the world, of the kind dockerfiles or compose: those of the corpus where it is named, and ours."""
+    ours = tuple((str(path.relative_to(HERE)), path.read_bytes()) for path in sorted((HERE / "ordinary" / kind).glob("*/*")))
+    return ours + (_corpus(Path(CORPUS) / f"{kind}.tar.xz") if CORPUS else ())
 
 
-def is_here(*packages: str) -> str:
-    """What is missing of the corpus and of these packages, as a sentence; nothing where all is here."""
-    import importlib.util
+def _corpus(archive: Path) -> t.Tuple[t.Tuple[str, bytes], ...]:
+    with tarfile.open(fileobj=io.BytesIO(archive.read_bytes())) as files:
+        return tuple((member.name, t.cast("t.IO[bytes]", files.extractfile(member)).read()) for member in files if member.isfile())
 
-    if not SHARED.is_dir():
-        return "the corpus beside the repository is missing"
-    lacking = [package for package in packages if importlib.util.find_spec(package) is None]
-    return f"{', '.join(lacking)} must be installed" if lacking else ""
+
+@functools.cache
+def golden() -> t.Tuple[t.Tuple[str, bytes], ...]:
+    """The Dockerfiles among the golden files: one oddity each."""
+    return tuple((path.parent.name, path.read_bytes()) for path in sorted(GOLDEN.glob("*/before")) if path.parent.suffix != ".yml")
+
+
+def dockerfiles() -> t.Tuple[t.Tuple[str, bytes], ...]:
+    return (*ordinary("dockerfiles"), *golden(), *((name, data) for name, data, _rest in cases()))
