@@ -20,6 +20,7 @@ _LOGIN_KEYS = ("username", "password")  # within options that are dictionaries
 _URL_OPTIONS = ("http_proxy", "https_proxy")
 # Options whose texts hold no '@' when they are right: what stands before one is somebody's login.
 _ADDRESS_OPTIONS = (
+    "candidates",
     "mirrors",
     "registry_mirrors",
     "registries",

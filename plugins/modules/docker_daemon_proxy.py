@@ -177,7 +177,6 @@ backup_files:
 import functools
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import ask_mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
@@ -187,6 +186,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import ask_mirror
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
 
@@ -276,7 +276,7 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
 
 def _sent_elsewhere(host: Host, mirrors: t.Sequence[str]) -> t.List[str]:
     """A mirror that passes Docker Hub's answers on names Docker Hub's token server, which is as far away as Docker Hub."""
-    found = host.run_parallel({url: functools.partial(ask_mirror, host, url, "") for url in mirrors}, 6)
+    found = host.run_parallel({url: functools.partial(ask_mirror, host.http_get, url, "") for url in mirrors}, 6)
     return [
         f"registry_mirrors: {url} sends whoever asks to the token server {found[url].realm_host}, so daemon and client must reach that one too. "
         "Use a mirror that hands out images without a token (role registry_cache), or give both a proxy (docker_build_env for the client)."

@@ -15,7 +15,21 @@ import images
 import wall
 from pki import PKI
 from shell import HERE, STATE, run, text
-from table import BEHIND_THE_WALL, GATEWAY, GHCR_IMAGES, IMAGES, NAME_SERVER, NETWORK, PASSWORD, SERVICES, SILENT_NAME, SUBNET, USERNAME
+from table import (
+    BEHIND_THE_WALL,
+    DROPPED,
+    GATEWAY,
+    GHCR_IMAGES,
+    IMAGES,
+    MIRROR,
+    NAME_SERVER,
+    NETWORK,
+    PASSWORD,
+    SERVICES,
+    SILENT_NAME,
+    SUBNET,
+    USERNAME,
+)
 
 LABEL = "buildfleet-lab"
 INSIDE = HERE / "inside"
@@ -46,6 +60,7 @@ COMMANDS = {
         "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done"
     ),
     "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it wants the Hub to answer when it starts
+    "candidates": (f"ip address add {DROPPED[0]}/24 dev eth0 && iptables -A INPUT -d {DROPPED[0]} -j DROP && exec python3 /inside/candidates.py /pki {MIRROR}"),
     "relay": "exec nginx -c /inside/relay.conf",
     "proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
     "client-proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
@@ -162,6 +177,7 @@ def hosts() -> dict[str, str]:
 
 def write_names() -> None:
     rows = [f"{service.address} {' '.join(service.names)}" for service in SERVICES.values() if service.names]
+    rows.append(" ".join(DROPPED))
     attached = json.loads(text("docker", "network", "inspect", NETWORK) or "[{}]")[0].get("Containers", {}).values()
     for end in attached:
         if not end["Name"].startswith(container("")):

@@ -36,6 +36,11 @@ SERVICES = {
     "mirror": Service("10.57.0.20", ("mirror.lab",), tls=True),
     "relay": Service("10.57.0.21", ("relay.lab",), tls=True),
     "ghcr-mirror": Service("10.57.0.22", ("ghcr-mirror.lab",), tls=True),
+    "candidates": Service(
+        "10.57.0.23",
+        ("own-realm.lab", "login.lab", "page.lab", "allowlist.lab", "limited.lab", "slow.lab", "wrong-name.lab"),
+        tls=True,
+    ),
     "proxy": Service("10.57.0.30", ("proxy.lab",)),
     "client-proxy": Service("10.57.0.31", ("client-proxy.lab",)),
     "auth-proxy": Service("10.57.0.32", ("auth-proxy.lab",)),
@@ -43,6 +48,8 @@ SERVICES = {
     "auth-socks": Service("10.57.0.34", ("auth-socks.lab",)),
     "intercept": Service("10.57.0.35", ("intercept-proxy.lab",)),
 }
+
+DROPPED = ("10.57.0.24", "drop.lab")  # another address of the candidates, whose packets are dropped
 
 LOGIN = f"{USERNAME}:{quote(PASSWORD, safe='')}"
 HTTP_PROXY = "http://proxy.lab:8888"  # for the daemon: its log says what the daemon asked
@@ -53,7 +60,20 @@ AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # wants them too
 INTERCEPT_PROXY = "http://intercept-proxy.lab:8888"  # reads TLS, with certificates of an authority that no host trusts
 MIRROR = "https://mirror.lab"  # (i) pulls through, hands out images without a token
 RELAY = "https://relay.lab"  # (ii) passes the Hub's answers on, and with them its token server's name
+ALLOWLIST = "https://allowlist.lab"  # 403 for all but busybox
 WEB = "http://web.lab/"  # what a RUN step downloads
+OWN_REALM = "https://own-realm.lab"  # a realm of its own, as Cloudflare Workers have
+SLOW = "https://slow.lab"  # 100 kB a second
+DROPS = f"https://{DROPPED[1]}"
+# What cannot be used as a mirror, and what each must be called.
+UNUSABLE = {
+    "https://login.lab": "mirror_error",
+    "https://page.lab": "mirror_error",
+    "https://limited.lab": "mirror_error",
+    "https://wrong-name.lab": "tls",
+    "https://nosuch.lab": "dns",
+    DROPS: "timeout",
+}
 GHCR_MIRROR = "ghcr-mirror.lab"  # as the mirror, for a registry that Docker's registry-mirrors do not cover
 
 IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu")

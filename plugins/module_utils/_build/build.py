@@ -15,7 +15,6 @@ from urllib.parse import quote
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
     Evidence,
-    Mirror,
     Verdict,
     builder_used,
     diagnose,
@@ -28,15 +27,12 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import PROBE_IMAGE, ask_mirror
 
-PROBE_IMAGE = "busybox:latest"
 _NAME = "buildfleet-check"
 _MARK = "buildfleet-environment-of"
 # Nothing else ever leaves another process's environment.
 _NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
-_MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
-)
 
 
 class BuildRequest(t.NamedTuple):
@@ -290,22 +286,7 @@ def _with_facts(host: Host, sock: str, known: Evidence, reference: str) -> Evide
         known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
-    return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host, url, reference) for url in urls))
-
-
-def ask_mirror(host: Host, url: str, reference: str, timeout: float = 5) -> Mirror:
-    """What a mirror says to us, asked directly, and whether it has the image (none: not asked)."""
-    base = url.rstrip("/")
-    hello = host.http_get(f"{base}/v2/", {}, timeout)
-    headers = {key.lower(): value for key, value in hello.headers.items()}
-    realm = re.search(r'realm="([^"]+)"', headers.get("www-authenticate", ""))
-    page = hello.status == 200 and "text/html" in headers.get("content-type", "")
-    mirror = Mirror(url, hello.status, realm.group(1) if realm else "", reason="html page" if page else hello.reason)
-    if not reference or hello.status != 200 or page or ("/" in reference and "." in reference.partition("/")[0]):
-        return mirror
-    path, _colon, tag = _tagged(reference).partition("@")[0].rpartition(":")
-    answer = host.http_get(f"{base}/v2/{path if '/' in path else 'library/' + path}/manifests/{tag}", {"Accept": _MANIFESTS})
-    return mirror._replace(manifest=answer.status)
+    return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host.http_get, url, reference) for url in urls))
 
 
 def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:

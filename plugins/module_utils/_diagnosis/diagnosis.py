@@ -13,41 +13,12 @@ import re
 import typing as t
 from urllib.parse import SplitResult, urlsplit
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
+
 HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com")
 TOKEN_SERVER = "auth.docker.io"
 LAYERS = "production.cloudflare.docker.com"
 MOST_LINES = 20
-
-
-class Mirror(t.NamedTuple):
-    """What a configured mirror answered when it was asked directly (status 0: it did not, reason says how)."""
-
-    url: str
-    status: int = 0
-    realm: str = ""
-    manifest: int = 0
-    reason: str = ""
-
-    @property
-    def host(self) -> str:
-        return _split(self.url).hostname or self.url
-
-    @property
-    def realm_host(self) -> str:
-        return _split(self.realm).hostname or ""
-
-    @property
-    def sends_elsewhere(self) -> bool:
-        return self.status == 401 and bool(self.realm_host) and self.realm_host != self.host
-
-    @property
-    def error(self) -> str:
-        """The status with which it refuses to be a registry for this image; '' if it does not."""
-        if self.status >= 402 or self.status in (400,):
-            return f"status {self.status}"
-        if self.status == 200 and (self.manifest >= 500 or self.manifest in (403, 429)):
-            return f"status {self.manifest}"
-        return self.reason if self.status else ""
 
 
 class Evidence(t.NamedTuple):

@@ -30,6 +30,7 @@ import urllib.request
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 
 # Ansible's run_command gives no program an environment of its own alone, no time and no process group that could be ended.
 # pylint: disable=ansible-bad-function
@@ -49,17 +50,13 @@ class Run(t.NamedTuple):
         return (self.out + self.err).strip()
 
 
-class Answer(t.NamedTuple):
-    """A web server's answer; status 0: there was none, and reason says why."""
-
-    status: int
-    headers: t.Mapping[str, str]
-    reason: str = ""
-
-
 def _transport(error: t.Any) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "wrong name" if "match" in error.verify_message else "unknown authority"
+        known = {"match": "wrong name", "expired": "expired certificate", "not yet valid": "certificate of the future"}
+        return next((reason for words, reason in known.items() if words in error.verify_message), "unknown authority")
+    tunnel = re.match(r"Tunnel connection failed: (\d+)", str(error))
+    if tunnel:
+        return f"proxy status {tunnel[1]}"
     for kind, reason in ((ssl.SSLError, "tls"), (socket.gaierror, "dns"), (ConnectionRefusedError, "refused"), (socket.timeout, "timeout")):
         if isinstance(error, kind):
             return reason
@@ -76,6 +73,35 @@ def _become(user: str) -> None:
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)
+
+
+@functools.lru_cache(maxsize=None)
+def _authorities() -> ssl.SSLContext:
+    """The host's own store, read once: it costs more than a question."""
+    return ssl.create_default_context()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: t.Any, **_keywords: t.Any) -> None:
+        """Nothing: whoever asks decides what goes to another host."""
+
+
+def _read(answer: t.Any, most: int, until: float) -> Answer:
+    """An answer with the first bytes of its body, as many as come in time."""
+    body, reason = b"", ""
+    try:
+        while len(body) < most and not reason:
+            chunk = answer.read1(min(65536, most - len(body)))
+            if not chunk:
+                break
+            body += chunk
+            reason = "timeout" if time.monotonic() > until else ""
+    except (OSError, http.client.HTTPException) as error:
+        reason = "cut off" if isinstance(error, http.client.IncompleteRead) else _transport(error)
+    length = answer.headers.get("Content-Length") or ""
+    if not reason and length.isdigit() and len(body) < min(most, int(length)):
+        reason = "cut off"
+    return Answer(answer.status, dict(answer.headers.items()), reason, body)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -370,6 +396,23 @@ class Host:
             return Answer(error.code, dict(error.headers.items()))
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(0, {}, _transport(getattr(error, "reason", error)))
+
+    def http_request(
+        self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = "GET", most: int = 0, proxies: t.Optional[t.Mapping[str, str]] = None
+    ) -> Answer:
+        """One question, through these proxies alone: redirects are not followed, and at most so many bytes of the body are read."""
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler(dict(proxies or {})), urllib.request.HTTPSHandler(context=_authorities()), _NoRedirects()
+        )
+        until = time.monotonic() + timeout
+        try:
+            with opener.open(urllib.request.Request(url, headers=dict(headers), method=method), timeout=timeout) as answer:
+                return _read(answer, most if method == "GET" else 0, until)
+        except urllib.error.HTTPError as error:
+            with error:
+                return _read(error, most if method == "GET" else 0, until)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(0, {}, _transport(error.reason if isinstance(error, urllib.error.URLError) else error))
 
     def engine_api(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
         """The engine's answer to an API request as parsed JSON; None when it does not answer."""

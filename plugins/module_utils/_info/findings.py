@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import ENVIRONMENT, POLICY_VARIABLE, PROFILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import TOKEN_SERVER, Mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import TOKEN_SERVER
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused, bypasses, is_loopback, no_proxy_warnings, proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 SEVERITIES = ("error", "warning", "info")
 _SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")

@@ -18,7 +18,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -38,6 +37,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings i
     variable,
     winning_layer,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror, ask_mirror
 
 # Nothing else of a builder's environment is looked at.
 _VARIABLES = (
@@ -140,7 +140,7 @@ def _ask(
     host: Host, daemon: Daemon, urls: t.Sequence[str], environment_of: t.Sequence[str], own: t.Mapping[str, str], timeout: float, up: bool
 ) -> t.Dict[str, t.Any]:
     """Programs, logins and mirrors each take their time; together they take the longest one's."""
-    mirrors = {url: functools.partial(build.ask_mirror, host, url, "", timeout) for url in urls}
+    mirrors = {url: functools.partial(ask_mirror, host.http_get, url, "", timeout) for url in urls}
     calls: t.Dict[str, t.Callable[[], t.Any]] = {
         "cli": lambda: components.cli(host),
         "buildx": lambda: components.buildx(host),

@@ -178,8 +178,11 @@ def no_proxy_warnings(entries: t.Sequence[str]) -> t.List[str]:
 # --- registries -----------------------------------------------------------------------------------
 
 
-def mirror(text: str, engine: str, option: str = "registry_mirrors") -> str:
-    """A registry mirror by the engine's rules (moby registry/config.go ValidateMirror), which --validate of 26.1 misses."""
+def mirror(text: str, engine: str, option: str = "registry_mirrors", paths: bool = False) -> str:
+    """A registry mirror by the engine's rules (moby registry/config.go ValidateMirror), which --validate of 26.1 misses.
+
+    ``paths``: accept one below a path, whatever the engine.
+    """
 
     def refuse(why: str) -> ValueRefused:
         shown = re.sub(r"[^/]*@", f"{MASK}:{MASK}@", text)
@@ -199,7 +202,7 @@ def mirror(text: str, engine: str, option: str = "registry_mirrors") -> str:
         raise refuse("a query or fragment in it, with which Docker does not start. Write https://host.")
     address, _slash, path = rest.partition("/")
     _address(address, lambda why: ValueRefused(f"{option}: {text!r}: {why}"))
-    if path.strip("/") and not versions.has("mirror_path", engine):
+    if path.strip("/") and not paths and not versions.has("mirror_path", engine):
         raise refuse(
             f"a path, with which engines below {versions.text('mirror_path')} do not start (this one is "
             f"{engine or 'unknown'}). Use a mirror that has a host of its own."

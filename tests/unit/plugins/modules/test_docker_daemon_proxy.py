@@ -19,10 +19,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import flags, next_start, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
 from ansible_collections.buildfleet.docker.plugins.modules import docker_daemon_proxy

@@ -13,16 +13,15 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
     Builder,
     BuildRequest,
-    ask_mirror,
     build_environment,
     builder_of,
     check,
     compose_dockerfiles,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run
 
 LOGS = Path(__file__).parents[1] / "_diagnosis/logs"
 NAME = "buildfleet-check-1"
@@ -501,31 +500,6 @@ def test_where_only_the_log_tells_the_builder_the_build_is_made(wish, environmen
 def test_an_engine_elsewhere_is_not_asked_why_a_build_failed(environment, verdict):
     outcome = check(FakeHost(Engine(), "something odd", 1), BuildRequest(), Builder("", {"HOME": "/root", **environment}), {}, NAME)
     assert outcome.verdict.cause == verdict
-
-
-@pytest.mark.parametrize(
-    ("reference", "path"),
-    [
-        ("busybox", "library/busybox/manifests/latest"),
-        ("a/b:1", "a/b/manifests/1"),
-        ("a/b:1@sha256:" + "0" * 64, "a/b/manifests/1"),
-        ("localhost:5000", "library/localhost/manifests/5000"),
-        ("quay.io/a/b", ""),
-        ("", ""),
-    ],
-)
-def test_a_mirror_is_asked_for_the_image_of_docker_hub(reference, path):
-    host, asked = FakeHost(Engine()), []
-    host.http_get = lambda url, headers, timeout=5: asked.append(url) or Answer(404 if "manifests" in url else 200, {})
-    mirror = ask_mirror(host, "https://m.lab/", reference)
-    assert asked == ["https://m.lab/v2/"] + [f"https://m.lab/v2/{path}"] * bool(path)
-    assert (mirror.status, mirror.manifest) == (200, 404 if path else 0)
-
-
-def test_a_page_for_people_is_no_mirror():
-    host = FakeHost(Engine())
-    host.http_get = lambda url, headers, timeout=5: Answer(200, {"Content-Type": "text/html; charset=utf-8"})
-    assert ask_mirror(host, "https://m.lab", "busybox") == Mirror("https://m.lab", 200, reason="html page")
 
 
 def test_an_image_that_the_engine_does_not_let_go_does_not_hold_us_for_ever():

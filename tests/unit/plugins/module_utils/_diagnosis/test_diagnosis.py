@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
     RULES,
     Evidence,
-    Mirror,
     Rule,
     builder_used,
     diagnose,
@@ -22,6 +21,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagn
     passed,
     proved,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 LOGS = Path(__file__).parent / "logs"
 HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"

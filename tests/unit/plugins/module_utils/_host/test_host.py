@@ -23,8 +23,9 @@ import types
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import host as host_file
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 
 HERE = {"PATH": os.environ["PATH"]}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
@@ -308,12 +309,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         status, headers, body = self.server.answers.get(f"{self.command} {self.path}", (404, {}, b""))
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(b"" if self.command == "HEAD" else body)
 
-    do_GET = do_DELETE = answer
+    do_GET = do_DELETE = do_HEAD = do_CONNECT = answer
 
     def log_message(self, *_arguments):
         pass
@@ -378,6 +380,77 @@ def test_a_web_server_is_asked_without_a_proxy(monkeypatch):
     assert Host().http_get("nonsense", {}) == Answer(0, {}, "reset")
 
 
+@contextlib.contextmanager
+def web(answers):
+    with serving(http.server.HTTPServer(("127.0.0.1", 0), Handler), answers) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "most", "found"),
+    [
+        ("GET", "/whole", 10, (200, "", b"12345")),
+        ("GET", "/whole", 3, (200, "", b"123")),
+        ("GET", "/whole", 0, (200, "", b"")),
+        ("HEAD", "/whole", 10, (200, "", b"")),
+        ("GET", "/refused", 10, (403, "", b"no")),
+        ("GET", "/moved", 10, (307, "", b"")),
+        ("GET", "/short", 100, (200, "cut off", b"12345")),
+        ("GET", "/short", 5, (200, "", b"12345")),
+        ("GET", "/chunks", 100, (200, "cut off", b"")),
+        ("GET", "/until-the-end", 100, (200, "", b"12345")),
+    ],
+)
+def test_one_question_gets_one_answer_with_the_first_bytes_of_its_body(method, path, most, found):
+    whole, short = (200, {}, b"12345"), (200, {"Content-Length": "50"}, b"12345")
+    chunks = (200, {"Content-Length": "", "Transfer-Encoding": "chunked"}, b"50\r\n")
+    answers = {
+        "GET /whole": whole, "HEAD /whole": whole, "GET /refused": (403, {}, b"no"), "GET /moved": (307, {"Location": "/whole"}, b""),
+        "GET /short": short, "GET /chunks": chunks, "GET /until-the-end": (200, {"Content-Length": ""}, b"12345"),
+    }  # fmt: skip
+    with web(answers) as url:
+        answer = Host().http_request(url + path, {"Accept": "x"}, 5, method, most)
+    assert (answer.status, answer.reason, answer.body) == found
+    assert answer.header("location") == ("/whole" if path == "/moved" else "")
+
+
+def test_a_question_goes_through_its_proxy_alone(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with web({"GET http://m.lab/v2/": (200, {}, b"from the proxy"), "CONNECT m.lab:443": (403, {}, b"")}) as url:
+        assert Host().http_request("http://m.lab/v2/", {}, 5, most=20, proxies={"http": url}).body == b"from the proxy"
+        assert Host().http_request("https://m.lab/v2/", {}, 5, most=20, proxies={"https": url}) == Answer(0, {}, "proxy status 403")
+    assert Host().http_request(url, {}, 5) == Answer(0, {}, "refused")
+
+
+class Slowly:
+    """A body that comes byte by byte, and breaks off if it is told so."""
+
+    status, headers = 200, {}
+
+    def __init__(self, error=None):
+        self.error, self.left = error, 3
+
+    def read1(self, _most):
+        self.left -= 1
+        if self.left < 0 and self.error:
+            raise self.error
+        return b"x" if self.left >= 0 else b""
+
+
+@pytest.mark.parametrize(
+    ("until", "error", "found"),
+    [
+        (float("inf"), None, ("", b"xxx")),
+        (0.0, None, ("timeout", b"x")),
+        (float("inf"), ConnectionResetError(), ("reset", b"xxx")),
+        (float("inf"), socket.timeout(), ("timeout", b"xxx")),
+    ],
+)
+def test_a_body_ends_with_its_time_or_its_connection(until, error, found):
+    answer = host_file._read(Slowly(error), 10, until)
+    assert (answer.reason, answer.body) == found
+
+
 def certificate_error(message):
     error = ssl.SSLCertVerificationError()
     error.verify_message = message
@@ -389,6 +462,9 @@ def certificate_error(message):
     [
         (certificate_error("Hostname mismatch, certificate is not valid for 'm.lab'."), "wrong name"),
         (certificate_error("unable to get local issuer certificate"), "unknown authority"),
+        (certificate_error("certificate has expired"), "expired certificate"),
+        (certificate_error("certificate is not yet valid"), "certificate of the future"),
+        (OSError("Tunnel connection failed: 407 Proxy Authentication Required"), "proxy status 407"),
         (ssl.SSLError("wrong version number"), "tls"),
         (socket.gaierror(-2, "Name or service not known"), "dns"),
         (ConnectionRefusedError(), "refused"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Mirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._info import findings as f
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 URL, LOOP, SOCKS5H = "http://proxy.lab:3128", "http://127.0.0.1:3128", "socks5h://proxy.lab:1080"
 OWN, OTHER = "/etc/profile.d/buildfleet-docker.sh, line 2", "/etc/profile.d/zz.sh, line 1"

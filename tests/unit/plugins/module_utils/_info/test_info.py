@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Answer, Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._info import info
 
 UNIT, CONFIG, OWN = "/lib/systemd/system/docker.service", "/etc/docker/daemon.json", "/etc/profile.d/buildfleet-docker.sh"

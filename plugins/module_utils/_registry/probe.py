@@ -1,0 +1,99 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a mirror's answers mean. The questions are asked by a function that the caller gives."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from urllib.parse import SplitResult, urlsplit
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
+
+PROBE_IMAGE = "busybox:latest"
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+
+Get = t.Callable[[str, t.Mapping[str, str], float], Answer]  # a URL, headers and seconds; follows redirects
+
+
+class Mirror(t.NamedTuple):
+    """What a mirror answered when it was asked directly (status 0: it did not, reason says how)."""
+
+    url: str
+    status: int = 0
+    realm: str = ""
+    manifest: int = 0
+    reason: str = ""
+
+    @property
+    def host(self) -> str:
+        return host_of(self.url) or self.url
+
+    @property
+    def realm_host(self) -> str:
+        return host_of(self.realm)
+
+    @property
+    def sends_elsewhere(self) -> bool:
+        return self.status == 401 and bool(self.realm_host) and self.realm_host != self.host
+
+    @property
+    def error(self) -> str:
+        """The status with which it refuses to be a registry for this image; '' if it does not."""
+        if self.status >= 402 or self.status in (400,):
+            return f"status {self.status}"
+        if self.status == 200 and (self.manifest >= 500 or self.manifest in (403, 429)):
+            return f"status {self.manifest}"
+        return self.reason if self.status else ""
+
+
+class Challenge(t.NamedTuple):
+    """What a 401 asks for (RFC 7235)."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def ask_mirror(get: Get, url: str, reference: str, timeout: float = 5) -> Mirror:
+    """Whether a mirror answers as a registry, and whether it has the image (none: not asked)."""
+    base = url.rstrip("/")
+    hello = get(f"{base}/v2/", {}, timeout)
+    page = hello.status == 200 and hello.is_page
+    mirror = Mirror(url, hello.status, challenge(hello).realm, reason="html page" if page else hello.reason)
+    registry, path = split_registry(reference)
+    if not reference or hello.status != 200 or page or registry != DOCKER_HUB:
+        return mirror
+    return mirror._replace(manifest=get(manifest_url(base, path), {"Accept": MANIFESTS}, timeout).status)
+
+
+def manifest_url(base: str, path: str) -> str:
+    """Where the manifest of a repository's tag or digest is; ``path`` as split_registry returns it."""
+    named, _at, digest = path.partition("@")
+    repository, _colon, tag = named.partition(":")
+    return f"{base}/v2/{repository}/manifests/{(digest if not tag else '') or tag or 'latest'}"
+
+
+def challenge(answer: Answer) -> Challenge:
+    text = answer.header("WWW-Authenticate")
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', text))
+    return Challenge(text.partition(" ")[0].lower(), fields.get("realm", ""), fields.get("service", ""), fields.get("scope", ""))
+
+
+def host_of(url: str) -> str:
+    """The host of a URL; '' where it is cut or broken."""
+    return (split_url(url).hostname or "") if "://" in url else ""
+
+
+def split_url(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

@@ -1,0 +1,232 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_mirror_info
+short_description: Try mirrors of Docker Hub from this host, and say which of them work now
+version_added: 1.1.0
+description:
+  - Asks every candidate as Docker does during a build, all at the same time. It looks up the name, checks the certificate, asks for C(/v2/), fetches a token
+    where the mirror names a token server, asks for the manifest (HEAD, then GET), and fetches the first bytes of a layer, redirects followed.
+  - A mirror counts as usable if it serves every image of O(images). Nothing is changed on the host, nothing is stored, and no engine is needed.
+  - Certificates are checked against the host's own store of authorities, as the daemon does where C(/etc/docker/certs.d) names none.
+author:
+  - The buildfleet authors (@buildfleet)
+extends_documentation_fragment:
+  - buildfleet.docker._attributes
+attributes:
+  check_mode:
+    description: It only reads, so check mode is the same.
+    support: full
+  diff_mode:
+    description: There is never a difference to show.
+    support: none
+options:
+  candidates:
+    description: URLs of mirrors, such as V(https://mirror.example.com). Docker sends a mirror no credentials, so a URL with a login is refused.
+    type: list
+    elements: str
+    required: true
+  images:
+    description:
+      - Images that a mirror has to serve. A registry in a name is left out, since the mirror is asked for the rest of the name.
+      - Not given, C(busybox:latest), from which M(buildfleet.docker.docker_build_check) builds.
+    type: list
+    elements: str
+  bytes:
+    description: How many bytes of the first image's largest layer are fetched to measure the speed.
+    type: int
+    default: 1048576
+  timeout:
+    description: Seconds that each candidate has for all questions together. A layer that is not there in time ends the measurement, not the usability.
+    type: int
+    default: 15
+  http_proxy:
+    description: The proxy (V(http://host:port)) through which mirrors with C(http://) are asked. Not given, they are asked directly.
+    type: str
+  https_proxy:
+    description: The same for mirrors with C(https://).
+    type: str
+  proxy_username:
+    description: The user for both proxies, not encoded.
+    type: str
+  proxy_password:
+    description: The password for both proxies, not encoded.
+    type: str
+  no_proxy:
+    description: Hosts, domains and networks that are asked directly.
+    type: list
+    elements: str
+"""
+
+EXAMPLES = r"""
+- name: Try some mirrors
+  buildfleet.docker.registry_mirror_info:
+    candidates:
+      - https://mirror.example.com
+      - https://other-mirror.example.net
+  register: mirrors
+
+- name: Use those that work, the fastest first
+  buildfleet.docker.docker_daemon_proxy:
+    registry_mirrors: "{{ mirrors.usable }}"
+  become: true
+  when: mirrors.usable | length > 0
+"""
+
+RETURN = r"""
+mirrors:
+  description: Every candidate, in the order of O(candidates).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    url:
+      description: The candidate, as it was given.
+      type: str
+    usable:
+      description: Whether it served every image.
+      type: bool
+    problem:
+      description: Why it cannot be used, as one of the causes of M(buildfleet.docker.docker_build_check). Null if it can.
+      type: str
+    reason:
+      description: How it failed, such as V(status 403). Null if it did not.
+      type: str
+    host:
+      description: The host that failed, which can be a token server or a server of layers. Null if none did.
+      type: str
+    message:
+      description: What is wrong, in a sentence. Null if nothing is.
+      type: str
+    realm:
+      description: The token server's URL that the mirror names. Null if it names none.
+      type: str
+    needs:
+      description: What a client needs there, which is V(nothing), V(token_of_its_own) (an anonymous token of the mirror's own token server), V(hub_token) (one
+        of Docker Hub's token server, which the daemon and the client must then reach), or V(login), which Docker cannot give a mirror.
+      type: str
+    missing:
+      description: The images of O(images) that it did not serve.
+      type: list
+      elements: str
+    seconds:
+      description: How long all questions took.
+      type: float
+    bytes_per_second:
+      description: How fast the first bytes of a layer came. Null if none came.
+      type: int
+usable:
+  description: The URLs of the candidates that can be used, the fastest first.
+  type: list
+  elements: str
+  returned: success
+in_use:
+  description: The mirrors that the daemon uses now, spelt as in O(candidates) where they are candidates. Null if the daemon was not asked, because it does not
+    run, or its socket is closed to this user.
+  type: list
+  elements: str
+  returned: success
+msg:
+  description: The outcome in sentences, one for each candidate that cannot be used.
+  type: str
+  returned: success
+  sample: "1 of 2 mirrors can be used. https://mirror.example.com: mirror.example.com was not reached (timeout)."
+"""
+
+import functools
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused, bypasses, mirror, no_proxy, proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import candidate
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import PROBE_IMAGE
+
+_FIELDS = ("url", "usable", "problem", "reason", "host", "message", "realm", "needs", "missing", "seconds", "bytes_per_second")
+
+
+def work(module: Module) -> t.Dict[str, t.Any]:
+    params, host = module.params, module.host
+    try:
+        urls = candidate.distinct(mirror(url, "", "candidates", paths=True) for url in params["candidates"])
+        images = [parse(image).full for image in params["images"] or [PROBE_IMAGE]]
+        proxies, exceptions = _proxies(module), ",".join(no_proxy(params["no_proxy"] or []))
+    except (ValueRefused, InvalidImageName) as error:
+        raise Refused(str(error) if isinstance(error, ValueRefused) else f"images: {error}") from error
+    for name in ("bytes", "timeout"):
+        if params[name] < 1:
+            raise Refused(f"{name} must be at least 1.")
+    direct = functools.partial(bypasses, exceptions)
+    calls = {
+        url: functools.partial(
+            candidate.try_candidate,
+            url,
+            images,
+            params["bytes"],
+            candidate.asker(host.http_request, params["timeout"], host.now, proxies, direct),
+            host.now,
+        )
+        for url in urls
+    }
+    answers = host.run_parallel(calls, params["timeout"] + 2)
+    tried = [answers.get(url) or candidate.too_late(url, params["timeout"]) for url in urls]
+    return {
+        "changed": False,
+        "mirrors": [_shown(one) for one in tried],
+        "usable": candidate.fastest_first(tried),
+        "in_use": _in_use(host.engine_api("/info"), urls),
+        "msg": candidate.summary(tried),
+    }
+
+
+def _proxies(module: Module) -> t.Dict[str, str]:
+    """Proxies by the scheme of the URL that is asked."""
+    found = {}
+    for name, scheme in (("http_proxy", "http"), ("https_proxy", "https")):
+        if module.params[name]:
+            given = proxy(module.params[name], name, module.params["proxy_username"] or "", module.params["proxy_password"] or "")
+            module.secrets.learn_url(given.url())
+            if given.scheme == "http":
+                found[scheme] = given.url()
+            else:
+                module.warn(f"{name}: this module asks through http:// proxies alone, so mirrors with {scheme}:// were asked without this one.")
+    return found
+
+
+def _in_use(info: t.Any, urls: t.Sequence[str]) -> t.Optional[t.List[str]]:
+    return None if info is None else candidate.spelt_as(urls, (info.get("RegistryConfig") or {}).get("Mirrors") or [])
+
+
+def _shown(tried: candidate.Candidate) -> t.Dict[str, t.Any]:
+    empty_is_none = ("problem", "reason", "host", "message", "realm")
+    values = {name: getattr(tried, name) for name in _FIELDS}
+    return dict(values, missing=list(tried.missing), **{name: values[name] or None for name in empty_is_none})
+
+
+def main() -> None:
+    run(
+        work,
+        host=Host,
+        argument_spec={
+            "candidates": {"type": "list", "elements": "str", "required": True},
+            "images": {"type": "list", "elements": "str"},
+            "bytes": {"type": "int", "default": 1024 * 1024},
+            "timeout": {"type": "int", "default": 15},
+            "http_proxy": {"type": "str"},
+            "https_proxy": {"type": "str"},
+            "proxy_username": {"type": "str"},
+            "proxy_password": {"type": "str", "no_log": False},  # masked by _module, in every way out
+            "no_proxy": {"type": "list", "elements": "str"},
+        },
+        supports_check_mode=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
