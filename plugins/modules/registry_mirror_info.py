@@ -154,7 +154,7 @@ _FIELDS = ("url", "usable", "problem", "reason", "host", "message", "realm", "ne
 def work(module: Module) -> t.Dict[str, t.Any]:
     params, host = module.params, module.host
     try:
-        urls = candidate.distinct(mirror(url, "", "candidates", paths=True) for url in params["candidates"])
+        urls = candidate.distinct(mirror(url.strip(), "", "candidates", paths=True) for url in params["candidates"])
         images = [parse(image).full for image in params["images"] or [PROBE_IMAGE]]
         proxies, exceptions = _proxies(module), ",".join(no_proxy(params["no_proxy"] or []))
     except (ValueRefused, InvalidImageName) as error:
