@@ -15,6 +15,7 @@ description:
   - The results are read from the variables C(docker_build_check_result) and C(docker_build_info_result), and, as what differs from the wish, from
     C(proxy_ca_result), C(docker_daemon_proxy_result), C(docker_build_env_result) and C(dockerfile_mirror_result), registered in check mode. The roles of
     these names register them.
+  - From C(registry_mirror_info_result) of M(buildfleet.docker.registry_mirror_info), if it is there, comes which mirror in use has died.
   - The playbook C(buildfleet.docker.report) does all of this.
   - Runs once for all hosts of a play, on the controller, and needs the linear strategy and no batches (C(serial)).
 author:

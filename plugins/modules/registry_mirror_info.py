@@ -155,7 +155,9 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     params, host = module.params, module.host
     try:
         urls = candidate.distinct(mirror(url.strip(), "", "candidates", paths=True) for url in params["candidates"])
-        images = [parse(image).full for image in params["images"] or [PROBE_IMAGE]]
+        images = [image.strip() for image in params["images"] or [PROBE_IMAGE]]
+        for image in images:
+            parse(image)
         proxies, exceptions = _proxies(module), ",".join(no_proxy(params["no_proxy"] or []))
     except (ValueRefused, InvalidImageName) as error:
         raise Refused(str(error) if isinstance(error, ValueRefused) else f"images: {error}") from error

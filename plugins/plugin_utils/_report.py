@@ -190,7 +190,15 @@ def _drift(wanted: t.Mapping[str, Result]) -> t.List[str]:
             sentences.append(f"{module} refuses: {_first_line(str(result.get('msg') or 'no reason given.'))}")
         elif result.get("changed"):
             sentences.append(f"{_SETTINGS_OF.get(module, module)} from the variables: {_difference(result)}.")
-    return sentences
+    return sentences + _dead_mirrors(wanted.get("registry_mirror_info") or {})
+
+
+def _dead_mirrors(tried: Result) -> t.List[str]:
+    """Mirrors in use that do not work any more, and the candidate that would do."""
+    in_use, usable = tried.get("in_use") or [], tried.get("usable") or []
+    others = f"The candidate {usable[0]} works." if usable else "No candidate works."
+    dead = [mirror for mirror in tried.get("mirrors") or [] if mirror.get("url") in in_use and not mirror.get("usable")]
+    return [_short(f"The mirror {mirror['url']}, which the daemon uses, does not work: {mirror.get('message')} {others}") for mirror in dead]
 
 
 def _difference(result: Result) -> str:

@@ -18,6 +18,16 @@ NOW = "2026-11-24T14:55:00Z"
 CHANGED = {"changed": True, "diff": [{"before_header": "", "after_header": "/etc/docker/daemon.json (mode 0644)"}]}
 
 
+DEAD = {
+    "in_use": ["https://a.lab"], "usable": ["https://b.lab"],
+    "mirrors": [
+        {"url": "https://a.lab", "usable": False, "message": "a.lab was not reached (timeout)."},
+        {"url": "https://b.lab", "usable": True, "message": None},
+        {"url": "https://c.lab", "usable": False, "message": "c.lab was not reached (dns)."},
+    ],
+}  # fmt: skip
+
+
 def one(**observed):
     return report({"a": Observed(**observed)}, NOW)["hosts"][0]
 
@@ -74,6 +84,20 @@ def test_state_and_processes(observed, state, processes):
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"dockerfile_mirror": {"changed": True, "counts": {"edits": 2}}}}, "drift",
             ["The sources differ from the variables: 2 image references."], ["Run the playbook buildfleet.docker.site."], id="sources",
+        ),
+        pytest.param(
+            {"check": fleet.PASSED, "wanted": {"registry_mirror_info": DEAD, "docker_daemon_proxy": CHANGED}}, "drift",
+            ["The daemon's settings differ from the variables: /etc/docker/daemon.json.",
+             "The mirror https://a.lab, which the daemon uses, does not work: a.lab was not reached (timeout). The candidate https://b.lab works."],
+            ["Run the playbook buildfleet.docker.site."], id="a mirror has died",
+        ),
+        pytest.param(
+            {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, usable=[])}}, "drift",
+            ["The mirror https://a.lab, which the daemon uses, does not work: a.lab was not reached (timeout). No candidate works."], [],
+            id="every mirror has died",
+        ),
+        pytest.param(
+            {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, in_use=None)}}, "ok", [], [], id="a dead mirror that nobody uses",
         ),
         pytest.param({"check": {"failed": True, "msg": "x" * 9000}}, "module_failed", ["x" * 600 + " …"], [], id="a long story"),
         pytest.param({"check": fleet.PASSED}, "ok", [], [], id="nothing to say"),
