@@ -179,7 +179,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, layers, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
@@ -204,24 +204,31 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     if not module.check_mode:
         record.sweep()
     daemon = observe(host, options["service"], options["config_file"])
+    if not preflight.settled(host, daemon):
+        daemon = observe(host, options["service"], options["config_file"])
     _learn(module, daemon)
     if daemon.unsupported and options["state"] == "present":
         raise Refused(daemon.unsupported, **_untouched())
     try:
         plan = _plan(module, daemon, record)
         transaction.can_write(host, plan)
+        due = transaction.restart(host, daemon, record, plan, options["restart"])
+        broken = preflight.broken(host, daemon, plan, due.due)
+        if broken and options["state"] == "present":
+            raise Refused(broken.refusal, **_untouched())
         if options["validate"] and plan.changes and options["state"] == "present":
             transaction.validate(host, daemon, plan)
-        due = transaction.restart(host, daemon, record, plan, options["restart"])
+        if broken:  # the first files are given back even so
+            due = due._replace(pending=broken.text)
         if options["validate"] and due.now:
             doubt = transaction.trial_start(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
             # A build may have begun meanwhile.
             due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
     except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
         raise Refused(str(error), **_untouched()) from error
-    for warning in plan.warnings:
-        module.warn(warning)
     restarts = due.now
+    for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not restarts else ""])]:
+        module.warn(warning)
     diff = [_diff(module, path, daemon.files.get(path), file) for path, file in plan.changes.items()]
     copies: t.List[str] = []
     if not module.check_mode and (plan.changes or restarts):

@@ -26,6 +26,7 @@ TABLE = {
     "mirror_http_buildkit_insecure": Since("engine", (26, 0), "seen on 26.1 with insecure-registries; not on 20.10"),
     "hosts_toml": Since("engine", (28, 0), "moby 8b4cb6f58c, daemon/hosts.go"),
     "tolerates_bom": Since("engine", (26, 0), "seen on 26.1; 20.10 does not start with a BOM or an empty file"),
+    "one_json_value": Since("engine", (26, 0), "seen on 26.1; 20.10 reads the first object of daemon.json and ignores the rest"),
     "buildkit_default": Since("engine", (23, 0), "docker/cli docs/deprecated.md, legacy builder"),
     "source_policy_engine": Since("engine", (25, 0), "BuildKit 0.12 in moby 25.0 (applySourcePolicies)"),
     "source_policy_buildx": Since("buildx", (0, 11), "buildx build/build.go ReadSourcePolicy"),

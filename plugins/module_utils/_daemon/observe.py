@@ -70,7 +70,7 @@ class Start(t.NamedTuple):
 def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     systemd = host.exists("/run/systemd/system")
     unit = _show(host, service) if systemd else {}
-    version = host.engine_api("/version") or {}
+    version = {} if _asleep(host, service, unit) else host.engine_api("/version") or {}
     info = host.engine_api("/info", timeout=30) if version else None
     drop_ins = _drop_ins(host, service) if systemd else ()
     fragment = unit.get("FragmentPath", "")
@@ -80,7 +80,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         engine=version.get("Version", "") or _program_version(host),
         go=version.get("GoVersion", ""),
         info=info or {},
-        systemd=systemd and unit.get("LoadState") == "loaded",
+        systemd=systemd and unit.get("LoadState", "not-found") != "not-found",
         state=unit.get("ActiveState", "active" if version else "inactive"),
         pid=int(unit.get("MainPID") or 0) or pid_file(host, service),
         started=0,
@@ -206,6 +206,13 @@ def _show(host: Host, service: str) -> t.Dict[str, str]:
     names = "LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,NeedDaemonReload"
     shown = host.run(["systemctl", "show", f"{service}.service", "-p", names])
     return dict(line.split("=", 1) for line in shown.out.splitlines() if "=" in line)
+
+
+def _asleep(host: Host, service: str, unit: t.Mapping[str, str]) -> bool:
+    """Whether systemd keeps the socket of a daemon that does not run: who asks there would start it."""
+    if unit.get("ActiveState") not in ("inactive", "failed", "activating"):
+        return False
+    return "SubState=listening" in host.run(["systemctl", "show", f"{service}.socket", "-p", "SubState"]).out.split()
 
 
 def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:

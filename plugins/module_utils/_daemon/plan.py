@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File, Files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import (
     MANAGER,
     Daemon,
@@ -36,21 +37,6 @@ PROXIES = {
 }
 VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
 _LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
-# daemon.json's key where its flag has another name (moby cmd/dockerd/config.go)
-_FLAG_KEYS = {
-    "hosts": "host",
-    "registry-mirrors": "registry-mirror",
-    "insecure-registries": "insecure-registry",
-    "labels": "label",
-    "storage-opts": "storage-opt",
-    "exec-opts": "exec-opt",
-    "authorization-plugins": "authorization-plugin",
-    "dns-opts": "dns-opt",
-    "runtimes": "add-runtime",
-    "default-address-pools": "default-address-pool",
-    "log-opts": "log-opt",
-    "graph": "data-root",
-}
 _CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
 
@@ -178,6 +164,8 @@ def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: boo
 
 def absent(daemon: Daemon, record: Record) -> Plan:
     """The host's first state from the record; where files changed since, our settings alone are taken out."""
+    if not record.paths:  # nothing of ours is here, whatever others have made of the files
+        return Plan("", {}, running(daemon.info), [], [])
     after: Files = dict(daemon.files)
     conflicts = []
     for path in record.paths:
@@ -428,17 +416,9 @@ def config_problems(daemon: Daemon) -> t.List[ConfigProblem]:
     try:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
-        return [ConfigProblem("config_not_json", True, str(error))]
+        file = daemon.files.get(daemon.config_file)
+        return [ConfigProblem("config_not_json", not engine_rules.reads_json(file.contents if file else b"", daemon.engine or "99"), str(error))]
     return [*_json_problems(document), *_start_problems(daemon, daemon.files, next_start(daemon, daemon.files))]
-
-
-def unknown_keys(daemon: Daemon, usage: str) -> t.List[str]:
-    """Keys of daemon.json that an engine without --validate does not start with, from what its --help knows."""
-    known = set(re.findall(r"--([a-z][a-z0-9-]+)", usage))
-    if not known:
-        return []
-    known |= {key for key, flag in _FLAG_KEYS.items() if flag in known} | {"features", "builder", "proxies"}
-    return [key for key in _config(daemon.files, daemon.config_file).value if key not in known]
 
 
 def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
@@ -502,7 +482,7 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
     keys = {key: (key,) for key in document.value if key != "proxies"}
     keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
     for key, place in keys.items():
-        flag = _FLAG_KEYS.get(key, key)
+        flag = engine_rules.FLAG_OF_KEY.get(key, key)
         if flag in given or key in given:
             sentence = (
                 f"{document.place(*place)}: '{key}' is set here and by --{flag} in the command line ({_flag_place(daemon, after, flag)}), "
@@ -511,11 +491,19 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
             yield ConfigProblem("key_stops_start", True, sentence)
     mirrors = document.value.get("registry-mirrors")
     for number, text in enumerate(mirrors if isinstance(mirrors, list) else []):
-        try:
-            proxy.mirror(str(text), daemon.engine or "99")
-        except proxy.ValueRefused as error:
-            sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {error}"
+        reason = engine_rules.mirror_error(str(text), daemon.engine or "99")
+        if reason:
+            sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {_mirror_words(str(text), daemon.engine or '99', reason)}"
             yield ConfigProblem("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
+
+
+def _mirror_words(text: str, engine: str, reason: str) -> str:
+    """Our own sentence about a mirror, which names the remedy; else the engine's reason."""
+    try:
+        proxy.mirror(text, engine)
+    except proxy.ValueRefused as error:
+        return str(error)
+    return f"Docker does not start with the mirror {text!r}: {reason}. Write https://host or https://host:port."
 
 
 def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:

@@ -12,9 +12,11 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, Files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.busy import busy, play_inside
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, pid_file, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
@@ -111,11 +113,18 @@ def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
 def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
     """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
     file = files.get(daemon.config_file)
-    if file is None or not versions.has("validate", daemon.engine):
+    if file is None:
         return ""
-    argv = without_flags(next_start(daemon, files).argv, ("config-file",))
-    said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
-    return "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
+    document = Document(file.contents, daemon.config_file)
+    if not versions.has("validate", daemon.engine):
+        keys = engine_rules.unknown_keys(document, host.run(["dockerd", "--help"]).text) if daemon.engine else []
+        words = engine_rules.unknown_words(keys)
+    else:
+        argv = without_flags(next_start(daemon, files).argv, ("config-file",))
+        said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+        words = "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
+    places = engine_rules.places(words, document)
+    return f"{words} ({places})" if places else words
 
 
 def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
@@ -166,18 +175,19 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
     """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
     foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
+    new_folders = _new_folders(host, plan.changes)
     record.remember(plan.changes)
-    record.put_note("folders", sorted({*(record.note("folders") or []), *_new_folders(host, plan.changes)}))
+    record.put_note("folders", sorted({*(record.note("folders") or []), *new_folders}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))
     record.put_note("untried", [] if due.now else foreign)
     record.save()
     try:
         apply(host, plan.changes)
     except HostError as error:
-        _restore(host, before)
+        _roll_back(host, record, before, new_folders)
         raise Failed(f"{error} Every file is as it was, and Docker was left alone.", True, False) from error
     except BaseException:
-        _restore(host, before)
+        _roll_back(host, record, before, new_folders)
         raise
     if not due.now:
         if _units(plan.changes, daemon):
@@ -193,7 +203,7 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
         trouble = f"It runs, but without the wanted {', '.join(wrong)}." if wrong else ""
     if trouble:
         words = _words(host, daemon, said_before) or trouble
-        _restore(host, before)
+        _roll_back(host, record, before, new_folders)
         up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
         state = (
             "docker is up again as it was"
@@ -252,6 +262,14 @@ def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan
 def _restore(host: Host, before: Changes) -> None:
     """Only what differs: where a write fails, the next one would too."""
     apply(host, {path: file for path, file in before.items() if host.read(path) != file})
+
+
+def _roll_back(host: Host, record: Record, before: Changes, new_folders: t.Collection[str]) -> None:
+    """Files, folders and record as this run found them: nothing tells of a change that did not hold."""
+    _restore(host, before)
+    for folder in sorted(new_folders, key=len, reverse=True):
+        host.remove_folder(folder)
+    record.take_back()
 
 
 def _new_folders(host: Host, changes: Changes) -> t.Set[str]:

@@ -30,7 +30,7 @@ class Record:
         self._host = host
         self._folder = folder
         self._path = f"{folder}/{name}.json"
-        found = host.read(self._path)
+        found = self._found = host.read(self._path)
         self._data: t.Dict[str, t.Any] = {"version": 1, "key": secrets.token_hex(16), "files": {}, "notes": {}}
         if found is not None:
             try:
@@ -91,6 +91,13 @@ class Record:
         if found is None or found.contents != contents:
             self._host.make_private_folder(self._folder)
             self._host.write(self._path, File(contents, 0o600, os.geteuid(), os.getegid()))
+
+    def take_back(self) -> None:
+        """The record as this run found it: none where there was none."""
+        if self._found is None:
+            self.forget()
+        else:
+            self._host.write(self._path, self._found)
 
     def forget(self) -> None:
         self._host.remove(self._path)

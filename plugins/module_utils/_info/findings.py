@@ -126,6 +126,8 @@ class Facts(t.NamedTuple):
     nested: t.Tuple[str, ...] = ()  # containers with an engine of their own
     readable: t.Tuple[str, ...] = ()  # files with a password that everybody can read
     unsupported: str = ""  # why this engine is configured in another way, and how
+    unit_problem: t.Tuple[str, ...] = ()  # why systemd does not start the unit, and the remedy
+    last_words: str = ""  # of a daemon that failed
 
     def setting(self, name: str) -> Setting:
         return next((one for one in self.daemon if one.name == name), Setting(name))
@@ -208,14 +210,22 @@ def _engine(facts: Facts) -> t.Iterator[Finding]:
     elif not facts.engine and not facts.up:
         yield Finding("engine_missing", "error", "daemon", "There is no Docker Engine on this host: dockerd was not found.", "Install Docker on this host.")
     elif not facts.up and not facts.closed:
-        message = f"The engine does not answer (the service {facts.service} is {facts.state})."
-        yield Finding(
-            "engine_down", "error", "daemon", message, f"Start it (systemctl start {facts.service}); journalctl -u {facts.service} says why it ended."
-        )
+        said = f" Its log says: {facts.last_words.rstrip('.')}." if facts.last_words else ""
+        message = f"The engine does not answer (the service {facts.service} is {facts.state}).{said}"
+        cure = f"Correct that, then start it (systemctl start {facts.service})."
+        if not said:
+            cure = f"Start it (systemctl start {facts.service}); journalctl -u {facts.service} says why it ended."
+        yield Finding("engine_down", "error", "daemon", message, cure)
+
+
+def _unit(facts: Facts) -> t.Iterator[Finding]:
+    if facts.unit_problem:
+        sentence, cure = facts.unit_problem
+        yield Finding("unit_refused", "error", "daemon", sentence, cure)
 
 
 _TROUBLE_CURES = {
-    "config_not_json": "Correct {file}, or give back a backup: Docker does not start with it.",
+    "config_not_json": "Correct {file}, or give back a backup.",
     "key_stops_start": "Remove the key from {file} before the next start.",
     "client_keys_in_daemon_json": "Remove it from {file}; set docker_daemon_proxy https_proxy for the daemon, docker_build_env step_proxy for RUN steps.",
     "top_level_proxy_ignored": "Remove it from {file}, and set docker_daemon_proxy http_proxy and https_proxy.",
@@ -424,7 +434,7 @@ def _secrets(facts: Facts) -> t.Iterator[Finding]:
 
 
 RULES: t.Tuple[t.Callable[[Facts], t.Iterator[Finding]], ...] = (
-    _engine, _config, _restart, _daemon_proxies, _token_path, _mirrors, _builders, _clients, _elsewhere, _steps, _secrets,
+    _engine, _unit, _config, _restart, _daemon_proxies, _token_path, _mirrors, _builders, _clients, _elsewhere, _steps, _secrets,
 )  # fmt: skip
 
 

@@ -13,10 +13,9 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
@@ -125,6 +124,8 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         nested=tuple(asked.get("nested") or ()),
         readable=tuple(_readable(daemon)),
         unsupported=daemon.unsupported,
+        unit_problem=asked.get("unit") or (),
+        last_words=asked.get("words") or "",
     )
     if facts.closed:
         unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
@@ -147,6 +148,8 @@ def _ask(
         "compose": lambda: components.compose(host),
         "mirrors": lambda: host.run_parallel(mirrors, timeout + 1),
         "objection": lambda: _objection(host, daemon),
+        "unit": lambda: preflight.unit_problem(host, daemon) if daemon.engine else None,
+        "words": lambda: preflight.last_words(host, daemon) if not up and daemon.state in ("failed", "activating") else "",
         "nested": lambda: _nested(host) if up and daemon.info.get("ContainersRunning") else [],
     }
     for who in environment_of:
@@ -155,16 +158,11 @@ def _ask(
 
 
 def _objection(host: Host, daemon: Daemon) -> str:
-    """Why the engine would not start with its files: from its own check, or, where it has none, from the keys that it knows."""
-    if daemon.files.get(daemon.config_file) is None:
-        return ""
-    if not daemon.engine or versions.has("validate", daemon.engine):
-        return transaction.validation_error(host, daemon, daemon.files)
+    """Why the engine would not start with its files, as far as it can tell itself."""
     try:
-        keys = daemon_proxy.unknown_keys(daemon, host.run(["dockerd", "--help"]).text)
+        return transaction.validation_error(host, daemon, daemon.files)
     except daemon_json.NotJson:
         return ""
-    return f"the following directives don't match any configuration option: {', '.join(keys)}" if keys else ""
 
 
 def _nested(host: Host) -> t.List[str]:

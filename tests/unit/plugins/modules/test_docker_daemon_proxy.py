@@ -58,7 +58,7 @@ class Machine(Host):
         self.info = None
         self.extra = {}
         self.unwritable = self.read_only = ""
-        self.starts = 0
+        self.starts, self.verify, self.socket, self.gone = 0, "", "", []
         self.broken = lambda config: False
         if unit:
             self.write(unit[0], File(f"[Service]\n{unit[1]}".encode()))
@@ -93,7 +93,7 @@ class Machine(Host):
         self.files.pop(path, None)
 
     def remove_folder(self, path):
-        pass
+        self.gone.append(path)
 
     def make_private_folder(self, folder):
         pass
@@ -150,6 +150,10 @@ class Machine(Host):
             shown = {"LoadState": "loaded", "ActiveState": self.state, "FragmentPath": self.unit[0], "MainPID": pid, "NeedDaemonReload": "no"}
             shown.update({} if self.loaded is None else {"DropInPaths": self.loaded})
             return Run(0, "".join(f"{name}={value}\n" for name, value in shown.items()), "")
+        if command == "systemctl show docker.socket -p SubState":
+            return Run(0, f"SubState={self.socket}\n", "")
+        if argv[0] == "systemd-analyze":
+            return Run(1 if self.verify else 0, "", self.verify)
         if command == "systemctl show-environment":
             return Run(0, self.manager, "")
         if command in ("systemctl restart docker.service", "service docker restart"):
@@ -541,10 +545,20 @@ def test_a_daemon_that_does_not_start_gets_everything_back(run):
     done = run(machine, **ASKED)
     assert done["failed"] and done["rolled_back"] and done["restarted"] and "docker is up again as it was" in done["msg"]
     assert seen(machine) == before and machine.info is not None
+    assert not machine.names("/var/lib/buildfleet") and machine.gone == ["/var/lib/buildfleet"]
     machine.broken = lambda config: False
     run(machine, **ASKED)
     assert not run(machine, state="absent")["conflicts"]
     assert seen(machine) == before
+
+
+def test_a_rollback_leaves_the_record_of_the_run_before(run):
+    machine = Machine()
+    run(machine, registry_mirrors=["https://m.example.com"])
+    before, record = seen(machine), dict(machine.files)["/var/lib/buildfleet/docker_daemon_proxy.docker.json"]
+    machine.broken = lambda config: "proxies" in config
+    assert run(machine, **ASKED)["rolled_back"]
+    assert seen(machine) == before and machine.files["/var/lib/buildfleet/docker_daemon_proxy.docker.json"] == record
 
 
 def test_a_file_that_cannot_be_written_leaves_the_others_alone(run):
@@ -554,6 +568,108 @@ def test_a_file_that_cannot_be_written_leaves_the_others_alone(run):
     done = run(machine, **ASKED)
     assert "Read-only file system. Every file is as it was, and Docker was left alone." in done["msg"] and done["rolled_back"]
     assert seen(machine) == before
+    assert not machine.names("/var/lib/buildfleet") and machine.gone == [DROP_INS, "/var/lib/buildfleet"]
+
+
+# --- broken before --------------------------------------------------------------------------------
+
+
+def failed(machine, config=None, state="failed"):
+    machine.info, machine.state = None, state
+    if config:
+        machine.write(CONFIG, File(config))
+    machine.starts = 0
+    return machine
+
+
+def two_exec_starts(machine):
+    machine.write(f"{DROP_INS}/option.conf", File(b"[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"))
+    machine.verify = "docker.service: Service has more than one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing.\n"
+    return machine
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("options", [ASKED, {"registry_mirrors": ["https://m.example.com"]}, {**ASKED, "restart": "never"}])
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        pytest.param(
+            lambda: failed(Machine()), "Docker does not run (docker.service is failed). Its log says: failed to start daemon: no such runtime. "
+            "Nothing was written. Repair that, start Docker (systemctl start docker). Then run this again.", id="failed",
+        ),
+        pytest.param(
+            lambda: two_exec_starts(Machine("20.10.24")), f"{DROP_INS}/option.conf, line 2: a second ExecStart= of docker.service, with which systemd does not "
+            "start it. systemd says: Service has more than one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing. Nothing was "
+            "written. Write a line 'ExecStart=' without a value before it, or remove it; then: systemctl daemon-reload, systemctl start docker. "
+            "Then run this again.", id="two ExecStart beside a running engine",
+        ),
+    ],
+)  # fmt: skip
+def test_a_host_that_was_broken_before_is_left_as_it_is(run, machine, message, options, check):
+    machine = machine()
+    before = dict(machine.files)
+    done = run(machine, check, **options)
+    assert done["failed"] and done["msg"] == message
+    assert (done["changed"], done["restarted"], done["rolled_back"]) == (False, False, False)
+    assert machine.files == before and machine.starts == 0
+
+
+def test_a_bad_mirror_of_others_that_ours_replace_is_repaired(run):
+    machine = failed(Machine(), b'{"registry-mirrors": ["m.example.com"]}')
+    done = run(machine, registry_mirrors=["https://m.example.com"])
+    assert done["changed"] and done["restarted"] and machine.info is not None
+
+
+def test_a_host_that_was_broken_meanwhile_still_gets_its_first_files_back(run):
+    machine = Machine("20.10.24")
+    before = seen(machine)
+    run(machine, **ASKED)
+    two_exec_starts(machine)
+    machine.starts = 0
+    done = run(machine, state="absent")
+    assert (
+        done["changed"] and done["restart_pending"] and "a second ExecStart=" in done["pending_reason"] and "Nothing was written" not in done["pending_reason"]
+    )
+    assert machine.starts == 0 and {path for path in seen(machine) if path not in before} == {f"{DROP_INS}/option.conf"}
+
+
+def test_a_daemon_that_was_stopped_on_purpose_is_left_so_and_that_is_said(run):
+    machine = Machine(running=False)
+    done = run(machine, **ASKED)
+    assert done["changed"] and not done["restarted"] and machine.info is None and machine.starts == 0
+    assert [one["event"]["msg"] for one in done["warnings"]] == [
+        "Docker is stopped (docker is inactive) and stays so: its files are in force from its next start (systemctl start docker)."
+    ]
+
+
+def test_a_socket_that_systemd_keeps_is_not_asked_since_that_would_start_the_daemon(run):
+    machine = Machine(running=False)
+    machine.socket, machine.extra = "listening", {"/version": {"Version": "26.1.5"}}
+    asked = []
+    machine.engine_api = lambda path, *more, **options: asked.append(path)
+    assert run(machine, **ASKED)["changed"] and not asked
+
+
+def test_nothing_is_undone_where_nothing_was_done(run):
+    machine = Machine(**{CONFIG: b'{"debug": true} {"debug": true}'})
+    before = dict(machine.files)
+    done = run(machine, state="absent")
+    assert not done.get("failed") and not done["changed"] and machine.files == before
+
+
+def test_a_daemon_that_is_starting_is_looked_at_again(run):
+    machine = Machine()
+    info, machine.info, machine.state = machine.info, None, "activating"
+    ran = machine.run
+
+    def answered(argv, **options):
+        if argv == ["systemctl", "show", "docker.service", "-p", "SubState"]:
+            machine.info, machine.state = info, "active"
+            return Run(0, "SubState=running\n", "")
+        return ran(argv, **options)
+
+    machine.run = answered
+    assert run(machine, **ASKED)["restarted"]
 
 
 def test_a_run_that_is_interrupted_gives_every_file_back(run):

@@ -250,12 +250,6 @@ def test_our_keys_go_from_a_file_that_others_changed(before, after):
     assert done.changes[CONFIG].contents == after
 
 
-def test_keys_that_an_engine_does_not_know_are_told_where_it_says_what_it_knows():
-    found = daemon("20.10.24", config=b'{"hosts": [], "features": {}, "debug": true, "nosuch": 1}')
-    assert daemon_proxy.unknown_keys(found, "  -D, --debug\n  -H, --host list") == ["nosuch"]
-    assert daemon_proxy.unknown_keys(found, "dockerd: not found") == []
-
-
 @pytest.mark.parametrize(
     ("unit", "files", "place"),
     [

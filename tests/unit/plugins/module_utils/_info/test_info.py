@@ -252,7 +252,9 @@ def test_nothing_is_written_and_no_program_changes_anything():
     host = FakeHost({CONFIG: "{}"})
     host.write = host.remove = host.make_private_folder = None
     survey(host)
-    assert {argv[0].rpartition("/")[2] for argv in host.ran} <= {"systemctl", "docker", "docker-buildx", "docker-compose", "dockerd", "su"}
+    assert {argv[0].rpartition("/")[2] for argv in host.ran} <= {
+        "systemctl", "systemd-analyze", "docker", "docker-buildx", "docker-compose", "dockerd", "su"
+    }  # fmt: skip
     assert all(argv[1].startswith("show") for argv in host.ran if argv[0] == "systemctl")
 
 

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""With which daemon.json an engine does not start, by the engine's own rules: what others wrote is judged by these.
+
+What we write ourselves is held to stricter ones (_proxy/values.py). Pure; each rule was seen on 20.10, 26.1 and 28.5.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import BOM, Document
+
+# daemon.json's key where its flag has another name (moby cmd/dockerd/config.go)
+FLAG_OF_KEY = {
+    "hosts": "host",
+    "registry-mirrors": "registry-mirror",
+    "insecure-registries": "insecure-registry",
+    "labels": "label",
+    "storage-opts": "storage-opt",
+    "exec-opts": "exec-opt",
+    "authorization-plugins": "authorization-plugin",
+    "dns-opts": "dns-opt",
+    "runtimes": "add-runtime",
+    "default-address-pools": "default-address-pool",
+    "default-ulimits": "default-ulimit",
+    "node-generic-resources": "node-generic-resource",
+    "log-opts": "log-opt",
+    "graph": "data-root",
+}
+# Objects that the engine takes as one value; of any other object it takes the keys inside (moby daemon/config flatOptions).
+_FLAT = {"cluster-store-opts", "log-opts", "runtimes", "default-ulimits", "features", "builder"}
+# Known to 20.10 and older, and not in their --help.
+_HIDDEN = {
+    "features", "builder", "deprecated-key-path", "cluster-store", "cluster-advertise", "cluster-store-opt", "cluster-store-opts", "network-diagnostic-port",
+    "restart",
+}  # fmt: skip
+_UNKNOWN = re.compile(r"don't match any configuration option: ([\w.-]+(?:, [\w.-]+)*)")
+_NOT_IN_A_HOST = re.compile(r"[\s\x00-\x1f\x7f\\^`{|}]")
+
+
+def unknown_keys(document: Document, usage: str) -> t.List[str]:
+    """The keys with which an engine that has no --validate does not start, from what its --help knows."""
+    flags = set(re.findall(r"--([a-z][a-z0-9-]+)", usage))
+    if not flags:
+        return []
+    known = flags | _HIDDEN | {key for key, flag in FLAG_OF_KEY.items() if flag in flags}
+    return [key for key in _flattened(document.value) if key not in known]
+
+
+def _flattened(value: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    for key, inside in value.items():
+        if key == "proxies":
+            continue  # has a rule of its own
+        if isinstance(inside, dict) and key not in _FLAT:
+            yield from inside
+        else:
+            yield key
+
+
+def unknown_words(keys: t.Sequence[str]) -> str:
+    """What the engine says about such keys when it starts."""
+    return f"the following directives don't match any configuration option: {', '.join(keys)}" if keys else ""
+
+
+def places(words: str, document: Document) -> str:
+    """Where the keys stand of which the engine speaks: those that it does not know, or whose value it repeats; '' where there is none."""
+    found = _UNKNOWN.search(words)
+    repeated = [key for key, value in document.value.items() if isinstance(value, str) and len(value) > 3 and value in words]
+    return "; ".join(f"'{key}' stands in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated))
+
+
+def _path(value: t.Mapping[str, t.Any], key: str) -> t.List[str]:
+    if key in value:
+        return [key]
+    return next(([name, key] for name, inside in value.items() if isinstance(inside, dict) and key in inside), [])
+
+
+def mirror_error(text: str, engine: str) -> str:
+    """Why the engine does not start with this registry mirror (moby registry/config.go ValidateMirror, Go's url.Parse)."""
+    scheme, colon, rest = text.partition("://")
+    if not colon or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*$", scheme) or scheme.lower() not in ("http", "https"):
+        return "it has no scheme http:// or https://"
+    rest, _hash, fragment = rest.partition("#")
+    rest, _mark, query = rest.partition("?")
+    host, slash, path = rest.partition("/")
+    if "@" in host:
+        return "a user or password stands in it"
+    if _NOT_IN_A_HOST.search(host) or re.search(r"%(?![0-9A-Fa-f]{2})", rest) or not re.match(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?$", host):
+        return "it is not a valid URL"
+    if query or fragment:
+        return "a query or fragment stands in it"
+    if slash and path and not versions.has("mirror_path", engine):
+        return f"a path stands in it, which engines know from {versions.text('mirror_path')}"
+    return ""
+
+
+def reads_json(contents: bytes, engine: str) -> bool:
+    """Whether the engine reads a file that we do not: a key that stands twice, or, on old engines, something after the object."""
+    text = contents.decode(errors="replace").lstrip(BOM).lstrip(" \t\r\n")
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    after = text[end:].strip(" \t\r\n")
+    return isinstance(value, dict) and (not after or not versions.has("one_json_value", engine))

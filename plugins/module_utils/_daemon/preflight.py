@@ -1,0 +1,217 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is broken on a host before a run touches it: a unit that systemd refuses, a daemon that failed. Found before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, unit_files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.transaction import validation_error
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document, NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+
+_OUR_SOCKETS = ("fd://", "unix:///run/docker.sock", "unix:///var/run/docker.sock")
+_DEPENDENCIES = ("Requires", "Requisite", "BindsTo")
+_STARTING = ("start-pre", "start", "start-post")
+_PATIENCE = 10.0  # seconds for a daemon that is just starting
+_OF_DOCKERD = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|level=error")
+_OF_SYSTEMD = re.compile(r"Failed at step|Dependency failed|not found|Refusing|Failed with result|start operation timed out")
+
+
+class Problem(t.NamedTuple):
+    """What is wrong, with its file and line where it has one, and the remedy."""
+
+    sentence: str
+    cure: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.sentence} {self.cure}"
+
+    @property
+    def refusal(self) -> str:
+        return f"{self.sentence} Nothing was written. {self.cure} Then run this again."
+
+
+def settled(host: Host, daemon: Daemon) -> bool:
+    """Wait a moment for a daemon that is just starting; False where it has to be looked at again."""
+    if daemon.up or not daemon.systemd or daemon.state != "activating":
+        return True
+    until = host.now() + _PATIENCE
+    while host.now() < until and _property(host, f"{daemon.service}.service", "SubState") in _STARTING:
+        host.sleep(0.5)
+    return False
+
+
+def broken(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, due: bool) -> t.Optional[Problem]:
+    """Why this run must not write: no start could hold; None where one can, or where our own change is what repairs it."""
+    if not daemon.engine or (daemon.up and not due and not plan.changes):
+        return None
+    problem = unit_problem(host, daemon)
+    if problem is None:
+        problem = down_problem(host, daemon)
+        if problem and _repairs(host, daemon, plan):
+            return None
+    return problem
+
+
+def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
+    """Why systemd would refuse to start the unit as its files are now: it is asked itself, and reads them afresh."""
+    if not daemon.systemd:
+        return None
+    unit = f"{daemon.service}.service"
+    found = host.run(["systemd-analyze", "verify", "--man=no", unit], timeout=30)
+    lines = [line for line in found.text.splitlines() if line.startswith(f"{unit}: ")] or found.text.splitlines()[-1:]
+    if found.code in (0, 124, 127) or not lines:
+        return _refused_when_loaded(host, unit)
+    words = lines[0].replace(f"{unit}: ", "", 1)
+    missing = re.search(r"Unit (\S+) (not found|is masked)", words)
+    if "more than one ExecStart=" in words:
+        place = (_exec_starts(daemon) or [daemon.fragment])[-1]
+        sentence = f"{place}: a second ExecStart= of {unit}, with which systemd does not start it."
+        cure = f"Write a line 'ExecStart=' without a value before it, or remove it; then: systemctl daemon-reload, systemctl start {daemon.service}."
+    elif missing:
+        place = _place(daemon, rf"(?:{'|'.join(_DEPENDENCIES)})\s*=.*(?<![^\s=]){re.escape(missing[1])}(?!\S)") or f"A dependency of {unit}"
+        is_what = "is not on this host" if missing[2] == "not found" else "is masked"
+        sentence = f"{place}: {unit} requires {missing[1]}, which {is_what}, so systemd does not start it."
+        cure = f"Remove it from that line or install what brings it, then: systemctl daemon-reload, systemctl start {daemon.service}."
+    elif "is not executable" in words:
+        sentence = f"{(_exec_starts(daemon) or [daemon.fragment])[-1]}: ExecStart= of {unit} names a program that cannot be run."
+        cure = f"Name the engine's own dockerd there, then: systemctl daemon-reload, systemctl start {daemon.service}."
+    else:
+        sentence = f"systemd does not start {unit} ({', '.join(unit_files(daemon, daemon.files))})."
+        cure = f"Correct that, then: systemctl daemon-reload, systemctl start {daemon.service}."
+    return Problem(f"{sentence} systemd says: {words.rstrip('.')}.", cure)
+
+
+def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
+    """Why a daemon that somebody wants to run does not answer; None where it answers, or was stopped on purpose."""
+    if daemon.up or not daemon.engine:
+        return None
+    unit = f"{daemon.service}.service"
+    start = f"systemctl start {daemon.service}" if daemon.systemd else f"service {daemon.service} start"
+    if daemon.state == "active":
+        return _deaf(daemon)
+    if daemon.systemd and daemon.state == "inactive":
+        failed = _failed_dependency(host, unit)
+        why = f"Docker does not run: {unit} requires {failed}, which failed."
+        return Problem(why, f"Repair {failed} (systemctl status {failed} says why it failed), then: {start}.") if failed else None
+    if daemon.state not in ("failed", "activating"):
+        return None
+    faults = config_faults(host, daemon)
+    words = "" if faults else last_words(host, daemon)
+    because = faults[0] if faults else f"Its log says: {words}{_places(daemon, words)}" if words else f"journalctl -u {daemon.service} may say why."
+    starting = daemon.state == "activating" and _property(host, unit, "SubState") in _STARTING
+    if starting and not faults:
+        return Problem(
+            f"Docker has been starting for {_PATIENCE:g} s and does not answer yet ({unit} is activating).",
+            f"Wait until 'docker version' answers; journalctl -u {daemon.service} says what it waits for.",
+        )
+    return Problem(f"Docker does not run ({unit} is {daemon.state}). {because.rstrip('.')}.", f"Repair that, start Docker ({start}).")
+
+
+def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
+    """Why the engine does not start with its daemon.json: rules of ours, and the engine's own word."""
+    found = [one.sentence for one in daemon_proxy.config_problems(daemon) if one.stops]
+    if not found:
+        with contextlib.suppress(NotJson):  # which the engine reads though we do not
+            words = validation_error(host, daemon, daemon.files)
+            found = [f"{daemon.config_file}: {words}."] if words else []
+    return found
+
+
+def left_down(daemon: Daemon) -> str:
+    """What a user has to know where the daemon does not answer and no start was tried; '' where it answers."""
+    if daemon.up or not daemon.engine:
+        return ""
+    if daemon.state == "active":
+        return "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."
+    start = f"systemctl start {daemon.service}" if daemon.systemd else f"service {daemon.service} start"
+    return f"Docker is stopped ({daemon.service} is {daemon.state}) and stays so: its files are in force from its next start ({start})."
+
+
+def last_words(host: Host, daemon: Daemon) -> str:
+    """The last thing that the daemon, or systemd about it, said of a start that failed."""
+    if daemon.systemd:
+        text = host.run(["journalctl", "-u", f"{daemon.service}.service", "-o", "cat", "--no-pager", "-n", "100"]).out
+    else:
+        file = host.read(f"/var/log/{daemon.service}.log")
+        text = file.contents.decode(errors="replace")[-20_000:] if file else ""
+    lines = text.splitlines()
+    found = [line for line in lines if _OF_DOCKERD.search(line)] or [line for line in lines if _OF_SYSTEMD.search(line)]
+    return found[-1].strip() if found else ""
+
+
+def _places(daemon: Daemon, words: str) -> str:
+    file = daemon.files.get(daemon.config_file)
+    with contextlib.suppress(NotJson):
+        found = engine_rules.places(words, Document(file.contents if file else b"", daemon.config_file))
+        return f" ({found})" if found else ""
+    return ""
+
+
+def _repairs(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> bool:
+    """Whether daemon.json stops the engine as it is and not as it is planned: our own change is the repair then."""
+    return bool(plan.changes and config_faults(host, daemon) and not config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})))
+
+
+def _deaf(daemon: Daemon) -> t.Optional[Problem]:
+    """A daemon that listens elsewhere alone; one that is only slow or hangs is left to the decision about its restart."""
+    given = flags(next_start(daemon, daemon.files).argv).get("host", [])
+    with contextlib.suppress(NotJson):
+        file = daemon.files.get(daemon.config_file)
+        listed = Document(file.contents if file else b"", daemon.config_file).value.get("hosts")
+        given = [*given, *map(str, listed if isinstance(listed, list) else [])]
+    if not given or any(address in _OUR_SOCKETS for address in given):
+        return None
+    return Problem(
+        f"Docker listens on {', '.join(given)} alone and does not answer on /run/docker.sock, so no change could be proved.",
+        "Add unix:///run/docker.sock to its addresses (-H in the command line, or 'hosts' in daemon.json) and restart it.",
+    )
+
+
+def _refused_when_loaded(host: Host, unit: str) -> t.Optional[Problem]:
+    """What systemd found when it last read the unit, where no verification can be had."""
+    state = _property(host, unit, "LoadState")
+    if state == "masked":
+        return Problem(f"{unit} is masked, so systemd does not start it.", f"Run: systemctl unmask {unit}.")
+    if state in ("bad-setting", "error"):
+        return Problem(f"systemd does not start {unit} ({state}).", f"Correct what systemctl status {unit} names, then: systemctl daemon-reload.")
+    return None
+
+
+def _failed_dependency(host: Host, unit: str) -> str:
+    names = " ".join(_property(host, unit, name) for name in _DEPENDENCIES).split()
+    return next((name for name in sorted(names) if _property(host, name, "ActiveState") == "failed"), "")
+
+
+def _property(host: Host, unit: str, name: str) -> str:
+    return host.run(["systemctl", "show", unit, "-p", name]).out.strip().partition("=")[2]
+
+
+def _exec_starts(daemon: Daemon) -> t.List[str]:
+    """The places of the unit's ExecStart= lines; one without a value takes back those before it."""
+    found: t.List[str] = []
+    for place, line in _lines(daemon):
+        directive = re.match(r"ExecStart\s*=\s*(.*)", line)
+        if directive:
+            found = [*found, place] if directive[1] else []
+    return found
+
+
+def _place(daemon: Daemon, pattern: str) -> str:
+    return next((place for place, line in _lines(daemon) if re.match(pattern, line)), "")
+
+
+def _lines(daemon: Daemon) -> t.Iterator[t.Tuple[str, str]]:
+    for path in unit_files(daemon, daemon.files):
+        file = daemon.files.get(path)
+        for number, line in enumerate(file.contents.decode(errors="replace").splitlines() if file else [], 1):
+            yield f"{path}, line {number}", line.strip()

@@ -1,0 +1,275 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts that were broken before us. What systemd, the journal and dockerd answer here was recorded on 20.10, 26.1 and 28.5."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+
+UNIT, FOLDER, CONFIG = "/lib/systemd/system/docker.service", "/etc/systemd/system/docker.service.d", "/etc/docker/daemon.json"
+EXEC = "[Unit]\nRequires=docker.socket\n[Service]\nExecStart=/usr/sbin/dockerd -H fd://\n"
+TWICE = "docker.service: Service has more than one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing.\n"
+MISSING = "docker.service: Failed to create docker.service/start: Unit media.service not found.\n"
+METRICS = "failed to start metrics server: listen tcp 192.168.1.40:9323: bind: cannot assign requested address"
+UP = {"ID": "x"}
+RELOAD = "then: systemctl daemon-reload, systemctl start docker."
+
+
+class Machine(Host):
+    """A host that answers from what it is given; ``shown`` are properties of units."""
+
+    def __init__(self, verify="", code=None, shown=(), journal="", objection="", log=None):
+        super().__init__()
+        self.verify, self.code = verify, (1 if verify else 0) if code is None else code
+        self.shown, self.journal, self.objection, self.log, self.clock = dict(shown), journal, objection, log, 0.0
+
+    def read(self, path):
+        return File(self.log.encode()) if path == "/var/log/docker.log" and self.log is not None else None
+
+    def now(self):
+        return self.clock
+
+    def sleep(self, seconds):
+        self.clock += seconds
+
+    def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
+        if argv[:2] == ["systemd-analyze", "verify"]:
+            return Run(self.code, "", self.verify)
+        if argv[0] == "journalctl":
+            return Run(0, self.journal, "")
+        if "--validate" in argv:
+            return Run(1 if self.objection in stdin and self.objection else 0, "", f"unable to configure: {self.objection}")
+        unit, name = argv[2], argv[4]
+        value = self.shown.get(f"{unit} {name}", "")
+        return Run(0, f"{name}={value(self.clock) if callable(value) else value}\n", "")
+
+
+def daemon(state="failed", info=(), engine="26.1.5", systemd=True, config=None, unit=EXEC, **drop_ins):
+    files = {UNIT: File(unit.encode()), **{f"{FOLDER}/{name}.conf": File(text.encode()) for name, text in drop_ins.items()}}
+    files[CONFIG] = None if config is None else File(config.encode())
+    return Daemon(
+        "docker", engine, "go1.24", dict(info), systemd, state, 0, 0, UNIT if systemd else "", tuple(path for path in files if path.startswith(FOLDER)),
+        False, CONFIG, files, {},
+    )  # fmt: skip
+
+
+def plan(config=None):
+    changes = {} if config is None else {CONFIG: File(config.encode())}
+    return daemon_proxy.Plan("daemon_json", changes, daemon_proxy.running({}), [], [])
+
+
+@pytest.mark.parametrize(
+    ("machine", "found", "sentence", "cure"),
+    [
+        pytest.param(
+            Machine(TWICE), daemon(option="[Service]\nEnvironmentFile=-/run/x\nExecStart=/usr/bin/dockerd\n"),
+            f"{FOLDER}/option.conf, line 3: a second ExecStart= of docker.service, with which systemd does not start it. systemd says: Service has more than "
+            "one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing.",
+            f"Write a line 'ExecStart=' without a value before it, or remove it; {RELOAD}", id="two ExecStart",
+        ),
+        pytest.param(
+            Machine(MISSING), daemon(override="[Unit]\nRequires=media.service\nAfter=media.service\n"),
+            f"{FOLDER}/override.conf, line 2: docker.service requires media.service, which is not on this host, so systemd does not start it. "
+            "systemd says: Failed to create docker.service/start: Unit media.service not found.",
+            f"Remove it from that line or install what brings it, {RELOAD}", id="a dependency that does not exist",
+        ),
+        pytest.param(
+            Machine("docker.service: Failed to create docker.service/start: Unit media.service is masked.\n"), daemon(),
+            "A dependency of docker.service: docker.service requires media.service, which is masked, so systemd does not start it. "
+            "systemd says: Failed to create docker.service/start: Unit media.service is masked.",
+            f"Remove it from that line or install what brings it, {RELOAD}", id="a masked dependency that no file names",
+        ),
+        pytest.param(
+            Machine("docker.service: Command /usr/bin/nosuch is not executable: No such file or directory\n"),
+            daemon(own="[Service]\nExecStart=\nExecStart=/usr/bin/nosuch\n"),
+            f"{FOLDER}/own.conf, line 3: ExecStart= of docker.service names a program that cannot be run. "
+            "systemd says: Command /usr/bin/nosuch is not executable: No such file or directory.",
+            f"Name the engine's own dockerd there, {RELOAD}", id="a program that is not there",
+        ),
+        pytest.param(
+            Machine("x\nUnit docker.service has a bad unit file setting.\n"), daemon(),
+            f"systemd does not start docker.service ({UNIT}). systemd says: Unit docker.service has a bad unit file setting.",
+            f"Correct that, {RELOAD}", id="anything else",
+        ),
+        pytest.param(
+            Machine("not found", 127, {"docker.service LoadState": "bad-setting"}), daemon(), "systemd does not start docker.service (bad-setting).",
+            "Correct what systemctl status docker.service names, then: systemctl daemon-reload.", id="nothing that verifies",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service LoadState": "masked"}), daemon(), "docker.service is masked, so systemd does not start it.",
+            "Run: systemctl unmask docker.service.", id="masked",
+        ),
+    ],
+)  # fmt: skip
+def test_a_unit_that_systemd_refuses_is_named_with_its_remedy(machine, found, sentence, cure):
+    assert preflight.unit_problem(machine, found) == (sentence, cure)
+
+
+@pytest.mark.parametrize(
+    ("machine", "found"),
+    [
+        pytest.param(Machine("docker.service.d/x.conf:2: Unknown key 'Foo' in section [Service], ignoring.\n", 0), daemon(), id="what systemd ignores"),
+        pytest.param(Machine(shown={"docker.service LoadState": "loaded"}), daemon(), id="a good unit"),
+        pytest.param(Machine(TWICE), daemon(systemd=False), id="no systemd"),
+        pytest.param(Machine("", 1), daemon(), id="it fails without a word"),
+    ],
+)
+def test_a_unit_that_systemd_starts(machine, found):
+    assert preflight.unit_problem(machine, found) is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "found", "sentence", "cure"),
+    [
+        pytest.param(
+            Machine(journal=f"Starting Docker\n{METRICS}\ndocker.service: Failed with result 'exit-code'.\n"), daemon(),
+            f"Docker does not run (docker.service is failed). Its log says: {METRICS}.", "Repair that, start Docker (systemctl start docker).", id="failed",
+        ),
+        pytest.param(
+            Machine(journal=METRICS), daemon(config='{"debug": true,\n "metrics-addr": "192.168.1.40:9323"}'),
+            f"Docker does not run (docker.service is failed). Its log says: {METRICS} ('metrics-addr' stands in {CONFIG}, line 2, column 2).",
+            "Repair that, start Docker (systemctl start docker).", id="failed by a value of its file",
+        ),
+        pytest.param(
+            Machine(journal=METRICS, code=0), daemon(config='{"debug": true}{}', engine="20.10.24"),
+            f"Docker does not run (docker.service is failed). Its log says: {METRICS}.",
+            "Repair that, start Docker (systemctl start docker).", id="a file that only an old engine reads",
+        ),
+        pytest.param(
+            Machine(journal="docker.service: Failed at step EXEC spawning x: No such file\n"), daemon("activating"),
+            "Docker does not run (docker.service is activating). Its log says: docker.service: Failed at step EXEC spawning x: No such file.",
+            "Repair that, start Docker (systemctl start docker).", id="systemd's words, where dockerd said nothing",
+        ),
+        pytest.param(
+            Machine(), daemon(), "Docker does not run (docker.service is failed). journalctl -u docker may say why.",
+            "Repair that, start Docker (systemctl start docker).", id="nobody's words",
+        ),
+        pytest.param(
+            Machine(objection="nosuch"), daemon(config='{"nosuch": 1}'),
+            f"Docker does not run (docker.service is failed). {CONFIG}: unable to configure: nosuch.",
+            "Repair that, start Docker (systemctl start docker).", id="the engine's own word about its file",
+        ),
+        pytest.param(
+            Machine(), daemon(config='{"bip": "x"}'),
+            f"Docker does not run (docker.service is failed). {CONFIG}, line 1, column 2: 'bip' is 'x', with which Docker does not start. "
+            "Write address and length, such as 172.26.0.1/16.", "Repair that, start Docker (systemctl start docker).", id="a rule of ours",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service SubState": "start"}), daemon("activating"),
+            "Docker has been starting for 10 s and does not answer yet (docker.service is activating).",
+            "Wait until 'docker version' answers; journalctl -u docker says what it waits for.", id="a start that hangs",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service Requires": "docker.socket media.service", "media.service ActiveState": "failed"}), daemon("inactive"),
+            "Docker does not run: docker.service requires media.service, which failed.",
+            "Repair media.service (systemctl status media.service says why it failed), then: systemctl start docker.", id="a dependency that failed",
+        ),
+        pytest.param(
+            Machine(), daemon("active", unit="[Service]\nExecStart=/usr/sbin/dockerd -H unix:///run/other.sock\n", config='{"hosts": ["tcp://0.0.0.0:1"]}'),
+            "Docker listens on unix:///run/other.sock, tcp://0.0.0.0:1 alone and does not answer on /run/docker.sock, so no change could be proved.",
+            "Add unix:///run/docker.sock to its addresses (-H in the command line, or 'hosts' in daemon.json) and restart it.", id="it listens elsewhere",
+        ),
+    ],
+)  # fmt: skip
+def test_a_daemon_that_does_not_run_is_named_with_its_own_last_words(machine, found, sentence, cure):
+    assert preflight.down_problem(machine, found) == (sentence, cure)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(daemon("active", UP), id="it answers"),
+        pytest.param(daemon("inactive"), id="stopped on purpose"),
+        pytest.param(daemon("inactive", systemd=False), id="stopped, without systemd"),
+        pytest.param(daemon("failed", engine=""), id="no engine"),
+        pytest.param(daemon("active"), id="it hangs"),
+        pytest.param(daemon("active", unit="[Service]\nExecStart=/usr/sbin/dockerd\n"), id="it hangs at its usual address"),
+        pytest.param(daemon("active", config="{'a': 1}"), id="it hangs, with a file that is no JSON"),
+        pytest.param(daemon("deactivating"), id="it is being stopped"),
+    ],
+)
+def test_a_daemon_of_which_nothing_is_wrong(found):
+    assert preflight.down_problem(Machine(), found) is None
+
+
+def test_a_run_is_refused_before_it_writes():
+    refused = preflight.broken(Machine(journal=METRICS), daemon(), plan("{}"), False)
+    assert refused and refused.refusal == (
+        f"Docker does not run (docker.service is failed). Its log says: {METRICS}. Nothing was written. "
+        "Repair that, start Docker (systemctl start docker). Then run this again."
+    )
+    assert refused.text == f"Docker does not run (docker.service is failed). Its log says: {METRICS}. Repair that, start Docker (systemctl start docker)."
+
+
+BAD_MIRROR = '{"registry-mirrors": ["m.lab"]}'
+
+
+@pytest.mark.parametrize(
+    ("found", "planned", "due", "refused"),
+    [
+        pytest.param(daemon("active", UP), None, False, False, id="up, and nothing to do: a foreign fault is a finding"),
+        pytest.param(daemon("active", UP), "{}", False, True, id="up, and a file to write"),
+        pytest.param(daemon("active", UP), None, True, True, id="up, and a restart due"),
+        pytest.param(daemon(engine=""), "{}", True, False, id="no engine yet"),
+    ],
+)
+def test_a_unit_that_systemd_refuses_stops_runs_that_would_touch_it(found, planned, due, refused):
+    assert bool(preflight.broken(Machine(TWICE), found._replace(drop_ins=()), plan(planned), due)) is refused
+
+
+@pytest.mark.parametrize(
+    ("config", "planned", "refused"),
+    [
+        pytest.param(BAD_MIRROR, '{"registry-mirrors": ["https://m.lab"]}', False, id="our mirror replaces the bad one"),
+        pytest.param(BAD_MIRROR, BAD_MIRROR.replace("}", ', "debug": true}'), True, id="the bad mirror stays"),
+        pytest.param(BAD_MIRROR, None, True, id="nothing is written"),
+        pytest.param('{"debug": true}', "{}", True, id="the file was not the fault"),
+    ],
+)
+def test_our_own_change_may_be_the_repair(config, planned, refused):
+    assert bool(preflight.broken(Machine(), daemon(config=config), plan(planned), True)) is refused
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (daemon("active", UP), ""),
+        (daemon("failed", engine=""), ""),
+        (daemon("active"), "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."),
+        (daemon("inactive"), "Docker is stopped (docker is inactive) and stays so: its files are in force from its next start (systemctl start docker)."),
+        (
+            daemon("inactive", systemd=False),
+            "Docker is stopped (docker is inactive) and stays so: its files are in force from its next start (service docker start).",
+        ),
+    ],
+)
+def test_a_daemon_that_is_left_down_is_said(found, words):
+    assert preflight.left_down(found) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "sub", "settled", "waited"),
+    [
+        ("active", "running", True, 0),
+        ("failed", "failed", True, 0),
+        ("activating", "auto-restart", False, 0),
+        ("activating", "start", False, 10),
+        ("activating", lambda now: "start" if now < 3 else "running", False, 3),
+    ],
+)
+def test_a_daemon_that_is_starting_is_waited_for_and_not_for_ever(state, sub, settled, waited):
+    machine = Machine(shown={"docker.service SubState": sub})
+    assert preflight.settled(machine, daemon(state)) is settled and machine.clock == waited
+
+
+@pytest.mark.parametrize(("log", "words"), [(f"x\n{METRICS}\ny\n", METRICS), (None, ""), ("all is well\n", "")])
+def test_without_systemd_the_log_is_a_file(log, words):
+    assert preflight.last_words(Machine(log=log), daemon(systemd=False)) == words
