@@ -180,7 +180,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, layers, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, assignments, layers, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
@@ -211,46 +211,67 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         raise Refused(daemon.unsupported, **_untouched())
     try:
         plan = _plan(module, daemon, record)
-        transaction.can_write(host, plan)
-        due = transaction.restart(host, daemon, record, plan, options["restart"])
-        broken = preflight.broken(host, daemon, plan, due.due)
-        if broken and options["state"] == "present":
-            raise Refused(broken.refusal, **_untouched())
-        if options["validate"] and plan.changes and options["state"] == "present":
-            transaction.validate(host, daemon, plan)
-        if broken:  # the first files are given back even so
-            due = due._replace(pending=broken.text)
-        if options["validate"] and due.now:
-            doubt = transaction.trial_start(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
-            # A build may have begun meanwhile.
-            due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
+        due = _restart(module, daemon, record, plan)
     except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
         raise Refused(str(error), **_untouched()) from error
-    restarts = due.now
-    for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not restarts else ""])]:
+    for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not due.now else ""])]:
         module.warn(warning)
     diff = [_diff(module, path, daemon.files.get(path), file) for path, file in plan.changes.items()]
-    copies: t.List[str] = []
-    if not module.check_mode and (plan.changes or restarts):
-        if options["backup"]:
-            copies = transaction.back_up(host, daemon, plan)
+    copies = []
+    if not module.check_mode:
+        copies = transaction.back_up(host, daemon, plan) if options["backup"] and (plan.changes or due.now) else []
+        daemon = _apply(module, daemon, record, plan, due, diff)
+    return _result(module, daemon, plan, due, diff, copies)
+
+
+def _restart(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> transaction.Restart:
+    """Whether a restart is due and can be done now; refused where the engine would not start with the plan."""
+    options, host = module.params, module.host
+    present = options["state"] == "present"
+    transaction.can_write(host, plan)
+    due = transaction.restart(host, daemon, record, plan, options["restart"])
+    broken = preflight.broken(host, daemon, plan, due.due)
+    if broken and present:
+        raise Refused(broken.refusal, **_untouched())
+    if options["validate"] and plan.changes and present:
+        transaction.validate(host, daemon, plan)
+    if broken:  # the first files are given back even so
+        due = due._replace(pending=broken.text)
+    if options["validate"] and due.now:
+        doubt = transaction.trial_start(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
+        # A build may have begun meanwhile.
+        due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
+    return due
+
+
+def _apply(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: transaction.Restart, diff: t.List[t.Dict[str, str]]) -> Daemon:
+    """Write, restart and prove; the daemon as it is afterwards."""
+    options, host = module.params, module.host
+    if plan.changes or due.now:
         try:
             transaction.apply_change(host, daemon, record, plan, due, options["timeout"])
         except transaction.Failed as error:
             raise Refused(str(error), rolled_back=error.rolled_back, restarted=error.restarted, diff=diff) from error
-        if restarts:
-            daemon = observe(host, options["service"], options["config_file"])
-            transaction.note_start(daemon, record, plan)
-    if options["state"] == "absent" and not module.check_mode and not due.pending and record.paths:
+    if due.now:
+        daemon = observe(host, options["service"], options["config_file"])
+        transaction.note_start(daemon, record, plan)
+    if options["state"] == "absent" and not due.pending and record.paths:
         transaction.forget(host, record)
-    effective = daemon_proxy.running(daemon.info) if daemon.up and (not module.check_mode or due.pending) else daemon_proxy.masked(plan.expected)
+    return daemon
+
+
+def _result(
+    module: Module, daemon: Daemon, plan: daemon_proxy.Plan, due: transaction.Restart, diff: t.List[t.Dict[str, str]], copies: t.List[str]
+) -> t.Dict[str, t.Any]:
+    asked_daemon = daemon.up and (not module.check_mode or due.pending)
+    effective = daemon_proxy.running(daemon.info) if asked_daemon else daemon_proxy.masked(plan.expected)
     result = {
-        "changed": bool(plan.changes) or restarts,
+        "changed": bool(plan.changes) or due.now,
         "mechanism": plan.mechanism,
         "engine": daemon.engine,
         "proxies": effective.proxies,
         "registry_mirrors": effective.registry_mirrors,
-        "restarted": restarts,
+        "restarted": due.now,
         "restart_pending": due.due and bool(due.pending),
         "rolled_back": False,
         "conflicts": plan.conflicts,
@@ -258,7 +279,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     }
     if due.due and due.pending:
         result["pending_reason"] = due.pending
-    if options["backup"]:
+    if module.params["backup"]:
         result["backup_files"] = copies
     return result
 
@@ -294,7 +315,7 @@ def _sent_elsewhere(host: Host, mirrors: t.Sequence[str]) -> t.List[str]:
 
 def _learn(module: Module, daemon: Daemon) -> None:
     """The passwords that stand on this host already are as secret as the new ones."""
-    for setting in layers(daemon, daemon.files):
+    for setting in (*layers(daemon, daemon.files), *(one.setting for one in assignments(daemon, daemon.files))):
         if setting.name.upper().endswith("PROXY"):
             module.secrets.learn_url(setting.value)
     try:

@@ -23,6 +23,14 @@ _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/s
 MANAGER = "systemd's own environment (systemctl show-environment)"
 
 
+class Loaded(t.NamedTuple):
+    """The unit as systemd has it loaded, so as its next start would be (systemctl show)."""
+
+    environment: t.Dict[str, str]
+    environment_files: t.Tuple[str, ...]
+    command: str  # of ExecStart, its words joined by blanks
+
+
 class Daemon(t.NamedTuple):
     """A docker service as it was found."""
 
@@ -42,6 +50,9 @@ class Daemon(t.NamedTuple):
     changed: t.Dict[str, float]  # when each of them changed
     inherited: t.Tuple[environment_file.Setting, ...] = ()  # proxy variables that systemd gives every service
     unsupported: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
+    loaded: t.Optional[Loaded] = None  # None where systemd has not read the files as they are now
+    # What systemd makes of a word of Environment= where our reading says otherwise, by path, name and text; None: it ignores it
+    corrections: t.Mapping[t.Tuple[str, str, str], t.Optional[str]] = {}
 
     @property
     def drop_in(self) -> str:
@@ -69,12 +80,13 @@ class Start(t.NamedTuple):
 
 def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     systemd = host.exists("/run/systemd/system")
-    unit = _show(host, service) if systemd else {}
+    unit, shown = _show(host, service) if systemd else ({}, None)
     version = {} if _asleep(host, service, unit) else host.engine_api("/version") or {}
     info = host.engine_api("/info", timeout=30) if version else None
     drop_ins = _drop_ins(host, service) if systemd else ()
     fragment = unit.get("FragmentPath", "")
     files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
+    reload_needed = unit.get("NeedDaemonReload") == "yes" or not _loaded(drop_ins, unit)
     daemon = Daemon(
         service=service,
         engine=version.get("Version", "") or _program_version(host),
@@ -86,13 +98,15 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         started=0,
         fragment=fragment,
         drop_ins=drop_ins,
-        reload_needed=unit.get("NeedDaemonReload") == "yes" or not _loaded(drop_ins, unit),
+        reload_needed=reload_needed,
         config_file="",
         files=files,
         changed={},
         inherited=_inherited(host) if systemd else (),
         unsupported=unsupported.unsupported_reason(host, version, info or {}, systemd),
+        loaded=None if reload_needed else shown,
     )
+    daemon = daemon._replace(corrections=_corrections(daemon))
     for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
         files.setdefault(path, host.read(path))
     for path in environment_paths(daemon, files):
@@ -107,7 +121,10 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
 
 
 def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
-    """The environment files that the unit reads, in its order."""
+    """The environment files that the unit reads, in its order; systemd is asked, and ours is the only one that comes and goes."""
+    if daemon.loaded:
+        others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
+        return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
     found: t.List[str] = []
     for path in unit_files(daemon, files):
         for directive in environment_file.directives(_contents(files, path)):
@@ -126,13 +143,55 @@ def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
     """Every variable that these files set, in the order in which they are read: the last one wins."""
     if not _by_unit(daemon):
         return environment_file.environment_file(daemon.defaults_file, _contents(files, daemon.defaults_file), shell=True)
-    found: t.List[environment_file.Setting] = []
-    for path, directive in _directives(daemon, files):
-        if directive.name == "Environment":
-            found = [*found, *environment_file.assignments(directive, path)] if directive.value else []
+    found = [setting for one in assignments(daemon, files) for setting in _taken(daemon, one)]
+    if daemon.loaded:
+        known = {one.setting.name for one in assignments(daemon, files)}
+        place = f"systemd (systemctl show {daemon.service} -p Environment)"
+        found += [environment_file.Setting(name, value, place, 0) for name, value in daemon.loaded.environment.items() if name not in known]
     for path in environment_paths(daemon, files):
         found += environment_file.environment_file(path, _contents(files, path))
     return [*daemon.inherited, *found]
+
+
+def assignments(daemon: Daemon, files: Files) -> t.List[environment_file.Assignment]:
+    """The words of Environment= in unit and drop-ins, those that systemd ignores too; an empty directive takes back what stood before it."""
+    found: t.List[environment_file.Assignment] = []
+    for path, directive in _directives(daemon, files):
+        if directive.name == "Environment":
+            found = [*found, *environment_file.read_assignments(directive, path)] if directive.value else []
+    return found
+
+
+def ignored(daemon: Daemon, one: environment_file.Assignment) -> str:
+    """Why systemd does not take this word; '' where it does."""
+    place = (one.setting.path, one.setting.name, one.setting.value)
+    if place not in daemon.corrections:
+        return one.ignored
+    return (one.ignored or "it does not understand it") if daemon.corrections[place] is None else ""
+
+
+def _taken(daemon: Daemon, one: environment_file.Assignment) -> t.Iterator[environment_file.Setting]:
+    if not ignored(daemon, one):
+        value = daemon.corrections.get((one.setting.path, one.setting.name, one.setting.value))
+        yield one.setting if value is None else one.setting._replace(value=value)
+
+
+def _corrections(daemon: Daemon) -> t.Dict[t.Tuple[str, str, str], t.Optional[str]]:
+    """Where systemd has another value than our reading of the files gives, the word that it has it from, and those that it ignores."""
+    found: t.Dict[t.Tuple[str, str, str], t.Optional[str]] = {}
+    words: t.Dict[str, t.List[environment_file.Assignment]] = {}
+    for one in assignments(daemon, daemon.files) if daemon.loaded else ():
+        words.setdefault(one.setting.name, []).append(one)
+    for name, ones in words.items():
+        value = daemon.loaded.environment.get(name) if daemon.loaded else None
+        if next((one.setting.value for one in reversed(ones) if not one.ignored), None) == value:
+            continue
+        # A specifier such as %H is another text than its value.
+        winner = next((number for number in reversed(range(len(ones))) if ones[number].setting.value == value), len(ones) - 1)
+        for number, one in enumerate(ones):
+            if value is None or number >= winner:
+                found[(one.setting.path, name, one.setting.value)] = value if number == winner else None
+    return found
 
 
 def next_start(daemon: Daemon, files: Files) -> Start:
@@ -140,10 +199,13 @@ def next_start(daemon: Daemon, files: Files) -> Start:
     environment = {one.name: one for one in layers(daemon, files)}
     if _by_unit(daemon):
         lines = [directive.value for _path, directive in _directives(daemon, files) if directive.name == "ExecStart" and directive.value]
-        return Start(environment, _expanded(lines[-1] if lines else "/usr/bin/dockerd", environment))
+        words = _command_words(lines[-1] if lines else "/usr/bin/dockerd")
+        if daemon.loaded and daemon.loaded.command and " ".join(words) != daemon.loaded.command:
+            words = daemon.loaded.command.split()
+        return Start(environment, _expanded(words, environment))
     text = _contents(files, daemon.defaults_file).decode(errors="replace")
     exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
-    argv = _expanded("dockerd -p /var/run/docker.pid $DOCKER_OPTS", environment)
+    argv = _expanded(["dockerd", "-p", "/var/run/docker.pid", "$DOCKER_OPTS"], environment)
     return Start({name: one for name, one in environment.items() if name in exported}, argv)
 
 
@@ -185,15 +247,19 @@ def _flags(argv: t.Sequence[str]) -> t.Iterator[t.Tuple[str, str, t.List[str]]]:
             yield _SHORT_FLAGS.get(name, name), value, written
 
 
-def _expanded(line: str, environment: t.Dict[str, environment_file.Setting]) -> t.List[str]:
+def _command_words(line: str) -> t.List[str]:
+    return [word.replace("%%", "%") for word in environment_file.words(line.lstrip("-@:+!"))]
+
+
+def _expanded(words: t.Iterable[str], environment: t.Dict[str, environment_file.Setting]) -> t.List[str]:
     argv: t.List[str] = []
-    for word in environment_file.words(line.lstrip("-@:+!")):
+    for word in words:
         whole = re.match(r"\$(\w+)$", word)
         if whole:  # systemd splits a $NAME that stands alone, and drops an empty one
             value = environment.get(whole[1])
             argv += value.value.split() if value else []
         else:
-            argv.append(re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]].value if found[1] in environment else "", word).replace("%%", "%"))
+            argv.append(re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]].value if found[1] in environment else "", word))
     return argv
 
 
@@ -202,10 +268,22 @@ def _contents(files: Files, path: str) -> bytes:
     return file.contents if file else b""
 
 
-def _show(host: Host, service: str) -> t.Dict[str, str]:
-    names = "LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,NeedDaemonReload"
-    shown = host.run(["systemctl", "show", f"{service}.service", "-p", names])
-    return dict(line.split("=", 1) for line in shown.out.splitlines() if "=" in line)
+def _show(host: Host, service: str) -> t.Tuple[t.Dict[str, str], t.Optional[Loaded]]:
+    names = "LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,NeedDaemonReload,Environment,EnvironmentFiles,ExecStart"
+    pairs = [line.split("=", 1) for line in host.run(["systemctl", "show", f"{service}.service", "-p", names]).out.splitlines() if "=" in line]
+    unit: t.Dict[str, str] = dict(pairs)
+    if "Environment" not in unit or unit.get("LoadState") != "loaded":
+        return unit, None
+    words = (_plain(word) for word in re.findall(r'"(?:[^"\\]|\\.)*"|[^\s"]+', unit["Environment"]))
+    files = tuple(re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for name, value in pairs if name == "EnvironmentFiles" and value)
+    commands = [value for name, value in pairs if name == "ExecStart"]
+    found = re.search(r"argv\[\]=(.*?) ; ignore_errors=", commands[-1]) if commands else None
+    return unit, Loaded(dict(t.cast(t.Tuple[str, str], word.split("=", 1)) for word in words if "=" in word), files, found[1] if found else "")
+
+
+def _plain(word: str) -> str:
+    """A word as systemctl show quotes it."""
+    return re.sub(r"\\(.)", r"\1", word[1:-1]) if word.startswith('"') else word
 
 
 def _asleep(host: Host, service: str, unit: t.Mapping[str, str]) -> bool:

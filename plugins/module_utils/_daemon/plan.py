@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File, Files
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules, normal_form
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import (
     MANAGER,
     Daemon,
@@ -37,6 +36,7 @@ PROXIES = {
 }
 VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
 _LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
+SETTINGS = (*PROXIES, *_LISTS)
 _CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
 
@@ -51,6 +51,11 @@ class Wanted(t.NamedTuple):
     proxies: t.Optional[t.Dict[str, str]]  # http_proxy, https_proxy, no_proxy; '' removes
     registry_mirrors: t.Optional[t.List[str]]
     insecure_registries: t.Optional[t.List[str]]
+
+    @property
+    def asked(self) -> t.List[str]:
+        given = dict.fromkeys(PROXIES, self.proxies)
+        return [name for name in SETTINGS if (given[name] if name in given else getattr(self, name)) is not None]
 
 
 class Effective(t.NamedTuple):
@@ -67,6 +72,7 @@ class Plan(t.NamedTuple):
     expected: Effective  # after the next start
     conflicts: t.List[str]
     warnings: t.List[str]
+    asked: t.Sequence[str] = SETTINGS  # the settings that this run is about: no other one decides anything
 
 
 def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Wanted, t.List[str]]:
@@ -101,12 +107,20 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
         warnings += proxy.no_proxy_warnings(exceptions)
     mirrors = options.get("registry_mirrors")
     if mirrors is not None:
-        mirrors = [proxy.mirror(text, engine) for text in mirrors if text]
+        mirrors = _once([proxy.mirror(text, engine) for text in mirrors if text])
     insecure = options.get("insecure_registries")
     if insecure is not None:
         insecure = [proxy.insecure_registry(text) for text in insecure if text]
     warnings += _plain_mirrors(mirrors or [], insecure or [], engine)
     return Wanted(proxies, mirrors, insecure), warnings
+
+
+def _once(mirrors: t.Sequence[str]) -> t.List[str]:
+    """Each mirror once, as Docker takes them."""
+    spelled: t.Dict[str, str] = {}
+    for url in mirrors:
+        spelled.setdefault(normal_form.registry_mirrors([url])[0], url)
+    return list(spelled.values())
 
 
 def _plain_mirrors(mirrors: t.Sequence[str], insecure: t.Sequence[str], engine: str) -> t.Iterator[str]:
@@ -159,7 +173,7 @@ def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: boo
     expected = effective(daemon, after, start)
     check_start(daemon, after)
     _check_winners(wish, daemon, after, expected, start, conflicts)
-    return Plan(how, changes, expected, conflicts, [])
+    return Plan(how, changes, expected, conflicts, [], wish.asked)
 
 
 def absent(daemon: Daemon, record: Record) -> Plan:
@@ -181,7 +195,8 @@ def absent(daemon: Daemon, record: Record) -> Plan:
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     start = next_start(daemon, after)
     _check_config(daemon, strict=False)
-    return Plan("", changes, effective(daemon, after, start), conflicts, [])
+    # A record of 1.0 does not say what was asked for.
+    return Plan("", changes, effective(daemon, after, start), conflicts, [], record.note("asked") or (SETTINGS if record.paths else []))
 
 
 def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Effective:
@@ -203,7 +218,7 @@ def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> 
         proxies[name] = next((str(value) for value in values if value), "")
     return Effective(
         proxies,
-        [one.rstrip("/") for one in texts("registry-mirrors", "registry-mirror")],
+        [one[:-1] for one in normal_form.registry_mirrors(texts("registry-mirrors", "registry-mirror"))],
         frozenset(texts("insecure-registries", "insecure-registry")),
     )
 
@@ -211,41 +226,46 @@ def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> 
 def running(info: t.Mapping[str, t.Any]) -> Effective:
     """What `docker info` says, credentials masked by the engine."""
     registries = info.get("RegistryConfig") or {}
-    insecure = {name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)}
-    insecure.update(set(registries.get("InsecureRegistryCIDRs") or []) - {"127.0.0.0/8", "::1/128"})
+    insecure = [name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
+    insecure += registries.get("InsecureRegistryCIDRs") or []
     return Effective(
         {name: info.get(field) or info.get(field.replace("Http", "HTTP")) or "" for name, (_key, _variable, field) in PROXIES.items()},
-        [one.rstrip("/") for one in registries.get("Mirrors") or []],
-        frozenset(insecure),
+        [one[:-1] for one in normal_form.registry_mirrors(registries.get("Mirrors") or [])],
+        normal_form.insecure_registries(insecure),
     )
 
 
 def masked(one: Effective) -> Effective:
     """The same as `docker info` would show it."""
-    shown = dict(one.proxies)
-    for name in ("http_proxy", "https_proxy"):
-        with contextlib.suppress(proxy.ValueRefused):  # a foreign value that we would not write; the engine shows it as it can
-            shown[name] = proxy.proxy(shown[name], name).masked() if shown[name] else ""
-    return one._replace(proxies=shown)
+    return one._replace(proxies={name: value if name == "no_proxy" else normal_form.proxy_url(value) for name, value in one.proxies.items()})
 
 
-def differences(found: Effective, expected: Effective) -> t.List[str]:
-    """In which settings what runs differs from what is expected."""
-    expected = masked(expected)
-    names = [name for name in ("http_proxy", "https_proxy") if found.proxies[name] != expected.proxies[name]]
-    if proxy.no_proxy_set(found.proxies["no_proxy"]) != proxy.no_proxy_set(expected.proxies["no_proxy"]):
-        names.append("no_proxy")
-    if found.registry_mirrors != expected.registry_mirrors:
-        names.append("registry_mirrors")
-    if found.insecure_registries != expected.insecure_registries:
-        names.append("insecure_registries")
-    return names
+def differences(found: Effective, expected: Effective, names: t.Collection[str] = SETTINGS) -> t.List[str]:
+    """In which of these settings what runs differs from what is expected, however each is spelled."""
+    ones, others = _normal(found), _normal(expected)
+    return [name for name in SETTINGS if name in names and ones[name] != others[name]]
 
 
-def credentials(one: Effective) -> str:
-    """The part of the settings that `docker info` hides; '' where there is none."""
+def _normal(one: Effective) -> t.Dict[str, t.Any]:
+    return {
+        "http_proxy": normal_form.proxy_url(one.proxies["http_proxy"]),
+        "https_proxy": normal_form.proxy_url(one.proxies["https_proxy"]),
+        "no_proxy": proxy.no_proxy_set(one.proxies["no_proxy"]),
+        "registry_mirrors": normal_form.registry_mirrors(one.registry_mirrors),
+        "insecure_registries": normal_form.insecure_registries(one.insecure_registries),
+    }
+
+
+def hidden(one: Effective, names: t.Collection[str] = SETTINGS) -> t.Dict[str, str]:
+    """The parts of these settings that `docker info` does not show: credentials, and how BuildKit speaks to insecure registries."""
     urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
-    return "\n".join(urls) if any("@" in url for url in urls) else ""
+    found = {}
+    if "http_proxy" in names or "https_proxy" in names:
+        found["credentials"] = "\n".join(urls) if any("@" in url for url in urls) else ""
+    if "insecure_registries" in names:
+        texts = normal_form.insecure_registries_for_buildkit(one.insecure_registries)
+        found["insecure_registries"] = "\n".join(sorted(text for text in texts if "://" in text))
+    return found
 
 
 def keys(files: Files, path: str) -> t.List[str]:
@@ -330,9 +350,10 @@ def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
 def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
     if not isinstance(found, list):
         return False
-    if option == "insecure_registries":
-        return set(map(str, found)) == set(value)
-    return [str(one).rstrip("/") for one in found] == [one.rstrip("/") for one in value]
+    form: t.Callable[[t.Iterable[str]], t.Any] = (
+        normal_form.insecure_registries_for_buildkit if option == "insecure_registries" else normal_form.registry_mirrors
+    )
+    return bool(form(map(str, found)) == form(value))
 
 
 def _protect(after: Files, daemon: Daemon, record: Record) -> None:
@@ -568,6 +589,7 @@ def written(record: Record, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
     file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
     value = daemon_json.Document(file.contents if file else b"", daemon.config_file).value
     block = value.get("proxies") or {}
-    ours = {f"proxies/{key}": block[key] for key, _variable, _field in PROXIES.values() if key in block}
-    ours.update({key: value[key] for key in _LISTS.values() if key in value})
+    names = {*plan.asked, *(record.note("asked") or ())}
+    ours = {f"proxies/{key}": block[key] for name, (key, _variable, _field) in PROXIES.items() if name in names and key in block}
+    ours.update({key: value[key] for name, key in _LISTS.items() if name in names and key in value})
     return {name: record.fingerprint(json.dumps(one)) for name, one in ours.items()}

@@ -69,17 +69,25 @@ class Restart(t.NamedTuple):
 
 
 def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
-    """A restart is due when what runs differs from what the files say, and is put off when it would hurt."""
-    rotated = False
-    if daemon.up:
-        differs = bool(daemon_proxy.differences(daemon_proxy.running(daemon.info), plan.expected))
-        rotated = not differs and _credentials_changed(daemon, record, plan)
-        due = differs or rotated
-    else:
-        due = bool(plan.changes) and daemon.state in ("failed", "activating", "active")  # what was stopped on purpose stays so
+    """A restart is due when a setting of this run, or one that we wrote since the daemon started, is not in force; it is put off when it would hurt."""
+    waiting = not_in_force(daemon, record, plan) if daemon.up else []
+    # What was stopped on purpose stays so.
+    due = bool(waiting) if daemon.up else bool(plan.changes) and daemon.state in ("failed", "activating", "active")
     kept_by = restart_blocker(host, daemon, policy) if due else ""
     # Nothing else shows it: `docker info` hides the password.
-    return Restart(due, f"the daemon still runs with the old password ({kept_by})" if rotated and kept_by else kept_by)
+    return Restart(due, f"the daemon still runs with the old password ({kept_by})" if "credentials" in waiting and kept_by else kept_by)
+
+
+def not_in_force(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> t.List[str]:
+    """The settings that the daemon does not run with: by `docker info`, else by what we know that it was started with."""
+    names = {*plan.asked, *_unstarted(daemon, record)}
+    return daemon_proxy.differences(daemon_proxy.running(daemon.info), plan.expected, names) or _hidden_changes(daemon, record, plan, names)
+
+
+def _unstarted(daemon: Daemon, record: Record) -> t.List[str]:
+    """The settings that earlier runs wrote and did not start the daemon with."""
+    noted = record.note("unstarted") or {"at": 0, "settings": []}
+    return noted["settings"] if noted["at"] > daemon.started else []
 
 
 def restart_blocker(host: Host, daemon: Daemon, policy: str) -> str:
@@ -179,6 +187,8 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
     record.remember(plan.changes)
     record.put_note("folders", sorted({*(record.note("folders") or []), *new_folders}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))
+    record.put_note("asked", sorted({*(record.note("asked") or ()), *plan.asked}))
+    record.put_note("unstarted", {"at": host.now(), "settings": sorted({*_unstarted(daemon, record), *plan.asked})})
     record.put_note("untried", [] if due.now else foreign)
     record.save()
     try:
@@ -198,20 +208,30 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
     info = {} if trouble else _answer(host, daemon, timeout)
     if not trouble and not info:
         trouble = f"It did not answer within {timeout} s."
-    if not trouble:
-        wrong = daemon_proxy.differences(daemon_proxy.running(info), plan.expected)
-        trouble = f"It runs, but without the wanted {', '.join(wrong)}." if wrong else ""
-    if trouble:
-        words = _words(host, daemon, said_before) or trouble
-        _roll_back(host, record, before, new_folders)
-        up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
-        state = (
-            "docker is up again as it was"
-            if up
-            else f"docker is NOT up: it does not start with the old files either, so the fault was there before (see {_log_name(daemon)})"
-        )
-        raise Failed(f"Docker did not start with the new settings; every file is back as it was and {state}. It said: {words}", True, up)
-    return True
+    wrong = [] if trouble else _unproved(daemon, plan, info)
+    if not trouble and not wrong:
+        return True
+    what = f"It runs, but without the wanted {', '.join(wrong)}" if wrong else "Docker did not start with the new settings"
+    words = "" if wrong else f" It said: {_words(host, daemon, said_before) or trouble}"
+    _roll_back(host, record, before, new_folders)
+    up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
+    state = (
+        "docker is up again as it was"
+        if up
+        else f"docker is NOT up: it does not start with the old files either, so the fault was there before (see {_log_name(daemon)})"
+    )
+    raise Failed(f"{what}; every file is back as it was and {state}.{words}", True, up)
+
+
+def _unproved(daemon: Daemon, plan: daemon_proxy.Plan, info: t.Mapping[str, t.Any]) -> t.List[str]:
+    """The settings of this run that the daemon was started without."""
+    now = daemon_proxy.running(info)
+    wrong = daemon_proxy.differences(now, plan.expected, plan.asked)
+    if not wrong or plan.mechanism:
+        return wrong
+    # Undo: what others wrote is in force again, as systemd and the engine read it; only a value of ours that stayed is wrong.
+    before = daemon_proxy.running(daemon.info)
+    return [name for name in wrong if daemon.up and not daemon_proxy.differences(now, before, [name])]
 
 
 def back_up(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> t.List[str]:
@@ -243,20 +263,24 @@ def forget(host: Host, record: Record) -> None:
 
 
 def note_start(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
-    """Keep a keyed digest of the credentials that the daemon was started with: `docker info` hides them."""
-    record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), "credentials": record.fingerprint(daemon_proxy.credentials(plan.expected))})
+    """Keep keyed digests of what the daemon was started with and `docker info` hides."""
+    hidden = {part: record.fingerprint(text) for part, text in daemon_proxy.hidden(plan.expected).items()}
+    record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), **hidden})
+    record.put_note("unstarted", None)
     record.save()
 
 
-def _credentials_changed(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> bool:
-    wanted = daemon_proxy.credentials(plan.expected)
-    if not wanted:
-        return False
+def _hidden_changes(daemon: Daemon, record: Record, plan: daemon_proxy.Plan, names: t.Collection[str]) -> t.List[str]:
+    """What differs from what the daemon was started with though `docker info` shows no difference."""
     noted = record.note("started") or {}
-    if noted.get("pid") == daemon.pid and abs(noted.get("at", 0) - daemon.started) < 2:
-        return bool(noted["credentials"] != record.fingerprint(wanted))
+    known = noted.get("pid") == daemon.pid and abs(noted.get("at", 0) - daemon.started) < 2
     carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]
-    return bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
+    written = bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
+    return [
+        part
+        for part, text in daemon_proxy.hidden(plan.expected, names).items()
+        if (noted[part] != record.fingerprint(text) if known and part in noted else bool(text) and written)
+    ]
 
 
 def _restore(host: Host, before: Changes) -> None:

@@ -16,6 +16,10 @@ import typing as t
 
 MARK = "# buildfleet.docker"
 _ENDS_A_WORD = " \t;&|<>()"
+# A '%' before any other letter or digit makes systemd ignore the word (systemd.unit(5), src/shared/specifier.c).
+_SPECIFIERS = "aAbBCdDEfgGhHiIjJlLmMnNopPqsStTuUvVwWyY"
+_BAD_SPECIFIER = re.compile(rf"%(?:%|[{_SPECIFIERS}]|[^0-9A-Za-z%]|$)|(%)")
+_BAD_ESCAPE = re.compile(r"""\\(?:[abfnrtvs\\"'\n]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{3})|(\\)""")
 
 
 class Setting(t.NamedTuple):
@@ -29,6 +33,14 @@ class Setting(t.NamedTuple):
     @property
     def place(self) -> str:
         return f"{self.path}, line {self.line}" if self.line else self.path
+
+
+class Assignment(t.NamedTuple):
+    """One word of an Environment= directive: ``ignored`` is why systemd does not take it ('' where it does), ``instead`` what to write."""
+
+    setting: Setting
+    ignored: str = ""
+    instead: str = ""
 
 
 class Directive(t.NamedTuple):
@@ -70,25 +82,59 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
 
 
 def directives(contents: bytes) -> t.List[Directive]:
-    """The directives of a unit file's or drop-in's [Service] section."""
+    """The directives of a unit file's or drop-in's [Service] section; systemd reads nothing behind a broken section header."""
     found, section = [], ""
-    for number, line in _lines(contents):
+    for number, line in _lines(contents, unit=True):
         text = line.strip()
         if text.startswith("["):
             section = text
-        elif section == "[Service]" and "=" in text and not text.startswith(("#", ";")):
+            if not text.endswith("]"):
+                break
+        elif section == "[Service]" and "=" in text:
             name, _equals, value = text.partition("=")
             found.append(Directive(name.strip(), value.strip(), number, number + line.count("\n")))
     return found
 
 
+def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
+    """Lines with Environment= that systemd does not read because of their section: the number, and why."""
+    found, section, broken = [], "", 0
+    for number, line in _lines(contents, unit=True):
+        text = line.strip()
+        if text.startswith("["):
+            section = text
+            broken = broken or (0 if text.endswith("]") else number)
+        if not re.search(r"(?:^|[\s\]])Environment\s*=", text):
+            continue
+        if broken:
+            found.append((number, "it stands on the line of its section" if number == broken else f"line {broken} is no section, so the file ends there"))
+        elif section != "[Service]":
+            found.append((number, f"it stands in {section}" if section else "no section stands before it"))
+    return found
+
+
 def assignments(directive: Directive, path: str) -> t.List[Setting]:
-    """The variables of one Environment= directive."""
+    """The variables of one Environment= directive that systemd takes."""
+    return [one.setting for one in read_assignments(directive, path) if not one.ignored]
+
+
+def read_assignments(directive: Directive, path: str) -> t.List[Assignment]:
+    """The words of one Environment= directive, and which of them systemd ignores (src/core/load-fragment.c, config_parse_environ)."""
     found = []
+    bad_escape = any(one[1] for one in _BAD_ESCAPE.finditer(directive.value))
     for word in words(directive.value):
         name, equals, value = word.partition("=")
-        if equals:
-            found.append(Setting(name, value.replace("%%", "%"), path, directive.line))
+        setting = Setting(name, value.replace("%%", "%"), path, directive.line)
+        if bad_escape:
+            found.append(Assignment(setting, "a '\\' that begins no escape", "each '\\' as '\\\\', or a '\\' in a password as '%%5C'"))
+        elif not equals:
+            found.append(Assignment(setting, "a word without '='", "Environment=\"NAME=value\", without a blank beside the '='"))
+        elif not re.match(r"[A-Za-z_][A-Za-z0-9_]*$", name):
+            found.append(Assignment(setting, "a name that no variable can have", "the name alone before the '=', without export"))
+        elif any(one[1] for one in _BAD_SPECIFIER.finditer(value)):
+            found.append(Assignment(setting, "a '%' that begins no specifier", "each '%' as '%%', such as '%%40'"))
+        else:
+            found.append(Assignment(setting))
     return found
 
 
@@ -126,10 +172,13 @@ def _quoted(word: str) -> str:
     return word if re.match(r"[\w=:/.,%@+-]+$", word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _lines(contents: bytes) -> t.Iterator[t.Tuple[int, str]]:
-    """Lines with the number of their first; a backslash at the end joins the next one."""
+def _lines(contents: bytes, unit: bool = False) -> t.Iterator[t.Tuple[int, str]]:
+    """Lines with the number of their first; a backslash at the end joins the next one. A unit's comments stand between joined lines too."""
     joined, first = "", 0
     for number, line in enumerate((line.decode(errors="replace") for line in contents.splitlines()), 1):
+        if unit and line.lstrip().startswith(("#", ";")):
+            joined += "\n" if joined else ""
+            continue
         first = first or number
         if line.endswith("\\"):
             joined += line[:-1] + "\n"

@@ -17,6 +17,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -80,7 +81,7 @@ class Survey(t.NamedTuple):
 def survey(host: Host, environment_of: t.Sequence[str], service: str, config_file: t.Optional[str], timeout: float, own: t.Mapping[str, str]) -> Survey:
     started = host.now()
     daemon = observe(host, service, config_file)
-    config_problems = [ConfigProblem(*one) for one in daemon_proxy.config_problems(daemon)]
+    config_problems = [ConfigProblem(*one) for one in (*daemon_proxy.config_problems(daemon), *unread_lines(daemon))]
     config_valid = not any(one.id == "config_not_json" for one in config_problems)
     effective = (
         daemon_proxy.effective(daemon, daemon.files) if config_valid else daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset())
@@ -95,8 +96,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     if not any(one.stops for one in config_problems) and asked.get("objection"):
         config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. It says: {asked['objection']}"))
     plan = daemon_proxy.Plan("", {}, effective, [], [])
-    due = config_valid and daemon.up and transaction.restart(host, daemon, Record(host, f"docker_daemon_proxy.{service}"), plan, "never").due
-    differing = daemon_proxy.differences(running, effective) if running and config_valid else []
+    pending = transaction.not_in_force(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
     socket = host.exists("/run/docker.sock")
     facts = Facts(
         engine=daemon.engine,
@@ -110,7 +110,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         service=service,
         config_file=daemon.config_file,
         daemon=tuple(_daemon_settings(daemon, effective, config_valid)),
-        pending=tuple(differing or (["credentials"] if due else [])),
+        pending=tuple(pending),
         reload_needed=daemon.reload_needed,
         config_newer=daemon.up and 0 < daemon.started < daemon.changed.get(daemon.config_file, 0),
         config_problems=tuple(config_problems),
@@ -129,7 +129,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     )
     if facts.closed:
         unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
-    result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not config_valid else bool(due))
+    result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not config_valid else bool(pending))
     values = [value for one in _all_settings(facts) for _source, value in one.layers]
     return Survey(facts, dict(result, unreadable=unreadable, seconds=round(host.now() - started, 2)), values)
 

@@ -77,7 +77,10 @@ class FakeHost(Host):
             unit = next(word for word in argv if word.startswith(("docker", "ci")))
             path = CI if unit.startswith("ci") else UNIT
             pid = 7 if unit.startswith("ci") and self._running else 0
-            shown = f"LoadState=loaded\nActiveState=active\nFragmentPath={path}\nMainPID={pid}\nNeedDaemonReload={self._reload}\nUser=\nEnvironment=A=1\n"
+            units = [text for name, text in self.files.items() if name == path or name.startswith(f"/etc/systemd/system/{path.rpartition('/')[2]}.d/")]
+            words = " ".join(line.partition("=")[2] for text in units for line in text.splitlines() if line.startswith("Environment="))
+            shown = f"LoadState=loaded\nActiveState=active\nFragmentPath={path}\nMainPID={pid}\nNeedDaemonReload={self._reload}\nUser=\n"
+            shown += f"Environment=A=1 {words}\n"
             return Run(0, shown, "")
         return Run(127, "", "not found")
 

@@ -1,0 +1,71 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lines about proxies that systemd does not read as they are meant: where, why, and what to write."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, assignments, environment_paths, ignored, unit_files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.plan import ConfigProblem
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+
+_PROXY = re.compile(r"(?:https?|no|all|ftp)_proxy$", re.IGNORECASE)
+_SEVERAL = re.compile(r"[\s,;]\"?(?:https?|no|all|ftp)_proxy=", re.IGNORECASE)
+_EXAMPLE = 'Environment="HTTPS_PROXY=value" "NO_PROXY=value"'
+
+
+def unread_lines(daemon: Daemon) -> t.List[ConfigProblem]:
+    """All of them, in the order in which the files are read."""
+    if not daemon.systemd:
+        return []
+    sentences = [*_outside_service(daemon), *_words(daemon), *_environment_files(daemon), *_unread_defaults(daemon)]
+    return [ConfigProblem("line_ignored_by_systemd", False, sentence) for sentence in dict.fromkeys(sentences)]
+
+
+def _outside_service(daemon: Daemon) -> t.Iterator[str]:
+    for path in unit_files(daemon, daemon.files):
+        file = daemon.files.get(path)
+        for number, why in environment_file.outside_service(file.contents if file else b""):
+            yield f"{path}, line {number}: systemd ignores this ({why}): write [Service] on a line of its own above it."
+
+
+def _words(daemon: Daemon) -> t.Iterator[str]:
+    for one in assignments(daemon, daemon.files):
+        name, place, why = one.setting.name, one.setting.place, ignored(daemon, one)
+        if why and _PROXY.search(name):
+            yield f"{place}: systemd ignores this ({name}: {why}): write {one.instead or _EXAMPLE}."
+        elif not why and _SEVERAL.search(one.setting.value):
+            yield f"{place}: systemd takes all of this for the value of {name}: write each variable in quotes of its own, {_EXAMPLE}."
+
+
+def _environment_files(daemon: Daemon) -> t.Iterator[str]:
+    """A shell's 'export', which systemd's environment files do not have."""
+    for path in environment_paths(daemon, daemon.files):
+        for number, name in _exports(daemon.files.get(path)):
+            yield f"{path}, line {number}: systemd ignores this ('export' before the name): write {name}=value."
+
+
+def _exports(file: t.Optional[File]) -> t.Iterator[t.Tuple[int, str]]:
+    for one in environment_file.environment_file("", file.contents, shell=True) if file else ():
+        line = (file.contents if file else b"").splitlines()[one.line - 1]
+        if _PROXY.search(one.name) and line.split()[:1] == [b"export"] and environment_file.MARK.encode() not in line:
+            yield one.line, one.name
+
+
+def _unread_defaults(daemon: Daemon) -> t.Iterator[str]:
+    path = daemon.defaults_file
+    file = daemon.files.get(path)
+    if file is None or path in environment_paths(daemon, daemon.files):
+        return
+    found = [one for one in environment_file.environment_file(path, file.contents, shell=True) if _PROXY.search(one.name)]
+    if found:
+        folder = daemon.drop_in.rpartition("/")[0]
+        yield (
+            f"{found[0].place}: systemd ignores this (no EnvironmentFile= of {daemon.service}.service names {path}): "
+            f'write Environment="{found[0].name}=value" below [Service] in {folder}/http-proxy.conf.'
+        )
