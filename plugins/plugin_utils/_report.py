@@ -15,7 +15,7 @@ from hashlib import sha256
 
 FORMAT = 1
 PROCESSES = ("daemon", "client", "step")
-# In the order in which a reader wants them.
+# In the order of importance to the reader.
 STATES = ("failed", "unreachable", "drifted", "unproved", "ok")
 WORDS = {"failed": "fails", "unreachable": "unreachable", "drifted": "drifted", "unproved": "not proved", "ok": "works"}
 VERSIONS = ("engine", "buildx", "compose", "cli")
@@ -32,6 +32,8 @@ _SETTINGS_OF = {
     "dockerfile_mirror": "The sources differ",
 }
 _LONGEST = 600  # of a sentence that others wrote
+_NO_SUDO = re.compile(r"\bsudo: (?:command )?not found")
+_WITHOUT_SUDO = "Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."
 _SITE = "Run the playbook buildfleet.docker.site."
 
 
@@ -139,11 +141,16 @@ def _state(observed: Observed, drift: t.Sequence[str]) -> str:
     check = observed.check
     if any(result.get("unreachable") for result in (observed.info, check, *observed.wanted.values())):
         return "unreachable"
-    if check.get("failed") or check.get("ok") is False:
+    if check.get("failed") or check.get("ok") is False or _lacks_sudo(observed):
         return "failed"
     if drift:
         return "drifted"
     return "ok" if check.get("ok") else "unproved"
+
+
+def _lacks_sudo(observed: Observed) -> bool:
+    """Ansible itself reports only what the shell printed."""
+    return any(_NO_SUDO.search(f"{result.get('msg')} {result.get('module_stderr')}") for result in (observed.info, observed.check) if not result.get("ok"))
 
 
 def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Optional[str], t.List[str], t.List[str]]:
@@ -155,6 +162,8 @@ def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Op
         told = next(str(result.get("msg") or "") for result in (observed.info, check, *observed.wanted.values()) if result.get("unreachable"))
         why = f"Ansible did not reach the host: {_first_line(told).removeprefix('Task failed: ').partition('. ')[0].rstrip('.')}."
         return "unreachable", [why], ["Start the host, or correct how Ansible logs in there."]
+    if _lacks_sudo(observed):
+        return "module_failed", ["sudo is not installed on this host."], [_WITHOUT_SUDO]
     if state == "failed":
         cure = str(check.get("cure") or "")
         why = said[: -len(cure)].rstrip() if cure and said.endswith(cure) else said

@@ -80,7 +80,7 @@ def test_a_question_is_complete_and_no_answer_is_one(question):
 
 
 def asked(survey: str) -> set[str]:
-    return {question["variable"] for question in SURVEYS[f"buildfleet_awx_survey_{survey}"]["spec"]}
+    return {question["variable"] for question in SURVEYS[f"__buildfleet_awx_survey_{survey}"]["spec"]}
 
 
 def test_the_surveys_ask_for_every_variable_of_the_playbooks_but_secrets_and_files_of_the_controller():
@@ -93,18 +93,18 @@ def test_the_surveys_ask_for_every_variable_of_the_playbooks_but_secrets_and_fil
 
 def test_the_defaults_change_nothing():
     """What is not empty is how, not what."""
-    given = {question["variable"] for question in SURVEYS["buildfleet_awx_survey_configure"]["spec"] if question["default"]}
+    given = {question["variable"] for question in SURVEYS["__buildfleet_awx_survey_configure"]["spec"] if question["default"]}
     assert given == {"buildfleet_hosts", "buildfleet_restart"}
 
 
 def test_playbooks_are_there():
-    for template in OBJECTS["buildfleet_awx_templates"]:
+    for template in OBJECTS["__buildfleet_awx_templates"]:
         assert (TOP / template["playbook"]).is_file()
 
 
 def test_the_credential_is_injected_as_the_playbooks_read_it():
-    injectors = OBJECTS["buildfleet_awx_credential_injectors"]
-    fields = {field["id"]: field for field in OBJECTS["buildfleet_awx_credential_inputs"]["fields"]}
+    injectors = OBJECTS["__buildfleet_awx_credential_injectors"]
+    fields = {field["id"]: field for field in OBJECTS["__buildfleet_awx_credential_inputs"]["fields"]}
     assert fields["password"]["secret"] is True
     text = "".join(path.read_text() for path in TOP.glob("playbooks/**/*.yml"))
     for name in [*injectors["env"], *injectors["extra_vars"]]:
@@ -138,8 +138,8 @@ def test_apply_makes_everything_once_and_brings_it_up_to_date(awx):
     assert configure["playbook"] == "playbooks/site.yml"
     assert "inventory" not in configure and "execution_environment" not in configure
     assert configure["ask_inventory_on_launch"] is True
-    assert awx.survey("job_templates", "buildfleet configure") == SURVEYS["buildfleet_awx_survey_configure"]
-    assert awx.survey("job_templates", "buildfleet undo") == SURVEYS["buildfleet_awx_survey_undo"]
+    assert awx.survey("job_templates", "buildfleet configure") == SURVEYS["__buildfleet_awx_survey_configure"]
+    assert awx.survey("job_templates", "buildfleet undo") == SURVEYS["__buildfleet_awx_survey_undo"]
     injected = awx.named("credential_types", "buildfleet proxy")["injectors"]
     assert injected["env"]["BUILDFLEET_PROXY_PASSWORD"] == injected["extra_vars"]["buildfleet_proxy_password"] == "{{ password }}"
     assert awx.objects["workflow_approval_templates"][0]["name"] == "Change the hosts"

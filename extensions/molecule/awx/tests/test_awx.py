@@ -27,7 +27,7 @@ class Loader(yaml.SafeLoader):
 
 Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
 SURVEYS = yaml.load((TOP / "awx/surveys.yml").read_text(), Loader)
-INJECTORS = yaml.load((TOP / "awx/objects.yml").read_text(), Loader)["buildfleet_awx_credential_injectors"]
+INJECTORS = yaml.load((TOP / "awx/objects.yml").read_text(), Loader)["__buildfleet_awx_credential_injectors"]
 
 
 def injected(kind: str) -> dict[str, str]:
@@ -37,7 +37,7 @@ def injected(kind: str) -> dict[str, str]:
 
 def answers(survey: str, **given: str) -> dict[str, str]:
     """What AWX sends: the defaults, but for what was answered."""
-    return {question["variable"]: question["default"] for question in SURVEYS[f"buildfleet_awx_survey_{survey}"]["spec"]} | given
+    return {question["variable"]: question["default"] for question in SURVEYS[f"__buildfleet_awx_survey_{survey}"]["spec"]} | given
 
 
 class Job(t.NamedTuple):

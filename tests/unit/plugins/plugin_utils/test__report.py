@@ -51,6 +51,7 @@ def one(**observed):
         pytest.param({"check": fleet.FAILURES[0], "wanted": {"docker_daemon_proxy": CHANGED}}, "failed", ("unknown", "failed", "unknown"), id="both"),
         pytest.param({"check": {"ok": None, "msg": "Check mode: nothing was built."}}, "unproved", ("unknown",) * 3, id="check mode"),
         pytest.param({}, "unproved", ("unknown",) * 3, id="nothing"),
+        pytest.param({"info": {"failed": True, "msg": "sh: sudo: not found"}}, "failed", ("unknown",) * 3, id="no sudo"),
     ],
 )
 def test_state_and_processes(observed, state, processes):
@@ -100,6 +101,15 @@ def test_state_and_processes(observed, state, processes):
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, in_use=None)}}, "ok", [], [], id="a dead mirror that nobody uses",
         ),
         pytest.param({"check": {"failed": True, "msg": "x" * 9000}}, "module_failed", ["x" * 600 + " …"], [], id="a long story"),
+        *[
+            pytest.param({result: dict(failed=True, **message)}, "module_failed", ["sudo is not installed on this host."],
+                ["Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."], id=f"no sudo, {result}")
+            for result, message in (
+                ("info", {"msg": "Task failed: Premature end of stream waiting for become success.\n>>> Standard Error\n/bin/sh: 1: sudo: not found"}),
+                ("check", {"msg": "Module result deserialization failed", "module_stderr": "sh: line 1: sudo: command not found\n"}),
+            )
+        ],
+        pytest.param({"check": dict(fleet.PASSED, msg="x: sudo: not found")}, "ok", [], [], id="sudo in a build that passed"),
         pytest.param({"check": fleet.PASSED}, "ok", [], [], id="nothing to say"),
     ],
 )  # fmt: skip
