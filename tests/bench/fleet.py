@@ -128,7 +128,7 @@ def executed(fleet: Fleet) -> float:
     without_proof = fleet.folder / "site-without-proof.yml"
     text = site.read_text()
     without_proof.write_text(text[: text.index("    - name: Run test build")])
-    for part in ("check_hosts.yml", "vars/derived.yml", "tasks/configure.yml"):
+    for part in ("check_hosts.yml", "vars/derived.yml", "tasks/configure.yml", "tasks/mirrors.yml"):
         without_proof.write_text(without_proof.read_text().replace(part, str(site.parent / part)))
     options = ["--extra-vars", json.dumps({**SITE, "buildfleet_batch": "100%"})]
     fleet.run(str(without_proof), *options)
