@@ -54,8 +54,11 @@ options:
     type: list
     elements: str
   insecure_registries:
-    description: Registries without TLS or with an unknown certificate, as host, host:port or network. Not given, they are left
-      alone. An empty list removes them.
+    description:
+      - Registries without TLS or with an unknown certificate, as host, host:port, URL or network, such as V(10.0.0.0/8).
+      - Write V(http://host:port) for a registry without TLS and V(https://host:port) for one with an unknown certificate. Before engine 26
+        BuildKit reads no other form, and there a mirror of O(registry_mirrors) gets its scheme from us. From 26 on every form works.
+      - Not given, they are left alone. An empty list removes them.
     type: list
     elements: str
   state:
@@ -92,7 +95,8 @@ options:
       - Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
       - Also, where a file of the daemon was changed since it started, a trial start in namespaces of its own tells whether the next start would fail.
         Where no trial can tell, and others changed it, the restart is put off and RV(pending_reason) says so.
-      - Also, O(registry_mirrors) are asked from the host, and a warning names one that sends clients to another token server.
+      - Also, O(registry_mirrors) are asked from the host, and a warning names one that sends clients to another token server, wants a login,
+        answers with an error or with a web page. A warning also names a proxy of the scheme V(https) whose port speaks plain HTTP.
     type: bool
     default: true
   timeout:
@@ -185,7 +189,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_fi
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import Proxy, ValueRefused
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import proxy as read_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror_answer import mirror_problem
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import ask_mirror
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
@@ -298,19 +304,28 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
             return daemon_proxy.Plan("", {}, daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
         raise
     if module.params["validate"]:
-        warnings = warnings + _sent_elsewhere(module.host, wish.registry_mirrors or [])
+        warnings = warnings + _answers(module.host, wish)
     return plan._replace(warnings=warnings + plan.warnings)
 
 
-def _sent_elsewhere(host: Host, mirrors: t.Sequence[str]) -> t.List[str]:
-    """A mirror that passes Docker Hub's answers on names Docker Hub's token server, which is as far away as Docker Hub."""
-    found = host.run_parallel({url: functools.partial(ask_mirror, host.http_get, url, "") for url in mirrors}, 6)
+def _answers(host: Host, wish: daemon_proxy.Wanted) -> t.List[str]:
+    """Warnings from what proxies and mirrors say to this host, all asked side by side."""
+    mirrors = wish.registry_mirrors or []
+    tls = {name: proxy for name, proxy in _proxies(wish) if proxy.scheme == "https"}
+    calls: t.Dict[str, t.Callable[[], t.Any]] = {url: functools.partial(ask_mirror, host.http_get, url, "") for url in mirrors}
+    calls.update({name: functools.partial(host.speaks_plain_http, *proxy.server()) for name, proxy in tls.items()})
+    found = host.run_parallel(calls, 6)
     return [
-        f"registry_mirrors: {url} sends whoever asks to the token server {found[url].realm_host}, so daemon and client must reach that one too. "
-        "Use a mirror that hands out images without a token (role registry_cache), or give both a proxy (docker_build_env for the client)."
-        for url in mirrors
-        if url in found and found[url].sends_elsewhere
+        *(f"{name}: {proxy.address} answers to plain http and not to TLS. Write http://{proxy.address}." for name, proxy in tls.items() if found.get(name)),
+        *(f"registry_mirrors: {problem}" for problem in (mirror_problem(found[url]) for url in mirrors if url in found) if problem),
     ]
+
+
+def _proxies(wish: daemon_proxy.Wanted) -> t.Iterator[t.Tuple[str, Proxy]]:
+    for name in ("http_proxy", "https_proxy"):
+        url = (wish.proxies or {}).get(name)
+        if url:
+            yield name, read_proxy(url, name)
 
 
 def _learn(module: Module, daemon: Daemon) -> None:

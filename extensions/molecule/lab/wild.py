@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import os
 import queue
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import doomed
 import table
@@ -193,7 +194,10 @@ def engine_of(host: str) -> str:
     return doomed.inside(host, "docker", "version", "--format", "{{.Server.Version}}").strip()
 
 
-def work(host: str, engine: str, waiting: queue.SimpleQueue[Case], answers: list[tuple[str, Case, dict[str, Any]]], say: bool) -> None:
+Seen = tuple[str, Case, dict[str, Any]]  # engine, configuration, what was observed
+
+
+def work(host: str, engine: str, waiting: queue.SimpleQueue[Case], seen: Callable[[Seen], None]) -> None:
     """One process in the host does one configuration after the other."""
     doomed.install(host)
     script = (HERE / "inside" / "wild_host.py").read_bytes()
@@ -212,25 +216,27 @@ def work(host: str, engine: str, waiting: queue.SimpleQueue[Case], answers: list
         process.stdin.flush()
         line = process.stdout.readline()
         answer = json.loads(line) if line else {"error": "the process in the host ended"}
-        answers.append((engine, case, answer))
-        if say:
-            ends = [f"{one.trial}: {one.end}" + (f" ({one.sentence})" if one.end not in GOOD else "") for one in verdicts(case, engine, answer)]
-            print(f"{engine} {case['name']}: {'; '.join(ends)}", flush=True)
+        seen((engine, case, answer))
         if not line:
             break
     process.stdin.close()
     process.wait()
 
 
-def run(hosts: Sequence[str], rows: Sequence[Case], say: bool = False) -> list[tuple[str, Case, dict[str, Any]]]:
-    """Every configuration on every engine of these hosts; engine, configuration and what was seen."""
+def run(hosts: Sequence[str], rows: Sequence[Case], say: Callable[[Seen], None] = lambda _seen: None) -> list[Seen]:
+    """Every configuration on every engine of these hosts; each is said when it is through."""
     engines = {host: engine_of(host) for host in hosts}
     waiting: dict[str, queue.SimpleQueue[Case]] = {engine: queue.SimpleQueue() for engine in engines.values()}
     for one in waiting.values():
         for row in rows:
             one.put(row)
-    answers: list[tuple[str, Case, dict[str, Any]]] = []
-    threads = [threading.Thread(target=work, args=(host, engine, waiting[engine], answers, say)) for host, engine in engines.items()]
+    answers: list[Seen] = []
+
+    def seen(one: Seen) -> None:
+        answers.append(one)
+        say(one)
+
+    threads = [threading.Thread(target=work, args=(host, engine, waiting[engine], seen)) for host, engine in engines.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -238,7 +244,16 @@ def run(hosts: Sequence[str], rows: Sequence[Case], say: bool = False) -> list[t
     return answers
 
 
-def summary(answers: Sequence[tuple[str, Case, Mapping[str, Any]]], found: Sequence[Verdict]) -> Iterator[str]:
+def say(one: Seen, report: Path | None) -> None:
+    engine, case, answer = one
+    ends = [f"{found.trial}: {found.end}" + (f" ({found.sentence})" if found.end not in GOOD else "") for found in verdicts(case, engine, answer)]
+    print(f"{engine} {case['name']}: {'; '.join(ends)}", flush=True)
+    if report:
+        with report.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"engine": engine, **answer}) + "\n")
+
+
+def summary(answers: Sequence[Seen], found: Sequence[Verdict]) -> Iterator[str]:
     """The figures, engine by engine."""
     for engine in sorted({engine for engine, _case, _answer in answers}):
         rows = [answer for other, _case, answer in answers if other == engine]
@@ -259,7 +274,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many of them")
     parser.add_argument("--seed", default=os.environ.get("BUILDFLEET_SEED", "1"), help="which ones")
     parser.add_argument("--only", help="names of configurations")
-    parser.add_argument("--report", type=Path, help="write everything that was seen here, one JSON object a line")
+    parser.add_argument("--report", type=Path, help="add everything that was seen to this file, one JSON object a line")
     options = parser.parse_args()
 
     rows = cases(options.cases)
@@ -272,12 +287,10 @@ def main() -> int:
     if not options.hosts:
         subprocess.run(lab, check=True)
     try:
-        answers = run(hosts, rows, say=True)
+        answers = run(hosts, rows, functools.partial(say, report=options.report))
     finally:
         if not options.hosts:
             subprocess.run(["docker", "rm", "--force", "--volumes", *OWN_HOSTS], check=True, capture_output=True)
-    if options.report:
-        options.report.write_text("".join(json.dumps({"engine": engine, **answer}) + "\n" for engine, _case, answer in answers))
     found = [verdict for engine, case, answer in answers for verdict in verdicts(case, engine, answer)]
     said = collections.Counter((one.end, re.sub(r"'[^']*'|/\S+|\d+", "…", one.sentence)) for one in found if one.sentence)
     for (end, sentence), count in sorted(said.items()):

@@ -23,7 +23,7 @@ TABLE = {
     "validate": Since("engine", (23, 0), "moby cmd/dockerd --validate; 20.10: unknown flag"),
     "mirror_path": Since("engine", (24, 0, 8), "moby registry/config.go ValidateMirror"),
     "mirror_http_buildkit": Since("engine", (28, 0), "daemon/hosts.go mirrorsToRegistryHosts; seen on 28.5, not on 26.1"),
-    "mirror_http_buildkit_insecure": Since("engine", (26, 0), "seen on 26.1 with insecure-registries; not on 20.10"),
+    "insecure_without_scheme": Since("engine", (26, 0), "BuildKit reads host:port in insecure-registries: seen on 26.1; 20.10 wants http:// or https://"),
     "hosts_toml": Since("engine", (28, 0), "moby 8b4cb6f58c, daemon/hosts.go"),
     "tolerates_bom": Since("engine", (26, 0), "seen on 26.1; 20.10 does not start with a BOM or an empty file"),
     "one_json_value": Since("engine", (26, 0), "seen on 26.1; 20.10 reads the first object of daemon.json and ignores the rest"),

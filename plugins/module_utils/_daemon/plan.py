@@ -110,7 +110,8 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
         mirrors = _once([proxy.mirror(text, engine) for text in mirrors if text])
     insecure = options.get("insecure_registries")
     if insecure is not None:
-        insecure = [proxy.insecure_registry(text) for text in insecure if text]
+        insecure, more = _insecure([text for text in insecure if text], mirrors or [], engine)
+        warnings += more
     warnings += _plain_mirrors(mirrors or [], insecure or [], engine)
     return Wanted(proxies, mirrors, insecure), warnings
 
@@ -123,17 +124,39 @@ def _once(mirrors: t.Sequence[str]) -> t.List[str]:
     return list(spelled.values())
 
 
+def _insecure(texts: t.Sequence[str], mirrors: t.Sequence[str], engine: str) -> t.Tuple[t.List[str], t.List[str]]:
+    """The entries as the daemon and BuildKit of this engine read them, and warnings.
+
+    The daemon cuts the scheme off. BuildKit reads a registry without its scheme from 26 on; before, it takes http:// for a registry
+    without TLS and https:// for one with an unknown certificate, and ignores whatever has neither (seen on 20.10, 26.1, 28.5).
+    """
+    found: t.List[str] = []
+    warnings: t.List[str] = []
+    schemes = {proxy.registry_address(url): url.partition("://")[0] for url in mirrors}
+    for text in texts:
+        entry = proxy.insecure_registry(text)
+        if proxy.has_host_bits(text):
+            warnings.append(f"insecure_registries: {text} has bits behind its prefix length. Docker uses the network {entry}, so {entry} is written.")
+        elif engine and "/" not in entry and not versions.has("insecure_without_scheme", engine):
+            if entry in schemes:
+                entry = f"{schemes[entry]}://{entry}"
+            else:
+                warnings.append(
+                    f"insecure_registries: BuildKit of engine {engine} ignores {entry}, because it has no scheme. "
+                    f"Write http://{entry} for a registry without TLS, https://{entry} for one with an unknown certificate."
+                )
+        found.append(entry)
+    return list(dict.fromkeys(found)), warnings
+
+
 def _plain_mirrors(mirrors: t.Sequence[str], insecure: t.Sequence[str], engine: str) -> t.Iterator[str]:
-    """Mirrors without TLS serve pulls and the legacy builder everywhere, BuildKit not (lab: 20.10, 26.1, 28.5)."""
+    """Mirrors without TLS serve pulls and the legacy builder everywhere, BuildKit where it is told (lab: 20.10, 26.1, 28.5)."""
     for url in mirrors:
-        if not url.startswith("http://") or versions.has("mirror_http_buildkit", engine):
-            continue
-        said = f"registry_mirrors: BuildKit of engine {engine or '(unknown)'} does not use {url}, because it has no TLS. "
-        since = versions.text("mirror_http_buildkit_insecure")
-        if not versions.has("mirror_http_buildkit_insecure", engine):
-            yield f"{said}Give the mirror a certificate (naming it in insecure_registries helps from engine {since} alone)."
-        elif url.partition("://")[2].strip("/") not in insecure:
-            yield f"{said}Give the mirror a certificate, or name it in insecure_registries."
+        if url.startswith("http://") and not proxy.plain_mirror_works(url, insecure, engine):
+            yield (
+                f"registry_mirrors: BuildKit of engine {engine or '(unknown)'} does not use {url}, because it has no TLS. "
+                f"Name it in insecure_registries as {url.rstrip('/')}, or give the mirror a certificate."
+            )
 
 
 def mechanism(asked: str, daemon: Daemon) -> str:

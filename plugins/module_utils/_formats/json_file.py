@@ -18,6 +18,21 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z.+-])")
 _WORD = re.compile(r"(?:true|false|null)(?![0-9A-Za-z_])")
+# What input methods and word processors write in place of JSON's characters.
+_LOOKALIKES = {
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u2018\u2019\u201b", ("a typographic quote", '"')),
+    **dict.fromkeys("\uff02\uff07", ("a fullwidth quote", '"')),
+    **dict.fromkeys("\u300c\u300d\u300e\u300f", ("a corner bracket used as a quote", '"')),
+    "\uff0c": ("a fullwidth comma", ","),
+    "\u3001": ("an ideographic comma", ","),
+    "\uff1a": ("a fullwidth colon", ":"),
+    **{wide: ("a fullwidth bracket", plain) for wide, plain in zip("\uff5b\uff5d\uff3b\uff3d\u3010\u3011", "{}[][]")},
+    "\u3000": ("an ideographic blank", " "),
+    "\u00a0": ("a no-break blank", " "),
+    **dict.fromkeys("\u2002\u2003\u2009\u202f", ("a typographic blank", " ")),
+    **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", ("an invisible character", "")),
+}
+_QUOTES = re.compile(f"[{''.join(char for char, (_name, plain) in _LOOKALIKES.items() if plain == chr(34))}]")
 
 
 class NotJson(ValueError):
@@ -74,7 +89,17 @@ class Document:
         return place
 
     def _error(self, place: int, why: str) -> NotJson:
+        char = self.text[place : place + 1]
+        if char in _LOOKALIKES:
+            name, plain = _LOOKALIKES[char]
+            mend = {"": "Remove it", " ": "Write an ordinary blank"}.get(plain, f"Write {plain}")
+            why = f"{name} (U+{ord(char):04X}), which JSON does not have. {mend}"
         return NotJson(f"{self._path}, {_place(self.text, place)}: {why}.")
+
+    def _unclosed(self, place: int, otherwise: int) -> int:
+        """Where a string that begins here was meant to end: at a quote of another kind on its line."""
+        found = _QUOTES.search(self.text[place:].partition("\n")[0])
+        return place + found.start() if found and self.text[place] == '"' else otherwise
 
     def _blanks(self, place: int) -> int:
         found = _BLANKS.match(self.text, place)
@@ -92,7 +117,7 @@ class Document:
             found = shape.match(self.text, place)
             if found:
                 return Node(place, found.end(), kind)
-        raise self._error(place, self._trouble(place))
+        raise self._error(self._unclosed(place, place), self._trouble(place))
 
     def _object(self, place: int, depth: int) -> Node:
         members: t.List[t.Tuple[str, int, Node]] = []
@@ -102,13 +127,14 @@ class Document:
         while True:
             found = _STRING.match(self.text, here)
             if not found:
-                raise self._error(here, self._trouble(here, key=True))
+                raise self._error(self._unclosed(here, here), self._trouble(here, key=True))
             key = _parsed(found.group())
             if any(key == name for name, _start, _value in members):
                 raise self._error(here, f"the key {key!r} stands twice in one object; Docker takes the last. Remove one of them")
             colon = self._blanks(found.end())
             if self.text[colon : colon + 1] != ":":
-                raise self._error(colon, f"a ':' is missing after the key {key!r}" if colon < len(self.text) else self._trouble(colon))
+                why = f"a ':' is missing after the key {key!r}" if colon < len(self.text) else self._trouble(colon)
+                raise self._error(self._unclosed(here, colon), why)
             value = self._value(self._blanks(colon + 1), depth + 1)
             members.append((key, here, value))
             here = self._blanks(value.end)

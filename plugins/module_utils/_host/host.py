@@ -414,6 +414,24 @@ class Host:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(0, {}, _transport(error.reason if isinstance(error, urllib.error.URLError) else error))
 
+    def speaks_plain_http(self, server: str, port: int, timeout: float = 1.5) -> bool:
+        """Whether this port answers to plain HTTP, and not to TLS."""
+        try:
+            connection = socket.create_connection((server, port), timeout)
+        except OSError:
+            return False
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent
+        try:
+            with context.wrap_socket(connection):
+                return False
+        except OSError:
+            connection.close()
+        with contextlib.suppress(OSError), socket.create_connection((server, port), timeout) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return connection.recv(5) == b"HTTP/"
+        return False
+
     def engine_api(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
         """The engine's answer to an API request as parsed JSON; None when it does not answer."""
         connection = _UnixConnection(sock, timeout)

@@ -17,7 +17,14 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.setti
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import TOKEN_SERVER
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused, bypasses, is_loopback, no_proxy_warnings, proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import (
+    ValueRefused,
+    bypasses,
+    is_loopback,
+    no_proxy_warnings,
+    plain_mirror_works,
+    proxy,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 SEVERITIES = ("error", "warning", "info")
@@ -316,14 +323,10 @@ def _mirrors(facts: Facts) -> t.Iterator[Finding]:
         elif not mirror.status and direct:
             cure = "Repair it, or set docker_daemon_proxy registry_mirrors to another one."
             yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {port} was not reached ({mirror.reason}).", cure)
-        if mirror.url.startswith("http://") and facts.engine and not _http_mirror_works(facts, mirror, port):
+        if mirror.url.startswith("http://") and facts.engine and not plain_mirror_works(mirror.url, facts.insecure, facts.engine):
             message = f"BuildKit of engine {facts.engine} does not use the mirror {port}, because it has no TLS; docker pull does."
-            yield Finding("mirror_without_tls", "warning", "daemon", message, "Give the mirror a certificate and its URL https://, or use another mirror.")
-
-
-def _http_mirror_works(facts: Facts, mirror: Mirror, address: str) -> bool:
-    allowed = address in facts.insecure or mirror.host in facts.insecure
-    return versions.has("mirror_http_buildkit", facts.engine) or (allowed and versions.has("mirror_http_buildkit_insecure", facts.engine))
+            cure = f"Name it in docker_daemon_proxy insecure_registries as {mirror.url.rstrip('/')}, or give it a certificate and its URL https://."
+            yield Finding("mirror_without_tls", "warning", "daemon", message, cure)
 
 
 def _builders(facts: Facts) -> t.Iterator[Finding]:

@@ -15,6 +15,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core import ver
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
+_PORTS = {"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
+_Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+_Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\.?$")
 
@@ -37,6 +40,11 @@ class Proxy(t.NamedTuple):
             return f"{self.scheme}://{self.address}"
         password = f":{quote(self.password, safe='')}" if self.password else ""
         return f"{self.scheme}://{quote(self.user, safe='')}{password}@{self.address}"
+
+    def server(self) -> t.Tuple[str, int]:
+        """Host and port to connect to."""
+        name, port = _split_port(self.address) or (self.address.strip("[]"), "")
+        return name, int(port or _PORTS[self.scheme])
 
     def masked(self) -> str:
         """As ``docker info`` shows it."""
@@ -136,43 +144,103 @@ def no_proxy_set(text: str) -> t.FrozenSet[str]:
 
 
 def bypasses(exceptions: str, host: str, port: int) -> bool:
-    """Whether Go asks this host directly in spite of a proxy (golang.org/x/net/http/httpproxy, useProxy)."""
-    host = host.lower().rstrip(".")
-    if host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback):
+    """Whether Go asks this host directly in spite of a proxy (golang.org/x/net/http/httpproxy, config.init and useProxy)."""
+    host = host.lower()
+    address = _ip(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
         return True
-    for entry in no_proxy_set(exceptions):
-        if entry == "*":
-            return True
-        if _is_network(entry):
-            if _is_ip(host) and ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
-                return True
-            continue
-        name, colon, only = entry.rpartition(":") if re.search(r"[^:]:\d+$|\]:\d+$", entry) else (entry, "", "")
-        if colon and only != str(port):
-            continue
-        name = name.strip("[]")
-        name = name[1:] if name.startswith("*.") else name
-        if host == name or (not _is_ip(name) and host.endswith(name if name.startswith(".") else f".{name}")):
-            return True
-    return False
+    return any(_excepts(entry, host, address, str(port)) for entry in no_proxy_set(exceptions))
+
+
+def _excepts(entry: str, host: str, address: t.Optional[_Address], port: str) -> bool:
+    """Whether one entry, in small letters, names this host."""
+    if entry == "*":
+        return True
+    network = go_network(entry)
+    if network is not None:
+        return address is not None and address.version == network.version and address in network
+    name, only = _split_port(entry) or (entry, "")
+    if not name or only not in ("", port):
+        return False
+    if _ip(name) is not None:
+        return address == _ip(name)
+    name = name[1:] if name.startswith("*.") else name
+    return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
+
+
+def go_network(text: str) -> t.Optional[_Network]:
+    """The network that Go's net.ParseCIDR reads, which knows prefix lengths alone; None for whatever else."""
+    address, _slash, length = text.partition("/")
+    if not re.fullmatch(r"[0-9]{1,3}", length) or "%" in address:
+        return None
+    try:
+        return ipaddress.ip_network(f"{address}/{int(length)}", strict=False)
+    except ValueError:
+        return None
+
+
+def _split_port(text: str) -> t.Optional[t.Tuple[str, str]]:
+    """Go's net.SplitHostPort: an IPv6 address stands in brackets; None where there is no port."""
+    found = re.fullmatch(r"\[([^\[\]]*)\]:([^:\[\]]*)", text) or re.fullmatch(r"([^:\[\]]*):([^:\[\]]*)", text)
+    return (found[1], found[2]) if found else None
 
 
 def no_proxy_warnings(entries: t.Sequence[str]) -> t.List[str]:
-    """Entries that Go's NO_PROXY does not understand as they are meant (golang.org/x/net/http/httpproxy)."""
-    warnings = []
-    for entry in entries:
-        name = entry.partition(":")[0]
-        if re.match(r"\d+(\.\d+)*\.?\*", name) or re.match(r"\d+(\.\d+){0,2}\.?$", name):
-            warnings.append(f"no_proxy: Docker does not understand '{entry}'. Write a network, such as 192.168.0.0/16.")
-        elif "*" in name.lstrip("*") or (name.startswith("*") and name != "*" and not name.startswith("*.")):
-            warnings.append(
-                f"no_proxy: Docker does not understand '{entry}'. Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'."
-            )
-        elif re.search(r"[\^$()|+?{}]", entry):
-            warnings.append(f"no_proxy: '{entry}' looks like a regular expression, which Docker does not understand. Write a domain, an address or a network.")
-        elif "/" in entry and not _is_network(entry):
-            warnings.append(f"no_proxy: '{entry}' is no network. Write it as 192.168.0.0/16.")
-    return warnings
+    """Entries that Go's NO_PROXY does not understand as they are meant (tests/field/no_proxy.json holds what real daemons did)."""
+    misread = [(entry, _misread(entry)) for entry in entries]
+    return [f"no_proxy: Docker does not understand '{entry}': {why}" for entry, why in misread if why]
+
+
+_WRITE_A_NETWORK = "Write a network, such as 192.168.0.0/16."
+_WRITE_A_DOMAIN = "Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'."
+# Shapes of names and addresses that programs other than Go know.
+_FOREIGN_SHAPES = (
+    (re.compile(r"<.*>$"), "it is a word of Windows. Write the hosts, or their domain as '.example.com'."),
+    (re.compile(r"(?=.*\d)[0-9a-f.:]+-[0-9a-f.:]+$"), f"it is a range of addresses. {_WRITE_A_NETWORK}"),
+    (re.compile(r"[0-9][0-9.*-]*$|[0-9a-f:]*:[0-9a-f:]*\*"), f"it is a part of an address. {_WRITE_A_NETWORK}"),
+    (re.compile(r"[\^$()|+?{}~]"), f"it looks like a regular expression. {_WRITE_A_DOMAIN}"),
+    (re.compile(r"\*\.?$|(?!\*\.)\*|..*\*"), f"a '*' stands only in front of a whole domain, as in '*.example.com'. {_WRITE_A_DOMAIN}"),
+    (re.compile(r"\.\.|.*\.$"), f"it has a dot too many. {_WRITE_A_DOMAIN}"),
+    (re.compile(r"$"), "it has no host. Write host:port."),
+)
+
+
+def _misread(entry: str) -> str:
+    """Why Go does not understand this entry, and what to write; '' where it does."""
+    entry = entry.lower()
+    if entry == "*" or go_network(entry) is not None:
+        return ""
+    if "/" in entry:
+        return _misread_network(entry)
+    if entry.startswith("[") and entry.endswith("]"):
+        return f"brackets belong to a port. Write {entry[1:-1]}."
+    name, port = _split_port(entry) or (entry, "")
+    if port and not port.isdigit():
+        return f"the port '{port}' is not a number. Write {name}:443, or {name} for every port."
+    if _ip(name) is not None:
+        return ""
+    return next((why for shape, why in _FOREIGN_SHAPES if shape.match(name)), "")
+
+
+def _misread_network(entry: str) -> str:
+    address, _slash, rest = entry.partition("/")
+    length, _colon, port = rest.partition(":")
+    bare = f"{address.strip('[]')}/{length}"
+    if port or bare != entry:
+        return f"a network stands without brackets and port. Write {bare}." if go_network(bare) else _WRITE_A_NETWORK
+    if _ip(address) is None:
+        return f"it has a path. Write {address}."
+    return _mask_mended(entry) or f"it is not a network. {_WRITE_A_NETWORK}"
+
+
+def _mask_mended(text: str) -> str:
+    """What to write for a network with a netmask; '' where it has none."""
+    if not re.search(r"/[0-9]+(\.[0-9]+){3}$", text):
+        return ""
+    try:
+        return f"it has a netmask. Write {ipaddress.ip_network(text, strict=False)}."
+    except ValueError:
+        return ""
 
 
 # --- registries -----------------------------------------------------------------------------------
@@ -211,15 +279,46 @@ def mirror(text: str, engine: str, option: str = "registry_mirrors", paths: bool
 
 
 def insecure_registry(text: str, option: str = "insecure_registries") -> str:
-    """host, host:port or a network in CIDR notation."""
-    if "://" in text:
-        raise ValueRefused(f"{option}: {text!r} is a URL. Write the host, host:port or network alone.")
-    if "/" in text:
-        if not _is_network(text):
-            raise ValueRefused(f"{option}: {text!r} is no network. Write it as 10.0.0.0/8.")
-        return text
-    _address(text, lambda why: ValueRefused(f"{option}: {text!r}: {why}"))
-    return text
+    """A host, host:port or URL, or a network by its prefix length; in the form that Docker understands."""
+
+    def refuse(why: str) -> ValueRefused:
+        return ValueRefused(f"{option}: {re.sub(r'[^/]*@', f'{MASK}:{MASK}@', text)!r}: {why}")
+
+    scheme, found, address = text.rpartition("://")
+    if found and scheme.lower() not in ("http", "https"):
+        raise refuse("the scheme is unknown to Docker. Write http://host:port, https://host:port or host:port.")
+    if "@" in address:
+        raise refuse("it has a login, which Docker does not take here. Write the host alone.")
+    if found:
+        address = address[:-1] if address.endswith("/") else address
+        if "/" in address:
+            raise refuse(f"it has a path. Write {scheme}://{address.partition('/')[0]}.")
+    elif "/" in address:
+        network = go_network(address)
+        if network is None:
+            raise refuse(_mask_mended(address) or "it is not a network. Write it as 10.0.0.0/8.")
+        return str(network)
+    _address(address, refuse)
+    return f"{scheme.lower()}://{address}" if found else address
+
+
+def registry_address(entry: str) -> str:
+    """The registry of an entry of insecure-registries, without its scheme."""
+    return re.sub(r"^https?://", "", entry, flags=re.IGNORECASE).rstrip("/")
+
+
+def plain_mirror_works(url: str, insecure: t.Iterable[str], engine: str) -> bool:
+    """Whether BuildKit uses a mirror on plain http, given the engine's insecure-registries (lab: 20.10, 26.1, 28.5)."""
+    address = registry_address(url)
+    written = {entry for entry in insecure if registry_address(entry) == address}
+    told = f"http://{address}" in written or (bool(written) and versions.has("insecure_without_scheme", engine))
+    return told or versions.has("mirror_http_buildkit", engine)
+
+
+def has_host_bits(text: str) -> bool:
+    """Whether a network is named by an address in it, such as 10.1.2.3/8."""
+    network = go_network(text)
+    return network is not None and _ip(text.partition("/")[0]) != network.network_address
 
 
 def is_interface(text: str) -> bool:
@@ -231,16 +330,19 @@ def is_interface(text: str) -> bool:
     return "/" in text
 
 
+def _ip(text: str) -> t.Optional[_Address]:
+    """The address that Go's net.ParseIP reads; an IPv4 address may be mapped into IPv6."""
+    if "%" in text:
+        return None
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
 def _is_ip(text: str, version: int = 0) -> bool:
     try:
         return version in (0, ipaddress.ip_address(text).version)
     except ValueError:
         return False
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True

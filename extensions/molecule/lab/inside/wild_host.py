@@ -78,7 +78,7 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
 
-def information(timeout: float = 10) -> dict[str, object]:
+def information(timeout: float = 3) -> dict[str, object]:
     """What the daemon says of itself; nothing where it does not answer. It is only asked when it runs: a question to the socket would start it."""
     if unit()["ActiveState"] != "active":
         return {}

@@ -135,15 +135,24 @@ def plain_cache():
     on(CACHE, "systemctl stop plain; rm /run/plain.yml")
 
 
-@pytest.mark.parametrize("insecure", [False, True], ids=["alone", "insecure_registries"])
-def test_a_cache_without_tls_is_enough_for_some(engine, plain_cache, insecure):
-    """docs/which-cure.md: BuildKit wants TLS on 20.10, insecure_registries on 26, and neither on 28."""
+@pytest.mark.parametrize(
+    ("insecure", "since"),
+    [
+        pytest.param([], 28, id="not named"),
+        pytest.param(["http://cache.lab:5001"], 20, id="URL"),
+        pytest.param(["cache.lab:5001"], 26, id="name"),
+        pytest.param(["https://cache.lab:5001"], 26, id="URL of another scheme"),
+        pytest.param(["10.57.0.0/24"], 28, id="network"),
+    ],
+)
+def test_a_cache_without_tls(engine, plain_cache, insecure, since):
+    """docs/which-cure.md: from which engine on BuildKit uses a mirror on plain http; legacy builder and pull always do."""
     engine.host.check_output(f"cp --preserve {DAEMON_JSON} /var/tmp/daemon.json")
-    engine.write(DAEMON_JSON, json.dumps({"registry-mirrors": [plain_cache], **({"insecure-registries": ["cache.lab:5001"]} if insecure else {})}))
+    engine.write(DAEMON_JSON, json.dumps({"registry-mirrors": [plain_cache], "insecure-registries": insecure}))
     try:
         assert engine.build("legacy").ok
         outcome = engine.build("buildkit")
-        assert outcome.ok == (engine.major >= 28 or (insecure and engine.major >= 26)), outcome.log
+        assert outcome.ok == (engine.major >= since), outcome.log
     finally:
         engine.host.check_output(f"mv /var/tmp/daemon.json {DAEMON_JSON}")
         engine.forget()

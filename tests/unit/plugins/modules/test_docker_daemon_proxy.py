@@ -54,6 +54,7 @@ class Machine(Host):
         self.manager = self.validation_error = ""
         self.loaded, self.ran = None, []
         self.trial = Run(0, "", "")
+        self.plain_http = []
         self.mirror = Answer(200, {})
         self.info = None
         self.extra = {}
@@ -132,6 +133,9 @@ class Machine(Host):
 
     def http_get(self, url, headers, timeout=5):
         return self.mirror
+
+    def speaks_plain_http(self, server, port, timeout=1.5):
+        return (server, port) in self.plain_http
 
     def run_parallel(self, calls, timeout):
         return {name: call() for name, call in calls.items()}
@@ -881,7 +885,10 @@ def test_what_a_killed_run_left_half_written_is_swept(run):
         ({"http_proxy": URL}, "https_proxy is not given"),
         ({"https_proxy": "http://127.0.0.1:3128"}, "this host's loopback"),
         ({"no_proxy": ["192.168.*"]}, "Write a network, such as 192.168.0.0/16"),
-        ({"registry_mirrors": ["http://m.example.com"]}, "because it has no TLS. Give the mirror a certificate, or name it in insecure_registries."),
+        (
+            {"registry_mirrors": ["http://m.example.com"]},
+            "because it has no TLS. Name it in insecure_registries as http://m.example.com, or give the mirror a certificate.",
+        ),
         ({"registry_mirrors": ["https://m.example.com"]}, "sends whoever asks to the token server auth.docker.io"),
     ],
 )
@@ -889,6 +896,18 @@ def test_warnings(run, options, words):
     machine = Machine()
     machine.mirror = Answer(401, {"Www-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'})
     assert words in str(run(machine, **options)["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"), [("https://joe:s3cret@p.lab:3128", True), ("https://p.lab:3129", False), ("http://p.lab:3128", False), ("socks5://p.lab:3128", False)]
+)
+def test_a_proxy_that_is_asked_by_tls_and_answers_to_plain_http_is_warned_of(run, url, warned):
+    machine = Machine()
+    machine.plain_http = [("p.lab", 3128)]
+    result = run(machine, https_proxy=url)
+    sentence = "https_proxy: p.lab:3128 answers to plain http and not to TLS. Write http://p.lab:3128."
+    assert result["changed"] and [one["event"]["msg"] for one in result.get("warnings", [])] == [sentence] * warned
+    assert "warnings" not in run(Machine(), https_proxy=url, validate=False)
 
 
 def test_a_mirror_is_not_asked_where_that_is_switched_off(run):

@@ -124,7 +124,10 @@ def test_what_does_harm_is_refused(options, message):
             id="http alone",
         ),
         pytest.param(
-            {"no_proxy": ["10.0.*"]}, "", ["no_proxy: Docker does not understand '10.0.*'. Write a network, such as 192.168.0.0/16."], id="a wildcard"
+            {"no_proxy": ["10.0.*"]},
+            "",
+            ["no_proxy: Docker does not understand '10.0.*': it is a part of an address. Write a network, such as 192.168.0.0/16."],
+            id="a wildcard",
         ),
         pytest.param(
             {"step_proxy": {"https_proxy": "http://127.0.0.1:3128"}},

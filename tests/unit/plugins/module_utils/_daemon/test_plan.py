@@ -149,19 +149,58 @@ def test_an_edit_of_others_between_two_runs_is_not_lost(tmp_path):
     assert not record.as_we_left_it(str(file), Host().read(str(file)))
 
 
+PLAIN = (
+    "registry_mirrors: BuildKit of engine {} does not use http://m.lab:5000, because it has no TLS. "
+    "Name it in insecure_registries as http://m.lab:5000, or give the mirror a certificate."
+)
+NO_SCHEME = (
+    "insecure_registries: BuildKit of engine 20.10.24 ignores r.lab:5000, because it has no scheme. "
+    "Write http://r.lab:5000 for a registry without TLS, https://r.lab:5000 for one with an unknown certificate."
+)
+
+
 @pytest.mark.parametrize(
-    ("engine", "insecure", "words"),
+    ("engine", "insecure", "written", "warnings"),
     [
-        ("20.10.24", [], "Give the mirror a certificate (naming it in insecure_registries helps from engine 26"),
-        ("20.10.24", ["m.lab:5000"], "Give the mirror a certificate (naming it in insecure_registries helps from engine 26"),
-        ("26.1.5", [], "Give the mirror a certificate, or name it in insecure_registries."),
-        ("26.1.5", ["m.lab:5000"], ""),
-        ("", [], "BuildKit of engine (unknown) does not use http://m.lab:5000"),
+        pytest.param("20.10.24", [], [], [PLAIN.format("20.10.24")], id="20.10: nothing"),
+        pytest.param("20.10.24", ["m.lab:5000"], ["http://m.lab:5000"], [], id="20.10: the mirror's own scheme is written"),
+        pytest.param("20.10.24", ["n.lab"], ["https://n.lab"], [PLAIN.format("20.10.24")], id="20.10: the scheme of a mirror with TLS"),
+        pytest.param("20.10.24", ["http://m.lab:5000/"], ["http://m.lab:5000"], [], id="20.10: a URL"),
+        pytest.param("20.10.24", ["https://m.lab:5000"], ["https://m.lab:5000"], [PLAIN.format("20.10.24")], id="20.10: another scheme"),
+        pytest.param("20.10.24", ["m.lab:5000", "r.lab:5000"], ["http://m.lab:5000", "r.lab:5000"], [NO_SCHEME], id="20.10: no scheme"),
+        pytest.param("20.10.24", ["10.0.0.0/8"], ["10.0.0.0/8"], [PLAIN.format("20.10.24")], id="20.10: a network"),
+        pytest.param("26.1.5", [], [], [PLAIN.format("26.1.5")], id="26.1: nothing"),
+        pytest.param("26.1.5", ["m.lab:5000", "r.lab:5000"], ["m.lab:5000", "r.lab:5000"], [], id="26.1: no scheme"),
+        pytest.param("26.1.5", ["https://m.lab:5000"], ["https://m.lab:5000"], [], id="26.1: another scheme"),
+        pytest.param("26.1.5", ["10.0.0.0/8"], ["10.0.0.0/8"], [PLAIN.format("26.1.5")], id="26.1: a network"),
+        pytest.param("28.5.2", [], [], [], id="28.5: nothing"),
+        pytest.param("", ["m.lab:5000"], ["m.lab:5000"], [PLAIN.format("(unknown)")], id="unknown engine"),
     ],
 )
-def test_a_mirror_without_tls_is_warned_of_where_buildkit_does_not_use_it(engine, insecure, words):
-    _wish, warnings = daemon_proxy.wanted({"registry_mirrors": ["http://m.lab:5000", "https://n.lab"], "insecure_registries": insecure}, engine, "")
-    assert len(warnings) == bool(words) and all(words in warning for warning in warnings)
+def test_a_registry_without_tls_is_written_as_buildkit_of_the_engine_reads_it(engine, insecure, written, warnings):
+    wish, found = daemon_proxy.wanted({"registry_mirrors": ["http://m.lab:5000", "https://n.lab"], "insecure_registries": insecure}, engine, "")
+    assert (wish.insecure_registries, found) == (written, warnings)
+
+
+def test_a_network_that_is_named_by_an_address_in_it_is_written_as_docker_uses_it():
+    wish, warnings = daemon_proxy.wanted({"insecure_registries": ["192.168.7.1/16", "192.168.0.0/16", "2001:DB8::/32"]}, "26.1.5", "")
+    assert wish.insecure_registries == ["192.168.0.0/16", "2001:db8::/32"]
+    assert warnings == [
+        "insecure_registries: 192.168.7.1/16 has bits behind its prefix length. Docker uses the network 192.168.0.0/16, so 192.168.0.0/16 is written."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "written"),
+    [
+        (["https://a.lab", "https://b.lab", "https://a.lab/"], ["https://a.lab", "https://b.lab"]),
+        (["https://b.lab/", "https://b.lab", "https://a.lab"], ["https://b.lab/", "https://a.lab"]),
+        (["https://a.lab", "http://a.lab"], ["https://a.lab", "http://a.lab"]),
+        ([], []),
+    ],
+)
+def test_a_mirror_that_is_named_twice_is_written_once_at_its_first_place(mirrors, written):
+    assert daemon_proxy.wanted({"registry_mirrors": mirrors}, "28.5.2", "")[0].registry_mirrors == written
 
 
 def test_a_login_needs_a_proxy():

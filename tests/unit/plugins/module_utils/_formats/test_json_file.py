@@ -117,6 +117,20 @@ def test_any_bytes_are_read_or_refused_with_a_sentence(contents):
         (b'{"a":1 # x', "line 1, column 8: a comment, which JSON does not have. Remove it."),
         (b'{"a":[1', "line 1, column 8: the file ends in the middle of a value: it is cut off. Complete it, or give back a backup."),
         (b"{a:1}", "line 1, column 2: a key in double quotes is missing."),
+        ('{\n \u3000\u3000"a": 1}'.encode(), "line 2, column 2: an ideographic blank (U+3000), which JSON does not have. Write an ordinary blank."),
+        ('\u3000{"a": 1}'.encode(), "line 1, column 1: an ideographic blank (U+3000), which JSON does not have. Write an ordinary blank."),
+        ('{"a":\u00a01}'.encode(), "line 1, column 6: a no-break blank (U+00A0), which JSON does not have. Write an ordinary blank."),
+        ('{"a": 1}\u200b'.encode(), "line 1, column 9: an invisible character (U+200B), which JSON does not have. Remove it."),
+        ('{\n"a": [\u201chttps://a\u201d]\n}'.encode(), 'line 2, column 7: a typographic quote (U+201C), which JSON does not have. Write ".'),
+        ("{\u2018a\u2019: 1}".encode(), 'line 1, column 2: a typographic quote (U+2018), which JSON does not have. Write ".'),
+        ('{"a\u201d: 1}'.encode(), 'line 1, column 4: a typographic quote (U+201D), which JSON does not have. Write ".'),
+        ('{"a\u201d: 1, "b": 2}'.encode(), 'line 1, column 4: a typographic quote (U+201D), which JSON does not have. Write ".'),
+        ('{"a": "b\uff02\n}'.encode(), 'line 1, column 9: a fullwidth quote (U+FF02), which JSON does not have. Write ".'),
+        ('{"a": true\uff0c\n"b": []}'.encode(), "line 1, column 11: a fullwidth comma (U+FF0C), which JSON does not have. Write ,."),
+        ('{"a": [1\u3001 2]}'.encode(), "line 1, column 9: an ideographic comma (U+3001), which JSON does not have. Write ,."),
+        ('{"a"\uff1a 1}'.encode(), "line 1, column 5: a fullwidth colon (U+FF1A), which JSON does not have. Write :."),
+        ('\uff5b"a": 1}'.encode(), "line 1, column 1: a fullwidth bracket (U+FF5B), which JSON does not have. Write {."),
+        ('{"a": \u3010\u3011}'.encode(), "line 1, column 7: a fullwidth bracket (U+3010), which JSON does not have. Write [."),
         (
             b'{"a":"x\n"}',
             "line 1, column 6: a string that does not end on its line, or has a wrong '\\' in it. Close it with '\"' and write a '\\' as '\\\\'.",
@@ -139,3 +153,8 @@ def test_what_is_no_json_is_named_with_its_place_and_remedy(contents, message):
     with pytest.raises(daemon_json.NotJson) as caught:
         daemon_json.Document(contents, PATH)
     assert str(caught.value) == f"{PATH}, {message}"
+
+
+def test_characters_that_are_none_of_jsons_may_stand_in_strings():
+    contents = '{"a\u201c": "b\u201d\uff0c\u3000", "c": 1}'.encode()
+    assert daemon_json.put(contents, PATH, ["c"], 1) == contents

@@ -451,6 +451,56 @@ def test_a_body_ends_with_its_time_or_its_connection(until, error, found):
     assert (answer.reason, answer.body) == found
 
 
+@contextlib.contextmanager
+def port_that(answer):
+    """A port that reads once and then does this."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _address = listener.accept()
+                    with connection:
+                        answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def plain(connection):
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" if connection.recv(100) else b"")
+
+
+def waits_for_a_line(connection):
+    """tinyproxy: what a TLS client sends has no end that it knows."""
+    if connection.recv(1000).startswith(b"GET"):
+        connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+    else:
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param(plain, True, id="answers at once"),
+        pytest.param(waits_for_a_line, True, id="waits"),
+        pytest.param(lambda connection: connection.recv(10), False, id="says nothing"),
+        pytest.param(lambda connection: connection.sendall(b"SSH-2.0-x\r\n"), False, id="another protocol"),
+    ],
+)
+def test_whether_a_port_speaks_plain_http(answer, expected):
+    with port_that(answer) as port:
+        assert Host().speaks_plain_http("127.0.0.1", port, 0.4) is expected
+
+
+def test_a_port_with_tls_or_without_a_listener_speaks_no_plain_http(monkeypatch):
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", lambda _context, connection: connection)
+    with port_that(plain) as port:
+        assert not Host().speaks_plain_http("127.0.0.1", port)
+    assert not Host().speaks_plain_http("127.0.0.1", port)
+
+
 def certificate_error(message):
     error = ssl.SSLCertVerificationError()
     error.verify_message = message

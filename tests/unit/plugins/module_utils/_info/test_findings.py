@@ -97,6 +97,13 @@ CASES = [
         "mirror_without_tls",
         "warning",
         "daemon",
+        {"mirrors": mirror("http://m.lab:5000/", status=200), "insecure": ("m.lab:5000",), "engine": "20.10.24"},
+        {"mirrors": mirror("http://m.lab:5000/", status=200), "insecure": ("http://m.lab:5000",), "engine": "20.10.24"},
+    ),
+    (
+        "mirror_without_tls",
+        "warning",
+        "daemon",
         {"mirrors": mirror("http://m.lab:5000", status=200)},
         {"mirrors": mirror("http://m.lab:5000", status=200), "engine": "28.5.2"},
     ),

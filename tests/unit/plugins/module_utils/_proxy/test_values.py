@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
@@ -79,25 +83,79 @@ def test_a_mirror_may_have_a_path_where_the_engine_takes_it():
     assert proxy.mirror("https://m.lab/hub", "24.0.8") == "https://m.lab/hub"
 
 
+# Asked of real daemons: extensions/molecule/docker_daemon_proxy/tests/test_values.py.
+SEEN = json.loads((Path(__file__).parents[4] / "field" / "no_proxy.json").read_text())
+
+
+@pytest.mark.parametrize("row", SEEN, ids=lambda row: f"{row['entry']} {row['url']}")
+def test_an_exception_means_what_real_daemons_take_it_for(row):
+    parts = urlsplit(row["url"])
+    assert proxy.bypasses(row["entry"], parts.hostname, parts.port or 443) is row["direct"]
+
+
+@pytest.mark.parametrize("entry", sorted({row["entry"] for row in SEEN}))
+def test_exceptions_that_real_daemons_do_not_understand_are_warned_of_and_no_others(entry):
+    understood = all(row["understood"] for row in SEEN if row["entry"] == entry)
+    assert len(proxy.no_proxy_warnings([entry])) == (not understood)
+
+
+NETWORK = "Write a network, such as 192.168.0.0/16."
+DOMAIN = "Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'."
+STAR = f"a '*' stands only in front of a whole domain, as in '*.example.com'. {DOMAIN}"
+
+
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "why"),
     [
-        ("192.168.*", "Write a network, such as"),
-        ("10.", "Write a network, such as"),
-        ("*example.com", "Write a domain with its subdomains"),
-        (r"^a.*$", "Write a domain with its subdomains"),
-        ("^example.com$", "looks like a regular expression"),
-        ("10.0.0.0/99", "is no network"),
+        ("192.168.*", f"it is a part of an address. {NETWORK}"),
+        ("10.", f"it is a part of an address. {NETWORK}"),
+        ("2001:db8:*", f"it is a part of an address. {NETWORK}"),
+        ("10.0.0.1-10.0.0.9", f"it is a range of addresses. {NETWORK}"),
+        ("10.0.0.0/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
+        ("10.1.2.3/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
+        ("10.0.0.0/255.0.255.0", f"it is not a network. {NETWORK}"),
+        ("10.0.0.0/99", f"it is not a network. {NETWORK}"),
+        ("10.0.0.0/8:5000", "a network stands without brackets and port. Write 10.0.0.0/8."),
+        ("10.0.0.0/99:5000", NETWORK),
+        ("[2001:db8::]/32", "a network stands without brackets and port. Write 2001:db8::/32."),
+        ("example.com/v2", "it has a path. Write example.com."),
+        ("[2001:db8::1]", "brackets belong to a port. Write 2001:db8::1."),
+        ("example.com:https", "the port 'https' is not a number. Write example.com:443, or example.com for every port."),
+        (":5000", "it has no host. Write host:port."),
+        ("<local>", "it is a word of Windows. Write the hosts, or their domain as '.example.com'."),
+        ("*example.com", STAR),
+        ("*.", STAR),
+        ("a.*.example.com", STAR),
+        (r"^a.*$", f"it looks like a regular expression. {DOMAIN}"),
+        ("example.com.", f"it has a dot too many. {DOMAIN}"),
+        ("..example.com", f"it has a dot too many. {DOMAIN}"),
+        ("fe80::1%eth0/64", "it has a path. Write fe80::1%eth0."),
     ],
 )
-def test_exceptions_that_docker_does_not_understand_are_named(entry, words):
-    (warning,) = proxy.no_proxy_warnings(["example.com", entry])
-    assert entry in warning and words in warning
+def test_exceptions_that_docker_does_not_understand_are_named_with_the_mend(entry, why):
+    assert proxy.no_proxy_warnings(["example.com", entry]) == [f"no_proxy: Docker does not understand '{entry}': {why}"]
 
 
-@pytest.mark.parametrize("entry", ["localhost", ".example.com", "*.example.com", "*", "10.0.0.0/8", "10.0.0.1", "h:5000", "::1"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "localhost",
+        ".example.com",
+        "*.example.com",
+        "*",
+        "10.0.0.0/8",
+        "10.1.2.3/8",
+        "10.0.0.1",
+        "h:5000",
+        "::1",
+        "2001:db8::/32",
+        "[::1]:5000",
+        "a-1.lab",
+        "cafe",
+    ],
+)
 def test_exceptions_that_docker_understands_are_not(entry):
-    assert not proxy.no_proxy_warnings([entry])
+    assert proxy.no_proxy_warnings([entry]) == []
 
 
 def test_exceptions_are_a_set():
@@ -136,21 +194,43 @@ def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("https://m.lab", "insecure_registries: 'https://m.lab' is a URL. Write the host, host:port or network alone."),
-        ("10.0.0.0/33", "insecure_registries: '10.0.0.0/33' is no network. Write it as 10.0.0.0/8."),
-        ("m.lab/hub", "insecure_registries: 'm.lab/hub' is no network. Write it as 10.0.0.0/8."),
-        ("m_lab:x", "insecure_registries: 'm_lab:x': the port 'x' is no number from 1 to 65535."),
+        ("10.0.0.0/33", "'10.0.0.0/33': it is not a network. Write it as 10.0.0.0/8."),
+        ("10.0.0.0/255.0.0.0", "'10.0.0.0/255.0.0.0': it has a netmask. Write 10.0.0.0/8."),
+        ("192.168.7.1/255.255.0.0", "'192.168.7.1/255.255.0.0': it has a netmask. Write 192.168.0.0/16."),
+        ("10.0.0.0/0.0.0.1.1", "'10.0.0.0/0.0.0.1.1': it is not a network. Write it as 10.0.0.0/8."),
+        ("m.lab/hub", "'m.lab/hub': it is not a network. Write it as 10.0.0.0/8."),
+        ("http://m.lab/hub", "'http://m.lab/hub': it has a path. Write http://m.lab."),
+        ("ftp://m.lab", "'ftp://m.lab': the scheme is unknown to Docker. Write http://host:port, https://host:port or host:port."),
+        ("http://joe:s3cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it has a login, which Docker does not take here. Write the host alone."),
+        ("m_lab:x", "'m_lab:x': the port 'x' is no number from 1 to 65535."),
     ],
 )
 def test_a_registry_that_is_none_is_refused(text, message):
     with pytest.raises(proxy.ValueRefused) as caught:
         proxy.insecure_registry(text)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"insecure_registries: {message}"
 
 
-@pytest.mark.parametrize("text", ["m.lab", "m.lab:5000", "10.0.0.0/8", "10.1.2.3/8", "2001:db8::/32", "[2001:db8::1]:5000"])
-def test_a_registry_without_a_certificate_is_a_host_or_a_network(text):
-    assert proxy.insecure_registry(text) == text
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("m.lab", "m.lab"),
+        ("m.lab:5000", "m.lab:5000"),
+        ("http://m.lab:5000", "http://m.lab:5000"),
+        ("HTTPS://m.lab/", "https://m.lab"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.1.2.3/8", "10.0.0.0/8"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("[2001:db8::1]:5000", "[2001:db8::1]:5000"),
+    ],
+)
+def test_a_registry_without_a_certificate_is_a_host_a_url_or_a_network(text, written):
+    assert proxy.insecure_registry(text) == written
+
+
+@pytest.mark.parametrize(("entry", "registry"), [("http://m:5000/", "m:5000"), ("HTTPS://m", "m"), ("m:5000", "m:5000"), ("10.0.0.0/8", "10.0.0.0/8")])
+def test_the_registry_of_an_entry(entry, registry):
+    assert proxy.registry_address(entry) == registry
 
 
 @pytest.mark.parametrize(
@@ -158,3 +238,48 @@ def test_a_registry_without_a_certificate_is_a_host_or_a_network(text):
 )
 def test_an_interface_is_an_address_with_its_length(text, expected):
     assert proxy.is_interface(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("http://p", ("p", 80)),
+        ("https://p", ("p", 443)),
+        ("socks5://p", ("p", 1080)),
+        ("https://p:3128", ("p", 3128)),
+        ("https://[2001:db8::1]", ("2001:db8::1", 443)),
+        ("https://[2001:db8::1]:3128", ("2001:db8::1", 3128)),
+    ],
+)
+def test_where_a_proxy_is_reached(url, server):
+    assert proxy.proxy(url, "https_proxy").server() == server
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("10.1.2.3/8", True), ("10.0.0.0/8", False), ("2001:db8::1/32", True), ("2001:DB8::/32", False), ("m.lab", False)]
+)
+def test_a_network_may_be_named_by_an_address_in_it(text, expected):
+    assert proxy.has_host_bits(text) is expected
+
+
+# Seen on 20.10.24, 26.1.5 and 28.5.2 (extensions/molecule/registry_cache/tests).
+@pytest.mark.parametrize(
+    ("insecure", "engine", "works"),
+    [
+        ([], "20.10.24", False),
+        ([], "26.1.5", False),
+        ([], "28.5.2", True),
+        (["m:5001"], "20.10.24", False),
+        (["m:5001"], "26.1.5", True),
+        (["https://m:5001"], "20.10.24", False),
+        (["https://m:5001"], "26.1.5", True),
+        (["http://m:5001"], "20.10.24", True),
+        (["http://m:5001/"], "26.1.5", True),
+        (["m:5001", "http://m:5001"], "20.10.24", True),
+        (["10.0.0.0/8"], "20.10.24", False),
+        (["10.0.0.0/8"], "26.1.5", False),
+        (["n:5001"], "26.1.5", False),
+    ],
+)
+def test_where_buildkit_uses_a_mirror_without_tls(insecure, engine, works):
+    assert proxy.plain_mirror_works("http://m:5001/", insecure, engine) is works
