@@ -145,7 +145,7 @@ def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
         return environment_file.environment_file(daemon.defaults_file, _contents(files, daemon.defaults_file), shell=True)
     found = [setting for one in assignments(daemon, files) for setting in _taken(daemon, one)]
     if daemon.loaded:
-        known = {one.setting.name for one in assignments(daemon, files)}
+        known = {one.setting.name for one in assignments(daemon, daemon.files)}
         place = f"systemd (systemctl show {daemon.service} -p Environment)"
         found += [environment_file.Setting(name, value, place, 0) for name, value in daemon.loaded.environment.items() if name not in known]
     for path in environment_paths(daemon, files):

@@ -11,6 +11,7 @@ import json
 import os
 import re
 
+import docker_model as model
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings
@@ -21,8 +22,7 @@ from hypothesis import strategies as st
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import flags, next_start, observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
@@ -53,6 +53,7 @@ class Machine(Host):
         self.processes, self.parents, self.link = {}, {}, {}
         self.manager = self.validation_error = ""
         self.loaded, self.ran = None, []
+        self.known = {}
         self.trial = Run(0, "", "")
         self.plain_http = []
         self.mirror = Answer(200, {})
@@ -65,6 +66,7 @@ class Machine(Host):
             self.write(unit[0], File(f"[Service]\n{unit[1]}".encode()))
         for path, contents in files.items():
             self.write(path, contents if isinstance(contents, File) else File(contents))
+        self.known = self.units()
         self.time += 100
         self.state = "inactive"
         if engine and running:
@@ -151,9 +153,13 @@ class Machine(Host):
         self.ran.append(command)
         if command.startswith("systemctl show docker.service") and self.unit:
             pid = DOCKERD if self.info is not None else 0
-            shown = {"LoadState": "loaded", "ActiveState": self.state, "FragmentPath": self.unit[0], "MainPID": pid, "NeedDaemonReload": "no"}
+            reload = "no" if self.known == self.units() else "yes"
+            shown = {"LoadState": "loaded", "ActiveState": self.state, "FragmentPath": self.unit[0], "MainPID": pid, "NeedDaemonReload": reload}
             shown.update({} if self.loaded is None else {"DropInPaths": self.loaded})
-            return Run(0, "".join(f"{name}={value}\n" for name, value in shown.items()), "")
+            lines = [*(f"{name}={value}" for name, value in shown.items()), *model.Unit(self.known).show()]
+            return Run(0, "\n".join(lines), "")
+        if command == "systemctl daemon-reload":
+            self.known = self.units()
         if command == "systemctl show docker.socket -p SubState":
             return Run(0, f"SubState={self.socket}\n", "")
         if argv[0] == "systemd-analyze":
@@ -172,33 +178,28 @@ class Machine(Host):
             return Run(0, f"Docker version {self.version}, build x\n" if self.version else "", "")
         return Run(0, "", "")
 
+    def units(self):
+        """The unit and its drop-ins as they are now; ``known`` are those that systemd has read."""
+        return model.unit_texts({path: file.contents for path, file in self.files.items()}, self.unit[0]) if self.unit else {}
+
     def start(self):
         self.starts += 1
         self.info, self.state = None, "failed"
         self.time += 1
         self.started = self.time
-        daemon = observe(self, "docker", None)
-        file = self.files.get(daemon.config_file)
+        files = {path: file.contents for path, file in self.files.items()}
+        manager = dict(line.split("=", 1) for line in self.manager.splitlines())
+        begun = model.Unit(self.known).start(files, manager) if self.unit else model.sysvinit(files.get(DEFAULTS, b""))
         try:
-            effective = daemon_proxy.masked(daemon_proxy.effective(daemon, daemon.files))
-        except NotJson:
+            text = files.get(model.flags(begun.argv).get("config-file", [CONFIG])[-1], b"")
+            config = json.loads(text) if text.strip() else {}
+            info = model.info(config, begun, self.version)
+        except (ValueError, model.Failed):
             return False
-        config = json.loads(file.contents) if file and file.contents.strip() else {}
-        doubled = {"registry-mirror" if key == "registry-mirrors" else key for key in config} & set(flags(next_start(daemon, daemon.files).argv))
-        if doubled or self.broken(config) or ("proxies" in config and self.version.startswith("20.")):
+        if self.broken(config):
             return False
         self.state = "active"
-        self.info = {
-            "HttpProxy": effective.proxies["http_proxy"],
-            "HttpsProxy": effective.proxies["https_proxy"],
-            "NoProxy": effective.proxies["no_proxy"],
-            "RegistryConfig": {
-                "Mirrors": [f"{url}/" for url in effective.registry_mirrors],
-                "IndexConfigs": {name: {"Secure": False} for name in effective.insecure_registries},
-                "InsecureRegistryCIDRs": ["127.0.0.0/8"],
-            },
-            "ContainersRunning": 0,
-        }
+        self.info = {**info, "ContainersRunning": 0}
         return True
 
 
