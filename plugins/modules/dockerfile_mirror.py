@@ -12,7 +12,10 @@ author: The buildfleet authors (@buildfleet)
 description:
   - Rewrites every image reference that BuildKit would pull, and no other byte. They stand in
     C(FROM), C(ARG) defaults that feed a C(FROM), C(COPY --from), C(RUN --mount) with C(from), their C(ONBUILD) forms, C(# syntax),
-    and the images of compose files.
+    and the images of compose files and Bake files.
+  - Compose files and Bake files (C(docker-bake.hcl), C(docker-bake.json) and their overrides) are read as one project with the Dockerfiles
+    beside them. What a named build context supplies is left and reported.
+  - Files that compose and Bake files name (C(include), C(extends), Dockerfiles of any name) are looked at too where they are in O(paths).
   - Stage names, heredocs, comments, labels and registries that are not in the map are left alone.
   - The map read backwards is the undo. It writes familiar names, C(redis) and not C(docker.io/library/redis).
   - A reference that cannot be rewritten without changing something else is left and reported with a reason.
@@ -35,26 +38,39 @@ options:
     type: dict
     required: true
   patterns:
-    description: Names of the files to look at in directories.
+    description:
+      - Names of the files to look at in directories. Bake files are looked at whatever this says.
     type: list
     elements: str
     default:
       - Dockerfile
       - Dockerfile.*
-      - "*.Dockerfile"
-      - dockerfile
-      - "*.dockerfile"
+      - Dockerfile-*
+      - Dockerfile_*
       - Containerfile
       - Containerfile.*
+      - Containerfile-*
+      - Containerfile_*
+      - "*.Dockerfile"
       - "*.Containerfile"
+      - dockerfile
+      - "*.dockerfile"
       - compose.yaml
       - compose.yml
       - compose.*.yaml
       - compose.*.yml
+      - compose-*.yaml
+      - compose-*.yml
+      - compose_*.yaml
+      - compose_*.yml
       - docker-compose.yaml
       - docker-compose.yml
       - docker-compose.*.yaml
       - docker-compose.*.yml
+      - docker-compose-*.yaml
+      - docker-compose-*.yml
+      - docker-compose_*.yaml
+      - docker-compose_*.yml
   excludes:
     description: Names of files and directories that are passed over.
     type: list
@@ -69,8 +85,8 @@ options:
       - V(arg) is the default of an C(ARG) that feeds a C(FROM); without V(from) it is not looked at.
     type: list
     elements: str
-    choices: [from, arg, copy, mount, syntax, compose]
-    default: [from, arg, copy, mount, syntax, compose]
+    choices: [from, arg, copy, mount, syntax, compose, bake]
+    default: [from, arg, copy, mount, syntax, compose, bake]
   backup:
     description: Keep a copy of each file before it is changed.
     type: bool
@@ -81,10 +97,8 @@ options:
     default: false
 notes:
   - Compose files need PyYAML on the host, other files do not.
-  - Named build contexts and source policies match images by name. Where a compose file or a Bake file (C(docker-bake.hcl),
-    C(docker-bake.json) and their overrides, which are only read) names such a context for a reference that is rewritten, there is
-    a warning, and where the source policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's environment has a rule
-    that no longer matches.
+  - Source policies match images by name. Where the one that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's environment
+    has a rule that no longer matches, there is a warning. How many references were left, and which is the first, is a warning too.
   - Where the first spelling of a reference cannot be told from its name at the mirror, the file gets the extended attribute
     C(user.buildfleet.before), so that the undo gives every byte back.
   - When a file cannot be written all others are, and then the task fails. In check mode, and with O(strict) before anything
@@ -157,12 +171,31 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS, Change, Rewrite, Skip, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import restore_or_rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Refusal, Source, contents_of, exists, files, source
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import (
+    BAKE_FILES,
+    Refusal,
+    Source,
+    contents_of,
+    exists,
+    files,
+    matches,
+    named_singly,
+    source,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, read_note, replace, sync, write_blocker
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, apply_policy
 
+COMPOSE = tuple(f"{name}{rest}.{end}" for name in ("compose", "docker-compose") for rest in ("", ".*", "-*", "_*") for end in ("yaml", "yml"))
+PATTERNS = (
+    *(f"{name}{rest}" for name in ("Dockerfile", "Containerfile") for rest in ("", ".*", "-*", "_*")),
+    "*.Dockerfile",
+    "*.Containerfile",
+    "dockerfile",
+    "*.dockerfile",
+    *COMPOSE,
+)
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 MOST_FILES = 200
 MOST_LISTED = 2_000
@@ -179,7 +212,6 @@ class Outcome(t.NamedTuple):
     changes: t.Sequence[Change] = ()
     skipped: t.Sequence[Skip] = ()
     diff: str = ""
-    contexts: t.Sequence[t.Tuple[str, t.Sequence[str]]] = ()  # Dockerfiles, and the images that a named build context replaces there
     refusal: t.Optional[Refusal] = None
     failure: str = ""  # why it was not written
     is_source: bool = True
@@ -193,8 +225,8 @@ class Report:
         self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
         self.files: t.List[t.Tuple[str, t.Sequence[Change], t.Sequence[Skip]]] = []
         self.refusals: t.List[Refusal] = []
-        self.contexts: t.Dict[str, t.Set[str]] = {}
         self.failures: t.List[str] = []
+        self.first_skip = ""
         self._rewritten: t.List[t.Tuple[str, str, str]] = []
         self._diff = "" if with_diff else None
         self._listed = listed
@@ -210,8 +242,8 @@ class Report:
         self.counts["changed"] += outcome.changed
         self.counts["edits"] += len(outcome.changes)
         self.counts["skipped"] += len(outcome.skipped)
-        for dockerfile, names in outcome.contexts:
-            self.contexts.setdefault(dockerfile, set()).update(name.partition("::")[0] for name in names)  # NAME::PLATFORM
+        for skip in outcome.skipped[: not self.first_skip]:
+            self.first_skip = f"{outcome.path}, line {skip.line}{skip.reference and f' ({skip.reference})'}: {skip.reason}"
         if outcome.failure:
             self.failures.append(outcome.failure)
         if outcome.changes or outcome.skipped:
@@ -224,10 +256,9 @@ class Report:
             self.counts[name] += count
         for file in part.files:
             self._list(*file)
-        for dockerfile, names in part.contexts.items():
-            self.contexts.setdefault(dockerfile, set()).update(names)
         self.refusals += part.refusals[: MOST_NAMES - len(self.refusals)]
         self.failures += part.failures
+        self.first_skip = self.first_skip or part.first_skip
         self._rewritten += part._rewritten[: MOST_REMEMBERED - len(self._rewritten)]
         self._show(part._diff or "")
         self._truncated |= part._truncated
@@ -245,11 +276,6 @@ class Report:
     def _show(self, diff: str) -> None:
         if self._diff is not None and len(self._diff) < MOST_DIFF:
             self._diff += diff
-
-    def lost_contexts(self) -> t.Iterator[str]:
-        for path, reference, _rest in self._rewritten if self.contexts else ():
-            if _familiar(reference) in self.contexts.get(path, ()):
-                yield f"{path}: the build context named {_familiar(reference)} replaced this image by name; rename it to the mirror's name."
 
     def lost_rules(self, policy: t.Any, file: str) -> t.Iterator[str]:
         """A rule that was about an image does not match its new name, unless it had the same effect."""
@@ -290,12 +316,15 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     if params["strict"]:
         dry = _rewritten(module, mirrors, paths, write=False)
         if dry.counts["skipped"]:
-            raise Refused(f"strict: {dry.counts['skipped']} references cannot be rewritten, so nothing was changed.", **{**dry.result(), "changed": False})
+            found = f"strict: {_references(dry.counts['skipped'])} cannot be rewritten, so nothing was changed. The first: {dry.first_skip}"
+            raise Refused(found, **{**dry.result(), "changed": False})
         if dry.failures:
             raise Refused(f"strict: {_shown(dry.failures)} Nothing was changed.", **{**dry.result(), "changed": False})
     report = _rewritten(module, mirrors, paths, write=not module.check_mode)
-    for warning in itertools.islice(itertools.chain(report.lost_contexts(), _lost_rules(report)), MOST_NAMES):
+    for warning in itertools.islice(_lost_rules(report), MOST_NAMES):
         module.warn(warning)
+    if report.counts["skipped"]:
+        module.warn(f"{_references(report.counts['skipped'])} left as written. The first: {report.first_skip}")
     for refusal in report.refusals:
         module.warn(f"{refusal.path} {refusal.reason}.")
     if report.counts["unreadable"] > len(report.refusals):
@@ -304,6 +333,10 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         rest = "Make it writable first." if module.check_mode else "Make it writable and run this again; all other files are done."
         raise Refused(f"{_shown(report.failures)} {rest}", **report.result())
     return report.result()
+
+
+def _references(count: int) -> str:
+    return "1 reference" if count == 1 else f"{count} references"
 
 
 def _shown(failures: t.Sequence[str]) -> str:
@@ -331,28 +364,38 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
     kinds = frozenset(params["kinds"])
     build_args = {name: str(value) for name, value in (params["build_args"] or {}).items()}
 
+    is_source, is_bake = matches(params["patterns"]), "bake" in kinds
+    found = list(files(paths, [*params["patterns"], *COMPOSE], params["excludes"], tidy=write))
+    tree = _tree(params, found, paths, kinds)
+    named = named_singly(paths) if tree else frozenset()
+
     def one(found: t.Union[str, Refusal]) -> Outcome:
         name = "" if isinstance(found, Refusal) else found.rpartition("/")[2]
-        if name in BAKE_FILES:
-            return Outcome(str(found), contexts=_project().replaced_by_bake(str(found), params["excludes"]), is_source=False)
+        is_ours = name in BAKE_FILES or isinstance(found, Refusal) or is_source(name) or not tree or found in tree.extra or found in named
+        if not is_ours or (name in BAKE_FILES and not is_bake):
+            return Outcome(str(found), is_source=False)
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
-            return Outcome(file.path, refusal=file)
-        is_yaml = _is_yaml(name)
+            return Outcome(file.path, is_source=False) if name in BAKE_FILES else Outcome(file.path, refusal=file)
+        kind = tree.extra.get(file.path, "") if tree else ""
+        is_yaml = kind == "compose" or (not kind and _is_yaml(name))
+        supplied = tree.supplied(file.path) if tree else {}
 
         def work(contents: bytes, to: Mirrors) -> Rewrite:
-            return _project().rewrite(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds)
+            if name in BAKE_FILES:
+                return tree.bake(file._replace(path=str(found)), contents, to, kinds)
+            return tree.compose(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds, supplied=supplied)
 
         result, note = work(file.contents, mirrors), b""
         if result.after != file.contents:
-            result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, "utf-8" if is_yaml else "latin-1", work)
-        named = _project().replaced(file) if is_yaml else ()
+            encoding = "utf-8" if is_yaml or name in BAKE_FILES else "latin-1"
+            result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, encoding, work)
         if result.after == file.contents:
-            return Outcome(file.path, False, result.changes, result.skipped, "", named)
+            return Outcome(file.path, False, result.changes, result.skipped)
         failure = _written(file, result.after, note, params["backup"]) if write else write_blocker(file)
         if failure:
-            return Outcome(file.path, skipped=result.skipped, contexts=named, failure=failure)
-        return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "", named)
+            return Outcome(file.path, skipped=result.skipped, failure=failure)
+        return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "")
 
     listed = 0  # by this process; what it comes to later stands later in the result
 
@@ -365,7 +408,7 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
         return part
 
     report = Report(module._diff)
-    for part in each(some, files(paths, params["patterns"], params["excludes"], tidy=write)):
+    for part in each(some, iter([*found, *(tree.extra if tree else ())])):
         report.put(part)
     if write and report.counts["changed"]:
         sync()
@@ -376,11 +419,23 @@ def _is_yaml(name: str) -> bool:
     return name.endswith((".yml", ".yaml")) and not name.lower().startswith(("dockerfile", "containerfile"))
 
 
-def _project() -> t.Any:
-    """What reads YAML, where there is a file that needs it: its imports take 15 ms."""
-    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import project
+def _tree(params: t.Mapping[str, t.Any], found: t.Sequence[t.Union[str, Refusal]], paths: t.Sequence[str], kinds: t.Container[str]) -> t.Any:
+    """The project around the files; nothing where none of them says anything about another: what reads YAML takes 15 ms to import."""
+    names = [(path, path.rpartition("/")[2]) for path in found if isinstance(path, str)]
+    bake = [path for path, name in names if name in BAKE_FILES]
+    compose = [path for path, name in names if _is_yaml(name)]
+    if not bake and not compose:
+        return None
+    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import survey
 
-    return project
+    is_source, is_default = matches(params["patterns"]), matches(PATTERNS)
+
+    def follows(read: t.Any) -> bool:
+        """Not what the patterns leave out on purpose, and nothing that a file names which they leave out."""
+        by, name = read.by.rpartition("/")[2], read.path.rpartition("/")[2]
+        return (by in BAKE_FILES or is_source(by)) and (is_source(name) or not is_default(name))
+
+    return survey(compose, bake, frozenset(path for path, _name in names), paths, params["excludes"], follows, "compose" in kinds)
 
 
 def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
@@ -395,14 +450,6 @@ def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
 def _with_tag(reference: str) -> str:
     image = parse(reference)
     return image.full if image.suffix else f"{image.full}:latest"
-
-
-def _familiar(reference: str) -> str:
-    try:
-        name = parse(reference).familiar
-    except InvalidImageName:
-        return reference
-    return name[: -len(":latest")] if name.endswith(":latest") else name
 
 
 def _unified(source: Source, after: bytes) -> str:
@@ -421,24 +468,7 @@ def main() -> None:
             "patterns": {
                 "type": "list",
                 "elements": "str",
-                "default": [
-                    "Dockerfile",
-                    "Dockerfile.*",
-                    "*.Dockerfile",
-                    "dockerfile",
-                    "*.dockerfile",
-                    "Containerfile",
-                    "Containerfile.*",
-                    "*.Containerfile",
-                    "compose.yaml",
-                    "compose.yml",
-                    "compose.*.yaml",
-                    "compose.*.yml",
-                    "docker-compose.yaml",
-                    "docker-compose.yml",
-                    "docker-compose.*.yaml",
-                    "docker-compose.*.yml",
-                ],
+                "default": list(PATTERNS),
             },
             "excludes": {
                 "type": "list",

@@ -76,6 +76,8 @@ def fault(data: bytes) -> str:
         return ""  # the Go package stops at NUL
     if re.search(rb"[\x85\xa0]", data) and not _is_utf8(data):
         return ""  # BuildKit reads flags byte by byte and takes these two for blanks; the judges cannot be shown a file that is not UTF-8
+    if quick is None and [change.kind for change in result.changes] == ["syntax"]:
+        return ""  # BuildKit refuses it, but another frontend reads it, which no judge is
     if re.search(rb"\$\{[^}]*\?", data):
         return ""  # ${X?} is an error with the default build arguments that the judges take, and none with others
     return _judged(data, result.after, len(result.skipped))

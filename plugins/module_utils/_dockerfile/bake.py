@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which images the targets of Bake files replace by name, as buildx has it (bake/bake.go). Only read, never edited.
+"""Which Dockerfiles the targets of Bake files build, with which named contexts and arguments, as buildx has it (bake/bake.go).
 
 Of HCL no more is read than that needs. A value that is no plain text is not guessed: it counts as a template.
+What is edited is the text between two quotes; every other byte stays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import typing as t
@@ -28,27 +30,96 @@ _Tokens = t.Sequence[str]
 _Target = t.Dict[str, str]  # by name of the attribute; what is in a map or list has a name of its own: contexts.alpine, inherits.base
 
 
-def contexts(files: t.Mapping[str, bytes]) -> t.List[t.Tuple[str, str, t.List[str]]]:
-    """Context, Dockerfile and the names that contexts replace in it, for the targets of the Bake files of one folder, in the order of their merge."""
+class Value(str):
+    """A value and where it stands: the text between its quotes, where that is the value itself, or a template."""
+
+    file = ""
+    start = -1
+    end = -1
+
+    @classmethod
+    def at(cls, text: str, start: int, end: int) -> Value:
+        value = cls(text)
+        value.start, value.end = start, end
+        return value
+
+
+class Target(t.NamedTuple):
+    """What bake builds: a Dockerfile (a place, or its text), which is None where it is not known, with its named contexts and arguments."""
+
+    place: t.Optional[t.Tuple[str, str]]
+    inline: t.Optional[str]
+    contexts: t.Mapping[str, str]
+    args: t.Mapping[str, str]
+
+
+class BakeFiles(t.NamedTuple):
+    targets: t.Sequence[Target]
+    declared: t.Sequence[t.Tuple[str, str]]  # the name and the value of every attribute
+
+
+def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
+    """The Bake files of one folder together; nothing where bake refuses them, or where nobody has written them by hand."""
     declared: t.Dict[str, _Target] = {}
     resolved: t.Dict[str, _Target] = {}
-    found = []
+    every: t.List[t.Tuple[str, str]] = []
     try:
         for file, data in files.items():
             text = data.decode("utf-8")
-            for name, attributes in json.loads(text).get("target", {}).items() if file.endswith(".json") else _hcl(text):
-                declared.setdefault(name, {}).update(_flat(attributes))
-        for name in declared:
-            target = _resolved(name, declared, resolved)
-            context, dockerfile = target.get("context", "."), target.get("dockerfile", "Dockerfile")
-            replaced = [key[len("contexts.") :] for key in target if key.startswith("contexts.")]
-            if replaced and "dockerfile-inline" not in target and not _TEMPLATE.search(f"{context}\n{dockerfile}"):
-                if dockerfile.startswith(_WORKING_DIRECTORY):
-                    context = "."
-                found.append((context.replace(_WORKING_DIRECTORY, ""), dockerfile.replace(_WORKING_DIRECTORY, ""), replaced))
-    except (ValueError, AttributeError, RecursionError):  # bake refuses the files, or nobody has written them by hand
-        return []
-    return found
+            for name, attributes in _json(text) if file.endswith(".json") else _hcl(text):
+                for key, value in _flat(attributes):
+                    if isinstance(value, Value):
+                        value.file = file
+                    declared.setdefault(name, {})[key] = value
+                    every.append((key, value))
+                declared.setdefault(name, {})
+        return BakeFiles([_target(_resolved(name, declared, resolved)) for name in declared], every)
+    except (ValueError, AttributeError, RecursionError):
+        return BakeFiles((), ())
+
+
+def _target(target: _Target) -> Target:
+    context, dockerfile = target.get("context", "."), target.get("dockerfile", "Dockerfile")
+    inline = target.get("dockerfile-inline")
+    place = None
+    if not _TEMPLATE.search(f"{context}\n{dockerfile}"):
+        if dockerfile.startswith(_WORKING_DIRECTORY):
+            context = "."
+        place = context.replace(_WORKING_DIRECTORY, ""), dockerfile.replace(_WORKING_DIRECTORY, "")
+    return Target(place, inline, _under("contexts.", target), _under("args.", target))
+
+
+def _under(prefix: str, target: _Target) -> t.Dict[str, str]:
+    return {key[len(prefix) :]: value for key, value in target.items() if key.startswith(prefix)}
+
+
+def _json(text: str) -> t.Iterator[t.Tuple[str, t.Any]]:
+    """As JSON has it; with the places of values where they are to be had."""
+    found = json.loads(text).get("target", {})
+    places: t.Dict[str, t.Any] = {}
+    with contextlib.suppress(ValueError, RecursionError):
+        places = _placed(_tokens(text), 3).get("target", {})
+    for name, attributes in found.items():
+        placed = places.get(name, {}) if isinstance(places, dict) else {}
+        yield name, {key: _with_place(value, placed.get(key) if isinstance(placed, dict) else None) for key, value in attributes.items()}
+
+
+def _placed(tokens: _Tokens, depth: int) -> t.Any:
+    if not depth or tokens[:1] != ["{"]:
+        return _value(tokens) if tokens else None
+    parts = (part for part in _parts([token for token in tokens[1:-1] if token != "\n"], ","))
+    return {part[0][1:]: _placed(part[2:], depth - 1) for part in parts if part[1:2] == [":"]}
+
+
+def _with_place(value: t.Any, placed: t.Any) -> t.Any:
+    """The value of JSON where the one with a place is the same."""
+    if isinstance(value, str) and isinstance(placed, str):
+        return placed if value == placed else value
+    if isinstance(value, dict) and isinstance(placed, dict):
+        return {key: _with_place(entry, placed.get(key)) for key, entry in value.items()}
+    if isinstance(value, list) and isinstance(placed, list) and len(value) == len(placed):
+        return [_with_place(*pair) for pair in zip(value, placed)]
+    return value
 
 
 def _resolved(name: str, declared: t.Mapping[str, _Target], resolved: t.Dict[str, _Target]) -> _Target:
@@ -68,6 +139,8 @@ def _flat(attributes: t.Mapping[str, t.Any]) -> t.Iterator[t.Tuple[str, str]]:
     for name, value in attributes.items():
         if name == "inherits" and isinstance(value, list):
             value = {str(base): base for base in value}
+        elif name == "attest" and isinstance(value, list):
+            value = {str(at): entry for at, entry in enumerate(value)}
         entries = {f"{name}.{key}": entry for key, entry in value.items()} if isinstance(value, dict) else {name: value}
         yield from ((key, entry if isinstance(entry, str) else _UNKNOWN) for key, entry in entries.items() if entry is not None)
 
@@ -100,7 +173,12 @@ def _value(tokens: _Tokens) -> t.Any:
 def _word(tokens: _Tokens) -> t.Optional[str]:
     if not tokens:
         raise ValueError("no value")
-    return None if tokens == ["null"] else tokens[0][1:] if len(tokens) == 1 and tokens[0].startswith('"') else _UNKNOWN
+    if tokens == ["null"]:
+        return None
+    first = tokens[0]
+    if len(tokens) == 1 and first.startswith('"'):
+        return Value.at(first[1:], first.start, first.end) if isinstance(first, Value) else first[1:]
+    return Value.at(_UNKNOWN, first.start, -1) if isinstance(first, Value) else _UNKNOWN
 
 
 def _parts(tokens: _Tokens, separators: str) -> t.Iterator[t.List[str]]:
@@ -131,12 +209,13 @@ def _tokens(text: str) -> _Tokens:
             raise ValueError("closed before it is open")
         if start and len(closing) == build_arg_positions:
             value = text[start : at - 1]
-            found.append('"' + (value if _TEMPLATE.search(value) else value.encode("latin-1", "backslashreplace").decode("unicode_escape")))
+            read = value if _TEMPLATE.search(value) else value.encode("latin-1", "backslashreplace").decode("unicode_escape")
+            found.append(Value.at('"' + read, start, at - 1 if read == value else -1))
             start = 0
         elif not start and token == '"':
             start, build_arg_positions = at, len(closing) - 1
         elif not start and match.lastgroup != "gap":
-            found.append(token)
+            found.append(Value.at(token, match.start(), match.end()))
     if closing:
         raise ValueError("not closed")
     return found

@@ -13,7 +13,13 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Rejected, read
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import ParsedReferences, Reference, evaluated, seen_in_stages
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import (
+    ParsedReferences,
+    Reference,
+    evaluated,
+    is_built_in,
+    seen_in_stages,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import (
     KINDS,
     Change,
@@ -22,18 +28,25 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewr
     Rewrite,
     Skip,
     line_of,
+    references,
     rewrite,
     spliced,
 )
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import ShellError, expand, written
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.yaml_nodes import NULL, Node, Scalar, Unreadable, Yaml, is_map, is_text
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import NOWHERE, UNKNOWN, ShellError, Text, expand, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.yaml_nodes import NULL, Item, Node, Scalar, Unreadable, Yaml, is_map, is_text
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import ImageName, InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
 _IMAGE_CONTEXT = "docker-image://"
+_DECISIVE = (b"build", b"include", b"extends")  # words without which a file says nothing about other files
+_ENV = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(?:'([^'\n]*)'|\"([^\"\n]*)\"|(.*?))[ \t]*(?:(?<![^ \t])#.*)?\r?$", re.MULTILINE
+)
 _MOST_BASES = 20
 _IN_DOCKERFILES = frozenset(KINDS) - {"compose"}
-_NAMES = re.compile(r"(?:docker-)?compose(?:[.-].+)?\.ya?ml", re.ASCII)
+_NAMES = re.compile(r"(?:docker-)?compose(?:[._-].+)?\.ya?ml", re.ASCII)
+_MARK = "unset.invalid/x"
+_VARIABLES = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 _PARTS = re.compile(r"[^$]+|\$(?:\$|\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)  # $ alone is taken as it is
 _LOOKS_LIKE_AN_IMAGE = re.compile(r"[a-z][^:@]*[:@].+|[^/]*[.:][^/]*/.+", re.ASCII)
 
@@ -41,12 +54,32 @@ _IN_PLACE = "it is written in a way that cannot be edited in place; write it pla
 _ON_BLOCK = "it cannot be edited in place; write it as a literal block (|)"
 _SHARED = "its anchor gives the same text to something that is no image; give the image an anchor of its own"
 _VALUE = "compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself"
+_UNREAD = "it may be an image, but the Dockerfile that gets it cannot be read from here; if it feeds a FROM there, write the mirror's name"
+_NO_VALUE = "it is in a FROM of its Dockerfile, and compose finds no value for it here; give it a default, or set it in .env to the mirror's name"
+_PARTED = "its registry is written in two places; write it in one"
+_LOCAL_ID = re.compile(r"(?:sha256:)?[a-f0-9]{64}", re.ASCII)
+_NEVER_PULLED = ("never", "build")  # values of pull_policy (docker/compose pkg/compose/pull.go)
+_FRONTEND = "BUILDKIT_SYNTAX"  # a build argument that names the frontend
+_GENERATOR = re.compile(r"(?:^|,)generator=([^,]+)")
 _NO_CONTEXT = "it may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand"
 _AGAIN = "a stage declares this build argument too, where its new value would show; give the image an argument of its own"
 _NO_ARG = "it is the value of a build argument, and kinds leaves arg out"
 
 # What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
+
+
+class Surroundings(t.NamedTuple):
+    """What the project says about a compose file."""
+
+    results: t.AbstractSet[str] = frozenset()  # images that the files build that it includes, by their full names
+    builds: t.Callable[[str, str], t.Optional[bool]] = lambda file, service: None  # whether a service of another file is built there; None: not known
+    env: t.Mapping[str, str] = {}  # of the file .env beside it
+    supplied: t.Callable[[str, str], t.Mapping[str, str]] = lambda context, dockerfile: {}  # by named contexts in that Dockerfile
+    unlooked: t.Sequence[t.Tuple[int, str, str]] = ()  # line, name and reason of each file that it reads and that this run does not look at
+
+
+_ALONE = Surroundings()
 _Given = t.Mapping[str, t.Tuple[t.Sequence[Edit], str]]  # edits to the build arguments, each with the reason against them
 
 
@@ -56,44 +89,73 @@ def rewrite_compose(
     dockerfile_of: DockerfileOf = lambda context, dockerfile: None,
     kinds: t.Container[str] = KINDS,
     built_by: t.Callable[[str], str] = lambda name: "",
+    around: Surroundings = _ALONE,
 ) -> Rewrite:
     """``built_by`` names another file of the project that builds the service, or an image of the name, if one does."""
     if "compose" not in kinds:
         return Rewrite(data, [], [])
     try:
-        return ComposeRewriter(_document(data), mirrors, dockerfile_of, kinds, built_by).result()
+        return ComposeRewriter(_document(data), mirrors, dockerfile_of, kinds, built_by, around).result()
     except Unreadable as error:
         reason = f"This compose file cannot be read: {error}. Nothing in it was touched."
         return Rewrite(data, [], [Skip(error.line, "compose", "", reason)])
 
 
+class ComposeBuild(t.NamedTuple):
+    place: t.Optional[t.Tuple[str, str]]  # context and Dockerfile; None where it is not known
+    contexts: t.Sequence[str]
+    is_inline: bool
+    line: int
+
+
+class ComposeFacts(t.NamedTuple):
+    """What a compose file says about the project around it."""
+
+    files: t.Sequence[t.Tuple[str, int]] = ()  # that it reads, and the lines
+    includes: t.Sequence[str] = ()  # those of them that are included as a whole
+    services: t.Mapping[str, t.Tuple[str, str]] = {}  # with the file and service that each extends
+    built: t.AbstractSet[str] = frozenset()  # services, and the names of images
+    results: t.AbstractSet[str] = frozenset()  # images alone
+    builds: t.Sequence[ComposeBuild] = ()
+    is_readable: bool = True
+
+
+def read_compose(data: bytes) -> ComposeFacts:
+    """Nothing where it cannot be read."""
+    if not any(word in data for word in _DECISIVE):
+        return ComposeFacts()
+    try:
+        document = _document(data)
+    except Unreadable:
+        return ComposeFacts(is_readable=False)
+    included = [(text, line) for text, line in document.included()]
+    extended = [(document.extended(service), document.yaml.line(service.start_mark.index)) for _name, service in document.services]
+    builds = [
+        ComposeBuild(document.dockerfile(build), document.named(build), document.inline(build) is not None, document.yaml.line(build.start_mark.index))
+        for _name, build in document.builds()
+    ]
+    builds += [ComposeBuild((context, "Dockerfile"), (), False, line) for context, line in document.short_builds()]
+    return ComposeFacts(
+        [*included, *((file, line) for (file, _service), line in extended if file)],
+        [text for text, _line in included],
+        {name: document.extended(service) for name, service in document.services},
+        document.built | document.results,
+        document.results,
+        builds,
+    )
+
+
+def env_values(data: bytes) -> t.Dict[str, str]:
+    """The variables of a file .env, as they are written."""
+    return {
+        found[1]: found[2] if found[2] is not None else found[3] if found[3] is not None else found[4]
+        for found in _ENV.finditer(data.decode("utf-8", "replace"))
+    }
+
+
 def is_part_of_a_project(name: str) -> bool:
     """Compose may be given several files of such names for one project."""
     return _NAMES.fullmatch(name) is not None
-
-
-def built(data: bytes) -> t.Set[str]:
-    """The services that a compose file builds, and the names of the images that come of it."""
-    try:
-        document = _document(data)
-    except Unreadable:
-        return set()
-    return document.built | document.results
-
-
-def contexts(data: bytes) -> t.List[t.Tuple[str, str, t.List[str]]]:
-    """Context, Dockerfile and the names that additional_contexts replace in it."""
-    found = []
-    try:
-        document = _document(data)
-    except Unreadable:
-        return []
-    for _rest, build in document.builds():
-        place = document.dockerfile(build)
-        names = document.named(build)
-        if names and place and document.inline(build) is None:
-            found.append((*place, names))
-    return found
 
 
 def _document(data: bytes) -> _Document:
@@ -122,8 +184,44 @@ class _Document:
                 if not any(value is image for part in self._parts[name] for _key, value in part.value):
                     self.inherited[id(image)] = name
 
-    def extends_another_file(self, service: Node) -> bool:
-        return bool(self.yaml.word(self.yaml.entry(service, "extends"), "file"))
+    def included(self) -> t.Iterator[t.Tuple[str, int]]:
+        """The compose files that it includes, with their lines."""
+        for root in self.yaml.roots:
+            include = self.yaml.entry(root, "include")
+            for item in include.value if include is not None and include.id == "sequence" else ():
+                path = self.yaml.entry(item, "path") if is_map(item) else item
+                for node in [] if path is None else path.value if path.id == "sequence" else [path]:
+                    if node.id == "scalar" and _with_defaults(str(node.value)):
+                        yield str(_with_defaults(str(node.value))), self.yaml.line(node.start_mark.index)
+
+    def extended(self, service: Node) -> t.Tuple[str, str]:
+        """The file and the service that it extends; no file where it is the same."""
+        base = self.yaml.entry(service, "extends")
+        return self.yaml.word(base, "file"), self.yaml.word(base, "service")
+
+    def is_never_pulled(self, name: str) -> bool:
+        policy = next(self._inherited_values("pull_policy", name), None)
+        return policy is not None and policy.id == "scalar" and policy.value in _NEVER_PULLED
+
+    def other_images(self, service: Node) -> t.Iterator[Node]:
+        """Of volumes of the type image, and of the steps before the start."""
+        for item in self._maps(service, "volumes"):
+            if self.yaml.word(item, "type") == "image" and self.yaml.word(item, "source"):
+                yield self.yaml.entry(item, "source")
+        for item in self._maps(service, "pre_start"):
+            if self.yaml.word(item, "image"):
+                yield self.yaml.entry(item, "image")
+
+    def _maps(self, service: Node, key: str) -> t.List[Node]:
+        node = self.yaml.entry(service, key)
+        return [item for item in node.value if is_map(item)] if node is not None and node.id == "sequence" else []
+
+    def short_builds(self) -> t.Iterator[t.Tuple[str, int]]:
+        """The contexts of services that say nothing else of their builds."""
+        for _name, service in self.services:
+            build = self.yaml.entry(service, "build")
+            if build is not None and build.id == "scalar" and self.yaml.word(service, "build") and _with_defaults(str(build.value)):
+                yield str(_with_defaults(str(build.value))), self.yaml.line(build.start_mark.index)
 
     def builds(self) -> t.Iterator[t.Tuple[str, Node]]:
         seen: t.Set[int] = set()
@@ -151,9 +249,15 @@ class _Document:
         services = {id(node) for node in [*map(self._services_of, self.yaml.roots), *(service for _name, service in self.services)]}
         nodes = [node for root in self.yaml.roots for node in self._besides(root) if id(node) not in services]
         for _name, service in self.services:
-            nodes += self._besides(service, "image", "build")
+            nodes += self._besides(service, "image", "build", "volumes", "pre_start")
+            for key, its_image in (("volumes", "source"), ("pre_start", "image")):
+                node = self.yaml.entry(service, key)
+                images = {id(image) for image in self.other_images(service)}
+                for item in node.value if node is not None and node.id == "sequence" else ():
+                    nodes += self._besides(item, its_image) if id(self.yaml.entry(item, its_image)) in images else [item]
+                nodes += self.yaml.entries(node).values()
         for _name, build in self.builds():
-            nodes += self._besides(build, "args", "additional_contexts", "dockerfile_inline")
+            nodes += self._besides(build, "args", "additional_contexts", "dockerfile_inline", "sbom")
         found: t.Set[int] = set()
         while nodes:
             node = nodes.pop()
@@ -210,13 +314,22 @@ class _Plan(t.NamedTuple):
 class ComposeRewriter:
     """First a plan for each place; then those are made that agree about their scalar, which an anchor may put into several places."""
 
-    def __init__(self, document: _Document, mirrors: Mirrors, dockerfile_of: DockerfileOf, kinds: t.Container[str], built_by: t.Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        document: _Document,
+        mirrors: Mirrors,
+        dockerfile_of: DockerfileOf,
+        kinds: t.Container[str],
+        built_by: t.Callable[[str], str],
+        around: Surroundings,
+    ) -> None:
         self._document = document
         self._yaml = document.yaml
         self._mirrors = mirrors
         self._dockerfile_of = dockerfile_of
         self._kinds = kinds
         self._built_by = built_by
+        self._around = around
         self._plans: t.Dict[int, t.List[_Plan]] = {}
         self._skipped: t.Set[Skip] = set()
 
@@ -225,8 +338,11 @@ class ComposeRewriter:
             image = self._yaml.entry(service, "image")
             if image is not None and image.id == "scalar" and is_text(image):
                 self._plan(image, self._image(name, service, image))
+            for other in self._document.other_images(service):
+                self._plan(other, self._other_image(other))
         for name, build in self._document.builds():
             self._build(name, build)
+        self._skipped.update(Skip(line, "compose", name, reason) for line, name, reason in self._around.unlooked)
         made = list(self._made())
         edits = sorted({edit for plan in made for edit in plan.edits})
         changes = sorted(((plan.scalar.origin[0], plan.changes) for plan in made), key=lambda found: found[0])
@@ -252,7 +368,9 @@ class ComposeRewriter:
         document = self._document
         builder, full_name = document.inherited.get(id(node), ""), _full_name(node.value)
         place = Scalar(node.value, [node.start_mark.index])
-        if name in document.built or (not builder and full_name in document.results):
+        file, base = document.extended(service)
+        is_result = name in document.built or (not builder and self._is_result(full_name)) or bool(file and self._around.builds(file, base))
+        if is_result or document.is_never_pulled(name) or _LOCAL_ID.fullmatch(node.value):
             return _Plan(place)
         scalar = self._yaml.scalar(node)
         if scalar is None:
@@ -261,10 +379,20 @@ class ComposeRewriter:
         doubt = self._skip_reason(name, service, builder, full_name) if plan.edits or plan.reason else ""
         return plan._replace(reason=doubt or plan.reason)
 
+    def _other_image(self, node: Node) -> _Plan:
+        scalar = self._yaml.scalar(node)
+        if self._is_result(_full_name(node.value)) or _LOCAL_ID.fullmatch(node.value):
+            return _Plan(Scalar(node.value, [node.start_mark.index]))
+        return self._reference(scalar) if scalar else _Plan(Scalar(node.value, [node.start_mark.index]), reason=_IN_PLACE)
+
+    def _is_result(self, full_name: str) -> bool:
+        return full_name in self._document.results or full_name in self._around.results
+
     def _skip_reason(self, name: str, service: Node, builder: str, full_name: str) -> str:
         if builder:
             return f"service {builder} has its image from here and builds it; give {builder} an image of its own"
-        if self._document.extends_another_file(service):
+        file, base = self._document.extended(service)
+        if file and self._around.builds(file, base) is None:
             return "its service extends another file, which may build this image; write the image where the build is known"
         for what, other in (("its service", self._built_by(name)), ("an image of this name", self._built_by(full_name))):
             if other:
@@ -273,15 +401,41 @@ class ComposeRewriter:
 
     def _build(self, name: str, build: Node) -> None:
         arguments = {item.name: item for item in self._yaml.items(self._yaml.entry(build, "args"))}
+        self._frontend(arguments.pop(_FRONTEND, None))
+        self._sbom(self._yaml.entry(build, "sbom"))
         scalars = {name: item.scalar and _interpolated(item.scalar) for name, item in arguments.items()}
         values = {name: scalar.value for name, scalar in scalars.items() if scalar and scalar.value.isascii()}
         inline = self._document.inline(build)
         given = self._feeding(name, build, values) if inline is None else self._inline(inline, build, values)
         for name, item in arguments.items():
-            self._plan(item.node, self._argument(scalars[name], None if given is None else given.get(name, ((), ""))))
+            plan = self._argument(scalars[name], None if given is None else given.get(name, ((), "")))
+            if item.scalar and not scalars[name] and _is_unset(item.scalar.value) and self._feeds(name, build, values, inline):
+                plan = _Plan(item.scalar, reason=_NO_VALUE)
+            elif item.scalar and plan.reason == _PARTED:
+                plan = self._reference(item.scalar)
+            self._plan(item.node, plan)
         for item in self._yaml.items(self._yaml.entry(build, "additional_contexts")):
             if item.scalar and item.scalar.value.startswith(_IMAGE_CONTEXT):
                 self._plan(item.node, self._reference(item.scalar.behind(len(_IMAGE_CONTEXT))))
+
+    def _frontend(self, item: t.Optional[Item]) -> None:
+        if item and item.scalar and not is_built_in("syntax", item.scalar.value):
+            self._plan(item.node, self._reference(item.scalar))
+
+    def _sbom(self, node: Node) -> None:
+        scalar = self._yaml.scalar(node) if node is not None and node.id == "scalar" else None
+        found = _GENERATOR.search(scalar.value) if scalar else None
+        if scalar and found:
+            self._plan(node, self._reference(Scalar(found.group(1), scalar.origin[found.start(1) : found.end(1)])))
+
+    def _feeds(self, name: str, build: Node, values: t.Mapping[str, str], inline: Node) -> bool:
+        """Whether a reference of the Dockerfile begins with the value of the argument."""
+        place = self._document.dockerfile(build)
+        contents = str(inline.value).replace("$$", "$").encode() if inline is not None else self._dockerfile_of(*place) if place else None
+        try:
+            return any(value.startswith(_MARK) for _kind, value in references(contents or b"", {**values, name: _MARK}))
+        except Rejected:
+            return False
 
     def _feeding(self, name: str, build: Node, values: t.Mapping[str, str]) -> t.Optional[_Given]:
         """Edits to the arguments that feed a FROM; None where it is not known of which Dockerfile."""
@@ -289,12 +443,18 @@ class ComposeRewriter:
         is_said = self._yaml.entry(build, "context") is not None
         if place is None or not (is_said or not values or not self._built_by(name)):
             return None
-        contents = self._dockerfile_of(*place) if values and "://" not in place[0] else None
-        if contents is None:
+        if not values:
             return {} if is_said else None
+        contents = self._dockerfile_of(*place) if "://" not in place[0] else None
+        if contents is None:
+            return {name: ((), _UNREAD if self._may_be_an_image(value) else "") for name, value in values.items()} if is_said else None
         # Whether this run has come to the Dockerfile yet makes no difference.
-        contents = rewrite(contents, self._mirrors, kinds=self._kinds).after
-        return self._given(contents, values, rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True))
+        supplied = self._around.supplied(*place)
+        contents = rewrite(contents, self._mirrors, kinds=self._kinds, supplied=supplied).after
+        return self._given(contents, values, rewrite(contents, self._mirrors, values, _IN_DOCKERFILES, edit_given=True, supplied=supplied))
+
+    def _may_be_an_image(self, value: str) -> bool:
+        return bool(_LOOKS_LIKE_AN_IMAGE.fullmatch(value) and self._reference(Scalar(value, range(len(value)))).edits)
 
     def _given(self, contents: bytes, values: t.Mapping[str, str], result: Rewrite) -> _Given:
         stages = seen_in_stages(contents, values) if result.given else ()
@@ -305,9 +465,10 @@ class ComposeRewriter:
         if scalar is None:
             return _Plan(Scalar("", ()))
         if given is None:
-            may_be_one = _LOOKS_LIKE_AN_IMAGE.fullmatch(scalar.value) and self._reference(scalar).edits
-            return _Plan(scalar, reason=_NO_CONTEXT if may_be_one else "")
+            return _Plan(scalar, reason=_NO_CONTEXT if self._may_be_an_image(scalar.value) else "")
         edits, reason = given
+        if any(not _is_together(scalar.origin[edit.start : edit.end]) for edit in edits):
+            return _Plan(scalar, reason=_PARTED)
         return self._edited(scalar, [_moved(edit, scalar.origin) for edit in edits], reason)
 
     def _inline(self, node: Node, build: Node, values: t.Mapping[str, str]) -> _Given:
@@ -341,13 +502,33 @@ class ComposeRewriter:
             return _Plan(scalar)
         places = range(len(value))
         if "$" in value:
-            reference = evaluated("compose", value, places, 0, frozenset(), "\0", _unset)
+            reference = evaluated("compose", value, places, 0, frozenset(), "\0", self._look)
         else:
             reference = Reference("compose", value, places, value, places, 0, frozenset())
         if reference.problem:
             reference = reference._replace(problem=f"it cannot be evaluated ({reference.problem}); write the image itself")
+        reference = reference._replace(problem=reference.problem or self._decided_by_env(value, reference))
         result = Planner(value.encode("ascii"), self._mirrors, ParsedReferences([reference]), is_dockerfile=False).result()
         return self._edited(scalar, [_moved(edit, scalar.origin) for edit in result.edits], next((skip.reason for skip in result.skipped), ""))
+
+    def _look(self, name: str) -> t.Optional[Text]:
+        value = self._around.env.get(name)
+        if value is None:
+            return None
+        return Text("x", [UNKNOWN], [UNKNOWN]) if "$" in value else Text(value, [NOWHERE] * len(value), [NOWHERE] * len(value))
+
+    def _decided_by_env(self, value: str, reference: Reference) -> str:
+        """Why the registry of this image cannot be edited here; nothing where .env does not say it."""
+        if not self._around.env or not reference.own:
+            return ""
+        try:
+            move = self._mirrors.move(reference.value)
+        except InvalidImageName:
+            return ""
+        if not move or NOWHERE not in reference.origin[: move.first or 1]:
+            return ""
+        names = [name for name in _VARIABLES.findall(value) if self._around.env.get(name)]
+        return f".env gives {names[0]} the value {self._around.env[names[0]]}; write the mirror's name there"
 
     def _edited(self, scalar: Scalar, edits: t.Sequence[Edit], reason: str) -> _Plan:
         if not edits:
@@ -407,9 +588,19 @@ def _interpolated(scalar: Scalar) -> t.Optional[Scalar]:
         value, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", _unset)
     except ShellError:
         return None
-    places = value.origin
-    together = all(after == before + 1 for before, after in zip(places, places[1:]))
-    return Scalar(value.text, places) if together and not unset and "$$" not in scalar.value else None
+    return Scalar(value.text, value.origin) if value.text and not unset and "$$" not in scalar.value else None
+
+
+def _is_unset(text: str) -> bool:
+    """A variable in it has neither a value nor a default."""
+    try:
+        return bool(expand(written(text.replace("$$", ""), range(len(text))), "\0", _unset)[2])
+    except ShellError:
+        return False
+
+
+def _is_together(places: t.Sequence[int]) -> bool:
+    return all(after == before + 1 for before, after in zip(places, places[1:]))
 
 
 def _moved(edit: Edit, origin: t.Sequence[int]) -> Edit:

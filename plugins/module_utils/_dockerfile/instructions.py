@@ -72,6 +72,7 @@ _STRANGE_BLANK = re.compile(
     rb"|" + _STRANGE + rb"[0-9]*<<",
     re.MULTILINE,
 )
+_INNER_BLANK = re.compile(_STRANGE + rb"(?=(?:" + _STRANGE + rb"|[ \t])*[^\s#<0-9`\\])")
 _FIRST_DIRECTIVE = re.compile(rb"[ \t\v\f\r]*#(?:!|[\t\f\r ]*(?i:syntax|escape|check)[\t\f\r ]*=)")
 _HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
 _OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
@@ -280,8 +281,40 @@ def _refuse_long_lines(data: bytes) -> None:
 def _refuse_strange_blanks(data: bytes) -> None:
     found = _STRANGE_BLANK.search(data) if _ANY_STRANGE.search(data) else None
     if found:
+        found = _STRANGE_BLANK.search(_without_inner_blanks(data))
+    if found:
         name = next(char for char in found.group().decode() if ord(char) > 127)
         raise Ambiguous(found.end() - 1, f"the blank U+{ord(name):04X} stands where parts of its parser differ; write a plain space")
+
+
+def _without_inner_blanks(data: bytes) -> bytes:
+    """Nobody looks at strange blanks in a heredoc; in a line that continues another one nobody does where something stands behind them."""
+    plain = _ANY_STRANGE.sub(lambda found: b"\x7f" * len(found.group()), data)
+    start = len(BOM) if data.startswith(BOM) else 0
+    parts: t.List[bytes] = []
+    done = 0
+    try:
+        escape, _directive = _directives(plain, start)
+        for begin, end, after in _inner_lines(plain, start, escape):
+            parts += (data[done:begin], _INNER_BLANK.sub(lambda found: b"\x7f" * len(found.group()), data[begin:end]), plain[end:after])
+            done = after
+    except Rejected:
+        pass
+    return b"".join(parts) + data[done:]
+
+
+def _inner_lines(data: bytes, start: int, escape: bytes) -> t.Iterator[t.Tuple[int, int, int]]:
+    """Of each instruction where the lines begin that continue it, where these end, and where its heredocs end."""
+    at = start
+    while at < len(data):
+        found = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, at))
+        end = at = found.end()
+        keyword = found.group(1).upper()
+        if not _is_quiet(keyword, found.group(2), found.group(3), escape):
+            at = _complete(data, found.start(1), found.end(3), end, escape, READINGS[0])[1]
+        first = data.find(b"\n", found.start(1), end) + 1
+        begin = first if first and keyword not in (b"FROM", b"ARG", b"COPY", b"ADD", b"ONBUILD") else end
+        yield begin, end, at
 
 
 def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[str, int]]]:
@@ -306,6 +339,12 @@ def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[st
             if escape not in (b"\\", b"`"):
                 raise Rejected(at, "the escape directive names neither \\ nor `")
     return escape, _syntax(data, start)
+
+
+def declared_syntax(data: bytes) -> t.Optional[t.Tuple[str, int]]:
+    """The frontend that ``# syntax`` names, and its place, in any text: BuildKit looks for it before anything else."""
+    start = len(BOM) if data.startswith(BOM) else 0
+    return _syntax(data, start) if _FIRST_DIRECTIVE.match(data, start) else None
 
 
 def _syntax(data: bytes, start: int) -> t.Optional[t.Tuple[str, int]]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compose files and Bake files, with what stands beside them: the Dockerfiles that they build, the other files of the project."""
+"""The files of a tree with what the project says about each: which are read too, and how each is rewritten."""
 
 from __future__ import annotations
 
@@ -10,53 +10,107 @@ import fnmatch
 import os
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.bake import contexts as contexts_of_bake
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import built, contexts, is_part_of_a_project, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import bake_rewrite, compose, model
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import Rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Source, contents_of, names_in
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite as rewrite_dockerfile
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Source, contents_of, within
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
-Replaced = t.List[t.Tuple[str, t.Sequence[str]]]  # Dockerfiles, and the images that a named build context replaces there
+_NOT_LOOKED_AT = "Compose reads {} too, which lies outside paths or is excluded; name it in paths."
 
 
-def rewrite(file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
-    """The compose file as it would be rewritten if it had these contents."""
-    return rewrite_compose(contents, to, _dockerfiles_beside(file), kinds, _builders_beside(file))
+class Tree:
+    """The sources of a run, and the project around them."""
+
+    def __init__(self, project: model.Project, extra: t.Mapping[str, str], outside: t.Mapping[str, t.Sequence[model.Read]], excludes: t.Sequence[str]) -> None:
+        self._project = project
+        self._outside = outside
+        self._excludes = excludes
+        self.extra = extra  # files that others name, by path: the kind of each
+
+    def supplied(self, path: str) -> t.Mapping[str, str]:
+        """To a Dockerfile."""
+        return self._project.supplied(path)
+
+    def compose(self, file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
+        """The compose file as it would be rewritten if it had these contents."""
+        folder = os.path.dirname(file.path)
+        around = compose.Surroundings(
+            self._project.results(file.path),
+            lambda other, service: self._project.builds(os.path.normpath(os.path.join(folder, other)), service),
+            compose.env_values(contents_of(os.path.join(folder, ".env")) or b""),
+            lambda context, dockerfile: self._project.supplied(os.path.normpath(os.path.join(folder, context, dockerfile))),
+            [(read.line, read.spelling, self._reason(read)) for read in self._outside.get(file.path, ()) if self._is_concerned(read, to)],
+        )
+
+        def built_by(name: str) -> str:
+            builder = self._project.builder(file.path, name)
+            return builder[len(folder) + 1 :] if builder.startswith(f"{folder}/") else builder
+
+        return compose.rewrite_compose(contents, to, _beside(folder), kinds, built_by, around)
+
+    def bake(self, file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
+        folder, own = os.path.split(file.path)
+        files = {name: contents if name == own else contents_of(os.path.join(folder, name)) for name in bake_files(self._excludes)}
+        return bake_rewrite.rewrite_bake(
+            {name: data for name, data in files.items() if data is not None},
+            own,
+            to,
+            _beside(folder),
+            kinds,
+            lambda context, dockerfile: self._project.supplied(os.path.normpath(os.path.join(folder, context, dockerfile))),
+        )
+
+    def _reason(self, read: model.Read) -> str:
+        return _NOT_LOOKED_AT.format(read.spelling)
+
+    def _is_concerned(self, read: model.Read, to: Mirrors) -> bool:
+        """Whether the map names something in a file that is not looked at."""
+        contents = contents_of(read.path)
+        if contents is None:
+            return False
+        result = compose.rewrite_compose(contents, to) if read.is_compose else rewrite_dockerfile(contents, to)
+        return bool(result.changes or result.skipped)
 
 
-def replaced(file: Source) -> Replaced:
-    """By the compose file."""
-    return _located(file.path, contexts(file.contents) if b"additional_contexts" in file.contents else [])
+def bake_files(excludes: t.Sequence[str]) -> t.List[str]:
+    return [name for name in BAKE_FILES if not any(fnmatch.fnmatch(name, pattern) for pattern in excludes)]
 
 
-def replaced_by_bake(path: str, excludes: t.Sequence[str]) -> Replaced:
-    """By the Bake files of a folder together; one that cannot be read says nothing."""
-    names = [name for name in BAKE_FILES if not any(fnmatch.fnmatch(name, pattern) for pattern in excludes)]
-    read = ((name, contents_of(os.path.join(os.path.dirname(path), name))) for name in names)
-    return _located(path, contexts_of_bake({name: contents for name, contents in read if contents is not None}))
+def survey(
+    compose_files: t.Sequence[str],
+    bake_paths: t.Sequence[str],
+    known: t.Container[str],
+    roots: t.Sequence[str],
+    excludes: t.Sequence[str],
+    follows: t.Callable[[model.Read], bool],
+    needs_yaml: bool,
+) -> Tree:
+    """``known``: the files that are looked at already; ``follows``: whether a file that is named is looked at too."""
+    folders: t.Dict[str, t.List[str]] = {}
+    for path in bake_paths:
+        folder, _name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = [name for name in bake_files(excludes) if contents_of(os.path.join(folder, name)) is not None]
+    bake = {folder: names for folder, names in folders.items() if names}
+    try:
+        project = model.survey(compose_files, bake, contents_of)
+    except Refused:
+        if needs_yaml:
+            raise
+        project = model.survey([], bake, contents_of)
+    extra: t.Dict[str, str] = {}
+    outside: t.Dict[str, t.List[model.Read]] = {}
+    for read in project.reads:
+        if read.path in known or read.path in extra or not follows(read):
+            continue
+        if within(read.path, roots, excludes):
+            extra[read.path] = "compose" if read.is_compose else "dockerfile"
+        elif within(read.by, roots, excludes):
+            outside.setdefault(read.by, []).append(read)
+    return Tree(project, extra, outside, excludes)
 
 
-def _dockerfiles_beside(file: Source) -> t.Callable[[str, str], t.Optional[bytes]]:
-    folder = os.path.dirname(file.path)
+def _beside(folder: str) -> t.Callable[[str, str], t.Optional[bytes]]:
     return lambda context, dockerfile: contents_of(os.path.join(folder, context, dockerfile))
-
-
-def _builders_beside(file: Source) -> t.Callable[[str], str]:
-    """Which other compose file of the folder builds a service; they are read once one is asked for."""
-    folder, own = os.path.split(file.path)
-    builders: t.Dict[str, str] = {}
-    others = [name for name in names_in(folder) if name != own and is_part_of_a_project(name)] if is_part_of_a_project(own) else []
-
-    def builder(service: str) -> str:
-        while others:
-            name = others.pop()
-            contents = contents_of(os.path.join(folder, name)) or b""
-            builders.update(dict.fromkeys(built(contents) if b"build" in contents else (), name))
-        return builders.get(service, "")
-
-    return builder
-
-
-def _located(path: str, found: t.Iterable[t.Tuple[str, str, t.Sequence[str]]]) -> Replaced:
-    folder = os.path.dirname(path)
-    return [(os.path.normpath(os.path.join(folder, context, dockerfile)), names) for context, dockerfile, names in found]

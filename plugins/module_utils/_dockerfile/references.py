@@ -66,6 +66,9 @@ class Reference(t.NamedTuple):
         return self.kind, self.value, self.at
 
 
+_BUILT_IN = "dockerfile.v0"  # not pulled; moby/buildkit solver/llbsolver/solver.go
+
+
 class Argument(t.NamedTuple):
     """The default of a global ARG as it is written."""
 
@@ -91,7 +94,7 @@ def literal(data: bytes) -> t.Optional[t.Tuple[t.List[t.Tuple[str, str, int]], t
     stages: t.Set[str] = set()
     for kind, image, stage, at in lines:
         value = image.decode("latin-1")
-        if kind != "from" or (value != "scratch" and value not in stages):
+        if (kind != "from" or (value != "scratch" and value not in stages)) and not is_built_in(kind, value):
             images.append((kind, value, at))
         if stage:
             stages.add(stage.decode())
@@ -105,7 +108,7 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
     again: t.Dict[str, int] = {}
     stages: t.FrozenSet[str] = frozenset()
     inner: t.List[Instruction] = []
-    if file.syntax:
+    if file.syntax and not is_built_in("syntax", file.syntax[0]):
         text, at = file.syntax
         found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
     started = False
@@ -114,7 +117,7 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
         keyword = instruction.keyword
         if keyword == "FROM":
             started = True
-            reference, stage = _from(instruction, file.escape, arguments.look, stages)
+            reference, stage = _from(instruction, file.escape, arguments, stages)
             if reference:
                 found.append(reference)
             if stage:
@@ -140,6 +143,11 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
         for source in arguments.sources.get(name, ()):
             again.setdefault(source, again[name])
     return ParsedReferences(found, arguments.written, again, file.ambiguous)
+
+
+def is_built_in(kind: str, value: str) -> bool:
+    """The frontend that BuildKit has in itself."""
+    return kind == "syntax" and value == _BUILT_IN
 
 
 def seen_in_stages(data: bytes, given: t.Mapping[str, str]) -> t.Set[str]:
@@ -180,6 +188,7 @@ class _Arguments:
         self._escape = escape
         self._given = given
         self._values: t.Dict[str, Text] = {}
+        self._gapped: t.Dict[str, Text] = {}  # the same with a gap for each part that has no value
         self.sources: t.Dict[str, t.Set[str]] = {}  # of each the others that its value comes from
 
     def look(self, name: str) -> t.Optional[Text]:
@@ -192,9 +201,15 @@ class _Arguments:
             return written(value, [NOWHERE] * len(value))
         return None
 
+    def look_with_gaps(self, name: str) -> t.Optional[Text]:
+        """None also for an empty one: it is there for others to fill."""
+        value = self._gapped.get(name) or self.look(name)
+        return value if value and value.text else None
+
     def declare(self, instruction: Instruction) -> None:
         for word in WORD[self._escape].finditer(instruction.text):
             name, equals, value = word.group().partition("=")
+            self._gapped.pop(name, None)
             if name in self._given:
                 self._values[name] = self._given[name]
             elif equals:
@@ -213,8 +228,10 @@ class _Arguments:
             sources.update({other}, self.sources.get(other, ()))
             return self.look(other)
 
-        value = expand(word, self._escape, look)[0]
+        value, empty, unset = expand(word, self._escape, look)
         self.sources[name] = sources
+        if empty or unset or sources & self._gapped.keys():
+            self._gapped[name] = expand(word, self._escape, self.look_with_gaps, unset_is_unknown=True)[0]
         return value
 
 
@@ -226,25 +243,28 @@ def _plain(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.Abs
     return Reference(kind, text, origin, text, origin, at, stages, problem=problem)
 
 
-def evaluated(kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], escape: str, look: Look) -> Reference:
+def evaluated(
+    kind: str, text: str, origin: t.Sequence[int], at: int, stages: t.AbstractSet[str], escape: str, look: Look, with_gaps: t.Optional[Look] = None
+) -> Reference:
+    """``with_gaps``: where without the missing values no image name comes out, what is known of it."""
     word = written(text, origin)
     try:
         value, empty, unset = expand(word, escape, look)
-        if unset and not _is_image_name(value.text):
-            value, empty, unset = expand(word, escape, look, unset_is_unknown=True)
+        if (unset or with_gaps) and not _is_image_name(value.text):
+            value, empty, unset = expand(word, escape, with_gaps or look, unset_is_unknown=True)
     except ShellError as error:
         return _plain(kind, text, origin, at, stages, str(error))
     return Reference(kind, value.text, value.origin, text, origin, at, stages, value.own, empty)
 
 
-def _from(instruction: Instruction, escape: str, look: Look, stages: t.AbstractSet[str]) -> t.Tuple[t.Optional[Reference], str]:
+def _from(instruction: Instruction, escape: str, arguments: _Arguments, stages: t.AbstractSet[str]) -> t.Tuple[t.Optional[Reference], str]:
     """The image, None for a stage or scratch; and the name of the stage that begins here."""
     if instruction.flags and (len(instruction.flags) > 1 or not instruction.flags[0].text.startswith("--platform=")):
         raise Rejected(instruction.at, "FROM takes one flag, --platform")
     text, stage = _image_and_stage(instruction)
     origin = instruction.origin[: len(text)]
     if "$" in text or "'" in text or '"' in text or escape in text:
-        found = evaluated("from", text, origin, instruction.at, stages, escape, look)
+        found = evaluated("from", text, origin, instruction.at, stages, escape, arguments.look, arguments.look_with_gaps)
         if found.problem:
             raise _rejected(instruction, text, found.problem)
     else:

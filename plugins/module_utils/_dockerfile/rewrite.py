@@ -9,10 +9,11 @@ Each character of a reference knows where it was written; the edit goes there, o
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import LONGEST_LINE, Rejected, read
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import LONGEST_LINE, Ambiguous, Rejected, declared_syntax, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import (
     NUMBER,
     Argument,
@@ -21,15 +22,20 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.refe
     ambiguous,
     build_arg_positions,
     find_references,
+    is_built_in,
     literal,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import NOWHERE, UNKNOWN, Empty
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import ImageName, InvalidImageName, parse, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors, moved
 
-KINDS = ("from", "arg", "copy", "mount", "syntax", "compose")
+KINDS = ("from", "arg", "copy", "mount", "syntax", "compose", "bake")
 
 _SIMPLE_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::-)?\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
+_OWN_FRONTEND = re.compile(r"(?:^|/)docker/dockerfile(?:-upstream)?(?:[:@]|$)")
+_LOOKS_LIKE_A_REFERENCE = re.compile(
+    r"(?:^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*|[ ,=]from=|#[ \t]*syntax[ \t]*=[ \t]*)[\"']?([^\s,\"']+)", re.IGNORECASE | re.MULTILINE
+)
 _USED_TWICE = "the variable in it is used for something else too, which would change; give the image a variable of its own"
 
 
@@ -85,18 +91,22 @@ def rewrite(
     build_args: t.Optional[t.Mapping[str, str]] = None,
     kinds: t.Container[str] = KINDS,
     edit_given: bool = False,
+    supplied: t.Mapping[str, str] = {},
 ) -> Rewrite:
-    """``edit_given``: the build arguments can be edited by the caller, who finds the edits in the result."""
+    """``edit_given``: the build arguments can be edited by the caller, who finds the edits in the result.
+
+    ``supplied``: the images that named contexts replace, by their shortest names, and what supplies each.
+    """
     given = dict(build_args or {})
     try:
-        result = _literal(data, mirrors, kinds)
+        result = None if supplied else _literal(data, mirrors, kinds)
         if result:
             return result
         found = find_references(data, given)
         unsure = ambiguous(data, given, found)
     except Rejected as error:
-        return Rewrite(data, [], [Skip(line_of(data, error.at), "from", "", f"{error.by}: {error}. Nothing in it was touched.")])
-    result = Planner(data, mirrors, found, given, kinds, unsure, edit_given).result()
+        return _refused(data, mirrors, kinds, error)
+    result = Planner(data, mirrors, found, given, kinds, unsure, edit_given, supplied=supplied).result()
     if result.changes and len(result.after) > LONGEST_LINE:
         try:
             read(result.after)
@@ -106,6 +116,38 @@ def rewrite(
                 data, [], [Skip(change.line, change.kind, change.before, f"With the mirror's name {error}; shorten it. Nothing in the file was touched.")]
             )
     return result
+
+
+def _refused(data: bytes, mirrors: Mirrors, kinds: t.Container[str], error: Rejected) -> Rewrite:
+    """Left as it is, but for the frontend that it names: another one than BuildKit's reads what it likes."""
+    line = line_of(data, error.at)
+    syntax = declared_syntax(data)
+    frontend = syntax[0] if syntax and not is_built_in("syntax", syntax[0]) and not _OWN_FRONTEND.search(syntax[0]) else ""
+    if not frontend or isinstance(error, Ambiguous):
+        skips = [Skip(line, "from", "", f"{error.by}: {error}. Nothing in it was touched.")] if _may_be_named(data, mirrors) else []
+        return Rewrite(data, [], skips)
+    text, at = t.cast("t.Tuple[str, int]", syntax)
+    reference = Reference("syntax", text, range(at, at + len(text)), text, range(at, at + len(text)), at, frozenset())
+    result = Planner(data, mirrors, ParsedReferences([reference]), kinds=kinds).result()
+    if _may_be_named(data[:at] + data[at + len(text) :], mirrors):
+        reason = (
+            f"The frontend in # syntax reads this file, and BuildKit's own would not ({error}), so its references are not known. Only # syntax was looked at."
+        )
+        result.skipped.append(Skip(line, "from", "", reason))
+    return result
+
+
+def _may_be_named(data: bytes, mirrors: Mirrors) -> bool:
+    """Whether a line of a file that nobody can read looks like a reference that the map names."""
+    for found in _LOOKS_LIKE_A_REFERENCE.finditer(data.decode("latin-1")):
+        word = found.group(1)
+        try:
+            if "$" in word or mirrors.replacement(word):
+                return True
+        except InvalidImageName:
+            if mirrors.names(split_registry(word)[0]):
+                return True
+    return False
 
 
 def _literal(data: bytes, mirrors: Mirrors, kinds: t.Container[str]) -> t.Optional[Rewrite]:
@@ -186,6 +228,7 @@ class Planner:
         unsure: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
         edit_given: bool = False,
         is_dockerfile: bool = True,
+        supplied: t.Mapping[str, str] = {},
     ) -> None:
         self._data = data
         self._mirrors = mirrors
@@ -195,6 +238,7 @@ class Planner:
         self._unsure = unsure
         self._edit_given = edit_given
         self._is_dockerfile = is_dockerfile
+        self._supplied = supplied
         self._lines = Lines(data)
         self._skipped: t.List[Skip] = []
 
@@ -214,6 +258,12 @@ class Planner:
         for plan in plans:
             groups.setdefault(tuple(plan.edits), []).append(plan)
         good = groups.pop((), [])
+        for name, group in self._by_argument(groups.values()).items():
+            together = next((tried for tried in (group, *self._other_ways(group)) if self._is_harmless(good + tried)), None) if name else None
+            if together is not None:
+                good += together
+                for plan in group:
+                    groups.pop(tuple(plan.edits), None)
         for group in groups.values():
             if not self._is_harmless(good + group):
                 group = [self.plan(plan.reference, arguments_too=False) for plan in group]
@@ -223,6 +273,37 @@ class Planner:
                     continue
             good += group
         return good
+
+    def _by_argument(self, groups: t.Iterable[t.Sequence[_Plan]]) -> t.Dict[str, t.List[_Plan]]:
+        """The plans that edit one ARG, where they do not agree about it."""
+        found: t.Dict[str, t.List[t.Sequence[_Plan]]] = {}
+        for group in groups:
+            found.setdefault(self._home(group[0].edits[0].start)[0], []).append(group)
+        return {name: [plan for group in groups for plan in group] for name, groups in found.items() if len(groups) > 1}
+
+    def _other_ways(self, group: t.Sequence[_Plan]) -> t.Iterator[t.List[_Plan]]:
+        """The registry in the ARG for all of them: with full names, then with what else the mirror's name has put into the word."""
+        for way in (self._in_full, self._parted):
+            try:
+                yield [way(plan.reference) for plan in group]
+            except _Impossible:
+                continue
+
+    def _in_full(self, reference: Reference) -> _Plan:
+        after = t.cast("ImageName", self._replacement(reference)).full
+        return _Plan(reference, self._edits_to(reference, after, arguments_too=True), after)
+
+    def _parted(self, reference: Reference) -> _Plan:
+        """``library/`` goes where the path begins, and only the registry into the ARG."""
+        after = t.cast("ImageName", self._replacement(reference)).full
+        first, prefix, _rest = moved(reference.value, after)
+        slash = first + (reference.value[first : first + 1] == "/")
+        head, library, rest = f"{prefix}{after[len(prefix) : len(prefix) + slash - first]}".rpartition("library/")
+        place = reference.origin[slash] if slash < len(reference.value) else NOWHERE
+        if rest or not library or not first or not reference.word[0] <= place <= reference.word[-1]:
+            return self._in_full(reference)
+        edits = _replaced(reference.origin[:first], 0, head[:-1] if slash > first else head)
+        return _Plan(reference, [*edits, Edit(place, place, library)], after)
 
     def _is_harmless(self, plans: t.Sequence[_Plan]) -> bool:
         """The proof: what BuildKit sees in the result is what was wanted, reference by reference."""
@@ -256,6 +337,8 @@ class Planner:
             image = self._replacement(reference)
             if image is None:
                 return _Plan(reference)
+            if self._supplied and reference.kind != "syntax":
+                self._refuse_supplied(reference)
             if self._unsure and reference.identity in self._unsure:
                 raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
             after = _text(image, reference)
@@ -271,6 +354,13 @@ class Planner:
             self._skip(reference, str(reason))
         return _Plan(reference)
 
+    def _refuse_supplied(self, reference: Reference) -> None:
+        """What a named context supplies is never pulled (moby/buildkit frontend/dockerui/namedcontext.go)."""
+        with contextlib.suppress(InvalidImageName):
+            supplier = self._supplied.get(shortest(reference.value))
+            if supplier:
+                raise _Impossible(supplier)
+
     def _replacement(self, reference: Reference) -> t.Optional[ImageName]:
         value = reference.value
         try:
@@ -280,6 +370,8 @@ class Planner:
             slash = value.find("/") if "/" in value else len(value)
             end = min(at for at in (value.find(":", max(0, value.rfind("/"))), value.find("@"), len(value)) if at >= 0)
             if UNKNOWN in reference.origin[: min(slash, end)]:
+                if _chooses_a_stage(reference):
+                    return None
                 advice = "give it one, or a value in build_args" if self._is_dockerfile else "give it one"
                 raise _Impossible(f"a variable in it has no default, so its registry is not known; {advice}")
             if "/" in value[end:]:
@@ -301,16 +393,18 @@ class Planner:
         before = origin[first] if first < len(origin) else 0
         gap = next((empty for empty in reference.empty if empty.before == 0), None)
         if gap and not first:
-            return [_into_gap(gap, prefix)]
+            return [self._into_gap(gap, prefix)]
         decisive = origin[: first or 1]
         if NOWHERE in decisive:
             raise _Impossible("it begins with a value that only BuildKit knows; write the image itself")
         start, end = reference.word[0], reference.word[-1] + 1
         own = [start <= place < end for place in decisive]
         if all(own):
-            if not first and _may_be_a_stage(reference):
+            if not first and _may_be_a_stage(reference, in_the_word=origin[0] != reference.own[0]):
                 raise _Impossible("with another value of its variable this is a stage; write the image itself")
             return _replaced(places, before, prefix)
+        if not first and _begins_with_a_namespace(reference):
+            return _replaced((), reference.own[0], prefix)
         homes = {self._home(place) for place in decisive}
         if any(own) or len(homes) != 1:
             raise _Impossible("its registry is written in two places; write it in one")
@@ -328,6 +422,14 @@ class Planner:
             raise _Impossible(_USED_TWICE)
         line = self._lines.of(self._scene.again[name])
         raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would show; give the image a variable of its own")
+
+    def _into_gap(self, gap: Empty, prefix: str) -> Edit:
+        """A variable that is empty unless somebody gives it: the mirror becomes its default."""
+        found = _SIMPLE_VARIABLE.fullmatch(gap.spelling)
+        if not found:
+            advice = "give that registry as a build argument" if self._is_dockerfile else "set that variable in .env to the mirror"
+            raise _Impossible(f"{gap.spelling} may put a registry before it; {advice}, or write the image itself")
+        return Edit(gap.start, gap.end, f"${{{found.group(1) or found.group(2)}:-{prefix}}}")
 
     def _home(self, place: int) -> t.Tuple[str, t.Optional[Argument]]:
         for name, found in self._scene.arguments.items():
@@ -393,14 +495,6 @@ def _replaced(places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]
     return edits
 
 
-def _into_gap(gap: Empty, prefix: str) -> Edit:
-    """A variable that is empty unless somebody gives it: the mirror becomes its default."""
-    found = _SIMPLE_VARIABLE.fullmatch(gap.spelling)
-    if not found:
-        raise _Impossible(f"{gap.spelling} may put a registry before it; give that registry as a build argument, or write the image itself")
-    return Edit(gap.start, gap.end, f"${{{found.group(1) or found.group(2)}:-{prefix}}}")
-
-
 def _begins_with_a_bare_name(reference: Reference) -> bool:
     """A variable gives a name without registry and tag, and text of the word follows: whoever gives it another value gives such a name too."""
     first = reference.own[0]
@@ -408,9 +502,28 @@ def _begins_with_a_bare_name(reference: Reference) -> bool:
     return reference.word[0] <= first and len(given) < len(reference.value) and not any(mark in given for mark in "/:@")
 
 
-def _may_be_a_stage(reference: Reference) -> bool:
-    shape = "".join([re.escape(char) if own == origin else ".*" for char, origin, own in zip(reference.value, reference.origin, reference.own)])
+def _begins_with_a_namespace(reference: Reference) -> bool:
+    """Builds give such a variable the namespace of another architecture or owner, and the mirror in its default would be lost."""
+    end = next((at for at, own in enumerate(reference.own) if own != reference.own[0]), 0)
+    return _begins_with_a_bare_name(reference) and reference.value[end] == "/" and reference.origin[end] == reference.own[end]
+
+
+def _may_be_a_stage(reference: Reference, in_the_word: bool = False) -> bool:
+    """``in_the_word``: the value is taken only where a default that is written there is."""
+    known = [origin == own or (in_the_word and reference.word[0] <= origin <= reference.word[-1]) for origin, own in zip(reference.origin, reference.own)]
+    shape = "".join([re.escape(char) if is_known else ".*" for char, is_known in zip(reference.value, known)])
     return any(re.fullmatch(shape, stage) for stage in reference.stages)
+
+
+def _chooses_a_stage(reference: Reference) -> bool:
+    """Some of a stage's name is written out, and an argument gives the rest."""
+    return any(origin == own != UNKNOWN for origin, own in zip(reference.origin, reference.own)) and _may_be_a_stage(reference)
+
+
+def shortest(reference: str) -> str:
+    """The name by which a build context replaces an image."""
+    name = parse(reference).familiar
+    return name[: -len(":latest")] if name.endswith(":latest") else name
 
 
 def _text(image: ImageName, reference: Reference) -> str:

@@ -56,6 +56,23 @@ def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequenc
                 yield name
 
 
+def within(path: str, roots: t.Iterable[str], excludes: t.Sequence[str]) -> bool:
+    """Whether it is a file in one of these folders, and neither it nor a folder on the way to it is passed over."""
+    itself, unwanted = os.path.realpath(path), _any_of(excludes)
+    folders = [os.path.realpath(root) for root in roots if os.path.isdir(root)]
+    return os.path.isfile(itself) and any(_is_inside(itself, folder, unwanted) for folder in folders)
+
+
+def named_singly(paths: t.Iterable[str]) -> t.FrozenSet[str]:
+    """Those of the paths that are files, as ``files`` yields them."""
+    return frozenset(_named(path)[0] for path in paths if not os.path.isdir(path))
+
+
+def matches(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
+    """Whether a name is one of these."""
+    return _any_of(patterns)
+
+
 def exists(path: str) -> bool:
     return os.path.lexists(path)
 

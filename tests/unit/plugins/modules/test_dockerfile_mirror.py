@@ -16,6 +16,9 @@ from ansible_collections.buildfleet.docker.plugins.modules import dockerfile_mir
 HUB = {"docker.io": "mirror.example.com/hub"}
 
 
+UNKNOWN_REGISTRY = "A variable in it has no default, so its registry is not known; give it one, or a value in build_args."
+
+
 class Fake:
     check_mode = False
     _diff = True
@@ -54,7 +57,18 @@ def tree(tmp_path):
 
 def run(tree, **params):
     module = Fake(paths=[str(tree)], **params)
-    return dockerfile_mirror.work(module), module
+    result = dockerfile_mirror.work(module)
+    module.warnings = [warning for warning in module.warnings if "left as written" not in warning]
+    return result, module
+
+
+def test_a_run_says_how_much_it_left_and_where(tree):
+    module = Fake(paths=[str(tree)])
+    dockerfile_mirror.work(module)
+    assert module.warnings == [f"1 reference left as written. The first: {tree}/b/Dockerfile, line 2 ($X): {UNKNOWN_REGISTRY}"]
+    (tree / "a/Dockerfile").write_bytes(b"FROM $Y\n")
+    dockerfile_mirror.work(module)
+    assert module.warnings[1] == f"2 references left as written. The first: {tree}/a/Dockerfile, line 1 ($Y): {UNKNOWN_REGISTRY}"
 
 
 def test_a_tree_is_rewritten_once(tree):
@@ -88,8 +102,9 @@ def test_a_dry_run_may_come_before_the_sources(tree, monkeypatch):
 
 
 def test_strict_changes_nothing(tree):
-    with pytest.raises(Refused, match=r"^strict: 1 references cannot be rewritten, so nothing was changed\.$") as refused:
+    with pytest.raises(Refused, match=r"^strict: 1 reference cannot be rewritten, so nothing was changed\. The first: ") as refused:
         run(tree, strict=True)
+    assert str(refused.value).partition("The first: ")[2] == f"{tree}/b/Dockerfile, line 2 ($X): {UNKNOWN_REGISTRY}"
     assert refused.value.result["counts"]["skipped"] == 1
     assert (tree / "a/Dockerfile").read_bytes() == b"FROM alpine\n"
 
@@ -329,23 +344,34 @@ def test_the_result_is_bounded(tree):
     assert (len(result["files"]), result["truncated"], result["counts"]["changed"]) == (200, True, 251)
 
 
-def test_a_named_context_that_no_longer_matches_is_a_warning(tree):
+def supplied(by):
+    return f"The build context alpine of {by} replaces it, so it is not pulled; what is pulled is written there."
+
+
+def left(result, path):
+    """The reasons why references of the file were left."""
+    return [skip["reason"] for file in result["files"] for skip in file["skipped"] if file["path"] == str(path)]
+
+
+@pytest.mark.parametrize("kinds", [["from"], list(dockerfile_mirror.KINDS)])
+def test_what_a_named_context_supplies_is_left(tree, kinds):
     (tree / "a/compose.yaml").write_bytes(b"services: {x: {build: {context: ., additional_contexts: {alpine: ../fork}}}}\n")
-    assert run(tree)[1].warnings == [f"{tree}/a/Dockerfile: the build context named alpine replaced this image by name; rename it to the mirror's name."]
+    result, module = run(tree, kinds=kinds)
+    assert (left(result, tree / "a/Dockerfile"), module.warnings) == ([supplied("compose.yaml")], [])
+    assert (tree / "a/Dockerfile").read_bytes() == b"FROM alpine\n"
 
 
-BAKE = b'target "x" {\n  contexts = {\n    alpine = "docker-image://alpine:3.13"\n  }\n'
-LOST = "the build context named alpine replaced this image by name; rename it to the mirror's name."
+BAKE = b'target "x" {\n  contexts = {\n    alpine = "docker-image://quay.io/alpine:3.13"\n  }\n'
 
 
 def bake(tree, name, contents):
-    """What a run says after it; the file is read alone, and does not count."""
+    """What a run leaves in a/Dockerfile because of it."""
     (tree / name).write_bytes(contents)
     result, module = run(tree, patterns=["*"])
-    assert ((tree / name).read_bytes(), result["counts"]["unreadable"]) == (contents, 0)
+    assert ((tree / name).read_bytes(), result["counts"]["unreadable"], module.warnings) == (contents, 0, [])
     assert not any(name in file["path"] for file in result["files"])
-    assert result["counts"]["files"] == 4
-    return module.warnings
+    assert result["counts"]["files"] == 5 + os.path.exists(tree / "docker-bake.hcl") * (name != "docker-bake.hcl")
+    return left(result, tree / "a/Dockerfile")
 
 
 @pytest.mark.parametrize(
@@ -357,8 +383,8 @@ def bake(tree, name, contents):
         pytest.param("b/docker-bake.json", b'{"target": {"x": {"context": "../a", "contexts": {"alpine": "target:y"}}}}', id="JSON"),
     ],
 )
-def test_a_named_context_of_a_bake_file_that_no_longer_matches_is_a_warning(tree, name, contents):
-    assert bake(tree, name, contents) == [f"{tree}/a/Dockerfile: {LOST}"]
+def test_what_a_named_context_of_a_bake_file_supplies_is_left(tree, name, contents):
+    assert bake(tree, name, contents) == [supplied(name.rpartition("/")[2])]
 
 
 @pytest.mark.parametrize(
@@ -366,18 +392,17 @@ def test_a_named_context_of_a_bake_file_that_no_longer_matches_is_a_warning(tree
     [
         pytest.param("a/docker-bake.hcl", BAKE.replace(b"alpine =", b"redis =") + b"}\n", id="another name"),
         pytest.param("b/docker-bake.hcl", BAKE + b"}\n", id="another Dockerfile"),
-        pytest.param("a/docker-bake.hcl", BAKE + b"  context = X\n}\n", id="a Dockerfile that is not known"),
         pytest.param("a/docker-bake.hcl", BAKE, id="no HCL"),
         pytest.param("a/docker-bake.json", BAKE, id="no JSON"),
     ],
 )
-def test_a_bake_file_that_says_nothing_about_it_is_no_warning(tree, name, contents):
+def test_a_bake_file_that_says_nothing_about_it_leaves_nothing(tree, name, contents):
     assert bake(tree, name, contents) == []
 
 
 def test_a_bake_file_with_its_overrides_as_bake_merges_them(tree):
     (tree / "docker-bake.hcl").write_bytes(b'target "x" { context = "a" }\n')
-    assert bake(tree, "docker-bake.override.hcl", BAKE + b"}\n")[0] == f"{tree}/a/Dockerfile: {LOST}"
+    assert bake(tree, "docker-bake.override.hcl", BAKE + b"}\n") == [supplied("docker-bake.override.hcl")]
 
 
 def test_a_bake_file_that_is_excluded_or_cannot_be_read_is_none(tree):
@@ -385,18 +410,21 @@ def test_a_bake_file_that_is_excluded_or_cannot_be_read_is_none(tree):
     (tree / "a/docker-bake.override.json").mkdir()
     (tree / "a/docker-bake.override.hcl").write_bytes(BAKE + b"}\n")
     result, module = run(tree, excludes=["*~", ".git", "*.override.*"])
-    assert (module.warnings, result["counts"]["files"], result["counts"]["unreadable"]) == ([], 3, 0)
+    assert (module.warnings, result["counts"]["files"], result["counts"]["unreadable"]) == ([], 4, 0)
+    assert left(result, tree / "a/Dockerfile") == []
 
 
 def test_a_bake_file_may_be_named_alone_or_be_a_link(tree):
     (tree / "common.hcl").write_bytes(BAKE + b"}\n")
     (tree / "a/docker-bake.hcl").symlink_to("../common.hcl")
-    module = Fake(paths=[str(tree / "a/docker-bake.hcl"), str(tree / "a/Dockerfile")])
-    assert dockerfile_mirror.work(module)["counts"] == {"files": 1, "changed": 1, "edits": 1, "skipped": 0, "unreadable": 0}
-    assert module.warnings == [f"{tree}/a/Dockerfile: {LOST}"]
-    (tree / "a/Dockerfile").write_bytes(b"FROM alpine\n")
     result, module = run(tree)
-    assert (module.warnings, result["counts"]["files"]) == ([f"{tree}/a/Dockerfile: {LOST}"], 3)
+    assert (module.warnings, result["counts"]["files"], left(result, tree / "a/Dockerfile")) == ([], 4, [supplied("docker-bake.hcl")])
+    module = Fake(paths=[str(tree / "a/docker-bake.hcl"), str(tree / "a/Dockerfile")])
+    result = dockerfile_mirror.work(module)
+    assert (result["counts"], left(result, tree / "a/Dockerfile")) == (
+        {"files": 2, "changed": 0, "edits": 0, "skipped": 1, "unreadable": 0},
+        [supplied("docker-bake.hcl")],
+    )
     assert (tree / "common.hcl").read_bytes() == BAKE + b"}\n"
 
 

@@ -12,12 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.bake import contexts
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.bake import read_bake
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES
 
 ALPINE = 'contexts = { alpine = "x" }'
 HERE = [(".", "Dockerfile", ["alpine"])]
 WEB = [("web", "Dockerfile", ["alpine"])]
+
+
+def contexts(files):
+    """Context, Dockerfile and the names of contexts, of the targets whose Dockerfile is known."""
+    return [(*target.place, list(target.contexts)) for target in read_bake(files).targets if target.contexts and target.place and target.inline is None]
 
 
 def hcl(text):

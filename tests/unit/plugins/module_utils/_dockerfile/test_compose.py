@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import built, contexts, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import read_compose, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
@@ -108,6 +108,14 @@ EDITED = [
 ]
 
 
+def built(data):
+    return read_compose(data).built
+
+
+def contexts(data):
+    return [(*build.place, list(build.contexts)) for build in read_compose(data).builds if build.contexts and build.place and not build.is_inline]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -141,7 +149,11 @@ EDITED = [
         pytest.param("services: {a: {build: {additional_contexts: {c: [docker-image://redis], d: ../d}}}}\n", None, id="a context that is a list"),
         pytest.param('services: {a: {build: {additional_contexts: ["c=docker-image://\\x72edis"]}}}\n', None, id="a context in escapes"),
         pytest.param("services: {a: {build: {args: {B: '${X'}}}}\n", None, id="an argument that cannot be evaluated"),
-        pytest.param("services: {a: {build: {args: {B: '${X:-re}${Y:-dis}'}}}}\n", None, id="an argument from two places"),
+        pytest.param(
+            "services: {a: {build: {args: {B: '${X:-re}${Y:-dis}'}}}}\n",
+            "services: {a: {build: {args: {B: '${X:-m.x/hub/library/re}${Y:-dis}'}}}}\n",
+            id="an argument from two places",
+        ),
         pytest.param("services: {a: {build: {args: {B: 'redis$$'}}}}\n", None, id="an argument with a dollar"),
         pytest.param("services: {a: {build: {args: {B: rédis}}}}\n", None, id="an argument that is no image"),
         pytest.param("services: {a: {build: {args: {B: redis}, context: none}}}\n", None, id="a Dockerfile that cannot be read"),

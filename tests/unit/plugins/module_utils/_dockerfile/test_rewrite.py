@@ -152,7 +152,6 @@ def test_build_args_of_compose_are_edited_where_they_feed_a_from(given_args, aft
             "services: {a: {build: {args: {B: '${X:-M/library/redis}'}}}}",
             id="an argument with a default",
         ),
-        pytest.param("services: {a: {build: {args: {B: '${X}'}}}}", None, id="an argument without one"),
         pytest.param(
             "services:\n  a:\n    build:\n      dockerfile_inline: |2\n          FROM redis\n",
             "services:\n  a:\n    build:\n      dockerfile_inline: |2\n          FROM M/library/redis\n",
