@@ -20,7 +20,7 @@ extends_documentation_fragment:
   - buildfleet.docker._attributes
 attributes:
   check_mode:
-    description: In check mode nothing is built, and RV(msg) says so.
+    description: In check mode nothing is built, and RV(msg) says so. A log or a record is read as ever.
     support: full
   diff_mode:
     description: There is never a difference to show.
@@ -29,8 +29,14 @@ options:
   image:
     description:
       - The image from which a small probe is built.
-      - Not given, C(busybox:latest) of Docker Hub. O(context) and O(compose_file) exclude it and each other.
+      - Not given, C(busybox:latest) of Docker Hub. O(images), O(context), O(compose_file), O(log) and O(history) exclude it and each other.
     type: str
+  images:
+    description: Several images, one build each, for example one of every registry that is used. RV(builds) has each result, and RV(msg) names every registry
+      that fails.
+    type: list
+    elements: str
+    version_added: 1.1.0
   context:
     description: A directory with a Dockerfile, built instead of the probe.
     type: path
@@ -40,10 +46,23 @@ options:
   compose_file:
     description: A compose file whose services are built instead of the probe, with C(docker compose) or C(docker-compose), whichever is there.
     type: path
-  builder:
-    description: The builder that is asked for. V(default) leaves the choice to the environment and to Docker.
+  log:
+    description:
+      - The output of a build that failed elsewhere, as a CI system keeps it. It is diagnosed from the text alone.
+      - Nothing is built, no engine and no Docker is needed on the host, and the task does not fail. In check mode it is the same.
     type: str
-    choices: [default, buildkit, legacy]
+    version_added: 1.1.0
+  history:
+    description:
+      - A build of the past, from the records that BuildKit keeps. V(true) is the newest one, another text is a record's id (C(docker buildx history ls)).
+      - Nothing is built, and the task does not fail. It needs a buildx that shows build records.
+    type: str
+    version_added: 1.1.0
+  builder:
+    description:
+      - The builder that is asked for. V(default) leaves the choice to the environment (C(BUILDX_BUILDER) included) and to Docker.
+      - V(buildkit) and V(legacy) are the engine's own. Any other text is the name of a builder of buildx, as C(docker buildx ls) shows it to whoever builds.
+    type: str
     default: default
   environment_of:
     description:
@@ -88,6 +107,15 @@ EXAMPLES = r"""
     environment_of: service:gitlab-runner
   become: true
 
+- name: Prove it for one image of each registry
+  buildfleet.docker.docker_build_check:
+    images: ["busybox:latest", "quay.io/prometheus/busybox:latest"]
+
+- name: Say why a build of last night failed
+  buildfleet.docker.docker_build_check:
+    log: "{{ lookup('ansible.builtin.file', 'job-4711.log') }}"
+  delegate_to: localhost
+
 - name: See what fails, without failing
   buildfleet.docker.docker_build_check:
     builder: buildkit
@@ -110,6 +138,40 @@ msg:
   type: str
   returned: always
   sample: "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
+builds:
+  description: The result of each image of O(images), in their order. Beside its image and registry it has what one build returns.
+  type: list
+  elements: dict
+  returned: when O(images) is given
+  contains:
+    image:
+      description: The image.
+      type: str
+    registry:
+      description: Its registry.
+      type: str
+mirrors:
+  description: What each mirror of the daemon answered about the image of Docker Hub whose build failed, as in M(buildfleet.docker.registry_mirror_info).
+  type: list
+  elements: dict
+  returned: when a build failed and the daemon has mirrors
+  contains:
+    url:
+      description: The mirror.
+      type: str
+    usable:
+      description: Whether it serves the image.
+      type: bool
+    problem:
+      description: Why not, as a cause. Null if it does.
+      type: str
+    message:
+      description: The same in a sentence.
+      type: str
+record:
+  description: The id of the build record.
+  type: str
+  returned: when O(history) is given
 builder_used:
   description: V(buildkit) or V(legacy), as the output shows. Null if the build did not come that far.
   type: str
@@ -120,6 +182,7 @@ cause:
     - V(token_unreachable), V(token_denied), V(proxy_unreachable), V(proxy_auth), V(proxy_refused), V(mirror_error), V(mirror_sends_token_elsewhere),
       V(rate_limited), V(denied) or V(not_found) if something else went wrong on the way to the image.
     - V(engine_down), V(disk_full), V(buildx_missing), V(legacy_cannot), V(bad_dockerfile) or V(step_failed) if it was not the network. Otherwise V(unknown).
+    - V(buildx_missing) is said of a builder that is not there too.
   type: str
   returned: always
 asked_by:
@@ -173,11 +236,15 @@ import typing as t
 import uuid
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import read_record
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, judge, judge_text, several
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 
 _SECRET_NAME = re.compile(r"pass|secret|token|key|auth", re.I)
 _NOTHING = dict.fromkeys(("ok", "builder_used", "cause", "asked_by", "host", "reason", "reference", "cure", "proved"))
+_SUBJECTS = ("image", "images", "context", "compose_file", "log", "history")
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
@@ -185,17 +252,41 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     wish = _wish(params)
     env = {str(name): str(value) for name, value in (params["env"] or {}).items()}
     _learn(module, env)
-    if module.check_mode:
+    if params["log"]:
+        return _shown(build.Outcome(judge_text(params["log"])))
+    if module.check_mode and not params["history"]:
         return dict(_NOTHING, changed=False, log=[], seconds=0.0, msg="Check mode: nothing was built.")
     builder = build.builder_of(module.host, params["environment_of"], os.environ)
     _learn(module, builder.environment)
-    outcome = build.check(module.host, wish, builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}")
-    for sentence in outcome.left:
+    if params["history"]:
+        environment = build.build_environment(builder, wish, env)
+        record = read_record(module.host, params["history"], wish.builder if wish.named else "", environment, builder.user, params["timeout"])
+        return dict(_shown(build.Outcome(judge(record.log, Evidence(code=record.code)))), record=record.id)
+    images = params["images"] or [wish.image]
+    outcomes = [build.check(module.host, wish._replace(image=image), builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}") for image in images]
+    for sentence in dict.fromkeys(sentence for outcome in outcomes for sentence in outcome.left):
         module.warn(sentence)
-    verdict = outcome.verdict
+    result = _several(images, outcomes) if params["images"] else _shown(outcomes[0])
+    if params["required"] and not result["ok"]:
+        raise Refused(result.pop("msg"), **result)
+    return result
+
+
+def _several(images: t.Sequence[str], outcomes: t.Sequence[build.Outcome]) -> t.Dict[str, t.Any]:
+    built = [Built(image, outcome.verdict) for image, outcome in zip(images, outcomes)]
+    verdict = several(built)
+    first = next((outcome for outcome in outcomes if outcome.verdict.cause != "ok"), outcomes[0])
+    total = round(sum(outcome.seconds for outcome in outcomes), 1)
+    builds = [dict(_shown(outcome), image=one.image, registry=one.registry) for one, outcome in zip(built, outcomes)]
+    return dict(_shown(first._replace(verdict=verdict, seconds=total)), builds=builds)
+
+
+def _shown(outcome: build.Outcome) -> t.Dict[str, t.Any]:
+    verdict: Verdict = outcome.verdict
     result = {
         "changed": False,
         "ok": verdict.cause == "ok",
+        "msg": verdict.sentence,
         "builder_used": verdict.builder_used,
         "cause": verdict.cause,
         "asked_by": verdict.asked_by,
@@ -207,21 +298,25 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         "log": list(verdict.lines),
         "seconds": outcome.seconds,
     }
-    if params["required"] and not result["ok"]:
-        raise Refused(verdict.sentence, **result)
-    return dict(result, msg=verdict.sentence)
+    if outcome.mirrors:
+        names = ("url", "usable", "problem", "message")
+        result["mirrors"] = [{name: getattr(one, name) if name == "usable" else getattr(one, name) or None for name in names} for one in outcome.mirrors]
+    return result
 
 
 def _wish(params: t.Mapping[str, t.Any]) -> build.BuildRequest:
-    given = [name for name in ("image", "context", "compose_file") if params[name]]
+    given = [name for name in _SUBJECTS if params[name]]
     if len(given) > 1:
-        raise Refused(f"Give one of image, context and compose_file, not {' and '.join(given)}.")
+        raise Refused(f"Give one of {', '.join(_SUBJECTS[:-1])} and {_SUBJECTS[-1]}, not {' and '.join(given)}.")
     if params["file"] and not params["context"]:
         raise Refused("file names a Dockerfile in context, so it needs context.")
     if params["timeout"] < 1:
         raise Refused("timeout must be at least 1 second.")
-    if params["image"] and not re.match(r"\w[\w./:@-]*\Z", params["image"]):
-        raise Refused(f"image: {params['image']} is not the name of an image.")
+    for name, image in [("image", params["image"]), *(("images", image) for image in params["images"] or [])]:
+        if image and not re.match(r"\w[\w./:@-]*\Z", image):
+            raise Refused(f"{name}: {image} is not the name of an image.")
+    if not re.match(r"[A-Za-z0-9][\w.-]*\Z", params["builder"]):
+        raise Refused(f"builder: {params['builder']!r} is neither default, buildkit, legacy nor the name of a builder of buildx.")
     if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):
         raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
     context = params["context"] or ""
@@ -254,7 +349,10 @@ def main() -> None:
             "context": {"type": "path"},
             "file": {"type": "str"},
             "compose_file": {"type": "path"},
-            "builder": {"type": "str", "choices": ["default", "buildkit", "legacy"], "default": "default"},
+            "images": {"type": "list", "elements": "str"},
+            "log": {"type": "str"},
+            "history": {"type": "str"},
+            "builder": {"type": "str", "default": "default"},
             "environment_of": {"type": "str", "default": "task"},
             "env": {"type": "dict"},
             "pull": {"type": "bool", "default": True},

@@ -6,18 +6,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import typing as t
 from urllib.parse import quote
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
     Evidence,
     Verdict,
     builder_used,
-    diagnose,
     familiar,
     legacy_cannot,
     passed,
@@ -27,9 +28,13 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import PROBE_IMAGE, ask_mirror
 
+KINDS = ("default", "buildkit", "legacy")
 _NAME = "buildfleet-check"
+_PATIENCE = 8  # seconds for each mirror after a build that failed
 _MARK = "buildfleet-environment-of"
 # Nothing else ever leaves another process's environment.
 _NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
@@ -45,6 +50,11 @@ class BuildRequest(t.NamedTuple):
     network_step: str = ""
     timeout: int = 180
 
+    @property
+    def named(self) -> bool:
+        """Whether it is to be built by a builder of buildx with a name of its own."""
+        return self.builder not in KINDS
+
 
 class Builder(t.NamedTuple):
     """Whoever builds: the user, and the environment as that process reads it."""
@@ -58,6 +68,7 @@ class Outcome(t.NamedTuple):
     seconds: float = 0.0
     proved: t.Optional[t.Dict[str, str]] = None
     left: t.Tuple[str, ...] = ()  # what could not be cleaned, in sentences
+    mirrors: t.Tuple[Candidate, ...] = ()  # the daemon's, asked for the image of a build that failed
 
 
 class _Store(t.NamedTuple):
@@ -123,7 +134,9 @@ def build_environment(builder: Builder, wish: BuildRequest, env: t.Mapping[str, 
     """The builder's own environment, what the user puts on top, and what makes the log readable."""
     found = dict(builder.environment, **env)
     found["BUILDKIT_PROGRESS"] = "plain"  # in the environment: 20.10's legacy builder has no --progress
-    if wish.builder != "default":
+    if wish.named:
+        found["BUILDX_BUILDER"] = wish.builder
+    elif wish.builder != "default":
         found["DOCKER_BUILDKIT"] = "1" if wish.builder == "buildkit" else "0"
     if wish.compose_file:
         found.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
@@ -143,7 +156,7 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
     sock = _socket(environment)
     cannot = next((found for found in map(legacy_cannot, _dockerfiles(host, wish)) if found), "")
     if cannot and _will_be_legacy(host, wish, environment, sock):
-        return Outcome(diagnose("", known._replace(cannot=cannot)))
+        return Outcome(judge("", known._replace(cannot=cannot)))
     before = _store(host, sock, not _is_legacy(wish, environment))
     traces = _Traces(host, environment, builder.user)
     started, log, code = host.now(), "", 0
@@ -153,7 +166,11 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
             left = wish.timeout - (host.now() - started)
             with host.folder(step.files, builder.user) as folder:
                 sources.append(folder)
-                argv = step.argv(name, folder) if not wish.compose_file or step.files else _compose(host, wish, name, environment)
+                argv = (
+                    step.argv(name, folder, wish.builder if wish.named else "")
+                    if not wish.compose_file or step.files
+                    else _compose(host, wish, name, environment)
+                )
                 done = host.run_group(argv, environment, step.folder or folder, max(left, 1), builder.user)
             log, code = log + done.out + done.err + "\n", done.code
             if code:
@@ -161,15 +178,16 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         seconds = host.now() - started
         known = known._replace(code=code, timed_out=code == 124 and seconds >= wish.timeout - 1)
         if code:
-            known = _with_facts(host, sock, known, diagnose(log, known).reference or wish.image)
+            known = _with_facts(host, sock, known, judge(log, known).reference or wish.image)
         if builder_used(log) == "legacy":  # by default; a heredoc's build even passes, and does something else
             known = known._replace(cannot=cannot)
-        verdict = diagnose(log, known)
+        verdict = judge(log, known)
         stored = familiar(_tagged(verdict.reference or wish.image)) in before.tags
         proof = proved(log, wish.pull, stored) if verdict.cause == "ok" else None
         if proof:
             verdict = verdict._replace(sentence=passed(proof))
-        return Outcome(verdict, round(seconds, 1), proof, _left(sock))
+        asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
+        return Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
     finally:
         _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
         traces.clean(sources)
@@ -182,8 +200,9 @@ class _Step(t.NamedTuple):
     options: t.Tuple[str, ...] = ()
     folder: str = ""
 
-    def argv(self, name: str, folder: str) -> t.List[str]:
-        return ["docker", "build", "--tag", name, *self.options, self.folder or folder]
+    def argv(self, name: str, folder: str, builder: str = "") -> t.List[str]:
+        program = ["docker", "buildx", "build", "--builder", builder] if builder else ["docker", "build"]
+        return [*program, "--tag", name, *self.options, self.folder or folder]
 
 
 def _steps(wish: BuildRequest) -> t.List[_Step]:
@@ -289,6 +308,19 @@ def _with_facts(host: Host, sock: str, known: Evidence, reference: str) -> Evide
     return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host.http_get, url, reference) for url in urls))
 
 
+def _ask_mirrors(host: Host, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:
+    """The daemon's words name one of its mirrors at most: each is asked for the image of Docker Hub that failed."""
+    image = verdict.reference or ""
+    if not urls or verdict.asked_by not in ("daemon", "client") or not image or split_registry(image)[0] != DOCKER_HUB:
+        return ()
+    calls = {
+        url: functools.partial(try_candidate, url, [image], 1, asker(host.http_request, _PATIENCE, host.now, {}, lambda _host, _port: True), host.now)
+        for url in urls
+    }
+    answers = host.run_parallel(calls, _PATIENCE + 2)
+    return tuple(answers.get(url) or too_late(url, _PATIENCE) for url in urls)
+
+
 def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
     """What this build brought goes, by name and id; what was there, or what others bring meanwhile, stays."""
     if not sock:
@@ -375,7 +407,6 @@ class _Traces:
     """What docker and buildx leave in the user's configuration."""
 
     _OF_DOCKER = ("buildx", ".buildNodeID", ".token_seed", ".token_seed.lock")
-    _OF_BUILDX = (".buildNodeID", "activity/default", "refs/default/default", "refs/default", "refs")
 
     def __init__(self, host: Host, environment: t.Mapping[str, str], user: str) -> None:
         self._host = host
@@ -383,14 +414,22 @@ class _Traces:
         self._had = host.exists(self._config)
         self._before = set(host.names(self._config))
         self._buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
-        inside = [os.path.join(self._buildx, name) for name in self._OF_BUILDX] if host.exists(self._buildx) else []
+        builder = environment.get("BUILDX_BUILDER") or "default"
+        of_build = (".buildNodeID", ".lock", f"activity/{builder}", f"refs/{builder}/{builder}", f"refs/{builder}/{builder}0", f"refs/{builder}", "refs")
+        inside = [os.path.join(self._buildx, name) for name in of_build] if host.exists(self._buildx) else []
         self._missing = [path for path in inside if not host.exists(path)]
-        self._refs = os.path.join(self._buildx, "refs", "default", "default")
-        self._refs_before = set(host.names(self._refs))
+        self._refs_before = set(self._refs())
+
+    def _refs(self) -> t.Iterator[str]:
+        """The records of builds, by builder and node."""
+        top = os.path.join(self._buildx, "refs")
+        for builder in self._host.names(top):
+            for node in self._host.names(os.path.join(top, builder)):
+                folder = os.path.join(top, builder, node)
+                yield from (os.path.join(folder, name) for name in self._host.names(folder))
 
     def clean(self, sources: t.Sequence[str]) -> None:
-        for name in set(self._host.names(self._refs)) - self._refs_before:
-            path = os.path.join(self._refs, name)
+        for path in set(self._refs()) - self._refs_before:
             file = self._host.read(path)
             if file and any(source.encode() in file.contents for source in sources):
                 self._host.remove(path)

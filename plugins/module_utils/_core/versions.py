@@ -31,6 +31,7 @@ TABLE = {
     "source_policy_engine": Since("engine", (25, 0), "BuildKit 0.12 in moby 25.0 (applySourcePolicies)"),
     "source_policy_buildx": Since("buildx", (0, 11), "buildx build/build.go ReadSourcePolicy"),
     "default_buildkitd_toml": Since("buildx", (0, 9), "buildx util/confutil/config.go"),
+    "buildx_history": Since("buildx", (0, 20), "docker/buildx #2891"),
     "socks5h": Since("go", (1, 23), "net/http/transport.go of Go 1.23"),
 }
 

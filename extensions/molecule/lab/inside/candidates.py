@@ -82,7 +82,7 @@ class Mirror(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def pass_on(self, pace: int = 0) -> None:
-        asked = urllib.request.Request(UPSTREAM + self.path, method=self.command, headers={"Accept": self.headers.get("Accept", "*/*")})
+        asked = urllib.request.Request(UPSTREAM + self.path, method=self.command, headers={"Accept": ", ".join(self.headers.get_all("Accept") or ["*/*"])})
         try:
             answer = urllib.request.urlopen(asked, timeout=30)
         except urllib.error.HTTPError as refused:

@@ -6,13 +6,16 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check
 
 DEFAULTS = {
-    "image": None, "context": None, "file": None, "compose_file": None, "builder": "default", "environment_of": "task", "env": None,
+    "image": None, "images": None, "log": None, "history": None,
+    "context": None, "file": None, "compose_file": None, "builder": "default", "environment_of": "task", "env": None,
     "pull": True, "network_step": None, "timeout": 180, "required": True,
 }  # fmt: skip
 FAILED = Verdict("reset", "buildkit", "daemon", "registry-1.docker.io", "reset", "busybox:latest", "Set it.", "It failed. Set it.", ("ERROR: x",))
@@ -76,7 +79,9 @@ def test_secrets_of_the_environment_are_learnt(built, monkeypatch):
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"image": "a", "context": "/x"}, "Give one of image, context and compose_file, not image and context."),
+        ({"image": "a", "context": "/x"}, "Give one of image, images, context, compose_file, log and history, not image and context."),
+        ({"images": ["a", "b c"]}, "images: b c is not the name of an image."),
+        ({"builder": "-x"}, "builder: '-x' is neither default, buildkit, legacy nor the name of a builder of buildx."),
         ({"file": "D"}, "file names a Dockerfile in context, so it needs context."),
         ({"timeout": 0}, "timeout must be at least 1 second."),
         ({"image": "a\nRUN x"}, "image: a\nRUN x is not the name of an image."),
@@ -94,3 +99,47 @@ def test_bad_options_are_named(built, params, sentence):
 def test_a_dockerfile_starts_at_its_context(built):
     docker_build_check.work(FakeModule(required=False, context="/src", file="deploy/Dockerfile"))
     assert built[0][0].file == "/src/deploy/Dockerfile"
+
+
+LOG = "#2 [internal] load metadata for docker.io/library/busybox:1\n#2 ERROR: failed to do request: dial tcp: lookup registry-1.docker.io: no such host\n"
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_log_is_diagnosed_without_a_build_and_fails_nothing(built, check_mode):
+    result = docker_build_check.work(FakeModule(check_mode, log=LOG))
+    assert (result["ok"], result["cause"], result["asked_by"], result["host"]) == (False, "dns", "daemon", "registry-1.docker.io")
+    assert result["msg"].startswith("The daemon could not reach registry-1.docker.io (dns).") and built == []
+
+
+def test_each_of_several_images_is_built_and_every_registry_that_fails_is_named(built):
+    with pytest.raises(Refused) as refusal:
+        docker_build_check.work(FakeModule(images=["busybox", "ghcr.io/a"]))
+    assert str(refusal.value) == "2 of 2 builds failed. busybox (docker.io): It failed. Set it. ghcr.io/a (ghcr.io): It failed. Set it."
+    result = refusal.value.result
+    assert [(one["image"], one["registry"], one["ok"]) for one in result["builds"]] == [("busybox", "docker.io", False), ("ghcr.io/a", "ghcr.io", False)]
+    assert [wish.image for wish, *_rest in built] == ["busybox", "ghcr.io/a"] and result["seconds"] == 3.0
+
+
+def test_the_mirrors_of_a_failed_build_are_shown(monkeypatch):
+    mirrors = (Candidate("https://a"), Candidate("https://b", "dns", message="b was not reached (dns)."))
+    monkeypatch.setattr(build, "check", lambda *_arguments: build.Outcome(FAILED, 1.5, mirrors=mirrors, left=("One.",)))
+    module = FakeModule(required=False)
+    assert docker_build_check.work(module)["mirrors"] == [
+        {"url": "https://a", "usable": True, "problem": None, "message": None},
+        {"url": "https://b", "usable": False, "problem": "dns", "message": "b was not reached (dns)."},
+    ]
+    assert module.warnings == ["One."]
+
+
+@pytest.mark.parametrize(("builder", "named"), [("default", ""), ("ci", "ci")])
+def test_a_build_of_the_past_is_diagnosed_and_fails_nothing(built, monkeypatch, builder, named):
+    asked = []
+
+    def read_record(host, wanted, name, environment, user, timeout):
+        asked.append((wanted, name, environment["BUILDKIT_PROGRESS"], timeout))
+        return Record("r1", "b", 1, LOG)
+
+    monkeypatch.setattr(docker_build_check, "read_record", read_record)
+    result = docker_build_check.work(FakeModule(True, history="true", builder=builder))
+    assert (result["record"], result["cause"], built) == ("r1", "dns", [])
+    assert asked == [("true", named, "plain", 180)]

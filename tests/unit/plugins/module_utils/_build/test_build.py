@@ -66,6 +66,7 @@ class FakeHost:
         self.api, self.log, self.code, self.brings = engine, log, code, brings or (lambda: None)
         self.files, self.runs, self.me = dict(files), runs or {}, user
         self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
+        self.mirrors, self.late = {}, ""
 
     def engine_api(self, path, method="GET", sock="", timeout=0):
         return self.api(path, method)
@@ -108,6 +109,12 @@ class FakeHost:
 
     def http_get(self, url, headers, timeout=5):
         return Answer(401, {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="x"'})
+
+    def http_request(self, url, headers, timeout, method="GET", most=0, proxies=None):
+        return self.mirrors.get(url.split("/v2/")[0], Answer(0, {}, "dns"))
+
+    def run_parallel(self, calls, timeout):
+        return {name: call() for name, call in calls.items() if name != self.late}
 
     def ping(self, sock="", timeout=0):
         return self.header
@@ -510,3 +517,42 @@ def test_an_image_that_the_engine_does_not_let_go_does_not_hold_us_for_ever():
     host.sleep = waits.append
     checked(host, builder="legacy")
     assert len(waits) == 10 and engine.tags == {f"{NAME}:latest": RESULT}
+
+
+def test_after_a_failure_each_mirror_is_asked_for_the_image():
+    engine = Engine()
+    engine.info = {"RegistryConfig": {"Mirrors": ["https://good.lab/", "https://bad.lab/", "https://late.lab/"]}, "HttpsProxy": ""}
+    host = FakeHost(engine, log("wall-reset/28.5-buildkit"), 1)
+    host.mirrors, host.late = {"https://good.lab": Answer(200, {}, body=b'{"x": 1}')}, "https://late.lab/"
+    host.http_get = lambda url, headers, timeout=5: Answer(200, {})
+    outcome = checked(host)
+    assert [(one.url, one.problem) for one in outcome.mirrors] == [("https://good.lab/", ""), ("https://bad.lab/", "dns"), ("https://late.lab/", "timeout")]
+    assert outcome.verdict.sentence.endswith(
+        " Of the daemon's mirrors, asked directly: https://good.lab/ serves this image; https://bad.lab/ does not: bad.lab was not reached (dns); "
+        "https://late.lab/ does not: late.lab did not answer within 8 seconds."
+    )
+
+
+@pytest.mark.parametrize("image", ["quay.io/a/b:1", "ghcr.io/a:1"])
+def test_mirrors_of_docker_hub_are_not_asked_for_images_of_others(image):
+    engine = Engine()
+    engine.info = {"RegistryConfig": {"Mirrors": ["https://good.lab/"]}}
+    text = log("wall-reset/28.5-buildkit").replace("docker.io/library/busybox:1", image)
+    assert check(FakeHost(engine, text, 1), BuildRequest(image=image), Builder("", {"HOME": "/root"}), {}, NAME).mirrors == ()
+
+
+def test_a_builder_with_a_name_of_its_own_builds():
+    host = FakeHost(Engine(), 'ERROR: no builder "ci" found\n', 1)
+    outcome = checked(host, builder="ci")
+    argv, environment, _user = host.built[0]
+    assert argv[:5] == ["docker", "buildx", "build", "--builder", "ci"] and environment["BUILDX_BUILDER"] == "ci"
+    assert "DOCKER_BUILDKIT" not in environment
+    assert outcome.verdict.cause == "buildx_missing"
+
+
+def test_records_of_a_named_builder_go_and_those_of_others_stay():
+    refs = "/root/.docker/buildx/refs/ci/ci0"
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={f"{refs}/old": "/tmp/probe", "/root/.docker/buildx/refs/default/default/x": "/src"})
+    host.brings = lambda: host.files.update({f"{refs}/ours": '{"LocalPath":"/tmp/probe"}', f"{refs}/theirs": '{"LocalPath":"/src"}'})
+    checked(host, builder="ci")
+    assert [path for path in host.gone if "/refs/" in path] == [f"{refs}/ours"]

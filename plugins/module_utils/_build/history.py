@@ -1,0 +1,83 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Builds of the past, from the records that BuildKit keeps and buildx shows."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+
+_NEWEST = ("true", "yes", "on", "1")
+
+
+class Record(t.NamedTuple):
+    """A build of the past; code 0 if it passed."""
+
+    id: str
+    name: str
+    code: int
+    log: str
+
+
+def read_record(host: Host, wanted: str, builder: str, environment: t.Mapping[str, str], user: str, timeout: float) -> Record:
+    """The newest record (``wanted`` is true), or the one of this id, with its log."""
+
+    def buildx(*words: str) -> Run:
+        named = ["--builder", builder] if builder else []
+        return host.run_group(["docker", "buildx", "history", *words, *named], environment, "/", timeout, user)
+
+    listed = buildx("ls", "--format", "json")
+    records = _records(listed.out)
+    if listed.code or (listed.out.strip() and not records):
+        since = versions.text("buildx_history")
+        raise Refused(f"history: buildx shows no builds of the past here; it can from {since}. It says: {_first_line(listed.text) or 'nothing'}")
+    if wanted.lower() in _NEWEST:
+        record = max(records, key=lambda one: str(one.get("created_at")), default=None)
+    else:
+        record = next((one for one in records if str(one.get("ref")).rpartition("/")[2] == wanted.rpartition("/")[2]), None)
+    if record is None:
+        ids = ", ".join(str(one.get("ref")).rpartition("/")[2] for one in records[:5])
+        wish = "no build of the past" if wanted.lower() in _NEWEST else f"no record {wanted}"
+        raise Refused(f"history: there is {wish} here. The newest are: {ids or 'none'}.")
+    name = str(record.get("ref")).rpartition("/")[2]
+    inspected = buildx("inspect", name, "--format", "json")
+    logs = buildx("logs", name, "--progress", "plain")
+    message = _error(inspected.out)
+    return Record(
+        name,
+        str(record.get("name") or ""),
+        0 if record.get("status") == "Completed" else 1,
+        logs.text + (f"\nERROR: failed to build: failed to solve: {message}" if message else ""),
+    )
+
+
+def _records(text: str) -> t.List[t.Dict[str, t.Any]]:
+    found = []
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("ref"):
+            found.append(record)
+    return found
+
+
+def _error(text: str) -> str:
+    """What the client printed at the end, which the log of a record leaves out."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""
+    error = document.get("Error") if isinstance(document, dict) else None
+    return str(error.get("Message") or "") if isinstance(error, dict) else ""
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

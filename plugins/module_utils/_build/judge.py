@@ -1,0 +1,82 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A verdict on the output of a build, and on several builds together. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Evidence, Verdict, diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import split_registry
+
+_NO_BUILDER = re.compile(r'no builder "([^"]+)" found')
+_USED_BUILDER = re.compile(r'^#0 building with "([^"]+)" instance using .*$', re.M)
+_BOOTING = re.compile(r"\[internal\] booting buildkit")
+_BOOT_IMAGE = re.compile(r"^#\d+ pulling image (\S+)", re.M)
+_FAILED = re.compile(r"ERROR|failed to solve|returned a non-zero code|^The command .* returned|Error response from daemon|^error(?:ing)?\b", re.M)
+_PASSED = re.compile(r"^Successfully built [0-9a-f]+|^#\d+ (?:writing image|naming to|exporting (?:manifest|layers))\b.*\bdone\b", re.M)
+
+
+def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
+    """As diagnose, and what buildx says about a builder that is not there or does not start."""
+    missing = _NO_BUILDER.search(log)
+    if missing:
+        name = missing.group(1)
+        cure = f"Create the builder (docker buildx create --name {name}) as the user who builds, or name one that docker buildx ls shows."
+        sentence = f"There is no builder {name} in the configuration of the user who builds."
+        return Verdict("buildx_missing", reason=f"no builder {name}", cure=cure, sentence=f"{sentence} {cure}", lines=(_line_of(log, missing),))
+    used, image = _USED_BUILDER.search(log), _BOOT_IMAGE.search(log)
+    if not used or not image or not _boot_failed(log):
+        return diagnose(log, evidence)
+    # The builder does not run yet: it is the daemon that pulls its image, with the daemon's settings.
+    known = (evidence or Evidence())._replace(image=image.group(1), daemon_token=True)
+    found = diagnose(_USED_BUILDER.sub("", log), known)
+    sentence = f"The builder {used.group(1)} does not start, because its image {image.group(1)} cannot be pulled."
+    return found._replace(reference=image.group(1), sentence=f"{sentence} {found.sentence}")
+
+
+def _boot_failed(log: str) -> bool:
+    """Whether nothing was built yet when it failed."""
+    return _BOOTING.search(log) is not None and re.search(r"load build definition|load metadata", log) is None
+
+
+def _line_of(log: str, found: t.Match[str]) -> str:
+    return log[log.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
+
+
+def judge_text(log: str) -> Verdict:
+    """A log that somebody kept: without an exit code, it passed if it ends as a build that passed."""
+    passed = _PASSED.search(log) and not _FAILED.search(log)
+    return judge(log, Evidence(code=0 if passed else 1))
+
+
+class Built(t.NamedTuple):
+    """One image of several, and how its build ended."""
+
+    image: str
+    verdict: Verdict
+
+    @property
+    def registry(self) -> str:
+        return split_registry(self.image)[0]
+
+
+def several(builds: t.Sequence[Built]) -> Verdict:
+    """The first failure speaks for all, and the sentence says what else fails and at which registry."""
+    failed = [built for built in builds if built.verdict.cause != "ok"]
+    if not failed:
+        return builds[0].verdict._replace(sentence=f"All {len(builds)} builds passed. {builds[0].verdict.sentence}")
+    head = f"{len(failed)} of {len(builds)} builds failed."
+    return failed[0].verdict._replace(sentence=" ".join([head, *(f"{built.image} ({built.registry}): {built.verdict.sentence}" for built in failed)]))
+
+
+def blame(verdict: Verdict, mirrors: t.Sequence[Candidate]) -> Verdict:
+    """What each of the daemon's mirrors says about the image of a build that failed."""
+    if len(mirrors) < 2:
+        return verdict
+    said = [f"{one.url} {'serves this image' if one.usable else 'does not: ' + one.message.rstrip('.')}" for one in mirrors]
+    return verdict._replace(sentence=f"{verdict.sentence} Of the daemon's mirrors, asked directly: {'; '.join(said)}.")

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, blame, judge, judge_text, several
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
+
+RESET = 'Get "https://registry-1.docker.io/v2/": read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer'
+BOOT = f"""#0 building with "ci" instance using docker-container driver
+
+#1 [internal] booting buildkit
+#1 pulling image moby/buildkit:buildx-stable-1 0.0s done
+#1 ERROR: Error response from daemon: {RESET}
+------
+ > [internal] booting buildkit:
+------
+ERROR: failed to build: Error response from daemon: {RESET}
+"""
+BOOTED = f"""#0 building with "ci" instance using docker-container driver
+#1 [internal] booting buildkit
+#1 pulling image moby/buildkit:buildx-stable-1 0.0s done
+#1 DONE 2.0s
+#2 [internal] load build definition from Dockerfile
+#3 [internal] load metadata for docker.io/library/busybox:1
+#3 ERROR: failed to do request: {RESET.replace("Get", "Head")}
+"""
+
+
+def test_a_builder_that_is_not_there_is_named():
+    found = judge('some\nERROR: no builder "ci" found\n')
+    assert (found.cause, found.asked_by, found.reason, found.lines) == ("buildx_missing", None, "no builder ci", ('ERROR: no builder "ci" found',))
+    assert found.sentence == (
+        "There is no builder ci in the configuration of the user who builds. Create the builder (docker buildx create --name ci) as the user who builds, "
+        "or name one that docker buildx ls shows."
+    )
+
+
+def test_a_builder_whose_image_cannot_be_pulled_is_named_and_the_daemon_asked_for_it():
+    found = judge(BOOT)
+    assert (found.cause, found.asked_by, found.host, found.reference) == ("reset", "daemon", "registry-1.docker.io", "moby/buildkit:buildx-stable-1")
+    assert found.sentence.startswith(
+        "The builder ci does not start, because its image moby/buildkit:buildx-stable-1 cannot be pulled. "
+        "The daemon could not reach registry-1.docker.io (reset)."
+    )
+    assert "docker_daemon_proxy" in found.cure
+
+
+def test_a_builder_that_started_is_not_to_blame_for_what_follows():
+    assert judge(BOOTED).reference == "busybox:1"
+    assert "does not start" not in judge(BOOTED).sentence
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ("Step 1/1 : FROM x\nSuccessfully built 0123456789ab\n", "ok"),
+        ("#5 exporting to image\n#5 writing image sha256:00 done\n#5 naming to docker.io/library/x done\n", "ok"),
+        ("Successfully built 0123456789ab\nERROR: something else\n", "unknown"),
+        ("#1 DONE 0.0s\n", "unknown"),
+        (BOOT, "reset"),
+    ],
+)
+def test_a_text_without_an_exit_code_passed_if_it_ends_so(log, cause):
+    assert judge_text(log).cause == cause
+
+
+OK = Verdict("ok", sentence="The build passed.")
+BAD = Verdict("reset", asked_by="daemon", host="ghcr.io", sentence="Not reached.")
+
+
+@pytest.mark.parametrize(
+    ("builds", "cause", "sentence"),
+    [
+        ([Built("busybox", OK), Built("ghcr.io/a", OK)], "ok", "All 2 builds passed. The build passed."),
+        ([Built("busybox", OK), Built("ghcr.io/a", BAD)], "reset", "1 of 2 builds failed. ghcr.io/a (ghcr.io): Not reached."),
+        (
+            [Built("busybox", BAD), Built("ghcr.io/a", BAD)],
+            "reset",
+            "2 of 2 builds failed. busybox (docker.io): Not reached. ghcr.io/a (ghcr.io): Not reached.",
+        ),
+    ],
+)
+def test_several_builds_name_every_registry_that_fails(builds, cause, sentence):
+    found = several(builds)
+    assert (found.cause, found.sentence) == (cause, sentence)
+
+
+def test_one_mirror_needs_no_comparison():
+    assert blame(BAD, [Candidate("https://a", "dns")]) == BAD
