@@ -59,11 +59,11 @@ def ca_path_of(registry: str, number: int) -> str:
     return f"{FOLDER}/{registry}/buildfleet-{number}.pem"
 
 
-def wanted(option: t.Mapping[str, t.Any]) -> Registries:
+def wanted(option: t.Mapping[str, t.Any], name_of_option: str = "registries") -> Registries:
     """The option O(registries), checked: registry -> its mirrors in their order."""
     found: Registries = {}
     for name, mirrors in option.items():
-        where = f"registries: {name}"
+        where = f"{name_of_option}: {name}"
         registry = _registry(str(name), where)
         entries = mirrors if isinstance(mirrors, list) else [mirrors]
         if not entries:

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: mirror_plan
+short_description: One map of mirrors, split by what an engine can
+version_added: 1.1.0
+author: The buildfleet authors (@buildfleet)
+description:
+  - Splits the map of the playbooks' variable C(buildfleet_mirrors) into the options of the modules that reach each registry on an engine of this version.
+  - Docker Hub goes into C(registry-mirrors), any other registry into C(hosts.toml) from engine 28, else into a source policy from 25,
+    else into the names in source trees.
+options:
+  _input:
+    description: Registries, each with a mirror or a list of mirrors, as the option C(registries) of M(buildfleet.docker.docker_registry_hosts) has them.
+    type: dict
+    required: true
+  engine:
+    description: The version of the engine.
+    type: str
+    required: true
+  sources:
+    description: Whether source trees may be rewritten.
+    type: bool
+    default: false
+  covers:
+    description: The result C(covers) of M(buildfleet.docker.docker_registry_hosts), for the sentences in C(coverage).
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Say what an engine does with a map
+  ansible.builtin.debug:
+    msg: "{{ ({'ghcr.io': 'https://ghcr.mirror.example.com'} | buildfleet.docker.mirror_plan('26.1.5')).coverage }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(registry_mirrors) for M(buildfleet.docker.docker_daemon_proxy), C(registries) for M(buildfleet.docker.docker_registry_hosts),
+      C(source_policy) for M(buildfleet.docker.docker_build_env), C(image_mirrors) for M(buildfleet.docker.dockerfile_mirror),
+      C(uncovered) (a registry and why nothing reaches it), and C(coverage), a sentence for each registry.
+  type: dict
+"""
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import mirror_plan as cores
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_toml import RegistryHostsError
+
+
+def mirror_plan(mirrors: t.Any, engine: str, sources: bool = False, covers: t.Any = None) -> t.Dict[str, t.Any]:
+    if not isinstance(mirrors, Mapping):
+        raise AnsibleFilterError("buildfleet_mirrors: give a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}.")
+    try:
+        plan = cores.mirror_plan(mirrors, engine, sources)
+    except RegistryHostsError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return dict(plan._asdict(), coverage=cores.coverage(plan, covers or {}))
+
+
+class FilterModule:
+    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+        return {"mirror_plan": mirror_plan}

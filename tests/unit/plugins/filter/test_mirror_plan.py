@@ -1,0 +1,115 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One map of mirrors on engines of every age: who gets what, and what is said about each registry."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.buildfleet.docker.plugins.filter.mirror_plan import FilterModule
+
+mirror_plan = FilterModule().filters()["mirror_plan"]
+NOTHING = {"registry_mirrors": [], "registries": {}, "source_policy": {}, "image_mirrors": {}, "uncovered": {}}
+LOGIN = {"url": "https://m.lab", "username": "u", "password": "secret"}
+NO_HOSTS_TOML = "engine {} does not read hosts.toml (known from 28.0)"
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "engine", "sources", "expected"),
+    [
+        pytest.param({}, "28.5.2", False, {}, id="no map"),
+        pytest.param({"docker.io": ["https://a", "https://b/hub"]}, "20.10.24", False, {"registry_mirrors": ["https://a", "https://b/hub"]}, id="Docker Hub"),
+        pytest.param({"docker.io": LOGIN}, "28.5.2", False, {"registries": {"docker.io": LOGIN}}, id="Docker Hub with a login"),
+        pytest.param({"ghcr.io": ["https://m.lab"]}, "28.0.0", False, {"registries": {"ghcr.io": ["https://m.lab"]}}, id="hosts.toml"),
+        pytest.param({"_default": "https://m.lab"}, "29.1", False, {"registries": {"_default": "https://m.lab"}}, id="every other registry"),
+        pytest.param({"ghcr.io": ["https://m.lab/ghcr", "https://n"]}, "26.1.5", True, {"source_policy": {"ghcr.io": "m.lab/ghcr"}}, id="a source policy"),
+        pytest.param({"ghcr.io": "https://m.lab:5000/"}, "24.0.7", True, {"image_mirrors": {"ghcr.io": "m.lab:5000"}}, id="source trees"),
+        pytest.param(
+            {"ghcr.io": "https://m.lab"},
+            "20.10.24",
+            False,
+            {"uncovered": {"ghcr.io": f"{NO_HOSTS_TOML.format('20.10.24')} and no source policy (known from 25.0). Set buildfleet_sources."}},
+            id="nothing",
+        ),
+        pytest.param(
+            {"_default": "https://m.lab"},
+            "26.1.5",
+            True,
+            {"uncovered": {"_default": f"{NO_HOSTS_TOML.format('26.1.5')}. Name each registry in buildfleet_mirrors."}},
+            id="every other registry without hosts.toml",
+        ),
+        pytest.param(
+            {"docker.io": LOGIN},
+            "",
+            True,
+            {
+                "uncovered": {
+                    "docker.io": f"{NO_HOSTS_TOML.format('unknown')}, by which alone a mirror gets a login. "
+                    "Use docker login and FROM at the mirror, or a cache of your own."
+                }
+            },
+            id="a login without hosts.toml",
+        ),
+    ],
+)
+def test_each_engine_gets_what_it_can(mirrors, engine, sources, expected):
+    found = mirror_plan(mirrors, engine, sources)
+    found.pop("coverage")
+    assert found == {**NOTHING, **expected}
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "engine", "sources", "covers", "expected"),
+    [
+        ({"docker.io": "https://a"}, "20.10.24", False, {}, "docker.io: docker pull, BuildKit and the legacy builder by registry-mirrors."),
+        (
+            {"ghcr.io": "https://a"},
+            "28.5.2",
+            False,
+            {"ghcr.io": {"pull": False, "buildkit": True, "legacy": False}},
+            "ghcr.io: BuildKit by hosts.toml; docker pull and the legacy builder are not covered, since they read it with the containerd image store only.",
+        ),
+        (
+            {"ghcr.io": "https://a"},
+            "28.5.2",
+            False,
+            {"ghcr.io": {"pull": True, "buildkit": True, "legacy": True}},
+            "ghcr.io: docker pull, BuildKit and the legacy builder by hosts.toml.",
+        ),
+        (
+            {"ghcr.io": "https://a"},
+            "26.1.5",
+            False,
+            {},
+            "ghcr.io: BuildKit by the source policy; docker pull and the legacy builder are not covered, since they read none.",
+        ),
+        ({"ghcr.io": "https://a"}, "20.10.24", True, {}, "ghcr.io: every builder by the rewritten source trees; docker pull is not covered."),
+        (
+            {"ghcr.io": "https://a"},
+            "20.10.24",
+            False,
+            {},
+            "ghcr.io: not covered. Engine 20.10.24 does not read hosts.toml (known from 28.0) and no source policy (known from 25.0). Set buildfleet_sources.",
+        ),
+    ],
+)
+def test_a_sentence_for_each_registry(mirrors, engine, sources, covers, expected):
+    assert mirror_plan(mirrors, engine, sources, covers)["coverage"] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "message"),
+    [
+        (["ghcr.io"], "buildfleet_mirrors: give a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}."),
+        (
+            {"ghcr.io": "m.lab"},
+            "buildfleet_mirrors: ghcr.io: 'm.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
+        ),
+    ],
+)
+def test_a_bad_map_is_refused(mirrors, message):
+    with pytest.raises(AnsibleFilterError) as refused:
+        mirror_plan(mirrors, "28.5.2")
+    assert str(refused.value) == message
