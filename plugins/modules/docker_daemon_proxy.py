@@ -10,7 +10,10 @@ module: docker_daemon_proxy
 short_description: Set how the Docker daemon reaches registries
 version_added: 1.0.0
 description:
-  - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if what is in force differs.
+  - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if a setting that is
+    given here is not in force. Settings are compared as C(docker info) shows them, so another spelling is no difference.
+  - A run is about the settings that are given to it. No other setting of the host causes a restart or a failure. What is odd there is a finding of
+    M(buildfleet.docker.docker_build_info).
   - From Docker Engine 23.0 the proxies are written into C(daemon.json); below, into an environment file and a systemd drop-in,
     or into C(/etc/default) without systemd.
     Every byte that is not ours stays as it was.
@@ -85,7 +88,7 @@ options:
     description:
       - V(if_idle) restarts only when no container would be stopped and no build, pull, push, load or export is seen, whoever asked for it,
         else RV(restart_pending) is V(true) and a later run restarts.
-      - V(if_needed) restarts when what is in force differs, whatever runs, except the play itself in a container of this daemon.
+      - V(if_needed) restarts when a setting that is given here is not in force, whatever runs, except the play itself in a container of this daemon.
       - V(never) only writes.
     type: str
     choices: [if_idle, if_needed, never]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import typing as t
@@ -310,7 +311,13 @@ def without_keys(files: Files, path: str, names: t.Iterable[str]) -> bytes:
 
 def _config(files: Files, path: str) -> daemon_json.Document:
     file = files.get(path)
-    return daemon_json.Document(file.contents if file else b"", path)
+    return _parsed(file.contents if file else b"", path)
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(contents: bytes, path: str) -> daemon_json.Document:
+    """One parse for each text of a file; nobody changes a document's value."""
+    return daemon_json.Document(contents, path)
 
 
 def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[str, str]) -> None:
@@ -400,7 +407,7 @@ def holds_secret(path: str, file: File) -> bool:
 
 def _urls(path: str, file: File) -> t.List[str]:
     if path.endswith(".json"):
-        block = daemon_json.Document(file.contents, path).value.get("proxies")
+        block = _parsed(file.contents, path).value.get("proxies")
         return [str(value) for value in block.values()] if isinstance(block, dict) else []
     settings = environment_file.environment_file(path, file.contents, shell=True)
     for directive in environment_file.directives(file.contents):
@@ -591,10 +598,10 @@ def _without_ours(path: str, found: File, record: Record) -> File:
         return found
     contents = found.contents
     first = record.first(path)
-    before = daemon_json.Document(first.contents if first else b"", path).value
+    before = _parsed(first.contents if first else b"", path).value
     for keys in [["proxies", key] for key, _variable, _field in PROXIES.values()] + [[key] for key in _LISTS.values()]:
         value = json.loads(json.dumps(record.note("written") or {})).get("/".join(keys))
-        now: t.Any = daemon_json.Document(contents, path).value
+        now: t.Any = _parsed(contents, path).value
         old: t.Any = before
         for key in keys:
             now = now.get(key) if isinstance(now, dict) else None
@@ -602,7 +609,7 @@ def _without_ours(path: str, found: File, record: Record) -> File:
         if now is None or value is None or record.fingerprint(json.dumps(now)) != value:
             continue
         contents = daemon_json.drop(contents, path, keys) if old is None else daemon_json.put(contents, path, keys, old)
-    if daemon_json.Document(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
+    if _parsed(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
         contents = daemon_json.drop(contents, path, ["proxies"])
     return found._replace(contents=contents)
 
@@ -610,7 +617,7 @@ def _without_ours(path: str, found: File, record: Record) -> File:
 def written(record: Record, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
     """Fingerprints of our values in daemon.json, so that undo knows them again."""
     file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
-    value = daemon_json.Document(file.contents if file else b"", daemon.config_file).value
+    value = _parsed(file.contents if file else b"", daemon.config_file).value
     block = value.get("proxies") or {}
     names = {*plan.asked, *(record.note("asked") or ())}
     ours = {f"proxies/{key}": block[key] for name, (key, _variable, _field) in PROXIES.items() if name in names and key in block}

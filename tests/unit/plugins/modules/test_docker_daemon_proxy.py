@@ -445,6 +445,168 @@ def test_any_daemon_json_keeps_what_is_not_ours_and_comes_back_whole(others, our
     assert seen(machine) == before
 
 
+# --- what others wrote, and a run is not about -------------------------------------------------------
+
+MIRRORS = {"registry_mirrors": ["https://m.example.com"]}
+ONLY_HTTPS = {"https_proxy": URL}
+SLASH = "http://proxy.example.com:80/"
+NOT_OURS = [
+    pytest.param(
+        {
+            CONFIG: b'''{
+  "registry-mirrors": ["https://docker.mirrors.example.com", "http://hub-mirror.example.com"],
+  "insecure-registries": ["registry.example.com:5000", "http://docker.mirrors.example.com", "https://registry-1.docker.io", "decs.example.com"]
+}'''
+        },
+        ONLY_HTTPS,
+        id="insecure registries as URLs",
+    ),
+    pytest.param({CONFIG: b'{"insecure-registries":["192.168.1.1/16"]}'}, ONLY_HTTPS, id="host bits"),
+    pytest.param({CONFIG: b'{"insecure-registries":["127.0.0.0/8"]}'}, ONLY_HTTPS, id="a network that Docker always has"),
+    pytest.param({CONFIG: b'{"insecure-registries":["docker.io","registry-1.docker.io"]}'}, ONLY_HTTPS, id="docker.io"),
+    pytest.param({}, {"insecure_registries": ["192.168.1.1/16"]}, id="host bits of our own"),
+    pytest.param({DOCS: f'[Service]\nEnvironment="HTTP_PROXY={SLASH}" "HTTPS_PROXY={SLASH}" "NO_PROXY=localhost"\n'.encode()}, MIRRORS, id="a final slash"),
+    pytest.param({DOCS: f'[Service]\nEnvironment="HTTPS_PROXY={SLASH}"\n'.encode()}, MIRRORS, id="a final slash, https alone"),
+    pytest.param({DOCS: f"[Service]\nEnvironment=HTTPS_PROXY={SLASH[:7]}u:p%%40@{SLASH[7:]}a b\n".encode()}, MIRRORS, id="credentials and a path"),
+    pytest.param({CONFIG: f'{{"proxies":{{"https-proxy":"{SLASH}"}}}}'.encode()}, MIRRORS, id="a final slash in daemon.json"),
+    pytest.param(
+        {CONFIG: b'{"registry-mirrors":["https://a.example.com","https://b.example.com","https://a.example.com/"]}'}, ONLY_HTTPS, id="duplicate mirrors"
+    ),
+    pytest.param({}, {"registry_mirrors": ["https://a.example.com", "https://a.example.com/"]}, id="duplicate mirrors of our own"),
+    pytest.param({DOCS: b'[Service]\nEnvironment="HTTPS_PROXY=http://userName:Passw%40rd@proxy.example.com"\nEnvironment="NO_PROXY=127.0.0.1"\n'}, MIRRORS, id="%40"),
+    pytest.param(
+        {DOCS: b'[Service]\nEnvironment="HTTP_PROXY=http://domain%5Cuser:complex%23pass@proxy.example.com:8080/"\n'}, ONLY_HTTPS, id="%5C, and it does not win"
+    ),
+    pytest.param({DOCS: b"[Service]\nEnvironment=HTTPS_PROXY=http://%H.example.com\n"}, MIRRORS, id="a specifier"),
+    pytest.param({DOCS: f'[Service] Environment="HTTP_PROXY={OTHER}"\n'.encode()}, ONLY_HTTPS, id="no section"),
+    pytest.param({DEFAULTS: f'export https_proxy="{OTHER}"\n'.encode()}, ONLY_HTTPS, id="export"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["20.10.24", "26.1.5", "28.5.2"])
+@pytest.mark.parametrize(("files", "options"), NOT_OURS)
+def test_what_a_run_is_not_about_decides_nothing(run, engine, files, options):
+    machine = Machine(engine, **files)
+    if machine.info is None:
+        return  # this engine does not start with it
+    before, ran = seen(machine), dict(machine.info)
+    for check in (True, False):
+        done = run(machine, check=check, **options)
+        assert (done.get("failed"), done.get("restarted"), done.get("rolled_back")) == (None, True, False), done
+    assert machine.starts == 1
+    again = run(machine, **options)
+    assert (again["changed"], again["restart_pending"], machine.starts) == (False, False, 1)
+    undone = run(machine, state="absent")
+    assert (undone.get("failed"), undone["restarted"], machine.starts) == (None, True, 2), undone
+    assert (seen(machine), machine.info) == (before, ran)
+
+
+def test_a_setting_of_others_that_waits_for_a_start_is_left_to_wait(run):
+    machine = Machine()
+    run(machine, **MIRRORS)
+    contents = machine.files[CONFIG].contents.replace(b"{", b'{"proxies": {"https-proxy": "http://other.example.com:1"}, "insecure-registries": ["r:1"],', 1)
+    machine.write(CONFIG, File(contents))
+    again = run(machine, **MIRRORS)
+    assert (again["changed"], again["restart_pending"]) == (False, False)
+
+
+def test_what_an_earlier_run_wrote_is_started_by_one_that_is_about_something_else(run):
+    machine = Machine()
+    assert run(machine, **ONLY_HTTPS, restart="never")["restart_pending"]
+    assert run(machine, **MIRRORS, restart="never")["restart_pending"]
+    done = run(machine, **MIRRORS)
+    assert (done["restarted"], done["proxies"]["https_proxy"], done["registry_mirrors"]) == (True, URL, MIRRORS["registry_mirrors"])
+    assert not run(machine, **MIRRORS)["changed"]
+
+
+def test_undo_of_what_was_never_started_restarts_nothing(run):
+    machine = Machine(**{CONFIG: b'{"insecure-registries": ["http://r.example.com"]}'})
+    before = seen(machine)
+    run(machine, **ONLY_HTTPS, restart="never")
+    undone = run(machine, state="absent")
+    assert (undone["changed"], undone["restarted"], undone["restart_pending"]) == (True, False, False)
+    assert seen(machine) == before and not machine.names("/var/lib/buildfleet")
+
+
+def test_undo_on_a_host_that_we_never_configured_restarts_nothing(run):
+    machine = Machine()
+    machine.write(CONFIG, File(b'{"registry-mirrors": ["https://a.example.com"]}'))
+    done = run(machine, state="absent")
+    assert (done["changed"], done["restart_pending"]) == (False, False)
+
+
+def test_undo_leaves_a_key_that_others_added_between_two_runs(run):
+    machine = Machine()
+    run(machine, **ONLY_HTTPS)
+    machine.write(CONFIG, File(machine.files[CONFIG].contents.replace(b"{", b'{"registry-mirrors": ["https://a.example.com"],', 1)))
+    run(machine, **ONLY_HTTPS, no_proxy=["a"])
+    undone = run(machine, state="absent")
+    assert not undone.get("failed") and json.loads(machine.files[CONFIG].contents) == {"registry-mirrors": ["https://a.example.com"]}
+
+
+def test_a_value_of_ours_that_stays_after_undo_is_rolled_back(run):
+    machine = Machine()
+    run(machine, **ONLY_HTTPS)
+    kept, start = seen(machine), machine.start
+
+    def stubborn():
+        start()
+        machine.info["HttpsProxy"] = URL
+        return True
+
+    machine.start = stubborn
+    done = run(machine, state="absent")
+    assert done["rolled_back"] and seen(machine) == kept
+    assert done["msg"] == "It runs, but without the wanted https_proxy; every file is back as it was and docker is up again as it was."
+
+
+def test_undo_does_not_judge_what_others_wrote(run):
+    machine = Machine()
+    run(machine, **MIRRORS)
+    start = machine.start
+
+    def another():
+        start()
+        machine.info["RegistryConfig"]["Mirrors"] = ["https://z.example.com/"]
+        return True
+
+    machine.start = another
+    assert not run(machine, state="absent").get("failed")
+
+
+def test_a_daemon_that_runs_without_a_wanted_setting_is_not_said_to_be_down(run):
+    machine = Machine()
+    before, start = seen(machine), machine.start
+
+    def forgetful():
+        start()
+        machine.info["HttpsProxy"] = ""
+        return True
+
+    machine.start = forgetful
+    done = run(machine, **ONLY_HTTPS)
+    assert done["rolled_back"] and seen(machine) == before
+    assert done["msg"] == "It runs, but without the wanted https_proxy; every file is back as it was and docker is up again as it was."
+
+
+def test_buildkit_reads_the_scheme_of_an_insecure_registry_that_docker_info_hides(run):
+    machine = Machine(**{CONFIG: b'{"insecure-registries": ["m.example.com:5000"]}'})
+    options = {"insecure_registries": ["m.example.com:5000"]}
+    assert not run(machine, **options)["changed"]
+    machine.write(CONFIG, File(b'{"insecure-registries": ["http://m.example.com:5000"]}'))
+    assert run(machine, **options)["changed"]
+    machine.write(CONFIG, File(b'{"insecure-registries": ["http://m.example.com:5000", "192.168.1.1/16"]}'))
+    machine.start()
+    assert run(machine, insecure_registries=["m.example.com:5000", "192.168.0.0/16"])["changed"]
+
+
+def test_another_order_of_mirrors_restarts(run):
+    machine = Machine()
+    assert run(machine, registry_mirrors=["https://a.example.com", "https://b.example.com"])["restarted"]
+    assert run(machine, registry_mirrors=["https://b.example.com/", "https://a.example.com"])["restarted"]
+    assert not run(machine, registry_mirrors=["https://b.example.com", "https://a.example.com/"])["changed"]
+
+
 # --- refused --------------------------------------------------------------------------------------
 
 REFUSED = [

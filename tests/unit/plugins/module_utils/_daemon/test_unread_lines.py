@@ -1,0 +1,148 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import docker_model as model
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import layers, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+
+UNIT, DEFAULTS = "/lib/systemd/system/docker.service", "/etc/default/docker"
+DROP_IN = "/etc/systemd/system/docker.service.d/http-proxy.conf"
+DEBIAN = "[Service]\nEnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\n"
+DOCKER_CE = "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"
+PROXY = "http://p.example.com:1"
+
+
+class Files(Host):
+    """A host of these files, whose systemd is the tests' model; ``reload``: it has not read them yet."""
+
+    def __init__(self, files, unit=DEBIAN, reload=False, systemd=True):
+        super().__init__()
+        self.files = {UNIT: unit.encode(), **{path: text.encode() for path, text in files.items()}}
+        self.reload, self.systemd = reload, systemd
+
+    def read(self, path):
+        return File(self.files[path]) if path in self.files else None
+
+    def exists(self, path):
+        return path == "/run/systemd/system" and self.systemd
+
+    def names(self, folder):
+        return [path.rpartition("/")[2] for path in self.files if path.rpartition("/")[0] == folder]
+
+    def changed_at(self, path):
+        return 1.0
+
+    def engine_api(self, path, method="GET", sock="", timeout=10):
+        return None
+
+    def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
+        if argv[:3] != ["systemctl", "show", "docker.service"]:
+            return Run(0, "", "")
+        shown = ["LoadState=loaded", f"FragmentPath={UNIT}", f"NeedDaemonReload={'yes' if self.reload else 'no'}", "MainPID=0"]
+        return Run(0, "\n".join([*shown, *model.Unit(model.unit_texts(self.files, UNIT)).show()]), "")
+
+
+def drop_in(*lines):
+    return {DROP_IN: "\n".join(["[Service]", *lines, ""])}
+
+
+OUTSIDE = "write [Service] on a line of its own above it."
+EACH = 'systemd takes all of this for the value of http_proxy: write each variable in quotes of its own, Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
+PERCENT = "a '%' that begins no specifier): write each '%' as '%%', such as '%%40'."
+BACKSLASH = "a '\\' that begins no escape): write each '\\' as '\\\\', or a '\\' in a password as '%%5C'."
+UNNAMED = """a word without '='): write Environment="NAME=value", without a blank beside the '='."""
+
+FOUND = [
+    pytest.param(drop_in('Environment="HTTPS_PROXY=http://u:Passw%40rd@p.example.com"'), [f"{DROP_IN}, line 2: systemd ignores this (HTTPS_PROXY: {PERCENT}"], id="%40"),
+    pytest.param(drop_in("A=1", r"Environment=HTTP_PROXY=http://dom\user@p"), [f"{DROP_IN}, line 3: systemd ignores this (HTTP_PROXY: {BACKSLASH}"], id="a backslash"),
+    pytest.param(drop_in("Environment=HTTPS_PROXY = http://p"), [f"{DROP_IN}, line 2: systemd ignores this (HTTPS_PROXY: {UNNAMED}"], id="blanks"),
+    pytest.param(
+        drop_in('Environment="export HTTPS_PROXY=http://p"'),
+        [f"{DROP_IN}, line 2: systemd ignores this (export HTTPS_PROXY: a name that no variable can have): write the name alone before the '=', without export."],
+        id="export in a drop-in",
+    ),
+    pytest.param(drop_in(f'Environment="http_proxy={PROXY} https_proxy={PROXY} no_proxy="'), [f"{DROP_IN}, line 2: {EACH}"], id="one pair of quotes"),
+    pytest.param(drop_in(f'Environment="http_proxy={PROXY}","https_proxy={PROXY}"'), [f"{DROP_IN}, line 2: {EACH}"], id="a comma between"),
+    pytest.param(
+        {DROP_IN: f'[Service] Environment="HTTP_PROXY={PROXY}"\n[Service]\nEnvironment=NO_PROXY=a\n'},
+        [
+            f"{DROP_IN}, line 1: systemd ignores this (it stands on the line of its section): {OUTSIDE}",
+            f"{DROP_IN}, line 3: systemd ignores this (line 1 is no section, so the file ends there): {OUTSIDE}",
+        ],
+        id="behind its section",
+    ),
+    pytest.param({DROP_IN: f"Environment=HTTP_PROXY={PROXY}\n"}, [f"{DROP_IN}, line 1: systemd ignores this (no section stands before it): {OUTSIDE}"], id="no section"),
+    pytest.param({DROP_IN: f"[Unit]\nEnvironment=HTTP_PROXY={PROXY}\n"}, [f"{DROP_IN}, line 2: systemd ignores this (it stands in [Unit]): {OUTSIDE}"], id="[Unit]"),
+    pytest.param(
+        {DEFAULTS: f"# x\nexport https_proxy='{PROXY}'\nNO_PROXY=a\n"},
+        [f"{DEFAULTS}, line 2: systemd ignores this ('export' before the name): write https_proxy=value."],
+        id="export in an environment file",
+    ),
+    pytest.param(drop_in("Environment=HTTPS_PROXY=http://p", "Environment=LANG=%40", "# Environment=HTTP_PROXY=%40", "[Install]"), [], id="others, and none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reload", [False, True])
+@pytest.mark.parametrize(("files", "sentences"), FOUND)
+def test_a_line_that_systemd_does_not_read_is_named_with_what_to_write(files, sentences, reload):
+    found = unread_lines(observe(Files(files, reload=reload), "docker", None))
+    assert [one.sentence for one in found] == sentences
+    assert all((one.id, one.stops) == ("line_ignored_by_systemd", False) for one in found)
+
+
+def test_defaults_that_the_unit_does_not_read():
+    (found,) = unread_lines(observe(Files({DEFAULTS: f'A=1\nexport https_proxy="{PROXY}"\n'}, unit=DOCKER_CE), "docker", None))
+    assert found.sentence == (
+        f"{DEFAULTS}, line 2: systemd ignores this (no EnvironmentFile= of docker.service names {DEFAULTS}): "
+        'write Environment="https_proxy=value" below [Service] in /etc/systemd/system/docker.service.d/http-proxy.conf.'
+    )
+    assert unread_lines(observe(Files({DEFAULTS: "A=1\n"}, unit=DOCKER_CE), "docker", None)) == []
+    assert unread_lines(observe(Files({}, unit=DOCKER_CE), "docker", None)) == []
+
+
+def test_without_systemd_a_shell_reads_them():
+    assert unread_lines(observe(Files({DEFAULTS: f"export https_proxy={PROXY}\n"}, systemd=False), "docker", None)) == []
+
+
+class Deaf(Files):
+    """A systemd that has some words otherwise than any reading of the files gives."""
+
+    def __init__(self, environment, *lines):
+        super().__init__(drop_in(*lines))
+        self.environment = environment
+
+    def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
+        answer = super().run(argv)
+        lines = [f"Environment={self.environment}" if line.startswith("Environment=") else line for line in answer.out.splitlines()]
+        return answer._replace(out="\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("environment", "lines", "settings", "sentences"),
+    [
+        pytest.param("NO_PROXY=host.lab", ["Environment=NO_PROXY=%H.lab"], [("NO_PROXY", "host.lab", f"{DROP_IN}, line 2")], 0, id="a specifier"),
+        pytest.param("", ["Environment=NO_PROXY=a"], [], 1, id="a word that it does not take, nobody knows why"),
+        pytest.param("NO_PROXY=a", ["Environment=NO_PROXY=a", "Environment=NO_PROXY=b"], [("NO_PROXY", "a", f"{DROP_IN}, line 2")], 1, id="the second one"),
+        pytest.param("NO_PROXY=b", ["Environment=NO_PROXY=b", "Environment=NO_PROXY=c", "Environment=NO_PROXY=%Hx"], [("NO_PROXY", "b", f"{DROP_IN}, line 2")], 2, id="two"),
+        pytest.param("NO_PROXY=c", ["Environment=NO_PROXY=%40", "Environment=NO_PROXY=%Hx"], [("NO_PROXY", "c", f"{DROP_IN}, line 3")], 1, id="a specifier behind a fault"),
+        pytest.param('"NO_PROXY=a b" A=1', ["Environment=A=1"], [("A", "1", f"{DROP_IN}, line 2"), ("NO_PROXY", "a b", "systemd (systemctl show docker -p Environment)")], 0, id="elsewhere"),
+    ],
+)  # fmt: skip
+def test_what_systemd_says_goes_before_what_we_read(environment, lines, settings, sentences):
+    daemon = observe(Deaf(environment, *lines), "docker", None)
+    assert [(one.name, one.value, one.place) for one in layers(daemon, daemon.files)] == settings
+    assert len(unread_lines(daemon)) == sentences
+
+
+def test_a_word_that_systemd_ignores_for_a_reason_of_its_own():
+    (found,) = unread_lines(observe(Deaf("", "Environment=NO_PROXY=a"), "docker", None))
+    assert found.sentence == (
+        f'{DROP_IN}, line 2: systemd ignores this (NO_PROXY: it does not understand it): write Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
+    )
