@@ -246,6 +246,11 @@ def _restart(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.
         transaction.validate(host, daemon, plan)
     if broken:  # the first files are given back even so
         due = due._replace(pending=broken.text)
+    if due.now and not present and all(file == record.first(path) for path, file in plan.changes.items()):
+        left_alone = preflight.not_restarted_for_undo(host, daemon, plan)
+        if left_alone:
+            plan.conflicts.append(left_alone)
+            return transaction.Restart(False, "")
     if options["validate"] and due.now:
         doubt = transaction.trial_start(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
         # A build may have begun meanwhile.

@@ -127,6 +127,12 @@ def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
     return found
 
 
+def not_restarted_for_undo(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> str:
+    """Why a running daemon is left alone when the first files come back: it did not start with them before our first run either."""
+    faults = config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})) if daemon.up else []
+    return f"Docker was not restarted and keeps our settings until its next start, since it does not start with the first files: {faults[0]}" if faults else ""
+
+
 def left_down(daemon: Daemon) -> str:
     """What a user has to know where the daemon does not answer and no start was tried; '' where it answers."""
     if daemon.up or not daemon.engine:

@@ -473,7 +473,7 @@ NOT_OURS = [
         {CONFIG: b'{"registry-mirrors":["https://a.example.com","https://b.example.com","https://a.example.com/"]}'}, ONLY_HTTPS, id="duplicate mirrors"
     ),
     pytest.param({}, {"registry_mirrors": ["https://a.example.com", "https://a.example.com/"]}, id="duplicate mirrors of our own"),
-    pytest.param({DOCS: b'[Service]\nEnvironment="HTTPS_PROXY=http://userName:Passw%40rd@proxy.example.com"\nEnvironment="NO_PROXY=127.0.0.1"\n'}, MIRRORS, id="%40"),
+    pytest.param({DOCS: b'[Service]\nEnvironment="HTTPS_PROXY=http://joe:Passw%40rd@p.example.com"\nEnvironment="NO_PROXY=127.0.0.1"\n'}, MIRRORS, id="%40"),
     pytest.param(
         {DOCS: b'[Service]\nEnvironment="HTTP_PROXY=http://domain%5Cuser:complex%23pass@proxy.example.com:8080/"\n'}, ONLY_HTTPS, id="%5C, and it does not win"
     ),
@@ -572,6 +572,22 @@ def test_undo_does_not_judge_what_others_wrote(run):
 
     machine.start = another
     assert not run(machine, state="absent").get("failed")
+
+
+def test_undo_gives_back_files_with_which_docker_never_started_and_leaves_it_running(run):
+    machine = Machine("20.10.24", **{CONFIG: b'{"proxies": {"https-proxy": "http://old.example.com:1"}}'})
+    assert machine.info is None
+    before = seen(machine)
+    assert run(machine, **ONLY_HTTPS)["restarted"] and machine.info["HttpsProxy"] == URL
+    starts = machine.starts
+    for check in (True, False):
+        undone = run(machine, check=check, state="absent")
+        assert (undone.get("failed"), undone["changed"], undone["restarted"], undone["restart_pending"]) == (None, True, False, False)
+        assert undone["conflicts"] == [
+            "Docker was not restarted and keeps our settings until its next start, since it does not start with the first files: "
+            f"{CONFIG}, line 1, column 2: engine 20.10.24 does not start with 'proxies' in daemon.json (known from 23.0). Remove it."
+        ]
+    assert (seen(machine), machine.starts) == (before, starts) and not machine.names("/var/lib/buildfleet")
 
 
 def test_a_daemon_that_runs_without_a_wanted_setting_is_not_said_to_be_down(run):

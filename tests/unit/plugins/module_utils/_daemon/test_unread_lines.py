@@ -57,15 +57,22 @@ OUTSIDE = "write [Service] on a line of its own above it."
 EACH = 'systemd takes all of this for the value of http_proxy: write each variable in quotes of its own, Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
 PERCENT = "a '%' that begins no specifier): write each '%' as '%%', such as '%%40'."
 BACKSLASH = "a '\\' that begins no escape): write each '\\' as '\\\\', or a '\\' in a password as '%%5C'."
+NAMELESS = "a name that no variable can have): write the name alone before the '=', without export."
 UNNAMED = """a word without '='): write Environment="NAME=value", without a blank beside the '='."""
 
+
+def ignores(line, rest, path=DROP_IN):
+    return f"{path}, line {line}: systemd ignores this ({rest}"
+
+
+SYSTEMD = "systemd (systemctl show docker -p Environment)"
 FOUND = [
-    pytest.param(drop_in('Environment="HTTPS_PROXY=http://u:Passw%40rd@p.example.com"'), [f"{DROP_IN}, line 2: systemd ignores this (HTTPS_PROXY: {PERCENT}"], id="%40"),
-    pytest.param(drop_in("A=1", r"Environment=HTTP_PROXY=http://dom\user@p"), [f"{DROP_IN}, line 3: systemd ignores this (HTTP_PROXY: {BACKSLASH}"], id="a backslash"),
-    pytest.param(drop_in("Environment=HTTPS_PROXY = http://p"), [f"{DROP_IN}, line 2: systemd ignores this (HTTPS_PROXY: {UNNAMED}"], id="blanks"),
+    pytest.param(drop_in('Environment="HTTPS_PROXY=http://u:Passw%40rd@p.example.com"'), [ignores(2, f"HTTPS_PROXY: {PERCENT}")], id="%40"),
+    pytest.param(drop_in("A=1", r"Environment=HTTP_PROXY=http://dom\user@p"), [ignores(3, f"HTTP_PROXY: {BACKSLASH}")], id="a backslash"),
+    pytest.param(drop_in("Environment=HTTPS_PROXY = http://p"), [ignores(2, f"HTTPS_PROXY: {UNNAMED}")], id="blanks"),
     pytest.param(
         drop_in('Environment="export HTTPS_PROXY=http://p"'),
-        [f"{DROP_IN}, line 2: systemd ignores this (export HTTPS_PROXY: a name that no variable can have): write the name alone before the '=', without export."],
+        [ignores(2, f"export HTTPS_PROXY: {NAMELESS}")],
         id="export in a drop-in",
     ),
     pytest.param(drop_in(f'Environment="http_proxy={PROXY} https_proxy={PROXY} no_proxy="'), [f"{DROP_IN}, line 2: {EACH}"], id="one pair of quotes"),
@@ -73,13 +80,13 @@ FOUND = [
     pytest.param(
         {DROP_IN: f'[Service] Environment="HTTP_PROXY={PROXY}"\n[Service]\nEnvironment=NO_PROXY=a\n'},
         [
-            f"{DROP_IN}, line 1: systemd ignores this (it stands on the line of its section): {OUTSIDE}",
-            f"{DROP_IN}, line 3: systemd ignores this (line 1 is no section, so the file ends there): {OUTSIDE}",
+            ignores(1, f"it stands on the line of its section): {OUTSIDE}"),
+            ignores(3, f"line 1 is no section, so the file ends there): {OUTSIDE}"),
         ],
         id="behind its section",
     ),
-    pytest.param({DROP_IN: f"Environment=HTTP_PROXY={PROXY}\n"}, [f"{DROP_IN}, line 1: systemd ignores this (no section stands before it): {OUTSIDE}"], id="no section"),
-    pytest.param({DROP_IN: f"[Unit]\nEnvironment=HTTP_PROXY={PROXY}\n"}, [f"{DROP_IN}, line 2: systemd ignores this (it stands in [Unit]): {OUTSIDE}"], id="[Unit]"),
+    pytest.param({DROP_IN: f"Environment=HTTP_PROXY={PROXY}\n"}, [ignores(1, f"no section stands before it): {OUTSIDE}")], id="no section"),
+    pytest.param({DROP_IN: f"[Unit]\nEnvironment=HTTP_PROXY={PROXY}\n"}, [ignores(2, f"it stands in [Unit]): {OUTSIDE}")], id="[Unit]"),
     pytest.param(
         {DEFAULTS: f"# x\nexport https_proxy='{PROXY}'\nNO_PROXY=a\n"},
         [f"{DEFAULTS}, line 2: systemd ignores this ('export' before the name): write https_proxy=value."],
@@ -127,16 +134,16 @@ class Deaf(Files):
 @pytest.mark.parametrize(
     ("environment", "lines", "settings", "sentences"),
     [
-        pytest.param("NO_PROXY=host.lab", ["Environment=NO_PROXY=%H.lab"], [("NO_PROXY", "host.lab", f"{DROP_IN}, line 2")], 0, id="a specifier"),
-        pytest.param("", ["Environment=NO_PROXY=a"], [], 1, id="a word that it does not take, nobody knows why"),
-        pytest.param("NO_PROXY=a", ["Environment=NO_PROXY=a", "Environment=NO_PROXY=b"], [("NO_PROXY", "a", f"{DROP_IN}, line 2")], 1, id="the second one"),
-        pytest.param("NO_PROXY=b", ["Environment=NO_PROXY=b", "Environment=NO_PROXY=c", "Environment=NO_PROXY=%Hx"], [("NO_PROXY", "b", f"{DROP_IN}, line 2")], 2, id="two"),
-        pytest.param("NO_PROXY=c", ["Environment=NO_PROXY=%40", "Environment=NO_PROXY=%Hx"], [("NO_PROXY", "c", f"{DROP_IN}, line 3")], 1, id="a specifier behind a fault"),
-        pytest.param('"NO_PROXY=a b" A=1', ["Environment=A=1"], [("A", "1", f"{DROP_IN}, line 2"), ("NO_PROXY", "a b", "systemd (systemctl show docker -p Environment)")], 0, id="elsewhere"),
+        pytest.param("NO_PROXY=host.lab", ["NO_PROXY=%H.lab"], [("NO_PROXY", "host.lab", f"{DROP_IN}, line 2")], 0, id="a specifier"),
+        pytest.param("", ["NO_PROXY=a"], [], 1, id="a word that it does not take, nobody knows why"),
+        pytest.param("NO_PROXY=a", ["NO_PROXY=a", "NO_PROXY=b"], [("NO_PROXY", "a", f"{DROP_IN}, line 2")], 1, id="the second one"),
+        pytest.param("NO_PROXY=b", ["NO_PROXY=b", "NO_PROXY=c", "NO_PROXY=%Hx"], [("NO_PROXY", "b", f"{DROP_IN}, line 2")], 2, id="two"),
+        pytest.param("NO_PROXY=c", ["NO_PROXY=%40", "NO_PROXY=%Hx"], [("NO_PROXY", "c", f"{DROP_IN}, line 3")], 1, id="a specifier behind a fault"),
+        pytest.param('"NO_PROXY=a b" A=1', ["A=1"], [("A", "1", f"{DROP_IN}, line 2"), ("NO_PROXY", "a b", SYSTEMD)], 0, id="elsewhere"),
     ],
-)  # fmt: skip
+)
 def test_what_systemd_says_goes_before_what_we_read(environment, lines, settings, sentences):
-    daemon = observe(Deaf(environment, *lines), "docker", None)
+    daemon = observe(Deaf(environment, *(f"Environment={line}" for line in lines)), "docker", None)
     assert [(one.name, one.value, one.place) for one in layers(daemon, daemon.files)] == settings
     assert len(unread_lines(daemon)) == sentences
 
