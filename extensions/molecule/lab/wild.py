@@ -31,11 +31,11 @@ HERE = Path(__file__).resolve().parent
 CASES = HERE.parents[2] / "tests" / "field" / "hosts.jsonl"
 OWN_HOSTS = {"wild20": "bookworm", "wild26": "trixie", "wild28": "forky"}
 NO_PROXY = ["localhost", ".lab"]
-PROXY = {"http_proxy": table.HTTP_PROXY, "https_proxy": table.HTTP_PROXY, "no_proxy": NO_PROXY, "timeout": 30}
+PROXY = {"http_proxy": table.HTTP_PROXY, "https_proxy": table.HTTP_PROXY, "no_proxy": NO_PROXY, "timeout": 90}
 TRIALS: dict[str, dict[str, Any]] = {
     "proxy": PROXY,
     "proxy taken over": {**PROXY, "adopt": True},  # only where the first is refused because of a setting of others
-    "mirror": {"registry_mirrors": [table.MIRROR], "timeout": 30},
+    "mirror": {"registry_mirrors": [table.MIRROR], "timeout": 90},
 }
 RECORD = "/var/lib/buildfleet"
 # Findings that a daemon which was just started with its files, or just configured by us, cannot have.
@@ -191,7 +191,7 @@ def verdicts(case: Case, engine: str, answer: Mapping[str, Any]) -> Iterator[Ver
 
 
 def engine_of(host: str) -> str:
-    return doomed.inside(host, "docker", "version", "--format", "{{.Server.Version}}").strip()
+    return doomed.inside(host, "dockerd", "--version").split()[2].rstrip(",")  # it may be down
 
 
 Seen = tuple[str, Case, dict[str, Any]]  # engine, configuration, what was observed

@@ -32,7 +32,7 @@ SOCKET = "/run/docker.sock"
 PLACES = ("/etc/docker", "/etc/default", "/etc/sysconfig", "/etc/systemd/system", "/etc/environment", "/etc/buildfleet", "/var/lib/buildfleet")
 OF_THE_ENGINE = "/etc/docker/key.json"
 STARTING = "MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5"  # systemd begins to start a unit
-PATIENCE = 20.0  # seconds for a start
+PATIENCE = 45.0  # seconds for a start
 OUTPUT = "/run/wild-output"
 
 
@@ -137,7 +137,7 @@ class Host:
 
     def clean(self) -> None:
         """Files as on the first day, the daemon stopped."""
-        run("systemctl", "stop", "docker.service", timeout=40)
+        self.stop()
         for path in sorted(files(), key=len, reverse=True):
             if path not in self.first:
                 os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
@@ -145,6 +145,14 @@ class Host:
             if kept and self.read(path) != kept:
                 self.write(path, kept[1], kept[0])
         run("ip", "link", "delete", "docker0")
+
+    @staticmethod
+    def stop() -> None:
+        for _attempt in range(3):
+            run("systemctl", "stop", "docker.socket", "docker.service", timeout=40)  # a socket that is gone from the disk serves nobody
+            if unit()["ActiveState"] in ("inactive", "failed"):
+                return
+        raise RuntimeError(f"the daemon does not stop: {unit()}")
 
     def configure(self, case: dict) -> None:
         self.clean()
