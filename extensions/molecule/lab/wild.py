@@ -39,7 +39,10 @@ TRIALS: dict[str, dict[str, Any]] = {
 }
 RECORD = "/var/lib/buildfleet"
 # Findings that a daemon which was just started with its files, or just configured by us, cannot have.
-NEVER = ("restart_pending", "reload_needed")
+NEVER = (
+    "restart_pending", "daemon_reload_needed", "config_newer_than_engine", "engine_down", "unit_refused", "overruled",
+    "config_not_json", "key_stops_start", "mirror_refused", "mirror_without_scheme", "client_keys_in_daemon_json",
+)  # fmt: skip
 LISTED = re.compile(r"(?i)(?:http|https|no)[_-]proxy")
 PLACE = re.compile(r"/(?:etc|lib|usr|run)/\S+, line \d+")
 

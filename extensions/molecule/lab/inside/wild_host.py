@@ -260,6 +260,8 @@ def whole(host: Host, case: dict) -> dict:
 def main() -> None:
     if not os.path.exists("/usr/bin/dockerd"):
         os.symlink("/usr/sbin/dockerd", "/usr/bin/dockerd")  # where Docker's own packages have it, and so the units of the field
+    if os.path.exists("/var/lib/buildfleet"):
+        sys.exit("The record of another run is on this host. Reset the host first (lab.py reset NAME).")
     host = Host()
     for line in sys.stdin:
         try:
