@@ -64,6 +64,7 @@ DOWN = {"before": seen(info={}), "check": step(seen(info={}), failed=True, msg="
         pytest.param(HELD, {"undo": step(seen({}, starts=1))}, ["fault"], id="undo is not exact"),
         pytest.param(HELD, {"undo": step(seen(info=IN_FORCE))}, ["fault"], id="undo is not in force"),
         pytest.param(HELD, {"run": step(seen(), failed=True, rolled_back=True, msg="m")}, ["rolled back"], id="rolled back"),
+        pytest.param(HELD, {"before": seen(info={}), "undo": step(seen(info=IN_FORCE))}, ["repaired"], id="repaired, and left running by the undo"),
         pytest.param(REFUSED, {}, ["wrong refusal"], id="refused without a reason"),
         pytest.param(REFUSED, {"run": step(seen(starts=1), failed=True, msg=SENTENCE)}, ["fault"], id="refused after a start"),
         pytest.param(REFUSED, {"run": step(seen(OURS), failed=True, msg=SENTENCE)}, ["fault"], id="refused after a write"),
