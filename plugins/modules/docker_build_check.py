@@ -238,7 +238,7 @@ import uuid
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import read_record
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, judge, judge_text, several
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Evidence, Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 

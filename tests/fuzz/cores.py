@@ -31,7 +31,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import observe as daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis, legacy, proof
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import spliced
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
@@ -331,13 +333,13 @@ LOGS = [path.read_bytes()[:3000] for path in sorted((TOP / "tests/unit/plugins/m
 def diagnosis_fault(data: bytes, _dice: random.Random) -> str:
     log = text_of(data)
     verdict = diagnosis.diagnose(log, KNOWN)
-    diagnosis.proved(log, True, False)
-    diagnosis.builder_used(log)
-    diagnosis.legacy_cannot(log)
+    proof.proved(log, True, False)
+    builder_used(log)
+    legacy.legacy_cannot(log)
     return "" if isinstance(verdict.cause, str) and verdict.cause else "no cause"
 
 
-KNOWN = diagnosis.Evidence()
+KNOWN = Evidence()
 
 
 # --- whole modules on a host in memory --------------------------------------------------------------

@@ -15,15 +15,12 @@ from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
-    Evidence,
-    Verdict,
-    builder_used,
-    familiar,
-    legacy_cannot,
-    passed,
-    proved,
-)
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import reference
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import familiar
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.legacy import legacy_cannot
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import passed, proved
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
@@ -178,7 +175,7 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         seconds = host.now() - started
         known = known._replace(code=code, timed_out=code == 124 and seconds >= wish.timeout - 1)
         if code:
-            known = _with_facts(host, sock, known, judge(log, known).reference or wish.image)
+            known = _with_facts(host, sock, known, reference(log, known) or wish.image)
         if builder_used(log) == "legacy":  # by default; a heredoc's build even passes, and does something else
             known = known._replace(cannot=cannot)
         verdict = judge(log, known)
@@ -305,7 +302,7 @@ def _with_facts(host: Host, sock: str, known: Evidence, reference: str) -> Evide
         known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
-    return known._replace(daemon_proxy=proxy, mirrors=tuple(ask_mirror(host.http_get, url, reference) for url in urls))
+    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(ask_mirror(host.http_get, url, reference) for url in urls))
 
 
 def _ask_mirrors(host: Host, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:

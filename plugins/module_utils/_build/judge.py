@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Evidence, Verdict, diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import split_registry
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import ENVIRONMENT, POLICY_VARIABLE, PROFILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import TOKEN_SERVER
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import (
     ValueRefused,
     bypasses,

@@ -19,6 +19,8 @@ MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 
+WANTS_LOGIN = "wants a login"
+
 Get = t.Callable[[str, t.Mapping[str, str], float], Answer]  # a URL, headers and seconds; follows redirects
 
 
@@ -44,11 +46,18 @@ class Mirror(t.NamedTuple):
         return self.status == 401 and bool(self.realm_host) and self.realm_host != self.host
 
     @property
+    def wants_login(self) -> bool:
+        """It asks for a user and has no token server: Docker sends mirrors no credentials."""
+        return self.status == 401 and not self.realm_host
+
+    @property
     def error(self) -> str:
-        """The status with which it refuses to be a registry for this image; '' if it does not."""
+        """With what it refuses to be a registry for this image; '' if it does not."""
+        if self.wants_login:
+            return WANTS_LOGIN
         if self.status >= 402 or self.status in (400,):
             return f"status {self.status}"
-        if self.status == 200 and (self.manifest >= 500 or self.manifest in (403, 429)):
+        if self.status == 200 and (self.manifest >= 500 or self.manifest in (401, 403, 429)):
             return f"status {self.manifest}"
         return self.reason if self.status else ""
 

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check

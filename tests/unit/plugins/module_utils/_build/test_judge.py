@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, blame, judge, judge_text, several
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
 
 RESET = 'Get "https://registry-1.docker.io/v2/": read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer'

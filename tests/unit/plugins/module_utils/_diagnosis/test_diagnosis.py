@@ -5,22 +5,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import (
-    RULES,
-    Evidence,
-    Rule,
-    builder_used,
-    diagnose,
-    familiar,
-    legacy_cannot,
-    passed,
-    proved,
-)
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import familiar
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.legacy import legacy_cannot
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import passed, proved
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.rules import RULES, Rule
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 LOGS = Path(__file__).parent / "logs"
@@ -193,7 +190,7 @@ def cases():
 def facts(expected, known):
     known = dict(known)
     mirror = known.pop("mirror", None)
-    return Evidence(code=0 if expected == OK or known.get("cannot") else 1, mirrors=(mirror,) if mirror else (), **known)
+    return Evidence(code=0 if expected == OK or known.get("cannot") else 1, daemon_asked=True, mirrors=(mirror,) if mirror else (), **known)
 
 
 @pytest.mark.parametrize(("path", "expected", "known"), list(cases()))
@@ -233,6 +230,35 @@ NOT_RECORDED = {
     'Get "https://registry-1.docker.io/v2/": net/http: TLS handshake timeout': "timeout",
     'Get "https://registry-1.docker.io/v2/": remote error: tls: handshake failure': "tls",
     'Get "https://registry-1.docker.io/v2/": dial tcp 10.0.0.1:443: connect: network is unreachable': "refused",
+    "Error response from daemon: dockerfile parse error line 12: unknown flag: chmod": "legacy_cannot",
+    '"--platform" is only supported on a Docker daemon with experimental features enabled': "legacy_cannot",
+    "ADD failed: failed to GET https://files.example.com/x-.tgz with status 404 Not Found: not here": "bad_dockerfile",
+    "ADD failed: failed to GET https://files.example.com/x.tgz with status 407 Proxy Authentication Required": "proxy_auth",
+    "ADD failed: failed to GET https://files.example.com/x.tgz with status 503 Service Unavailable": "unknown",
+    "failed to solve: secret npmrc: not found": "bad_dockerfile",
+    'error getting credentials - err: exec: "docker-credential-pass": executable file not found in $PATH, out: ``': "unknown",
+    "error getting credentials - err: exit status 1, out: ``": "unknown",
+    "failed to solve: no active sessions": "unknown",
+    "failed to solve: failed to load cache key: content digest : not found": "unknown",
+    "ERROR: Multi-platform build is not supported for the docker driver.": "unknown",
+    'Get https://registry-1.docker.io/v2/: invalid proxy URL port "port"': "proxy_unreachable",
+    'Get "https://registry-1.docker.io/v2/": proxyconnect tcp: dial tcp 10.0.0.2:3128: connect: no route to host': "proxy_unreachable",
+    'Get "https://registry-1.docker.io/v2/": proxyconnect tcp: tls: failed to verify certificate: x509: certificate signed by unknown authority': (
+        "proxy_unreachable"
+    ),
+    'Get "https://registry-1.docker.io/v2/": socks connect tcp 10.0.0.2:1080->registry-1.docker.io:443: dial tcp 10.0.0.2:1080: connect: '
+    "connection refused": "proxy_unreachable",
+    "failed to fetch anonymous token: unable to decode token response: invalid character '<' looking for beginning of value": "proxy_refused",
+    "failed to solve: no match for platform in manifest: not found": "not_found",
+    "failed to copy: could not fetch content descriptor sha256:aaaa (application/vnd.oci.image.config.v1+json) from remote: not found": "not_found",
+    "unexpected status from HEAD request to https://mirror.example.com/v2/library/busybox/manifests/1?ns=docker.io: 402 Payment Required": "mirror_error",
+    "unexpected status from GET request to https://registry-1.docker.io/v2/library/busybox/blobs/sha256:aa: 404 Not Found": "not_found",
+    'Head "https://registry-1.docker.io/v2/library/busybox/manifests/1": no basic auth credentials': "denied",
+    'failed commit on ref "layer-sha256:aa": "layer-sha256:aa" failed size validation: 7658 != 7335: failed precondition': "unknown",
+    'Head "https://registry-1.docker.io/v2/": dial tcp [2001:db8::1]:443: connect: cannot assign requested address': "refused",
+    'Get "https://registry-1.docker.io/v2/": x509: certificate has expired or is not yet valid: current time 2024-01-01T00:00:00Z is before x': "tls",
+    'Get "https://registry-1.docker.io/v2/": x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is after x': "tls",
+    "could not load ca: open /etc/docker/certs.d/docker.io/ca.crt: no such file or directory": "tls",
 }
 
 
@@ -244,6 +270,9 @@ def test_a_line_that_was_not_recorded(line, cause):
 STEPS = {
     "curl: (6) Could not resolve host: pypi.example": ("dns", "pypi.example"),
     "curl: (5) Could not resolve proxy: proxy.example": ("proxy_unreachable", "proxy.example"),
+    'go: x@v1.0.0: Get "https://proxy.example/x": proxyconnect tcp: dial tcp 127.0.0.1:3128: connect: connection refused': ("proxy_unreachable", "127.0.0.1"),
+    "curl: (60) SSL certificate problem: certificate is not yet valid": ("tls", "files.example"),
+    "E: Release file for http://deb.example/x/InRelease is not valid yet (invalid for another 6h 7min 22s).": ("step_failed", None),
     "curl: (7) Failed to connect to deb.example port 443 after 3 ms: Couldn't connect to server": ("refused", "deb.example"),
     "curl: (56) CONNECT tunnel failed, response 403": ("proxy_refused", "files.example"),
     "curl: (56) CONNECT tunnel failed, response 407": ("proxy_auth", "files.example"),
@@ -265,7 +294,8 @@ def test_a_step_is_judged_by_what_its_program_said(line, expected):
 
 
 def test_every_rule_is_used_by_a_test():
-    lines = [line for path in LOGS.glob("*/*.log") for line in path.read_text().splitlines()] + [*NOT_RECORDED, *STEPS]
+    programs = [line for row in json.loads((LOGS.parent / "steps.json").read_text())["network"] for line in row[1].split("\n")]
+    lines = [line for path in LOGS.glob("*/*.log") for line in path.read_text().splitlines()] + [*NOT_RECORDED, *STEPS, *programs]
     assert [rule for rule in RULES if not any(re.search(rule.pattern, line) for line in lines)] == []
 
 
@@ -471,7 +501,7 @@ REFUSED = 'Step 1/1 : FROM busybox:1\nGet "{}": dial tcp 10.0.0.1:443: connect: 
         (Mirror(LOCAL, 400), "status 400"),
         (Mirror(LOCAL, 200, reason="html page"), "html page"),
         (Mirror(LOCAL, 200, manifest=404), ""),
-        (Mirror(LOCAL, 401), ""),
+        (Mirror(LOCAL, 401), "wants a login"),
         (Mirror(LOCAL, 0, reason="refused"), ""),
     ],
 )
@@ -508,3 +538,172 @@ def test_a_url_that_is_broken_is_none():
 def test_a_log_is_judged_without_any_host():
     found = diagnose('Step 1/1 : FROM busybox:1\nGet "https://registry-1.docker.io/v2/": dial tcp 10.0.0.1:443: i/o timeout')
     assert (found.cause, found.asked_by, found.host, found.reference) == ("timeout", "daemon", HUB, "busybox:1")
+
+
+IN_BUILDER = '#0 building with "ci" instance using docker-container driver\n#2 [internal] load metadata for docker.io/library/busybox:1\n'
+STEP = 'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: '
+
+
+@pytest.mark.parametrize(
+    ("log", "verdict", "cure"),
+    [
+        (f"{STEP}write /x: no space left on device", ("disk_full", None, None, "no space left"), "Free space on the engine's disk"),
+        ("#5 1.2 cp: error writing 'b': No space left on device", ("disk_full", None, None, "no space left"), "Free space on the engine's disk"),
+        (
+            "#5 1.2 E: Release file for http://deb.example/x/InRelease is not valid yet (invalid for another 6h).",
+            ("step_failed", None, None, "clock is behind"),
+            "Set this host's clock",
+        ),
+        (
+            f"#5 [2/2] RUN make\n#5 1.2 error NU1301: Unable to load the service index for source https://nuget.example/index.json.\n{STEP}exit code: 1",
+            ("step_failed", None, None, "a download that failed without saying why"),
+            "Run the program again with more output",
+        ),
+        (f"{STEP}exit code: 137", ("step_failed", None, None, "exit code 137"), "Correct the RUN step: it ended with exit code 137."),
+        (
+            'Step 1/2 : FROM ghcr.io/team/app:1\nHead "https://ghcr.io/v2/team/app/manifests/1": denied',
+            ("denied", "daemon", "ghcr.io", "denied"),
+            "Log in (docker login) with a user that may read ghcr.io/team/app:1",
+        ),
+        (
+            "#3 [internal] load metadata for docker.io/library/rust:1\n#3 ERROR: unexpected status code [manifests 1]: 403 Forbidden",
+            ("unknown", None, None, "status 403"),
+            "Read the lines in log",
+        ),
+        (
+            "#3 [internal] load metadata for mcr.example.com/a:1\n#3 ERROR: unexpected status code [manifests 1]: 403 Forbidden",
+            ("denied", "daemon", "mcr.example.com", "status 403"),
+            "Log in (docker login) with a user that may read mcr.example.com/a:1",
+        ),
+        (
+            'Step 1/2 : FROM r.example.com/a:1\nGet "https://r.example.com/v2/": x509: certificate is valid for other.example.com, not r.example.com',
+            ("tls", "daemon", "r.example.com", "certificate of other.example.com"),
+            "Have the owner of r.example.com issue a certificate",
+        ),
+        (
+            'unable to prepare context: unable to download remote context https://x.example.com/a.tgz: Get "https://x.example.com/a.tgz": dial tcp: '
+            "lookup x.example.com on 10.0.0.1:53: no such host",
+            ("dns", "client", "x.example.com", "dns"),
+            "Set docker_build_env https_proxy to a proxy that reaches x.example.com.",
+        ),
+        (
+            IN_BUILDER + "#2 ERROR: unexpected status from HEAD request to https://m.example.com/v2/library/busybox/manifests/1?ns=docker.io: 403 Forbidden",
+            ("mirror_error", "daemon", "m.example.com", "status 403"),
+            "Create the builder ci again with another mirror in its buildkitd.toml",
+        ),
+        (
+            IN_BUILDER + '#2 ERROR: failed to do request: Head "https://m.example.com/v2/library/busybox/manifests/1?ns=docker.io": connection reset by peer',
+            ("reset", "daemon", "m.example.com", "reset"),
+            "Create the builder ci again with another mirror in its buildkitd.toml",
+        ),
+        (
+            IN_BUILDER + '#2 ERROR: failed to do request: Head "https://registry-1.docker.io/v2/x": tls: failed to verify certificate: x509: certificate '
+            "signed by unknown authority",
+            ("tls", "daemon", "registry-1.docker.io", "unknown authority"),
+            "Create the builder ci again with the authority's certificate",
+        ),
+        (
+            IN_BUILDER + '#2 ERROR: failed to do request: Head "https://r.example.com:5000/v2/x": http: server gave HTTP response to HTTPS client',
+            ("tls", "daemon", "r.example.com", "http answer"),
+            "Set http = true for r.example.com:5000 in the buildkitd.toml of the builder ci",
+        ),
+        (
+            IN_BUILDER
+            + '#2 ERROR: failed to do request: Head "https://registry-1.docker.io/v2/x": proxyconnect tcp: x509: certificate signed by unknown authority',
+            ("proxy_unreachable", "daemon", "registry-1.docker.io", "unknown authority"),
+            "Create the builder ci again with a proxy that it reaches",
+        ),
+        (
+            'Step 1/2 : FROM busybox:1\nGet "https://registry-1.docker.io/v2/": proxyconnect tcp: x509: certificate signed by unknown authority',
+            ("proxy_unreachable", "daemon", "registry-1.docker.io", "unknown authority"),
+            "Install the authority's certificate with the role proxy_ca",
+        ),
+        (
+            IN_BUILDER + '#2 ERROR: failed to do request: Head "https://registry-1.docker.io/v2/x": Proxy Authentication Required',
+            ("proxy_auth", "daemon", "registry-1.docker.io", "status 407"),
+            "Create the builder ci again with a proxy that accepts it",
+        ),
+        (
+            IN_BUILDER + '#2 ERROR: failed to authorize: failed to fetch anonymous token: Get "https://auth.docker.io/token?scope=x": tls: failed to verify '
+            "certificate: x509: certificate signed by unknown authority",
+            ("token_unreachable", "client", "auth.docker.io", "unknown authority"),
+            "Install the authority's certificate with the role proxy_ca",
+        ),
+        (
+            "[+] Building 3.0s (2/2) FINISHED   docker-container:ci\n => => transferring dockerfile: 2B   0.0s\n"
+            " => ERROR [internal] load "
+            "metadata for gcr.io/a/b:1   3.0s\n------\n"
+            ' > [internal] load metadata for gcr.io/a/b:1:\n------\nfailed to solve: gcr.io/a/b:1: failed to do request: Head "https://gcr.io/v2/a/b/x": EOF',
+            ("reset", "daemon", "gcr.io", "reset"),
+            "Create the builder ci again with a proxy of its own",
+        ),
+        (
+            "Step 1/2 : FROM ghcr.io/a/b:1\nunexpected status from GET request to https://ghcr.io/v2/a/b/manifests/1: 503 Service Unavailable",
+            ("unknown", "daemon", "ghcr.io", "status 503"),
+            "Try again later: ghcr.io answers with an error.",
+        ),
+        (
+            "Step 1/2 : FROM ghcr.io/a/b:1\ntoomanyrequests: retry-after: 1s",
+            ("rate_limited", "daemon", "ghcr.io", "status 429"),
+            "Log in at ghcr.io (docker login)",
+        ),
+        (
+            'Step 1/2 : FROM busybox:1\nHead "https://registry-1.docker.io/v2/": dial tcp: lookup mirror.example.com: no such host',
+            ("dns", "daemon", "registry-1.docker.io", "dns"),
+            "Set docker_daemon_proxy https_proxy (or registry_mirrors)",
+        ),
+        (
+            'Step 1/2 : FROM ghcr.io/a/b:1\nGet "https://pkg-containers.githubusercontent.com/ghcr1/blobs/sha256:aa?se=x": dial tcp 192.0.2.7:443: i/o timeout',
+            ("timeout", "daemon", "pkg-containers.githubusercontent.com", "timeout"),
+            "Have the firewall or the proxy allow pkg-containers.githubusercontent.com too",
+        ),
+        (
+            "#1 [internal] load git source https://git.example.com/a.git\n#1 0.4 fatal: Remote branch x not found in upstream origin\n"
+            "#1 ERROR: failed to fetch remote https://git.example.com/a.git: exit status 128",
+            ("unknown", None, None, "exit code 1"),
+            "Read the lines in log",
+        ),
+    ],
+)
+def test_what_the_log_alone_tells(log, verdict, cure):
+    found = diagnose(log)
+    assert (found.cause, found.asked_by, found.host, found.reason) == verdict
+    assert found.cure and found.cure.startswith(cure)
+
+
+def test_a_build_that_was_stopped_before_it_asked_anybody():
+    found = diagnose("", Evidence(timed_out=True, timeout=8))
+    assert (found.cause, found.asked_by, found.sentence.split(". ")[0]) == ("timeout", None, "The build was stopped (no end within 8 s)")
+
+
+TIMEOUT = 'Head "https://registry-1.docker.io/v2/library/busybox/manifests/1": net/http: TLS handshake timeout'
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        f"2026-01-02T03:04:05.6789012Z #2 ERROR: failed to do request: {TIMEOUT}",
+        f"[2026-01-02T03:04:05.678Z] [03:04:05] 03:04:05 [job:12] 2026/01/02 03:04:05 failed to solve: {TIMEOUT}",
+        f"[Container] 2026/01/02 03:04:05 ERROR: failed to solve: {TIMEOUT}",
+        f"03:04:05  Step 1/2 : FROM busybox:1\n03:04:05  {TIMEOUT}",
+        f"build\t02-Jan-2026 03:04:05\tERROR: failed to solve: {TIMEOUT}",
+        f"  | #2 ERROR: failed to do request: {TIMEOUT}",
+        f"web:buildx: #2 ERROR: failed to do request: {TIMEOUT}",
+        f"1>#2 ERROR: failed to do request: {TIMEOUT}",
+        f"::error::buildx failed with: ERROR: failed to solve: busybox:1: {TIMEOUT}",
+        f"##[error]failed to solve: {TIMEOUT}",
+        f"remote: ERROR: failed to solve: {TIMEOUT}",
+        f"\x1b[31mERROR: failed to solve: {TIMEOUT}\x1b[0m\r\n",
+        f"\\u001b[91mERROR: failed to solve: {TIMEOUT}\\u001b[0m",
+        'time="2026-01-02T03:04:05Z" level=fatal msg="failed to solve: ' + TIMEOUT.replace('"', '\\"') + '"',
+        '{"stream":"Step 1/2 : FROM busybox:1\\n"}\n{"errorDetail":{"message":"x"},"error":"' + TIMEOUT.replace('"', '\\"') + '"}',
+        '{"broken\nERROR: failed to solve: ' + TIMEOUT,
+        '["a list"]\n{"":1}\n' + f"ERROR: failed to solve: {TIMEOUT}",
+        "Jan  2 03:04:05.678\tERROR\tbuild failed\t" + '{"error": "failed to solve: ' + TIMEOUT.replace('"', '\\"') + '"}',
+        f"time {{not json}}\nERROR: failed to solve: {TIMEOUT}",
+        TIMEOUT.replace('"', ""),
+    ],
+)
+def test_a_log_is_read_behind_whatever_stands_before_its_lines(log):
+    found = diagnose(log)
+    assert (found.cause, found.asked_by, found.host) == ("timeout", "daemon", HUB)

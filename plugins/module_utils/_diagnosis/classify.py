@@ -1,0 +1,334 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one place that decides the cause of a failure: what failed, who asked which host, and whose answer it was."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import fails_by_itself, judge_step
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
+
+_NOTHING_FREE = 16 * 1024 * 1024  # bytes with which no image can be unpacked
+_PROXY = ("proxy_unreachable", "proxy_auth", "proxy_refused")
+_URL = re.compile(r"https?://[^\s\"'<>]+")
+_REQUESTED = re.compile(r"(?:(?:Get|Head|Post|Put|Patch|GET) \"?|request to |status code |content at |download )(https?://[^\s\"'<>]+)")
+_HELP = re.compile(r"https?://(?:www\.|docs\.|hub\.)docker\.com|/issues/\d|/docs?/")
+_TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*service=")
+
+
+class Answer(t.NamedTuple):
+    """A line that a rule knows, and where it belongs."""
+
+    rule: rules.Rule
+    line: str
+    reason: str
+    reference: t.Optional[str]
+
+    @property
+    def url(self) -> str:
+        urls = _REQUESTED.findall(self.line) or [url for url in _URL.findall(self.line) if not _HELP.search(url)]
+        return urls[-1].rstrip(":,.)") if urls else ""
+
+    @property
+    def of_token(self) -> bool:
+        return _TOKEN.search(self.line) is not None
+
+
+def decide(log: Log, known: Evidence) -> Verdict:
+    if known.cannot:
+        return Verdict("legacy_cannot", reason=known.cannot)
+    reference = reference_of(log, known)
+    if known.timed_out:
+        found = _timed_out(log, known, reference)
+    else:
+        found = _step(log, known) if log.failed_step else _engine(log, known, reference) or _rest(log, known)
+    asked = found.asked_by in ("daemon", "client")
+    return found._replace(role=found.role or (_role(found.host or "", reference, known) if asked else ""), instance=log.instance if asked else "")
+
+
+def _role(host: str, reference: t.Optional[str], known: Evidence) -> str:
+    if any(host in (mirror.host, mirror.realm_host) for mirror in known.mirrors):
+        return "mirror"
+    if hosts.is_store(host):
+        return "store"
+    if not host or hosts.is_hub(host):
+        return "hub" if hosts.of_hub(reference) or host else "registry"
+    return "registry" if host == hosts.registry_of(reference or "") else "other"
+
+
+def _step(log: Log, known: Evidence) -> Verdict:
+    assert log.step is not None
+    step = log.step
+    failure = judge_step(step.output, step.command, step.ended, log.lines)
+    if failure and failure.cause in NO_NETWORK:
+        return Verdict(failure.cause, reason=failure.reason)
+    asked = bool(known.network_step) and known.network_step in step.command
+    if failure:
+        host = failure.host or (host_of(known.network_step) if asked else "")
+        return Verdict(failure.cause, asked_by="step", host=host or None, reason=failure.reason, role=failure.role)
+    if re.search(r"no space left on device", step.ended):
+        return Verdict("disk_full", reason="no space left")
+    reason = step.ended if step.ended.startswith("exit code") else "an error"
+    return Verdict("step_failed", asked_by="step" if asked else None, host=host_of(known.network_step) if asked else None, reason=reason)
+
+
+def _rest(log: Log, known: Evidence) -> Verdict:
+    """No engine says what failed: a step that was cut off, or what the host shows."""
+    if log.engine_failed:
+        return _unexplained(known)
+    output = log.step.output if log.step and log.step.command else log.rest
+    failure = judge_step(output, log.step.command if log.step else "", "", log.lines)
+    if failure and failure.cause != "disk_full":
+        if failure.cause in NO_NETWORK:
+            return Verdict(failure.cause, reason=failure.reason)
+        return Verdict(failure.cause, asked_by="step", host=failure.host or None, reason=failure.reason, role=failure.role)
+    shown = _unexplained(known)
+    if failure or shown.cause != "unknown":
+        return Verdict("disk_full", reason="no space left") if failure else shown
+    if re.search(r"OCI runtime|oci runtime error|shim error|failed to create (?:shim|runc|task)", "\n".join(log.engine)):
+        return Verdict("unknown", reason="the container did not start")
+    if fails_by_itself(output):
+        return Verdict("step_failed", reason="an error")
+    if log.step and any(re.search(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b", line) for line in log.step.output[-30:]):
+        return Verdict("step_failed", reason="an error")
+    return shown
+
+
+def _unexplained(known: Evidence) -> Verdict:
+    """Words that nobody knows: what is seen on the host may say more."""
+    if not known.answers:
+        return Verdict("engine_down", reason="no answer")
+    if known.free is not None and known.free < _NOTHING_FREE:
+        return Verdict("disk_full", reason="no space left")
+    return Verdict("unknown", reason=f"exit code {known.code}")
+
+
+def _engine(log: Log, known: Evidence, reference: t.Optional[str]) -> t.Optional[Verdict]:
+    answer = _answer(log, reference)
+    git = _git(log)
+    if git and (answer is None or answer.rule.cause in (*UNREACHED, "bad_dockerfile")):
+        return git
+    if answer is None:
+        return None
+    if answer.rule.reason == "ended during the build" and log.builder == "legacy" and log.last.upper().startswith("FROM"):
+        return Verdict("reset", asked_by="daemon", host=_layers_of(reference), reason="reset")  # a layer was cut off
+    if answer.rule.cause in NO_NETWORK:
+        client = answer.reason.startswith("docker-credential") or answer.reason == "credential helper"
+        return Verdict(answer.rule.cause, asked_by="client" if client else None, reason=answer.reason or None)
+    return _through_mirrors(_placed(answer, log, known), answer, known)
+
+
+def _git(log: Log) -> t.Optional[Verdict]:
+    """A context is fetched with git, which speaks as in a step: BuildKit does it in the engine, the legacy builder in the client."""
+    client = any("unable to 'git clone'" in line for line in log.engine)
+    if not client and not any(re.search(r"failed to fetch remote|load git source", line) for line in (*log.engine, *log.failed)):
+        return None
+    failure = judge_step((*log.git, *log.engine), "", "")
+    return Verdict(failure.cause, asked_by="client" if client else "daemon", host=failure.host or None, reason=failure.reason) if failure else None
+
+
+def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
+    """What the engine or the client says last of a failure: the first rule that knows one of the lines."""
+    for rule in (*rules.CLIENT, *rules.ENGINE):
+        for line in log.engine:
+            found = None if STEP_FAILED.search(line) or _PROGRAMS.match(line) else re.search(rule.pattern, line)
+            if found:
+                group = next((part for part in found.groups() if part), "")
+                return Answer(rule, line, rule.reason.replace("{1}", group.strip()), reference)
+    return None
+
+
+# Programs of steps, where a log is cut so that nothing else says whose words they are.
+_PROGRAMS = re.compile(
+    r"^\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred"
+    r"|Could not find|WARNING: Retrying"
+    r"|Retrying|error: (?:RPC|could not|failed to download)|Caused by|> |Exception|at |Traceback|  File )"
+)
+
+
+def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
+    """Who asked whom, from the last URL in the line: the one whose request failed."""
+    cause, line, reference = answer.rule.cause, answer.line, answer.reference
+    token = answer.of_token
+    by_client = token and log.builder != "legacy" and not known.daemon_token and "response from daemon" not in line
+    by_client = by_client or "unable to prepare context" in line
+    asked_by = "client" if by_client else "daemon"
+    host = host_of(answer.url)
+    role = ""
+    if cause in _PROXY:
+        own = known.client_proxy if by_client else "" if log.instance else known.daemon_proxy
+        proxy = _proxy_host(line, own)
+        host, role = (proxy, "proxy") if proxy else (host, "")
+    elif token and cause in UNREACHED:
+        cause = "token_unreachable"
+    elif (token and cause in ("denied", "rate_limited")) or (token and cause == "registry_error" and answer.reason != "html page"):
+        cause = "token_denied"
+    if cause == "token_denied":
+        host = _denied_token_host(host, token, line, reference)
+        if not token and not hosts.is_hub(host or ""):
+            cause = "denied"
+    return Verdict(cause, asked_by=asked_by, host=host or _host_without_url(answer, known) or None, reason=answer.reason or None, role=role)
+
+
+def _denied_token_host(host: str, token: bool, line: str, reference: t.Optional[str]) -> str:
+    if host and (token or not hosts.is_hub(host)):
+        return host
+    return "" if not reference else hosts.TOKEN_SERVER if hosts.of_hub(reference) else hosts.asked_for(reference)
+
+
+def _host_without_url(answer: Answer, known: Evidence) -> str:
+    """The host, where the words name none by a URL."""
+    line, reference = answer.line, answer.reference
+    named = re.search(r"lookup ([\w-]+(?:\.[\w-]+)+)|pulling from host ([\w.-]+)", line)
+    if named:
+        return next(part for part in named.groups() if part)
+    if answer.of_token:
+        return "" if not reference else hosts.TOKEN_SERVER if hosts.of_hub(reference) else hosts.asked_for(reference)
+    if "download failed after" in line or "error pulling image configuration" in line:
+        return _layers_of(reference)
+    if re.search(r"status code \[", line) and hosts.of_hub(reference) and not known.daemon_asked:
+        return ""  # old words, which a mirror's answer gets as well
+    return hosts.asked_for(reference) if reference else ""
+
+
+def _layers_of(reference: t.Optional[str]) -> str:
+    return hosts.LAYERS if hosts.of_hub(reference) else hosts.asked_for(reference)
+
+
+def _proxy_host(line: str, proxy: str) -> str:
+    configured = host_of(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
+    found = re.search(r"proxyconnect tcp: .*?dial tcp:? (?:lookup )?(\[[\da-f:]+\]|[\w.-]+)|socks connect tcp ([\w.-]+)|dial tcp: lookup ([\w.-]+)", line)
+    return configured or (next((part for part in found.groups() if part), "").strip("[]") if found else "")
+
+
+def _through_mirrors(found: Verdict, answer: Answer, known: Evidence) -> Verdict:
+    """The engine's words name only one of the hosts that it tried: the mirror's own answer says the rest."""
+    reference = answer.reference
+    if found.cause in _PROXY:
+        return found
+    named = _named_mirror(found.host or "", answer, known)
+    if named:
+        found = found._replace(role="mirror")
+    if found.cause == "token_unreachable" and not hosts.of_hub(reference) and found.host == hosts.TOKEN_SERVER:
+        return found._replace(cause="mirror_sends_token_elsewhere")  # FROM at a mirror that passes the Hub's realm on
+    if found.reason == "html page" and found.cause == "registry_error" and not named and not known.mirrors:
+        return found._replace(cause="proxy_refused", host=found.host or (hosts.TOKEN_SERVER if answer.of_token else None))
+    if hosts.of_hub(reference) or named:
+        for mirror in known.mirrors:
+            blamed = _blame(found, mirror, reference)
+            if blamed:
+                return blamed
+    if (named and found.cause in ("registry_error", "denied", "rate_limited", "token_denied")) or (named and found.reason == "content missing"):
+        return found._replace(cause="mirror_error", reason=WANTS_LOGIN if found.reason == "no login" else _with_words(found.reason, answer.line))
+    if found.cause == "registry_error":
+        elsewhere = bool(found.host) and not hosts.is_hub(found.host or "") and not hosts.is_store(found.host or "")
+        return found._replace(cause="mirror_error" if elsewhere and found.host != hosts.registry_of(reference or "") else "unknown")
+    if found.cause == "denied" and not found.host and (found.reason or "").startswith("status") and not known.daemon_asked:
+        return found._replace(cause="unknown", asked_by=None)
+    return found
+
+
+def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
+    """Whether the host that answers is a mirror: it is asked in the name of a registry (?ns=), for an image of the Hub, or configured."""
+    if not host or hosts.is_hub(host) or hosts.is_store(host):
+        return False
+    if any(host in (mirror.host, mirror.realm_host) for mirror in known.mirrors):
+        return True
+    asked = re.search(r"[?&]ns=([\w.-]+)", answer.url)
+    if asked:
+        return asked.group(1) != host
+    registry = hosts.registry_of(answer.reference or "")
+    path = (answer.reference or "").partition("/")[2]
+    hub_inside = re.match(r"(?:docker\.io/|library/|registry-1\.docker\.io/)", path) is not None or "docker.io%2F" in answer.url
+    if registry == host or host.endswith(f".{registry}"):
+        return hub_inside
+    return answer.reference is not None and hosts.is_hub(registry) and ("/v2/" in answer.url or answer.of_token)
+
+
+def _with_words(reason: t.Optional[str], line: str) -> t.Optional[str]:
+    return f"{reason}: not in the allowlist" if reason and re.search(r"allow-?list|whitelist|白名单", line, re.I) else reason
+
+
+def _blame(found: Verdict, mirror: Mirror, reference: t.Optional[str]) -> t.Optional[Verdict]:
+    """The verdict with a configured mirror in it, None where it has no part in it."""
+    named = found.host in (mirror.host, mirror.realm_host)
+    hub = not found.host or hosts.is_hub(found.host)
+    lost = found.cause in UNREACHED or found.cause == "token_unreachable"
+    if mirror.sends_elsewhere and ((lost and found.host == mirror.realm_host) or (lost and hub and hosts.is_hub(mirror.realm_host))):
+        return found._replace(cause="mirror_sends_token_elsewhere", host=mirror.realm_host)
+    if mirror.error and (named or hub):
+        return found._replace(cause="mirror_error", host=mirror.host, reason=mirror.error, asked_by="daemon")
+    if mirror.status == 401 and found.cause == "denied" and (named or hub):
+        return found._replace(cause="mirror_error", host=mirror.host, reason=WANTS_LOGIN if found.reason == "no login" else "status 401", asked_by="daemon")
+    if mirror.manifest == 404 and found.cause in (*UNREACHED, "not_found") and hub:
+        return found._replace(cause="not_found", host=mirror.host, reason="status 404", asked_by="daemon")
+    if not mirror.status and mirror.reason and found.cause in UNREACHED and hub:
+        return found._replace(cause=mirror.reason if mirror.reason in UNREACHED else "tls", host=mirror.host, reason=mirror.reason, asked_by="daemon")
+    return None
+
+
+def _timed_out(log: Log, known: Evidence, reference: t.Optional[str]) -> Verdict:
+    """Killed by us: by whom it was waited is seen from the last step without an end."""
+    reason = f"no end within {known.timeout} s"
+    running: t.Dict[str, str] = {}
+    for line in log.lines:
+        found = re.match(r"#(\d+) (.*)", line)
+        if found and re.match(r"DONE|CACHED|ERROR(?!.*context canceled)", found.group(2)):
+            running.pop(found.group(1), None)
+        elif found and not found.group(2).startswith("CANCELED"):
+            running.setdefault(found.group(1), found.group(2))
+    if log.builder == "legacy":
+        running = {"0": log.last}
+    waiting = " ".join(running.values())
+    if "[auth]" in waiting or any("failed to authorize" in line for line in log.lines):
+        return Verdict("timeout", asked_by="client", host=hosts.TOKEN_SERVER, reason=reason)
+    if re.search(r"load metadata for|resolve image config|\bFROM\b", waiting):
+        return Verdict("timeout", asked_by="daemon", host=hosts.asked_for(reference), reason=reason)
+    if re.search(r"\bRUN\b", waiting):
+        return Verdict("timeout", asked_by="step", host=host_of(known.network_step) or None, reason=reason)
+    return Verdict("timeout", reason=reason)
+
+
+def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
+    """The image that was asked for last before the failure, as a Dockerfile would write it."""
+    asked: t.Dict[str, str] = {}
+    failed, last = "", ""
+    for line in log.lines:
+        found = re.match(r"#(\d+) \[.*\] load metadata for (\S+)|#(\d+) resolve image config for (?:docker-image://)?(\S+)", line)
+        if found:
+            last = found.group(2) or found.group(4)
+            asked[found.group(1) or found.group(3)] = last
+        error = re.match(r"#(\d+) ERROR", line)
+        if error and error.group(1) in asked:
+            failed = failed or asked[error.group(1)]
+        step = re.match(r"Step \d+(?:/\d+)?\s?: FROM (?:--\S+ )*(\S+)", line)
+        last = step.group(1) if step else last
+        said = next((match for match in (pattern.search(line) for pattern in _SAID_REFERENCE) if match), None)
+        failed = said.group(1) if said else failed
+    for header in log.failed:
+        shown = re.search(r"(?:load metadata for|resolve image config for|(?:^|\] )FROM) (?:docker-image://)?([^\s$]+)", header)
+        failed = failed or (shown.group(1) if shown else "")
+    name = failed or last or known.image
+    return hosts.familiar(name) if name and "$" not in name and name != "scratch" else known.image or None
+
+
+# The first that is in a line says its image; the resolved name is whole, the Dockerfile's is not.
+_SAID_REFERENCE = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"failed to resolve source metadata for (\S+?):\s",
+        r"invalid from flag value ([^\s:]+(?::[\w.-]+)?(?:@sha256:\w+)?):",
+        r"pull access denied for ([^\s,]+)",
+        r"ERROR.{0,9} load metadata for (\S+)",
+        r"pulling image (\S+)$",
+        r"failed to solve: (?:[A-Z]\w+: )*([a-z\d][\w./-]*(?::[\w./-]+)?(?:@sha256:\w+)?): (?:failed|error|pull|no match|unexpected)",
+        r"(?<![\w./-])((?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?): not found",
+    )
+)

@@ -1,0 +1,461 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What cures each cause, one sentence in English and in Chinese; 'Set X Y' names the module and its option."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import is_hub, is_loopback, registry_of
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN
+
+
+class Cure(t.NamedTuple):
+    english: str
+    chinese: str
+
+
+CURES = {
+    # The daemon's way.
+    "no daemon proxy": Cure(
+        "Set docker_daemon_proxy https_proxy (or registry_mirrors), so that the daemon reaches {host} another way.",
+        "给守护进程设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`），让它换一条路访问 {host}。",
+    ),
+    "daemon proxy": Cure(
+        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, and keep {host} out of its no_proxy.",
+        "把 `docker_daemon_proxy` 的 `https_proxy` 换成能访问 {host} 的代理，并且不要把 {host} 写进它的 `no_proxy`。",
+    ),
+    "layers of the hub": Cure(
+        "Have the firewall or the proxy allow {host} too, where Docker Hub keeps its layers, or set docker_daemon_proxy https_proxy (or registry_mirrors).",
+        "请防火墙或代理的管理员也放行 {host}（Docker Hub 的镜像层存放在那里），或者设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`）。",
+    ),
+    "layers": Cure(
+        "Have the firewall or the proxy allow {host} too, where the registry keeps its layers, or set docker_daemon_proxy https_proxy.",
+        "请防火墙或代理的管理员也放行 {host}（镜像仓库的镜像层存放在那里），或者设置 `docker_daemon_proxy` 的 `https_proxy`。",
+    ),
+    "mirror": Cure(
+        "Repair the mirror {host}, or set docker_daemon_proxy registry_mirrors to another one.",
+        "修好镜像站 {host}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个。",
+    ),
+    "registry": Cure(
+        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, or correct the name in the Dockerfile.",
+        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理，或者改正 Dockerfile 里的名字。",
+    ),
+    "way": Cure(
+        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
+        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+    ),
+    "client way": Cure(
+        "Set docker_build_env https_proxy to a proxy that reaches {host}.",
+        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理。",
+    ),
+    "no IPv6 route": Cure(
+        "Give this host a route for IPv6, or have its resolver leave IPv6 addresses out: {host} was asked at an IPv6 address, to which there is no way.",
+        "给这台主机配置 IPv6 路由，或者让它的 DNS 不返回 IPv6 地址：请求 {host} 时用的是 IPv6 地址，而主机没有 IPv6 出口。",
+    ),
+    # Certificates: the server was reached.
+    "http answer": Cure(
+        "Set docker_daemon_proxy insecure_registries: [{registry}], or give {host} a certificate: it answers without TLS.",
+        "设置 `docker_daemon_proxy` 的 `insecure_registries: [{registry}]`，或者给 {host} 配置证书：它不使用 TLS。",
+    ),
+    "http answer of a builder": Cure(
+        "Set http = true for {registry} in the buildkitd.toml of the builder {builder}, or give {host} a certificate: it answers without TLS.",
+        "在构建器 {builder} 的 buildkitd.toml 里给 {registry} 设置 http = true，或者给 {host} 配置证书：它不使用 TLS。",
+    ),
+    "unknown authority": Cure(
+        "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client knows it.",
+        "用角色 `proxy_ca` 安装签发机构的证书：守护进程和客户端都不信任该 CA。",
+    ),
+    "unknown authority to a builder": Cure(
+        "Create the builder {builder} again with the authority's certificate as ca of {registry} in its buildkitd.toml: the host's store does not reach it.",
+        "重新创建构建器 {builder}，在它的 buildkitd.toml 里为 {registry} 写上 ca：主机的证书库对它不起作用。",
+    ),
+    "clock is behind": Cure(
+        "Set this host's clock (chronyc makestep, timedatectl): it is behind, so the certificate of {host} is not valid yet.",
+        "校准这台主机的时钟（`chronyc makestep`、`timedatectl`）：时钟慢了，{host} 的证书还没有生效。",
+    ),
+    "certificate expired": Cure(
+        "Have the owner of {host} renew its certificate; or set this host's clock (timedatectl), if it is wrong.",
+        "请 {host} 的管理员更新证书；如果这台主机的时钟不对，先校准时钟（`timedatectl`）。",
+    ),
+    "no SANs": Cure(
+        "Have the owner of {host} issue a certificate with this name or address in its SANs, use the name that it has, "
+        "or set docker_daemon_proxy insecure_registries: [{registry}].",
+        "请 {host} 的管理员重新签发证书，把这个名字或地址写进 SAN；或者改用证书里已有的名字；或者设置 `docker_daemon_proxy` 的 "
+        "`insecure_registries: [{registry}]`。",
+    ),
+    # Tokens.
+    "daemon token": Cure(
+        "Set docker_build_env daemon_token: true.",
+        "设置 `docker_build_env` 的 `daemon_token: true`：改由守护进程通过它自己的代理去取令牌。",
+    ),
+    "client token": Cure(
+        "Set docker_build_env https_proxy to a proxy that reaches {host}, or docker_daemon_proxy https_proxy with docker_build_env daemon_token: true.",
+        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理；或者给守护进程设代理，再设 `daemon_token: true`。",
+    ),
+    "builder token": Cure(
+        "Set docker_build_env https_proxy to a proxy that reaches {host}: the client fetches the token for the builder {builder}.",
+        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理：构建器 {builder} 的令牌由客户端去取。",
+    ),
+    "token of the daemon": Cure(
+        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
+        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+    ),
+    "token_denied": Cure(
+        "Log in with the right credentials (docker login), or log out: the token server {host} does not accept what it was sent.",
+        "用正确的账号 `docker login`，或者 `docker logout`：{host} 不接受收到的凭据。",
+    ),
+    "token_denied, anonymous": Cure(
+        "Correct the name of {reference} if it is wrong, or ask the owner of {host} why it gives no anonymous token: there are no credentials to correct.",
+        "如果 {reference} 写错了，请改正；否则请 {host} 的管理员说明为什么不给匿名令牌：这里没有凭据可以改。",
+    ),
+    # Proxies.
+    "daemon proxy_unreachable": Cure(
+        "Set docker_daemon_proxy https_proxy to a proxy that answers.",
+        "给 `docker_daemon_proxy` 的 `https_proxy` 换一个能连上的代理（注意代理自己的协议通常是 `http://`）。",
+    ),
+    "client proxy_unreachable": Cure(
+        "Set docker_build_env https_proxy to a proxy that answers.",
+        "给 `docker_build_env` 的 `https_proxy` 换一个能连上的代理。",
+    ),
+    "step proxy_unreachable": Cure(
+        "Set docker_build_env step_proxy to a proxy that build containers reach.",
+        "给 `docker_build_env` 的 `step_proxy` 换一个构建容器里也能连上的代理（不能是 127.0.0.1）。",
+    ),
+    "step proxy on the loopback": Cure(
+        "Set docker_build_env step_proxy to an address of the proxy that build containers reach: {host} is the build container itself.",
+        "给 `docker_build_env` 的 `step_proxy` 写上构建容器能连上的代理地址：{host} 是构建容器自己。",
+    ),
+    "builder proxy_unreachable": Cure(
+        "Create the builder {builder} again with a proxy that it reaches (buildx create --driver-opt env.HTTPS_PROXY=URL): "
+        "it runs in a container, whose loopback is its own.",
+        "重新创建构建器 {builder}，给它一个连得上的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）：它运行在容器里，127.0.0.1 是它自己。",
+    ),
+    "proxy without TLS": Cure(
+        "Write the URL of the proxy {host} with http:// in {process}: the proxy itself is spoken to without TLS.",
+        "在 {process} 里把代理 {host} 的 URL 写成 `http://`：与代理本身的连接不使用 TLS。",
+    ),
+    "malformed URL": Cure(
+        "Correct the proxy's URL in {process}: it must read http://HOST:PORT.",
+        "改正 {process} 里代理的 URL：格式是 `http://主机:端口`。",
+    ),
+    "daemon proxy_auth": Cure(
+        "Set docker_daemon_proxy proxy_username and proxy_password to what the proxy accepts.",
+        "把 `docker_daemon_proxy` 的 `proxy_username` 和 `proxy_password` 改成代理认可的；原样填写，不要自己做 URL 编码。",
+    ),
+    "client proxy_auth": Cure(
+        "Set docker_build_env https_proxy to a proxy that accepts this host, or daemon_token: true.",
+        "给 `docker_build_env` 的 `https_proxy` 换一个不要密码的代理，或者用 `daemon_token: true`。",
+    ),
+    "step proxy_auth": Cure(
+        "Set docker_build_env step_proxy to a proxy that accepts build containers.",
+        "给 `docker_build_env` 的 `step_proxy` 换一个接受构建容器的代理。",
+    ),
+    "builder proxy_auth": Cure(
+        "Create the builder {builder} again with a proxy that accepts it (buildx create --driver-opt env.HTTPS_PROXY=URL).",
+        "重新创建构建器 {builder}，给它一个接受它的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
+    ),
+    "proxy_refused": Cure(
+        "Have the proxy's owner allow this host, or set {process} to another proxy.",
+        "请代理的管理员放行该主机，或者换一个代理。",
+    ),
+    # Mirrors.
+    "mirror_error": Cure(
+        "Set docker_daemon_proxy registry_mirrors to a mirror that answers; {host} says {reason}, and only its owner can change that.",
+        "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个能用的镜像站；{host} 返回 {reason}，需由其管理员处理。",
+    ),
+    "mirror in FROM": Cure(
+        "Use another mirror in the Dockerfile (dockerfile_mirror mirrors); {host} says {reason}, and only its owner can change that.",
+        "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`）；{host} 返回 {reason}，需由其管理员处理。",
+    ),
+    "mirror wants a login": Cure(
+        "Have the owner of the mirror {host} allow anonymous pulls, or set docker_daemon_proxy registry_mirrors to another one: Docker sends "
+        "mirrors no credentials.",
+        "请镜像站 {host} 的管理员允许匿名拉取，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个：Docker 不会把账号发给镜像站。",
+    ),
+    "mirror without the content": Cure(
+        "Have the owner of the mirror {host} fetch {reference} again, or set docker_daemon_proxy registry_mirrors to another one: "
+        "it knows the tag and does not have its content.",
+        "请镜像站 {host} 的管理员重新同步 {reference}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个：它有这个标签，却没有标签的内容。",
+    ),
+    "mirror of a builder": Cure(
+        "Create the builder {builder} again with another mirror in its buildkitd.toml (docker_build_env builder_mirrors); {host}: {reason}.",
+        "重新创建构建器 {builder}，在它的 buildkitd.toml 里换一个镜像站（`docker_build_env` 的 `builder_mirrors`）；{host}：{reason}。",
+    ),
+    "mirror elsewhere, proxied": Cure(
+        "Set docker_build_env daemon_token: true.",
+        "设置 `docker_build_env` 的 `daemon_token: true`。",
+    ),
+    "mirror elsewhere": Cure(
+        "Set docker_daemon_proxy registry_mirrors to a mirror that hands out images without a token "
+        "(role registry_cache), or have the mirror's owner rewrite its realm.",
+        "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个不需要令牌的镜像站（角色 `registry_cache` 可以自建），或者请镜像站改写 realm。",
+    ),
+    "mirror elsewhere, client": Cure(
+        "Set docker_build_env https_proxy to a proxy that reaches {host}, or use a mirror that hands out images without a token (role registry_cache).",
+        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理，或者换一个不需要令牌的镜像站（角色 `registry_cache`）。",
+    ),
+    "mirror lacks": Cure(
+        "Set docker_daemon_proxy registry_mirrors to a mirror that has {reference}, or https_proxy so that the daemon "
+        "can ask Docker Hub itself; or correct the name.",
+        "镜像站 {host} 上没有 {reference}：改正名字或标签，请镜像站同步它，或者换一条能访问 Docker Hub 的路。",
+    ),
+    # A builder in a container.
+    "builder": Cure(
+        "Create the builder {builder} again with a proxy of its own (buildx create --driver-opt env.HTTPS_PROXY=URL), "
+        "or set docker_build_env builder_mirrors: it reads neither daemon.json nor the daemon's proxy.",
+        "重新创建构建器 {builder}，给它自己的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`），或者设置 `docker_build_env` 的 `builder_mirrors`："
+        "它既不读 daemon.json，也不用守护进程的代理。",
+    ),
+    # The registry's answer.
+    "rate_limited": Cure(
+        "Log in (docker login), or set docker_daemon_proxy registry_mirrors to a mirror of your own (role registry_cache).",
+        "`docker login` 登录，或者用 `registry_mirrors` 指向自己的镜像站（角色 `registry_cache`）。",
+    ),
+    "rate_limited elsewhere": Cure(
+        "Log in at {host} (docker login), or ask it less often.",
+        "登录 {host}（`docker login`），或者减少请求次数。",
+    ),
+    "denied": Cure(
+        "Log in (docker login) with a user that may read {reference}, or correct its name.",
+        "用有权限的账号 `docker login`，或者改正镜像名 {reference}。",
+    ),
+    "denied where nobody logs in": Cure(
+        "Try again later, or correct the name of {reference}: {host} is open to everybody.",
+        "稍后再试，或者改正镜像名 {reference}：{host} 对所有人开放，不需要登录。",
+    ),
+    "not_found": Cure(
+        "Correct the name or tag of {reference}: {host} does not have it.",
+        "改正 {reference} 的名字或标签：{host} 上没有它。",
+    ),
+    "platform": Cure(
+        "Use a tag of {reference} that was built for this platform, or another --platform: the image is there, for others.",
+        "换一个支持当前平台的 {reference} 标签，或者用 `--platform` 指定别的平台：镜像存在，只是没有这个平台的版本。",
+    ),
+    "content missing": Cure(
+        "Have the owner of {reference} push it again, or use another tag: {host} has its manifest and not its content.",
+        "请 {reference} 的发布者重新推送，或者换一个标签：{host} 上有它的清单，却没有内容。",
+    ),
+    "registry_error": Cure(
+        "Try again later, or set docker_daemon_proxy registry_mirrors to a mirror.",
+        "稍后再试，或者给 `docker_daemon_proxy` 的 `registry_mirrors` 设置镜像站。",
+    ),
+    "try again": Cure("Try again later: {host} answers with an error.", "稍后再试：{host} 返回错误。"),
+    "wrong content": Cure(
+        "Build once without the mirror or the proxy between, to see which of them changes or cuts what it passes on: what came is not what its digest names.",
+        "暂时去掉中间的镜像站或代理再构建一次，看是谁改动或截断了内容：收到的内容与摘要（digest）不符。",
+    ),
+    # RUN steps.
+    "step": Cure(
+        "Set docker_build_env step_proxy, so that RUN steps reach {host}.",
+        "设置 `docker_build_env` 的 `step_proxy`，让 RUN 步骤能访问 {host}。",
+    ),
+    "step, unknown authority": Cure(
+        "Trust the authority's certificate in the image, or pass it to the step with --mount=type=secret (docs/which-cure.md, Trust in RUN steps): "
+        "{host} was reached, and the image does not know who signed its certificate.",
+        "在镜像里安装签发机构的证书，或者用 `--mount=type=secret` 传给这一步（见 docs/which-cure.md 的 Trust in RUN steps）：{host} 已经连上，"
+        "只是镜像不信任签发它证书的 CA。",
+    ),
+    "step, certificate expired": Cure(
+        "Update ca-certificates in the image, or have the owner of {host} renew its certificate; set this host's clock, if it is wrong.",
+        "更新镜像里的 ca-certificates，或者请 {host} 的管理员更新证书；如果主机时钟不对，先校准时钟。",
+    ),
+    "step, certificate of another name": Cure(
+        "See who answers the step in the name of {host}: the certificate is another's.",
+        "查一查是谁以 {host} 的名义应答：证书是别人的。",
+    ),
+    "step, http answer": Cure(
+        "Write the proxy's URL with http:// in docker_build_env step_proxy, or correct the URL in the step: what answers for {host} does not speak TLS.",
+        "把 `docker_build_env` 的 `step_proxy` 里代理的 URL 写成 `http://`，或者改正这一步里的 URL：以 {host} 名义应答的一方不使用 TLS。",
+    ),
+    "step, version or cipher": Cure(
+        "Use a base image with a newer TLS library: {host} and the step have no TLS version or cipher in common.",
+        "换一个 TLS 库更新的基础镜像：{host} 与这一步没有共同的 TLS 版本或算法。",
+    ),
+    "step_failed": Cure("Correct the RUN step: it ended with {reason}.", "改正这个 RUN 步骤：{reason}。"),
+    "step, clock": Cure(
+        "Set this host's clock (chronyc makestep, timedatectl): it is behind, so what the step downloaded is not valid yet.",
+        "校准这台主机的时钟（`chronyc makestep`、`timedatectl`）：时钟慢了，这一步下载的内容还没有生效。",
+    ),
+    "step, unclear": Cure(
+        "Run the program again with more output, to see why it could not fetch what it names; "
+        "set docker_build_env step_proxy, if build containers have no other way out.",
+        "让程序输出更多信息后再运行一次，看它为什么下载不了；如果构建容器只能通过代理上网，设置 `docker_build_env` 的 `step_proxy`。",
+    ),
+    # Not the network.
+    "no answer": Cure("Start the engine (systemctl start docker).", "启动引擎：`systemctl start docker`。"),
+    "ended during the build": Cure(
+        "See why the engine ended (journalctl -u docker), and build again when it runs.",
+        "用 `journalctl -u docker` 看引擎为什么退出，等它运行后再构建。",
+    ),
+    "permission denied": Cure(
+        "Run the task with become: true, or add the user to the group docker.",
+        "任务加上 `become: true`，或者把用户加入 `docker` 组。",
+    ),
+    "docker is not installed": Cure("Install Docker on this host.", "在这台主机上安装 Docker。"),
+    "disk_full": Cure(
+        "Free space on the engine's disk (docker system df shows what is used).",
+        "清理引擎所在的磁盘（`docker system df` 可以看到占用）。",
+    ),
+    "buildx_missing": Cure(
+        "Install the buildx plugin, or set docker_build_env buildkit: false.",
+        "安装 buildx 插件，或者设置 `docker_build_env` 的 `buildkit: false`。",
+    ),
+    "legacy_cannot": Cure(
+        "Set docker_build_env buildkit: true, or builder: buildkit here: the legacy builder cannot do {reason}.",
+        "设置 `docker_build_env` 的 `buildkit: true`（或者在这里用 `builder: buildkit`）：旧版构建器不支持 {reason}。",
+    ),
+    "bad_dockerfile": Cure("Correct the Dockerfile or the context: {reason}.", "改正 Dockerfile 或构建上下文：{reason}。"),
+    "credential helper": Cure(
+        "Remove credsStore and credHelpers from ~/.docker/config.json of the user who builds, or repair the helper that they name: the client asks it first.",
+        "删除构建用户 ~/.docker/config.json 里的 `credsStore` 和 `credHelpers`，或者修好它们指定的程序：客户端会先调用它。",
+    ),
+    "no active session": Cure(
+        "Build with docker build or docker buildx build: the program that asked for this build opened no session, in which BuildKit asks its "
+        "client for tokens.",
+        "改用 `docker build` 或 `docker buildx build`：发起构建的程序没有建立会话（session），BuildKit 要通过它向客户端取令牌。",
+    ),
+    "cache of the builder": Cure(
+        "Remove the cache of the builder (docker builder prune), and build again: what it names is not there any more.",
+        "清除构建器的缓存（`docker builder prune`）后重新构建：缓存里记录的内容已经不存在。",
+    ),
+    "docker driver": Cure(
+        "Create a builder with docker buildx create, or turn on the containerd image store: the default one cannot do this.",
+        "用 `docker buildx create` 创建一个构建器，或者启用 containerd 镜像存储：默认的构建器不支持这个功能。",
+    ),
+    "the container did not start": Cure(
+        "See the engine's log (journalctl -u docker): the container of the step did not start.",
+        "查看引擎的日志（`journalctl -u docker`）：这一步的容器没有启动。",
+    ),
+    "timeout": Cure(
+        "Set docker_daemon_proxy https_proxy (or registry_mirrors) if {host} is slow or silent, or a longer timeout here.",
+        "如果 {host} 很慢或没有响应，设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`）；也可以把 `timeout` 调大。",
+    ),
+    "unknown": Cure("Read the lines in log, and please report them.", "看 `log` 里的原文，并请告诉我们。"),
+}
+PROCESS = {"client": "docker_build_env https_proxy", "step": "docker_build_env step_proxy", "daemon": "docker_daemon_proxy https_proxy"}
+_OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
+
+
+def cure_name(found: Verdict, known: Evidence, anonymous: bool) -> str:
+    """The row of the table. ``anonymous``: the token that was refused was asked for without credentials."""
+    reason = found.reason or ""
+    if found.asked_by == "step":
+        return _of_step(found)
+    if found.cause in UNREACHED:
+        return _of_unreached(found, known, reason)
+    special = _of_cause(found, known, anonymous)
+    return special or found.cause
+
+
+def _of_step(found: Verdict) -> str:
+    reason = found.reason or ""
+    if found.cause == "tls":
+        name = f"step, {reason}"
+        return "clock is behind" if reason == "clock is behind" else name if name in CURES else "step, unknown authority"
+    if found.cause == "proxy_unreachable" and is_loopback(found.host or ""):
+        return "step proxy on the loopback"
+    if found.cause in ("proxy_unreachable", "proxy_auth"):
+        return f"step {found.cause}"
+    return "step" if found.cause in UNREACHED else found.cause
+
+
+def _of_unreached(found: Verdict, known: Evidence, reason: str) -> str:
+    if reason.startswith("no end within"):
+        return "timeout"
+    if reason in ("clock is behind", "certificate expired", "no SANs", "no IPv6 route"):
+        return reason
+    if reason.startswith("certificate of") and found.role in ("registry", "mirror"):
+        return "no SANs"
+    if reason == "http answer" and found.role != "hub":
+        return "http answer of a builder" if found.instance else reason
+    if reason == "unknown authority":
+        return "unknown authority to a builder" if found.instance else reason
+    return _way(found, known)
+
+
+def _way(found: Verdict, known: Evidence) -> str:
+    """Another way to a host that was not reached."""
+    if found.asked_by == "client":
+        return "client way"
+    if found.instance:
+        return "mirror of a builder" if found.role == "mirror" else "builder"
+    if found.role == "store":
+        return "layers of the hub" if found.host_is_hubs else "layers"
+    if found.role == "hub":
+        return "daemon proxy" if known.daemon_proxy else "no daemon proxy"
+    return {"mirror": "mirror", "registry": "registry"}.get(found.role, "way")
+
+
+def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
+    cause, reason, client = found.cause, found.reason or "", found.asked_by == "client"
+    if cause == "engine_down":
+        return reason
+    if cause == "token_unreachable":
+        return _of_token(found, known, client)
+    if cause == "token_denied":
+        return "token_denied, anonymous" if anonymous else cause
+    if cause == "mirror_sends_token_elsewhere":
+        return "mirror elsewhere" if not client else "mirror elsewhere, proxied" if known.daemon_proxy and not found.instance else "mirror elsewhere, client"
+    if cause == "proxy_unreachable":
+        return _of_proxy(found, reason)
+    if cause == "proxy_auth":
+        return "builder proxy_auth" if found.instance and not client else f"{found.asked_by or 'daemon'} proxy_auth"
+    if cause == "mirror_error":
+        return _of_mirror(found, reason)
+    if cause == "not_found":
+        return (
+            reason
+            if reason in ("platform", "content missing")
+            else "mirror lacks"
+            if found.role == "mirror" and is_hub(registry_of(found.reference or ""))
+            else cause
+        )
+    if cause == "denied":
+        return "denied where nobody logs in" if found.host in _OPEN_TO_ALL else cause
+    if cause == "rate_limited":
+        return "rate_limited elsewhere" if found.role in ("registry", "other") and found.host else cause
+    if cause == "step_failed":
+        return {"clock is behind": "step, clock", "a download that failed without saying why": "step, unclear"}.get(reason, cause)
+    return _of_unknown(found, reason) if cause == "unknown" else ""
+
+
+def _of_token(found: Verdict, known: Evidence, client: bool) -> str:
+    reason = found.reason or ""
+    if reason in ("clock is behind", "certificate expired", "no IPv6 route"):
+        return reason
+    if reason == "unknown authority":
+        return reason
+    if not client:
+        return "token of the daemon"
+    return "builder token" if found.instance else "daemon token" if known.daemon_proxy else "client token"
+
+
+def _of_proxy(found: Verdict, reason: str) -> str:
+    if found.instance and found.asked_by == "daemon":
+        return "builder proxy_unreachable"
+    if reason == "unknown authority":
+        return reason
+    return {"tls": "proxy without TLS", "malformed URL": reason}.get(reason, f"{found.asked_by or 'daemon'} proxy_unreachable")
+
+
+def _of_mirror(found: Verdict, reason: str) -> str:
+    if found.instance:
+        return "mirror of a builder"
+    registry = registry_of(found.reference or "")
+    if not is_hub(registry) and f".{found.host}".endswith(f".{registry}"):
+        return "mirror in FROM"
+    return {WANTS_LOGIN: "mirror wants a login", "status 401": "mirror wants a login", "content missing": "mirror without the content"}.get(
+        reason, "mirror_error"
+    )
+
+
+def _of_unknown(found: Verdict, reason: str) -> str:
+    if reason.startswith("docker-credential") or reason == "credential helper":
+        return "credential helper"
+    if reason in CURES:
+        return reason
+    return ("registry_error" if found.role in ("hub", "store") else "try again") if found.host else ""

@@ -1,0 +1,28 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What in a Dockerfile the legacy builder cannot do, told before it builds."""
+
+from __future__ import annotations
+
+import re
+
+_PLATFORM = "(?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT)"
+_BUILDKIT_ONLY = (
+    (r"^\s*(?:ONBUILD\s+)?RUN\s+(?:--\S+\s+)*(--(?:mount|network|security))\b", "RUN {1}"),
+    (r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s+(?:--\S+\s+)*(--(?:chmod|link|checksum|exclude|parents|keep-git-dir|unpack))\b", "COPY {1}"),
+    (r"""^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b.*\s\d*(<<)-?["']?[A-Za-z_]\w*["']?(?=\s|$)""", "heredocs"),
+    (rf"^\s*FROM\s.*\$\{{?({_PLATFORM})\b", "${1}"),
+    (rf"^\s*ARG\s+({_PLATFORM})\s*$", "${1}"),  # it is empty there, without a word
+)
+
+
+def legacy_cannot(dockerfile: str) -> str:
+    """What in a Dockerfile the legacy builder cannot do ('' if nothing): it would silently ignore a heredoc's body."""
+    text = re.sub(r"\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*", " ", dockerfile)
+    for pattern, name in _BUILDKIT_ONLY:
+        found = re.search(pattern, text, re.M | re.I)
+        if found and not (name == "${1}" and re.search(rf"^\s*ARG\s+{found.group(1)}=", text, re.M | re.I)):
+            return name.replace("{1}", found.group(1))
+    return ""

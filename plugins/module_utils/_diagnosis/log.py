@@ -1,0 +1,331 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A build's output in parts: what belongs to a step, and what the engine or the client says for itself.
+
+Read are the plain and the terminal output of BuildKit, the legacy builder's, compose and docker-compose, JSON streams, and each of them behind the
+prefixes of CI systems, cut off at either end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+_ANSI = re.compile(r"(?:\x1b|\\u001[bB]|\\x1[bB]|\\033)(?:\[[0-9;?]*[ -/]*[A-Za-z]|\][^\x07]*\x07|\([A-Z0-9])|\^\[\[[0-9;]*m")
+# Clocks, job names and levels that a CI system or a logger writes before each line.
+_PREFIX = re.compile(
+    r"^(?:"
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?: \d\d[OE][+ ]?)?[ \t]+"
+    r"|\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\][ \t]*"
+    r"|\[\d\d:\d\d:\d\d(?:\.\d+)?\][A-Z]?:?[ \t]*(?:\[Step \d+/\d+\][ \t]*)?"
+    r"|\[Container\] \d{4}/\d\d/\d\d [\d:.]+[ \t]"
+    r"|\d{4}/\d\d/\d\d \d\d:\d\d:\d\d[ \t]"
+    r"|\d\d:\d\d:\d\d(?:[.,]\d+)?[ \t]+"
+    r"|(?:build|error)\t\d\d-[A-Z][a-z]{2}-\d{4} [\d:]+\t"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+"
+    r"|\[[\w./-]+:\d+\][ \t]"
+    r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
+    r"|remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
+    r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
+    r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
+    r"|\[(?:INFO|WARN|WARNING|ERROR|FATAL|DEBUG)\](?=[ \t]+(?:#\d+ |=> |Step \d|The command|failed to solve|ERROR: ))[ \t]+"
+    r")"
+)
+_LOGGER = re.compile(r'^(?:time="[^"]*" )?level=\w+ msg="((?:[^"\\]|\\.)*)"(?: \w+=.*)?\s*$')
+_JSON_ERROR = re.compile(r'"(?:error|err|msg)": ?"((?:[^"\\]|\\.)*)"')
+
+STEP_FAILED = re.compile(
+    r'process "(?P<a>.*)" did not complete successfully: (?:exit code: (?P<ca>\d+)|(?P<oa>.*))'
+    r"|executor failed running \[(?P<b>.*)\]: (?:exit code: (?P<cb>\d+)|(?P<ob>.*))"
+    r"|The command '(?P<c>.*)' returned a non-zero code: (?P<cc>\d+)"
+    r'|building at STEP "RUN (?P<d>.*)": .*exit status (?P<cd>\d+)'
+    r"|failed to execute command: waiting for process to exit: exit status (?P<ce>\d+)"
+)
+_CUT_STEP_FAILED = re.compile(r"executor failed ru|process \"/bin/\w+ .*\" did not compl|The command '/bin/\w+ -c ")
+_VERTEX = re.compile(r"^#(\d+) ?(.*)$")
+_SECONDS = re.compile(r"^(\d+\.\d+)(?: (.*))?$")
+_TTY = re.compile(r"^ *=> (?!=>)(ERROR |CACHED |CANCELED )?(.*?)(?:\s+(\d+\.\d)s)?\s*$")
+_TTY_OUTPUT = re.compile(r"^ *=> => # ?(.*)$")
+_SUMMARY = re.compile(r"^ *> (?!>)(.*?):?$")
+_HEADER = re.compile(r"^(?:\[[^\]]*\] ?)|^(?:resolve image config|importing|exporting|FROM |booting|load )")
+_STEP = re.compile(r"^(?:Step|STEP) (\d+)(?:/\d+)?\s?: (.*)$")
+_QUOTED = re.compile(r"^\s*\d+ \|(?:\s.*)?$|^-{16,}$|^[\w./-]*[Dd]ockerfile[\w./-]*:\d+$")
+_END_OF_SUMMARY = re.compile(r"^-{6,}$")
+_CLIENTS = re.compile(
+    r"^(?:ERROR: |Error: |error: )?(?:target [\w.-]+: )?(?:failed to (?:build|solve|receive status|read dockerfile|dial gRPC)"
+    r"|executor failed running|Service '"
+    r"|process \"|(?:buildx|buildx call|docker build) failed|Error response from daemon|The command ')"
+)
+_PROGRESS = re.compile(
+    r"^(?:DONE|CACHED|CANCELED|\.\.\.|sha256:|transferring|resolve |extracting|exporting|pushing|writing|naming|unpacking|inferred|preparing|sending)"
+)
+_LEGACY_MARK = re.compile(
+    r"^(?: ?---> |Removing intermediate container|Sending build context|Successfully (?:built|tagged) |DEPRECATED:|\[Warning\]|Executing \d+ build trigger)"
+)
+# What the engine says between the lines of a legacy step.
+_ENGINES = re.compile(
+    r"^(?:OCI runtime|oci runtime error|shim error|unexpected EOF$|Error response from daemon|error during connect|[Cc]annot connect to the Docker"
+    r"|the --\w+ (?:option|flag) requires BuildKit|failed to (?:register|export|create|start|copy files)|The command ')"
+)
+_PULLED = re.compile(r"^(?:[0-9a-f]{12}: |Digest: |Status: |\S+: Pulling from )")
+_LEGACY = re.compile(r"^(?:Sending build context to Docker daemon|Step \d+(?:/\d+)?\s?: |.*The command '.*' returned a non-zero code: \d)", re.M)
+_BUILDKIT = re.compile(
+    r"^#\d+ |^ *=> (?!=>)|failed to solve|failed to dial gRPC|executor failed running|did not complete successfully"
+    r"|^\[\+\] Building",
+    re.M,
+)
+_INSTANCE = re.compile(
+    r'building with "([^"]+)" instance using (?:docker-container|kubernetes|remote) driver|^\[\+\] Building .*\sdocker-container:([\w.-]+)$', re.M
+)
+
+
+_LONGEST = 2000  # characters
+_LAST = 400  # lines of one part in which its failure is looked for
+
+
+class Step(t.NamedTuple):
+    """The RUN step that speaks for itself."""
+
+    command: str
+    output: t.Tuple[str, ...]
+    ended: str = ""  # 'exit code 1', or how else the engine says that it ended; '' where the log stops before
+
+
+class Log(t.NamedTuple):
+    lines: t.Tuple[str, ...]  # without colours and prefixes
+    builder: t.Optional[str]  # legacy or buildkit, from its own words
+    instance: str  # the docker-container builder that is named, or ''
+    engine: t.Tuple[str, ...]  # what the engine and the client say
+    step: t.Optional[Step]
+    failed_step: bool  # the engine says that this step failed
+    engine_failed: bool  # the engine says that something else than a step failed
+    git: t.Tuple[str, ...]  # what git says while the engine fetches a context
+    rest: t.Tuple[str, ...]  # all words but BuildKit's own, in their order
+    last: str  # the last legacy step's instruction
+    failed: t.Tuple[str, ...]  # headers of the parts that failed, as BuildKit names them
+
+
+def clean(text: str) -> t.Tuple[str, ...]:
+    """The lines without colours, JSON and prefixes."""
+    text = _ANSI.sub("", text)
+    if text.count("\\n") > 2 * text.count("\n"):  # a whole log in one line of JSON
+        text = text.replace("\\r", "\n").replace("\\n", "\n")
+    lines: t.List[str] = []
+    for line in re.split(r"\r\n|\n|\r", text):
+        lines += map(_shortened, _unwrapped(line))
+    return tuple(_joined(lines))
+
+
+def _shortened(line: str) -> str:
+    """A line with its middle left out where it is longer than any message."""
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+
+
+def _unwrapped(line: str) -> t.List[str]:
+    if line.startswith("{") and '"' in line:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            said = value.get("stream") or value.get("error") or value.get("message") or value.get("status")
+            return [_ANSI.sub("", part) for part in str(said or "").splitlines()]
+    for _times in range(4):
+        shorter = _PREFIX.sub("", line, count=1)
+        if shorter == line:
+            break
+        line = shorter
+    logged = _LOGGER.match(line)
+    if logged:
+        line = logged.group(1).replace("\\n", " ")
+    elif line.endswith("}"):
+        error = _JSON_ERROR.search(line)
+        line = error.group(1) if error else line
+    line = re.sub(r"^(?:ERROR|Error|FATAL): (?=Service '|process |failed to solve|executor failed)", "", line) if "Service '" in line else line
+    return [line.replace('\\"', '"').rstrip() if '\\"' in line and not line.startswith("{") else line.rstrip()]
+
+
+def _joined(lines: t.Sequence[str]) -> t.List[str]:
+    """Lines that a terminal broke with a backslash are one."""
+    found: t.List[str] = []
+    for line in lines:
+        if found and found[-1].endswith("\\") and len(found[-1]) > 70 and not line.startswith((" ", "#", ">")):
+            found[-1] = found[-1][:-1] + line
+        else:
+            found.append(line)
+    return found
+
+
+def builder_used(text: str) -> t.Optional[str]:
+    """The builder that really ran, from its own words."""
+    return _builder("\n".join(clean(text)))
+
+
+def _builder(text: str) -> t.Optional[str]:
+    if _LEGACY.search(text):
+        return "legacy"
+    return "buildkit" if _BUILDKIT.search(text) else None
+
+
+class _Part:
+    """A vertex, a summary or a legacy step while it is read."""
+
+    def __init__(self, header: str) -> None:
+        self.header = header
+        self.output: t.List[str] = []
+        self.done = self.failed = False
+
+    @property
+    def is_run(self) -> bool:
+        return re.search(r"(?:^|\] )(?:RUN|/bin/(?:ba)?sh)\b", self.header) is not None
+
+
+class _Reader:
+    def __init__(self, builder: t.Optional[str]) -> None:
+        self.legacy = builder == "legacy"
+        self.engine: t.List[str] = []
+        self.loose: t.List[str] = []  # of a step whose header is not in the log
+        self.rest: t.List[str] = []
+        self.failed = False
+        self.vertices: t.Dict[str, _Part] = {}
+        self.parts: t.List[_Part] = []
+        self.summary: t.Optional[_Part] = None
+        self.running: t.Optional[_Part] = None  # of a legacy step or a terminal's
+
+    def add(self, header: str) -> _Part:
+        self.parts.append(_Part(header))
+        return self.parts[-1]
+
+    def read(self, line: str) -> None:
+        stripped = line.strip()
+        if _END_OF_SUMMARY.match(stripped) or _QUOTED.match(line) or _QUOTED.match(stripped):
+            self.summary = None
+        elif self.summary is not None and not _CLIENTS.match(stripped) and not _SUMMARY.match(line):
+            self._in_summary(line)
+        else:
+            self.summary = None
+            self._line(line, stripped)
+
+    def _in_summary(self, line: str) -> None:
+        assert self.summary is not None
+        said = re.sub(r"^#\d+ ", "", line)
+        seconds = _SECONDS.match(said)
+        self.summary.output.append((seconds.group(2) or "") if seconds else said)
+        self.rest.append(self.summary.output[-1])
+
+    def _line(self, line: str, stripped: str) -> None:
+        vertex = _VERTEX.match(stripped)
+        shown = _TTY_OUTPUT.match(line)
+        terminal = _TTY.match(line)
+        summary = _SUMMARY.match(line)
+        step = _STEP.match(stripped)
+        if vertex:
+            self._vertex(vertex.group(1), vertex.group(2))
+        elif shown:
+            (self.running.output if self.running else self.loose).append(shown.group(1))
+        elif line.lstrip().startswith("=> =>"):
+            pass
+        elif terminal:
+            self.running = self.add(terminal.group(2))
+            self.running.failed = terminal.group(1) == "ERROR "
+        elif summary and _HEADER.match(summary.group(1)):
+            self.summary = self.add(summary.group(1))
+            self.summary.failed = True
+        elif step:
+            self.running = self.add(step.group(2))
+        else:
+            self._other(line, stripped)
+
+    def _vertex(self, number: str, rest: str) -> None:
+        part = self.vertices.get(number)
+        seconds = _SECONDS.match(rest)
+        if rest.startswith("ERROR"):
+            if part:
+                part.failed = True
+            self.failed = self.failed or not (part and part.is_run)
+            self.engine.append(rest)
+        elif seconds:
+            (part.output if part else self.loose).append(seconds.group(2) or "")
+            self.rest.append(seconds.group(2) or "")
+        elif _PROGRESS.match(rest) or not rest:
+            if part and rest.startswith(("DONE", "CACHED")):
+                part.done = True
+        elif part is None:
+            self.vertices[number] = self.add(rest)
+        elif not part.is_run and not _HEADER.match(rest):
+            part.output.append(rest)
+
+    def _other(self, line: str, stripped: str) -> None:
+        seconds = _SECONDS.match(stripped)
+        self.rest.append((seconds.group(2) or "") if seconds else line)
+        run = self.running is not None and self.running.is_run
+        if _LEGACY_MARK.match(line) or _LEGACY_MARK.match(stripped):
+            if self.running and re.match(r"---> [0-9a-f]{12}|Removing", stripped):
+                self.running.done = True
+        elif seconds and not self.legacy:
+            self.loose.append(seconds.group(2) or "")
+        elif self.legacy and run and self.running and not self.running.done and not (_ENGINES.match(stripped) or STEP_FAILED.search(stripped)):
+            self.running.output.append(line)
+        elif not _PULLED.match(stripped):
+            self.engine.append(line)
+
+
+def read(text: str) -> Log:
+    lines = clean(text)
+    builder = _builder("\n".join(lines))
+    reader = _Reader(builder)
+    for line in lines:
+        reader.read(line)
+    failure = next((found for found in map(STEP_FAILED.search, lines) if found), None)
+    cut = failure is None and any(map(_CUT_STEP_FAILED.search, lines))
+    instance = _INSTANCE.search("\n".join(lines))
+    legacy = [found.group(2) for found in map(_STEP.match, (line.strip() for line in lines)) if found]
+    return Log(
+        lines,
+        builder,
+        (instance.group(1) or instance.group(2)) if instance else "",
+        tuple(line for line in reader.engine if line.strip())[-_LAST:],
+        _with_its_end(_step(reader, failure, cut, lines)),
+        failure is not None or cut,
+        failure is None and not cut and (reader.failed or any("failed to solve" in line for line in reader.engine)),
+        tuple(line for part in reader.parts if "load git source" in part.header for line in part.output),
+        tuple(reader.rest[-_LAST:]),
+        legacy[-1] if legacy else "",
+        tuple(part.header for part in reader.parts if part.failed),
+    )
+
+
+def _step(reader: _Reader, failure: t.Optional[t.Match[str]], cut: bool, lines: t.Sequence[str]) -> t.Optional[Step]:
+    command, ended = "", ""
+    if failure:
+        command = failure["a"] or failure["b"] or failure["c"] or failure["d"] or ""
+        code = failure["ca"] or failure["cb"] or failure["cc"] or failure["cd"] or failure["ce"]
+        ended = f"exit code {code}" if code else failure["oa"] or failure["ob"] or ""
+    runs = [part for part in reader.parts if part.is_run]
+    failed = [part for part in runs if part.failed]
+    if failed:
+        output = max((part.output for part in failed if _same(part.header, command)), key=len, default=[]) or max((part.output for part in failed), key=len)
+        return Step(command or failed[-1].header, tuple(output or reader.loose), ended)
+    open_ = [part for part in runs if not part.done and part.output]
+    if open_:
+        return Step(command or open_[-1].header, tuple(open_[-1].output), ended)
+    if reader.loose:
+        return Step(command, tuple(reader.loose + (reader.engine if failure and reader.legacy else [])), ended)
+    if failure or cut:
+        end = next((index for index, line in enumerate(lines) if STEP_FAILED.search(line) or _CUT_STEP_FAILED.search(line)), len(lines))
+        before = set(lines[:end])
+        return Step(command, tuple(line for line in reader.engine if line in before), ended)
+    return None
+
+
+def _with_its_end(step: t.Optional[Step]) -> t.Optional[Step]:
+    return step and step._replace(output=step.output[-_LAST:])
+
+
+def _same(header: str, command: str) -> bool:
+    """Whether a header is of the command: both begin alike, for a header is cut and a command has its shell before it."""
+    words = re.sub(r"^.*?\bRUN\s+(?:--\S+\s+)*", "", header).split()
+    return not command or (bool(words) and words[0] in command)

@@ -1,0 +1,50 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a green build proves, and what it does not."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
+
+MOST_LINES = 20
+
+
+def proof_lines(lines: t.Sequence[str]) -> t.List[str]:
+    return [line for line in lines if re.search(r"load metadata for|\[auth\]|^#\d+ resolve |^Step |^Status: |^Successfully |naming to", line)][:MOST_LINES]
+
+
+def proved(log: str, pull: bool, stored: bool) -> t.Dict[str, str]:
+    """What a green build proves: fresh (asked of the network now), cached, or unknown.
+
+    ``stored``: the image was in the engine's store before. BuildKit keeps tokens in the daemon
+    and says nothing when it uses one, so only its own '[auth]' line proves a fresh one.
+    """
+    if builder_used(log) == "legacy":
+        fetched = re.search(r"^Status: Downloaded newer image", log, re.M) is not None
+        asked = fetched or re.search(r"^Status: Image is up to date", log, re.M) is not None
+        return {"manifest": _fresh(asked), "token": _fresh(asked), "layers": _fresh(fetched)}
+    asked = pull or not stored
+    fetched = re.search(r"^#\d+ extracting sha256:", log, re.M) is not None
+    token = "fresh" if "[auth]" in log else "unknown" if asked else "cached"
+    return {"manifest": _fresh(asked), "token": token, "layers": _fresh(fetched)}
+
+
+def passed(proof: t.Mapping[str, str]) -> str:
+    """A green build in words, which says so where it proves less."""
+    kinds: t.Dict[str, t.List[str]] = {kind: [f"the {name}" for name in proof if proof[name] == kind] for kind in ("fresh", "cached", "unknown")}
+    words = {kind: " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:]) for kind, names in kinds.items()}
+    parts = [f"Fetched now: {words['fresh']}." if words["fresh"] else "Nothing was fetched now, so it proves nothing about the network."]
+    if words["cached"]:
+        parts.append(f"Here already, so not proved: {words['cached']}.")
+    if words["unknown"]:
+        parts.append(f"The output does not tell: {words['unknown']}.")
+    return " ".join(["The build passed.", *parts])
+
+
+def _fresh(value: bool) -> str:
+    return "fresh" if value else "cached"

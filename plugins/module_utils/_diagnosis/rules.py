@@ -1,0 +1,444 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The words by which a failure is known: one table, for the client, the engine and the programs of RUN steps."""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class Rule(t.NamedTuple):
+    """The first rule whose pattern is found decides. A '{1}' in the reason is the pattern's first group that is not named."""
+
+    where: str  # the words of: client (the docker command itself), engine (its answers), step (what a RUN step printed)
+    pattern: str
+    cause: str
+    reason: str = ""
+
+
+# A request of Go's net/http in the line, so that the words behind it are an answer and not anybody's.
+_ASKED = r"(?:https?://\S|dial (?:tcp|udp)|(?:read|write) (?:tcp|udp)|failed to do request|lookup |error pulling|download failed|httpReadSeeker|net/http: )"
+# What a proxy answers to CONNECT: it stands between the last URL and the end of a Go error, without a number.
+_PROXY_WORDS = (
+    r'https?://\S+?"?: (Bad Gateway|Bad Request|Blocked|Connection refused|Connection established|Filtered|Forbidden|Gateway Time-?out'
+    r"|Internal Server Error|Method Not Allowed|Not Found|Service Unavailable|Unable to connect|Tunnel (?:or SSL )?\w+|Access [a-z]+)"
+    r"\.?\s*(?:\(did you mean .*\))?$"
+)
+_STATUS = (
+    r"(?:unexpected status(?: code)? (?:from \w+ request to )?https?://\S+?: |received unexpected HTTP status: |status code \[[^\]]*\]: "
+    r"|failed with status: )"
+)
+_BUILDKIT_FLAGS = r"(?:mount|link|chmod|network|security|checksum|exclude|parents|keep-git-dir|unpack)"
+
+CLIENT = (
+    # The docker command has no engine, no builder, or no Dockerfile to work with.
+    Rule(
+        "client",
+        r"permission denied while trying to connect to the [Dd]ocker|dial unix \S*docker\S*: connect: permission denied"
+        r"|Error while fetching server API version.*(?:PermissionError|Permission denied)|open //\./pipe/\S+: Access is denied",
+        "engine_down",
+        "permission denied",
+    ),
+    Rule(
+        "client",
+        r"[Cc]annot connect to the Docker daemon|error during connect|Is (?:the docker daemon|'docker daemon') running|failed to connect to the docker API"
+        r"|[Cc]ould(?:n't| not) connect to Docker daemon|request returned (?:\d+ )?Internal Server Error for API route|docker daemon is not running"
+        r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
+        r"|dial unix \S*buildkitd\.sock: connect|failed to list workers|An HTTP request took too long to complete|UnixHTTPConnectionPool\(host='localhost'",
+        "engine_down",
+        "no answer",
+    ),
+    Rule(
+        "client",
+        r"error reading from server: (?:EOF|io: read/write on closed pipe|.*connection reset|.*use of closed|.*broken pipe)|transport is closing"
+        r"|error reading preface from client|closing transport due to|^(?:ERROR: )?unexpected EOF$",
+        "engine_down",
+        "ended during the build",
+    ),
+    Rule(
+        "client",
+        r"docker(?:-compose)?: (?:command )?not found|The command 'docker(?:-compose)?' could not be found|'docker(?:-compose)?' is not recognized as",
+        "engine_down",
+        "docker is not installed",
+    ),
+    Rule(
+        "client",
+        r"buildx component is missing or broken|[Bb]uildx plugin .*(?:missing|not found)|buildx: not found|'buildx' is not a docker command"
+        r"|docker-buildx: (?:exec format error|no such file|permission denied)|compose build requires buildx",
+        "buildx_missing",
+    ),
+    Rule("engine", r"no space left on device|disk quota exceeded|There is not enough space on the disk", "disk_full", "no space left"),
+    # What only BuildKit can do.
+    Rule("engine", r"the (--\w[\w-]*) (?:option|flag) requires BuildKit", "legacy_cannot", "{1}"),
+    Rule("engine", r'failed to parse platform : "" is an invalid|"" is an invalid (?:OS )?component', "legacy_cannot", "platform variables"),
+    Rule("engine", r"the classic builder doesn't support ([\w -]+)", "legacy_cannot", "{1}"),
+    Rule("engine", r"Error response from daemon: .*[Uu]nknown flag: (" + _BUILDKIT_FLAGS + r")\b", "legacy_cannot", "--{1}"),
+    Rule("engine", r'"(--platform)" is only supported on a Docker daemon with experimental', "legacy_cannot", "{1}"),
+    # The Dockerfile or the context.
+    Rule("engine", r"[Dd]ockerfile parse error[^:]*: *(.*)", "bad_dockerfile", "{1}"),
+    Rule(
+        "engine",
+        r"(unknown instruction: \S+|base name .* should not be blank|file with no instructions|the Dockerfile \([^)]*\) cannot be empty"
+        r"|[Nn]o build stage in current context|circular dependency detected on stage: \S+|(?:[Tt]arget stage|build target"
+        r"|target stage) \S+ (?:could not be found|in \S+)"
+        r"|failed to reach build target \S+|failed to parse stage name \S+|failed to process \"[^\"]*\": .*|Forbidden path outside the build context.*"
+        r"|When using (?:COPY|ADD) with more than one source file.*|max depth exceeded)",
+        "bad_dockerfile",
+        "{1}",
+    ),
+    Rule(
+        "engine",
+        r"(invalid reference format(?:: repository name (?:\([^)]*\) )?must be lowercase)?|invalid from "
+        r"flag value \S+: index out of bounds|invalid stage index \d+)",
+        "bad_dockerfile",
+        "{1}",
+    ),
+    Rule(
+        "client",
+        r"(unable to prepare context: (?!unable to (?:'git clone'|download)).*|[Cc]annot locate specified Dockerfile.*|path \S+ not found"
+        r"|failed to read dockerfile: (?:open|lstat|stat|error|read|no such|rpc).*(?:no such file|not found|is a directory|cannot find).*"
+        r"|(?:error checking context|error from sender): .*"
+        r"|\"docker (?:buildx )?build\" requires (?:exactly )?1 argument|no configuration file provided|(?:env|compose) file \S+ not found.*"
+        r"|couldn't find a bake definition|failed to find target \S+)",
+        "bad_dockerfile",
+        "{1}",
+    ),
+    Rule("engine", r"ADD failed: failed to GET \S+ with status (404|410)|invalid response status (404|410)", "bad_dockerfile", "status {1}"),
+    Rule("engine", r"ADD failed: failed to GET \S+ with status 407|invalid response status 407", "proxy_auth", "status 407"),
+    Rule("engine", r"ADD failed: failed to GET \S+ with status (\d{3})|invalid response status (\d{3})", "unknown", "status {1}"),
+    Rule("engine", r"(?:COPY|ADD) failed: (?!.*https?://)(.*)", "bad_dockerfile", "{1}"),
+    Rule(
+        "engine",
+        r'failed to (?:calculate checksum|compute cache key)[^"]*("[^"]+"):? not found|failed to walk \S+: lstat (\S+?):|("/[^"]+"):? not found: not found',
+        "bad_dockerfile",
+        "{1} is not in the context",
+    ),
+    Rule("engine", r"(secret \S+) ?(?:: )?not found|(?:could not find|no such) (secret \S+)", "bad_dockerfile", "{1} is not given"),
+)
+
+ENGINE = (
+    # The client asks a credential helper before it asks the network.
+    Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
+    Rule("engine", r"error getting credentials", "unknown", "credential helper"),
+    Rule("engine", r"no active sessions?", "unknown", "no active session"),
+    Rule(
+        "engine",
+        r"parent snapshot \S+ does not exist|content digest \S*: not found|unlazy requires an applier|failed to get (?:state for index|edge)"
+        r"|missing descriptor handlers"
+        r"|lease \S+ not found|layer does not exist|ref \S+ locked|failed to get layer|unknown parent image ID|cache (?:key )?digest mismatch",
+        "unknown",
+        "cache of the builder",
+    ),
+    Rule(
+        "engine",
+        r"([Cc]ache export is not supported|[Mm]ultiple platforms feature is (?:currently )?not supported|Multi-platform build is not supported)"
+        r" for (?:the )?docker driver",
+        "unknown",
+        "docker driver",
+    ),
+    # The proxy stands between: its faults come before those of the host behind it.
+    Rule(
+        "engine",
+        r"invalid proxy (?:URL|address)|invalid proxy URL (?:port|escape)|proxyconnect tcp: dial tcp: (?:address|unknown port)"
+        r"|unsupported proxy scheme|proxy: unknown scheme|unknown proxy scheme",
+        "proxy_unreachable",
+        "malformed URL",
+    ),
+    Rule("engine", r"proxyconnect tcp: dial (?:tcp|udp): lookup ", "proxy_unreachable", "dns"),
+    Rule("engine", r"proxyconnect tcp: .*connection refused", "proxy_unreachable", "refused"),
+    Rule("engine", r"proxyconnect tcp: .*(?:network is unreachable|no route to host|host is unreachable|host is down)", "proxy_unreachable", "no route"),
+    Rule("engine", r"proxyconnect tcp: .*x509: certificate signed by unknown authority", "proxy_unreachable", "unknown authority"),
+    Rule("engine", r"proxyconnect tcp: (?:EOF|.*(?:tls:|x509:|TLS handshake|server gave HTTP response))", "proxy_unreachable", "tls"),
+    Rule("engine", r"proxyconnect tcp: .*(?:connection reset|: EOF|forcibly closed)", "proxy_unreachable", "reset"),
+    Rule("engine", r"proxyconnect tcp: .*(?:timeout|deadline exceeded|timed out)", "proxy_unreachable", "timeout"),
+    Rule(
+        "engine",
+        r"socks connect tcp .*(?:username/password authentication failed|no acceptable authentication methods)",
+        "proxy_auth",
+        "wrong user or password",
+    ),
+    Rule("engine", r"socks connect tcp \S+?: (?:dial tcp .*?connection refused)", "proxy_unreachable", "refused"),
+    Rule("engine", r"socks connect tcp .*: (?:unknown error )?([\w /]+?)\s*(?:\(did you mean .*\))?$", "proxy_refused", "{1}"),
+    Rule("engine", r'https?://\S+?"?: Proxy [Aa]uthentication [Rr]equired|407 Proxy Authentication', "proxy_auth", "status 407"),
+    Rule("engine", r'https?://[^"\s]+": Unauthorized\s*(?:\(did you mean .*\))?$', "proxy_auth", "status 401"),
+    Rule("engine", _PROXY_WORDS, "proxy_refused", "{1}"),
+    # The token server said no.
+    Rule(
+        "engine",
+        r"fetch (?:anonymous|oauth) token: unexpected status(?: code)?(?: from \S+ request to \S+| https?://\S+)?: (\d{3})",
+        "token_denied",
+        "status {1}",
+    ),
+    Rule("engine", r"fetch (?:anonymous|oauth) token: .*(?:invalid character '<'|text/html)", "registry_error", "html page"),
+    Rule("engine", r'Head "https?://[^"]+/manifests/[^"]+": (unauthorized|denied)\b(?!.*(?:expired|retrieved))', "token_denied", "{1}"),
+    # The registry's answer.
+    Rule("engine", r"toomanyrequests|429 Too Many Requests|pull rate limit|[Dd]ata limit exceeded|: 429\b", "rate_limited", "status 429"),
+    Rule("engine", r"no match for platform in manifest|no matching manifest for (?!unknown)|does not match the specified platform", "not_found", "platform"),
+    Rule("engine", r"content at https?://\S+ not found|could not fetch content descriptor \S+|blob unknown|unknown blob", "not_found", "content missing"),
+    Rule("engine", _STATUS + r"(5\d\d)", "registry_error", "status {1}"),
+    Rule("engine", _STATUS + r"(402)", "registry_error", "status {1}"),
+    Rule("engine", _STATUS + r"404", "not_found", "status 404"),
+    Rule("engine", _STATUS + r"(403|401|400)", "denied", "status {1}"),
+    Rule("engine", r"text/html|invalid character '<' looking for beginning of value|unknown: <", "registry_error", "html page"),
+    Rule("engine", r"error parsing HTTP (\d{3}) response body", "registry_error", "status {1}"),
+    Rule("engine", r"no basic auth credentials", "denied", "no login"),
+    Rule(
+        "engine",
+        r"pull access denied|insufficient_scope|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
+        r"|UNAUTHORIZED)\b",
+        "denied",
+        "denied",
+    ),
+    Rule(
+        "engine",
+        r"manifest unknown|manifest for \S+ not found|name unknown|repository \S+ not found|no matching manifest for"
+        r"|(?<![\w./-])(?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?:[:@][\w.:-]+)?: not found|failed to resolve source metadata for .*: not found",
+        "not_found",
+        "not found",
+    ),
+    # What came is not what was asked for, and nobody says whose fault it is.
+    Rule("engine", r"failed size validation|unexpected commit digest|filesystem layer verification failed", "unknown", "wrong content"),
+    # Nobody was reached.
+    Rule(
+        "engine",
+        r"dial (?:tcp|udp): lookup |lookup [\w.-]+(?: on [\w.:\[\]]+)?: |no such host|server misbehaving|Temporary failure in name resolution",
+        "dns",
+        "dns",
+    ),
+    Rule(
+        "engine",
+        r"cannot assign requested address|\[[\da-f]*:[\da-f:]+\]:\d+: connect: (?:network is unreachable|no route to host)",
+        "refused",
+        "no IPv6 route",
+    ),
+    Rule("engine", r"x509: certificate signed by unknown authority", "tls", "unknown authority"),
+    Rule("engine", r"x509: certificate is valid for ([^\n]*?), not \S+", "tls", "certificate of {1}"),
+    Rule("engine", r"x509: certificate has expired or is not yet valid: current time \S+ is before", "tls", "clock is behind"),
+    Rule("engine", r"x509: certificate has expired or is not yet valid", "tls", "certificate expired"),
+    Rule(
+        "engine",
+        r"doesn't contain any IP SANs|relies on legacy Common Name field|not valid for any names|x509: certificate is not valid for any names",
+        "tls",
+        "no SANs",
+    ),
+    Rule("engine", r"x509: ([^\n]*)", "tls", "{1}"),
+    Rule("engine", r"server gave HTTP response to HTTPS client", "tls", "http answer"),
+    Rule("engine", r"TLS handshake timeout", "timeout", "timeout"),
+    Rule("engine", r"first record does not look like a TLS handshake", "tls", "http answer"),
+    Rule("engine", r"certs\.d/\S+: no such file or directory", "tls", "a certificate's file is missing"),
+    Rule("engine", r"(?:remote error: )?tls: (?!user canceled)([^\n]*)", "tls", "{1}"),
+    Rule(
+        "engine",
+        r"connection reset by peer|forcibly closed by the remote host|http2: |stream error: stream ID|GOAWAY|unexpected EOF"
+        r"|: EOF\b",
+        "reset",
+        "reset",
+    ),
+    Rule("engine", _ASKED + r".*connection refused|No connection could be made because the target machine actively refused", "refused", "refused"),
+    Rule("engine", r"network is unreachable|no route to host|host is unreachable|host is down|unreachable (?:network|host)", "refused", "no route"),
+    Rule(
+        "engine",
+        r"i/o timeout|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout|connection timed out|operation timed out|request canceled"
+        r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy",
+        "timeout",
+        "timeout",
+    ),
+    # A token was not fetched, and the line is cut before it says why.
+    Rule("engine", r"failed to fetch (?:anonymous|oauth) token: (?:Get|Post) ", "token_unreachable", "not said"),
+)
+
+# A program's own word before it, or where it wanted to go: without one of them, 'refused' and 'timed out' are anybody's.
+_PROGRAM = (
+    r"^(?=.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|\d+\.\d+\.\d+\.\d+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
+    r"|wget2?:|fatal: |git|npm |yarn|ERR_|UND_ERR"
+    r"|ConnectionPool|HTTPS?Connection\(|urlopen|urllib3?|requests\.exceptions|NewConnectionError|Failed to establish a new connection|Retrying"
+    r"|W: |E: |Err[: ]|\[IP: |Gem::|Net::|SocketError|Errno::|Bundler"
+    r"|java\.net\.|javax\.net\.|Connect to |Could not (?:transfer|resolve|GET|HEAD|download|connect to)|transfer failed|Unknown host"
+    r"|spurious network|os error"
+    r"|\[\d+\] |Download error|CondaHTTPError|gpg: |ssh: |keyserver|errno=|FetchError|RequestError|reason: |cause=|dial tcp|read tcp|error sending request"
+    r"|remote host|Read error \(|HTTP request sent|GnuTLS|gnutls|TLS|SSL|SocketException|HttpRequestException|failed_connect))"
+)
+
+STEP = (
+    Rule("step", r"No space left on device|ENOSPC", "disk_full", "no space left"),
+    # The proxy that the step was given.
+    Rule("step", r"[Cc]ould not resolve proxy(?: name)?(?:: (?P<host>[\w.-]+))?|[Cc]ouldn't resolve proxy", "proxy_unreachable", "dns"),
+    Rule(
+        "step",
+        r"Proxy Authentication Required|(?:code|response|status|error|statusCode)[=: '\"]*407\b|HTTP/[\d.]+ 407|ERROR 407|tunnel.*\b407\b|407 from proxy",
+        "proxy_auth",
+        "status 407",
+    ),
+    Rule(
+        "step",
+        r"CONNECT tunnel failed, response (\d+)|Received HTTP code (\d+) from proxy|Tunnel connection failed: (\d+)"
+        r"|tunneling socket could not be established, "
+        r"statusCode=(\d+)|Invalid response from proxy: HTTP/[\d.]+ (\d+)|Proxy returns \"HTTP/[\d.]+ (\d+)|failed with status code '(\d+)'",
+        "proxy_refused",
+        "status {1}",
+    ),
+    Rule("step", r"Proxy tunneling failed: ?(\w[\w ]*)|proxyconnect tcp: (Forbidden|Bad Gateway|Service Unavailable)", "proxy_refused", "{1}"),
+    Rule(
+        "step",
+        r"proxyconnect tcp: (?:dial tcp: lookup (?P<host>[\w.-]+)|dial tcp (?P<address>\[?[\d.:a-f]+\]?):\d+|)",
+        "proxy_unreachable",
+        "{how}",
+    ),
+    Rule(
+        "step",
+        r"tunneling socket could not be established, (?:cause=)?(?:.*?(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH"
+        r"|ENETUNREACH) (?P<host>[\w.-]+))?",
+        "proxy_unreachable",
+        "{how}",
+    ),
+    Rule(
+        "step",
+        r"(?:Cannot|Unable to) connect to proxy(?:.*?HTTPS?Connection\(host='(?P<host>[\w.-]+)')?|Proxy CONNECT aborted"
+        r"|proxy tunnel request to proxy '\w+://(?P<url>[\w.-]+)",
+        "proxy_unreachable",
+        "{how}",
+    ),
+    # A name was not found.
+    Rule(
+        "step",
+        r"bad address '(?P<host>[\w.-]+)|unable to resolve host address [‘'`\"](?P<gnu>[\w.-]+)|[Cc]ould not resolve (?:host(?:name)?"
+        r"|address)(?: name)?:? [\"'‘(]?(?P<curl>[\w.-]+)"
+        r"|Could not resolve '(?P<apt>[\w.-]+)|(?:Temporary failure|wicked happened) resolving '(?P<apt2>[\w.-]+)|(?:ENOTFOUND"
+        r"|EAI_AGAIN) (?P<node>[\w.-]+\.[\w-]+)"
+        r"|UnknownHostException: (?P<java>[\w.-]+)|Unknown [Hh]ost:? (?P<maven>[\w.-]+\.[\w-]+)|lookup (?P<go>[\w.-]+\.[\w-]+)(?: on [\w.:\[\]]+)?: "
+        r"|failed to resolve address for (?P<git2>[\w.-]+)|unable to look up (?P<git>[\w.-]+)|Failed host lookup: '(?P<dart>[\w.-]+)"
+        r"|Could not reach host (?P<bundler>[\w-]+(?:\.[\w-]+)+)|(?<![\w.-])(?P<maven2>[\w-]+(?:\.[\w-]+)+): (?:Name or service not known"
+        r"|Temporary failure in name resolution|No address)"
+        r"|(?:Name or service not known|Resource temporarily unavailable|nodename nor servname provided\S*|Try again) \((?P<dotnet>[\w.-]+):\d+\)"
+        r"|TCP connection to (?P<gem>[\w.-]+):\d+ \(getaddrinfo",
+        "dns",
+        "dns",
+    ),
+    Rule(
+        "step",
+        r"[Cc]ould(?:n't| not) resolve host(?:name)?\b|[Uu]nable to resolve host address|getaddrinfo failed|getaddrinfo:|php_network_getaddresses"
+        r"|\[Errno -[235]\]|dns error|DNS lookup (?:error|failure)|DNS: transient error|failed to lookup address information|:nxdomain"
+        r"|(?:code|errno:?) ['\"]?(?:ENOTFOUND|EAI_AGAIN)\b|(?:getaddrinfo|reason:).*(?:ENOTFOUND|EAI_AGAIN)$",
+        "dns",
+        "dns",
+    ),
+    Rule(
+        "step",
+        _PROGRAM + r".*(?:Name or service not known|Temporary failure in name resolution|No address associated with hostname"
+        r"|Name does not resolve|no such host"
+        r"|nodename nor servname provided|No such host is known)",
+        "dns",
+        "dns",
+    ),
+    Rule("step", r"https?://(?P<host>[\w.-]+)\S*: (?:temporary error|DNS)", "dns", "dns"),
+    Rule("step", r"keyserver receive failed: No name|gpgkeys: .*[Nn]o name", "dns", "dns"),
+    # The server was reached, and its certificate is not accepted.
+    Rule("step", r"certificate is not yet valid|CERT_NOT_YET_VALID|not yet activated|CertificateNotYetValid", "tls", "clock is behind"),
+    Rule(
+        "step",
+        r"certificate (?:has|is) expired|CERT_HAS_EXPIRED|CertificateExpired|expired certificate"
+        r"|certificate has expired",
+        "tls",
+        "certificate expired",
+    ),
+    Rule(
+        "step",
+        r"no alternative certificate subject name|certificate subject name|ALTNAME_INVALID|[Hh]ostname mismatch|NotValidForName|doesn't match either of"
+        r"|x509: certificate is (?:valid for|not valid)|RemoteCertificateNameMismatch|host ?name does not match",
+        "tls",
+        "certificate of another name",
+    ),
+    Rule(
+        "step",
+        r"certificate verif|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|x509: |SELF_SIGNED_CERT|self[- ]signed certificate"
+        r"|unable to get (?:local )?issuer"
+        r"|UNABLE_TO_(?:VERIFY|GET)\w+|cannot verify (?P<wget>[\w.-]+)'s certificate|certificate of ['‘](?P<gnu>[\w.-]+)['’] (?:is not trusted|doesn.t have)"
+        r"|certificate is NOT trusted|unable to find valid certification path|PKIX path|UntrustedRoot|PartialChain|UnknownIssuer|invalid peer certificate"
+        r"|SSL peer certificate or SSH remote key was not OK|server certificate not trusted|problem confirming the ssl certificate"
+        r"|RemoteCertificateChainErrors"
+        r"|unable to verify the first certificate|error setting certificate (?:verify locations|file)|https?://(?P<apk>[\w.-]+)\S*: Permission denied",
+        "tls",
+        "unknown authority",
+    ),
+    Rule(
+        "step",
+        _PROGRAM + r".*(?:wrong version number|packet length too long|first record does not look like a TLS|server gave HTTP response"
+        r"|plaintext connection|Unsupported or unrecognized SSL message|unexpected TLS packet)",
+        "tls",
+        "http answer",
+    ),
+    Rule(
+        "step",
+        _PROGRAM + r".*(?:alert protocol version|alert handshake failure|protocol_version|handshake_failure|unsupported protocol|dh key too small"
+        r"|no protocols available"
+        r"|unsafe legacy renegotiation)|[Tt]he server may not support the client's requested TLS",
+        "tls",
+        "version or cipher",
+    ),
+    # The connection was cut.
+    Rule(
+        "step",
+        r"SSL_ERROR_SYSCALL(?: in connection to (?P<curl>[\w.-]+))?|SSL protocol error in connection to (?P<curl2>[\w.-]+)"
+        r"|gnutls_handshake\(\) failed|GnuTLS recv error"
+        r"|non-properly terminated|Error in the pull function|EOF occurred in violation of protocol|unexpected eof while reading"
+        r"|[Rr]emote host (?:closed|terminated)"
+        r"|RemoteDisconnected|Remote end closed connection|socket hang up|ECONNRESET|Client network socket disconnected|Empty reply from server"
+        r"|transfer closed with"
+        r"|unexpected disconnect while reading|HTTP/2 stream \d+ was|HTTP2 framing|IncompleteRead|Premature (?:end of|close)|ERR_STREAM_PREMATURE_CLOSE"
+        r"|too many connection resets|kex_exchange_identification|Unable to establish SSL connection|:econnreset|SSL connect error"
+        r"|Connection aborted|connection aborted"
+        r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
+        r"|result=(?:18|35|52|55|56|92))"
+        r"|stream error: stream ID \d+; INTERNAL_ERROR|http2: (?:client connection lost|server sent GOAWAY)|Bad header line|error decoding response body",
+        "reset",
+        "reset",
+    ),
+    Rule("step", _PROGRAM + r".*(?:[Cc]onnection (?:was )?reset|forcibly closed|errno=Connection reset)", "reset", "reset"),
+    # Nobody answered, or nobody could be asked.
+    Rule(
+        "step",
+        _PROGRAM
+        + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|Cannot assign requested address)|\bENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL",
+        "refused",
+        "no route",
+    ),
+    Rule("step", r"connect to (?P<host>[\w.-]+) port \d+ after \d{5,} ms", "timeout", "timeout"),
+    Rule(
+        "step",
+        r"Failed to connect to (?P<host>[\w.-]+) port \d+.*(?:refused|Couldn't connect|Could not connect)|connect\(2\) for \"(?P<gem>[\w.-]+)\"",
+        "refused",
+        "refused",
+    ),
+    Rule("step", _PROGRAM + r".*[Cc]onnection refused|ECONNREFUSED|:econnrefused|ConnectionRefused downloading", "refused", "refused"),
+    Rule(
+        "step",
+        r"ESOCKETTIMEDOUT|ETIMEDOUT|ERR_SOCKET_TIMEOUT|EIDLETIMEOUT|UND_ERR_\w+_TIMEOUT|Connect(?:ion)?TimeoutError|ReadTimeoutError"
+        r"|ConnectTimeout|ReadTimeout|Net::\w+Timeout"
+        r"|execution expired|SocketTimeoutException:|java\.net\.SocketTimeoutException|ConnectTimeoutException:"
+        r"|Connection to (?P<pip>[\w.-]+) timed out|Operation too slow|i/o timeout|TLS handshake timeout"
+        r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*:timeout|Timeout exceeded when accessing"
+        r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28",
+        "timeout",
+        "timeout",
+    ),
+    Rule("step", _PROGRAM + r".*(?:timed out|timeout was reached|deadline exceeded|Socket timeout|timed-out)", "timeout", "timeout"),
+    Rule("step", r"(?:could not connect to server|network error) \(check|could not connect to server$|network error$", "refused", "not connected"),
+    Rule("step", r"Unable to connect to (?P<host>[\w.-]+):\w*:|Connection failed \[IP", "refused", "not connected"),
+)
+
+# A program that fetched nothing and does not say why: no process is blamed.
+UNCLEAR = (
+    Rule("step", r"is not valid yet \(invalid for another", "step_failed", "clock is behind"),
+    Rule(
+        "step",
+        r"NU1301: Unable to load the service index|Could not fetch specs from|HTTP 000 CONNECTION FAILED|Failed to fetch .* from Google Fonts"
+        r"|All attempts to connect to \S+ failed|unable to access index for repository|Unexpected token '?<'? |does the network require authentication"
+        r"|keyserver receive failed: (?:Server indicated a failure|No data)",
+        "step_failed",
+        "a download that failed without saying why",
+    ),
+)
+
+RULES = CLIENT + ENGINE + STEP + UNCLEAR

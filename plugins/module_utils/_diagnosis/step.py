@@ -1,0 +1,193 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a RUN step's output says of the network: its last word counts, its own faults do not."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import rules
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import is_loopback
+
+
+class StepFailure(t.NamedTuple):
+    cause: str
+    reason: str
+    host: str
+    line: str
+    role: str = ""  # proxy, where the host is the step's proxy
+
+
+# Services that a build starts for itself, and tests of how a program takes a failure.
+_OWN_SERVICE = re.compile(
+    r"(?:localhost|127\.0\.0\.1|\[?::1\]?|0\.0\.0\.0|host\.docker\.internal)[:\"' ]*(?:\(|port )?\d*"
+    r"|(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED) [\w-]+(?::\d+)?(?=['\"\s,)]|$)|https?://[\w-]+(?::\d+)?(?=[/\"'\s]|$)"
+    r"|:(?:5432|3306|6379|27017|9200|5672|1433|11211|9092|2181)\b|SQLSTATE|psycopg|OperationalError|Mongo\w*(?:Error|Exception)"
+    r"|redis\.exceptions|RedisError|Can't connect to MySQL|PG::|amqp://|Prisma\w*InitializationError"
+    r"|could not connect to server: |could not translate host name"
+)
+_MANAGER = re.compile(r"^\s*(?:npm |yarn |pnpm |\[ERROR\]|E: |W: |error An unexpected|go: )")  # what these ask is a repository, whatever its name
+_TESTS = re.compile(
+    r"^(?:=+ .*\b\d+ failed\b|FAILED \(|\s*--- FAIL:|FAIL\s|FAILED tests?[/:]|\[?\w*\]?\s*Tests run: \d+, Failures: (?:[1-9]|0, Errors: [1-9])"
+    r"|Tests:? .*\d+ failed|\s+\d+ failing\b"
+    r"|test result: FAILED|There (?:was|were) \d+ (?:failure|error)|\d+ examples?, [1-9]\d* failure|not ok \d+|E\s{3,}\S|Failed!\s+- Failed:"
+    r"|The following tests FAILED|\s*✕ |\s*● .* › )"
+    r"|ERR_ASSERTION|AssertionError|AssertionFailed|There were failing tests|[1-9]\d* (?:tests? )?failed, \d+ passed"
+)
+_DIAGNOSTIC = re.compile(
+    r"^\s*(?:\S+\.(?:c|cc|cpp|cxx|h|hpp|go|rs|java|kt|ts|tsx|js|jsx|py|rb|cs|swift|scala|vue|m|mm|php)[:(]\d+|-->|\d+ \||\|)|^\s*(?:note|warning): "
+)
+_FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the import that it wanted to fetch
+_OWN_FAULT = re.compile(
+    r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
+    r"|COMPILATION ERROR|error: could not compile|code (?:ELIFECYCLE|E404|ERESOLVE|ETARGET|EUSAGE)|Segmentation fault|undefined: |: undeclared|expected ['‘`]"
+    r"|cannot find package|has no exported member|Type error:"
+)
+# What comes after these has got over what came before.
+_SUCCESS = re.compile(
+    r"^\s*(?:Successfully installed|added \d+ packages|Setting up \S+ \(|OK: \d+|\(\d+/\d+\) Installing|Complete!$|success Saved|Fetched [\d.,]+ ?\w?B in"
+    r"|Compiling \S+ v\d|Receiving objects: 100%|Resolving deltas: 100%|Bundle complete!|Finished |Done in \d)|saved \[\d+|✨"
+)
+_KILLED = ("exit code 132", "exit code 134", "exit code 135", "exit code 136", "exit code 137", "exit code 139")
+_URL = re.compile(r"(?:https?|git|ssh|hkps?|ftp)://(?:[^@/\s'\"]*@)?(\[[\da-f:]+\]|[\w.-]+)")
+_NAMED = re.compile(
+    r"ConnectionPool\(host='(?P<a>[\w.-]+)'|[Cc]onnect(?:ion)? to \[?(?P<b>[\w-]+(?:\.[\w-]+)+)|connect to (?P<c>[\w.-]+)\s+port"
+    r"|in connection to (?P<d>[\w.-]+)"
+    r"|Connecting to (?P<e>[\w.-]+\.\w+)|Resolving (?P<f>[\w.-]+\.\w+)|\((?P<g>[a-z\d][\w.-]*\.\w+):\d+\)"
+    r"|Idle timeout reached for host `(?P<h>[\w.-]+)|ssh: connect to host (?P<i>[\w.-]+)"
+    r"|connect(?:\(2\))? (?:to|for) \"(?P<j>[\w.-]+)\"|keyserver (?:from )?(?P<k>[\w.-]+\.\w+)|to_address, \{['~c\"]*(?P<l>[\w.-]+)"
+    r"|unable to connect to (?P<o>[\w.-]+)|attempted address(?:es)?: (?P<p>[\w.-]+)"
+    r"|^(?P<n>[\w-]+(?:\.[\w-]+)+)\[\d+: "
+)
+_ADDRESS = re.compile(r"(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)\]?:\d+")
+_PROXY_PORT = re.compile(r"(?::|port )(?:3128|8080|8888|8118|8123|7890|7891|1080|10809|10808|3142)\b")
+_SURE_PROXY_PORT = re.compile(r"port (?:3128|8118|8123|7890|7891|1080|10809|10808|3142)\b")  # nobody serves anything else there
+_PROXY_SET = re.compile(
+    r"(?:https?|all|ftp)_?proxy['\"]?[ =:]+['\"]?(?:\w+://)?(?:[^@/\s'\"]*@)?([\w.-]+)|(?:-x|--proxy)[ =]['\"]?(?:\w+://)?(?:[^@/\s'\"]*@)?([\w.-]+)", re.I
+)
+_CDN = re.compile(r"fastly|cloudfront|akamai|edgekey|azureedge|cdn", re.I)
+_HOW = (
+    ("dns", r"lookup |no such host|ENOTFOUND|EAI_AGAIN|not known|[Cc]ould not resolve|Temporary failure|resolv"),
+    ("refused", r"refused|REFUSED"),
+    ("timeout", r"time[d-]? ?out|ETIMEDOUT|deadline"),
+    ("no route", r"unreachable|No route|no route|ENETUNREACH|EHOSTUNREACH"),
+    ("reset", r"reset|aborted"),
+    ("tls", r"tls|TLS|EOF|SSL|protocol error"),
+)
+
+
+def how(line: str) -> str:
+    return next((name for name, pattern in _HOW if re.search(pattern, line)), "not connected")
+
+
+def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequence[str] = ()) -> t.Optional[StepFailure]:
+    """The network's failure for which a step ended, None where it failed by itself."""
+    if ended in _KILLED or any(_TESTS.search(line) for line in output):
+        return None
+    start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
+    proxies = {a or b for line in (*log, command) for a, b in _PROXY_SET.findall(line)}
+    for index in range(len(output) - 1, start - 1, -1):
+        line = output[index]
+        if _OWN_FAULT.search(line):
+            return None
+        found = None if _DIAGNOSTIC.search(line) and not _FETCHED.search(line) else _match(line)
+        if found:
+            failure = _place(*found, output, index, command, proxies)
+            if failure:
+                return failure
+    unclear = ((rule, line) for rule in rules.UNCLEAR for line in output[start:] if re.search(rule.pattern, line))
+    return next((StepFailure(rule.cause, rule.reason, "", line) for rule, line in unclear), None)
+
+
+def fails_by_itself(output: t.Sequence[str]) -> bool:
+    """Whether a step's own fault is seen in lines of which nobody says that they are a step's."""
+    return any(_TESTS.search(line) or _OWN_FAULT.search(line) or (_OWN_SERVICE.search(line) and "refused" in line) for line in output)
+
+
+def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:
+    for rule in rules.STEP:
+        found = re.search(rule.pattern, line)
+        if found:
+            return rule, found
+    return None
+
+
+def _place(rule: rules.Rule, found: t.Match[str], output: t.Sequence[str], index: int, command: str, proxies: t.AbstractSet[str]) -> t.Optional[StepFailure]:
+    line = output[index]
+    named = next((value for value in found.groupdict().values() if value), "").strip("[].")
+    groups = [value for number, value in enumerate(found.groups(), 1) if value and number not in found.re.groupindex.values()]
+    reason = rule.reason.replace("{1}", groups[0].strip() if groups else "").replace("{how}", how(line))
+    if rule.cause == "disk_full":
+        return StepFailure(rule.cause, reason, "", line)
+    wanted = _wanted(output, index, command)
+    if rule.cause.startswith("proxy_"):
+        proxy = named or _proxy_of(line, proxies)
+        return StepFailure(rule.cause, reason, proxy or ("" if rule.cause == "proxy_unreachable" else wanted), line, "proxy" if proxy else "")
+    host = named or _host_in(line)
+    if _is_proxy(host, line, wanted, proxies):
+        return StepFailure("proxy_unreachable", how(line) if rule.cause == "tls" else reason, host, line, "proxy")
+    if _OWN_SERVICE.search(line) and not _MANAGER.search(line):
+        return None
+    host = _url_host(line) or host or wanted or _address(line)
+    if not host and any(_OWN_SERVICE.search(near) for near in output[max(index - 4, 0) : index + 7]):
+        return None
+    return None if is_loopback(host) else StepFailure(rule.cause, reason, host, line)
+
+
+def _url_host(line: str) -> str:
+    found = _URL.findall(line)
+    return found[-1].strip("[].") if found else ""
+
+
+def _address(line: str) -> str:
+    found = _ADDRESS.search(line)
+    return found.group(1) if found else ""
+
+
+def _host_in(line: str) -> str:
+    found = _NAMED.search(line)
+    return next((value for value in found.groupdict().values() if value), "").strip(".") if found else _address(line)
+
+
+def _proxy_of(line: str, proxies: t.AbstractSet[str]) -> str:
+    named = re.search(r"HTTPS?Connection\(host='([\w.-]+)'|proxy '\w+://([\w.-]+)", line)
+    if named:
+        return named.group(1) or named.group(2)
+    return next(iter(proxies)) if len(proxies) == 1 else ""
+
+
+def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
+    """Where the program wanted to go: the URL beside its word, else the one URL of the command."""
+    line = output[index]
+    for near in (line, *(output[at] for at in range(index - 1, max(index - 7, -1), -1)), *output[index + 1 : index + 4]):
+        host = _url_host(near) or (_host_in(near) if near is not line else "")
+        if host and not re.search(r"/_logs/|help|docs|issues", near):
+            return host
+    if re.search(r"curl|wget|fatal: |git", line) or re.search(r"(?:^|-c )(?:curl|wget|git) ", command):
+        hosts = set(_URL.findall(re.sub(r"\w+_proxy=\S+|(?:-x|--proxy)[ =]\S+", "", command, flags=re.I)))
+        return hosts.pop() if len(hosts) == 1 else ""
+    return ""
+
+
+def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) -> bool:
+    """Whether a host that was not reached is the proxy that the program was to use."""
+    if not host:
+        return False
+    if host in proxies:
+        return True
+    if host == wanted or is_loopback(wanted):
+        return False
+    if _SURE_PROXY_PORT.search(line) and re.search(r"curl|fatal: |Failed to connect", line):
+        return True
+    if not wanted:
+        return _PROXY_PORT.search(line) is not None and "proxy" in host
+    if is_loopback(host):  # a test suite's own server is there too: the same line must say that another host was wanted
+        elsewhere = _url_host(line) not in ("", host) or re.search(r"curl|wget", line) is not None
+        return elsewhere and re.search(r"(?::|port )(?:80|443)\b", line) is None
+    if _PROXY_PORT.search(line) or re.search(r"proxy|squid|cntlm", host):
+        return True
+    apt = re.search(r"Failed to fetch \S+ +(?:Could not resolve '|Unable to connect to )", line) is not None
+    return apt and not _CDN.search(host) and host.split(".")[-2:] != wanted.split(".")[-2:]

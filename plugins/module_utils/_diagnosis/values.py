@@ -1,0 +1,52 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes into a diagnosis besides the log, and what comes out of it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import is_hub
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
+
+UNREACHED = ("dns", "refused", "reset", "timeout", "tls")
+NO_NETWORK = ("engine_down", "disk_full", "buildx_missing", "legacy_cannot", "bad_dockerfile", "step_failed", "unknown", "ok")
+
+
+class Evidence(t.NamedTuple):
+    """What is known besides the log. Nothing of it is needed."""
+
+    code: int = 1
+    timed_out: bool = False
+    timeout: int = 0
+    cannot: str = ""  # what the Dockerfile asks for and the legacy builder does not do
+    image: str = ""
+    network_step: str = ""
+    daemon_token: bool = False  # BUILDKIT_NO_CLIENT_TOKEN in the build's environment
+    daemon_proxy: str = ""  # the daemon's proxy for https, as the engine shows it
+    client_proxy: str = ""  # the one in the build's environment
+    mirrors: t.Tuple[Mirror, ...] = ()
+    daemon_asked: bool = False  # the daemon was asked for its proxy and mirrors, so that there are no others
+    answers: bool = True  # the engine, asked after the build
+    free: t.Optional[int] = None  # bytes on the engine's disk
+
+
+class Verdict(t.NamedTuple):
+    cause: str
+    builder_used: t.Optional[str] = None
+    asked_by: t.Optional[str] = None
+    host: t.Optional[str] = None
+    reason: t.Optional[str] = None
+    reference: t.Optional[str] = None
+    cure: t.Optional[str] = None
+    sentence: str = ""
+    lines: t.Tuple[str, ...] = ()
+    role: str = ""  # what the host is: hub, store (of layers), mirror, registry or other; of a step: proxy
+    instance: str = ""  # the docker-container builder that asked, for the daemon or for itself
+    cure_name: str = ""  # its row in the table of cures
+
+    @property
+    def host_is_hubs(self) -> bool:
+        return is_hub(self.host or "")
