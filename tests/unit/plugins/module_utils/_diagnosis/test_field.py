@@ -1,0 +1,94 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Logs of others (tests/field): 54 outputs of 23 kinds with all that is said of them, and 95 logs scored by group."""
+
+from __future__ import annotations
+
+import collections
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, Evidence
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
+
+FIELD = Path(__file__).parents[4] / "field"
+KINDS, LOGS = ([json.loads(line) for line in (FIELD / name).read_text().splitlines()] for name in ("kinds.jsonl", "logs.jsonl"))
+CAUSES = {
+    *("dns", "refused", "reset", "timeout", "tls", "token_unreachable", "token_denied", "proxy_unreachable", "proxy_auth", "proxy_refused"),
+    *("mirror_error", "mirror_sends_token_elsewhere", "rate_limited", "denied", "not_found", *NO_NETWORK),
+}
+GROUPS = ("daemon", "client", "step", "not network")
+
+
+def evidence(fields):
+    mirrors = tuple(Mirror(**mirror) for mirror in fields.get("mirrors", ()))
+    return Evidence(**dict(fields, mirrors=mirrors))
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{case['kind']}: {case['title']}") for case in KINDS])
+def test_a_kind_of_failure_is_named_whole(case):
+    found = diagnose(case["log"], evidence(case["evidence"]))
+    expected = {name: case[name] for name in ("cause", "asked_by", "host", "reason", "cure")}
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert found.sentence.endswith(case["cure"])
+
+
+def test_the_kinds_are_all_there():
+    assert len({case["kind"] for case in KINDS}) == 23
+    assert all(case["cause"] in CAUSES for case in KINDS)
+
+
+def judged(entry, found):
+    """right, unknown (it blames nobody) or misleading, and why."""
+    said = " ".join(part for part in (found.host, found.sentence) if part)
+    forbidden = [word for word in entry["must_not"] if (found.cause == word if word in CAUSES else word in said)]
+    if forbidden:
+        return "misleading", f"says {forbidden[0]}"
+    if found.cause == entry["cause"]:
+        return "right", ""
+    if found.cause == "unknown":
+        return "unknown", ""
+    return ("right", "") if found.cause in entry["also_ok"] else ("misleading", f"{found.cause} instead of {entry['cause']}")
+
+
+def group_of(entry):
+    return entry["asked_by"] or ("not network" if entry["cause"] in NO_NETWORK else "daemon")
+
+
+def scored():
+    table = {group: collections.Counter() for group in GROUPS}
+    misses = []
+    for entry in LOGS:
+        found = diagnose(entry["log"], evidence(entry["evidence"]))
+        verdict, why = judged(entry, found)
+        group = group_of(entry)
+        table[group][verdict] += 1
+        table[group]["asked_by"] += found.asked_by == entry["asked_by"]
+        table[group]["host"] += found.host in (entry["host"], *entry["host_also"])
+        if verdict != "right":
+            misses.append(f"{entry['id']}: {verdict} {why}")
+    return table, misses
+
+
+def test_the_logs_of_the_field_by_group():
+    table, misses = scored()
+    total = sum(table.values(), collections.Counter())
+    for group, row in [*table.items(), ("all", total)]:
+        logs = row["right"] + row["unknown"] + row["misleading"]
+        counts = ", ".join(f"{name} {row[name]}" for name in ("right", "unknown", "misleading", "asked_by", "host"))
+        print(f"{group}: {logs} logs, {counts}")
+    assert len(LOGS) == 95
+    assert total["misleading"] == 0, misses
+    assert total["right"] >= 0.95 * len(LOGS), misses
+    assert total["asked_by"] >= 0.95 * len(LOGS)
+    assert total["host"] >= 0.95 * len(LOGS)
+
+
+def test_no_cure_speaks_of_the_registry_for_a_step():
+    for entry in LOGS:
+        found = diagnose(entry["log"], evidence(entry["evidence"]))
+        assert found.asked_by != "step" or ("the registry" not in found.sentence and "docker_daemon_proxy" not in found.sentence), entry["id"]
