@@ -59,7 +59,7 @@ faults: ## runs that are killed at 200 points on each engine, cut off, refused; 
 wild: ## real configurations of others, each on every engine, configured and undone or refused before a write (three quarters of an hour; make test samples it)
 	$(IN) python extensions/molecule/lab/wild.py
 
-matrix: ## every fault on every engine and builder, named and cured, into docs/diagnosis.md (half an hour; make test samples it)
+matrix: ## every fault on every engine and builder, named and cured, into docs/evidence/diagnosis.md (half an hour; make test samples it)
 	$(IN) sh -c '$(LAB) up && python extensions/molecule/lab/matrix.py'
 
 corpus: ## dockerfile_mirror on other people's files, which BUILDFLEET_CORPUS names (python3 tests/oracles/corpus.py --help collects them)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast dockerfile_mirror is, as medians of interleaved rounds and ratios within one run.
 
-    python tests/bench/dockerfile_mirror.py [--rounds 5] [--write docs/measured.md]
+    python tests/bench/dockerfile_mirror.py [--rounds 5] [--write docs/evidence/measured.md]
 
 It fails where a target is missed. Figures of a machine with much else to do are no figures: see the load that it prints.
 The trees are in memory, where the machine has a file system there, and once more on disk. There the measure is what is physical: a bare loop that

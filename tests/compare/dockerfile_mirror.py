@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/measured.md: who points every reference of 60 tricky Dockerfiles at a mirror, and keeps the other bytes.
+"""The table of docs/evidence/measured.md: who points every reference of 60 tricky Dockerfiles at a mirror, and keeps the other bytes.
 
-    python tests/compare/dockerfile_mirror.py [--write docs/measured.md]
+    python tests/compare/dockerfile_mirror.py [--write docs/evidence/measured.md]
 
 The files are tests/oracles/tricky.json. Peers: dockerfile-parse and `dockerfile` from the Python index, and the npm package
 docker-file-parser where node finds it (set NODE_PATH). A peer that only reads is given what it would need to edit:

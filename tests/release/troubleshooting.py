@@ -63,8 +63,8 @@ addresses changed; below it is what `docker_build_check` makes of it. To diagnos
 ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a environment_of=login
 ```
 
-`pull` works and `build` does not: that is [why.md](https://github.com/buildfleet/buildfleet.docker/blob/main/docs/why.md).
-Which cure to take when you have the choice: [which-cure.md](https://github.com/buildfleet/buildfleet.docker/blob/main/docs/which-cure.md).
+`pull` works and `build` does not: that is [why.md](why.md).
+Which cure to take when you have the choice: [which-cure.md](which-cure.md).
 """,
         "builders": {"buildkit": "BuildKit", "legacy": "legacy builder"},
         "asked": "**Who asked:** {who}. **Cause:** `{cause}`. ({builders})",

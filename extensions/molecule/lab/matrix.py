@@ -73,7 +73,7 @@ def written(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "diagnosis.md"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "evidence" / "diagnosis.md"
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         rows = Path(folder) / "rows.jsonl"
         codes = list(pool.map(lambda host: tried(host, rows), HOSTS))

@@ -173,7 +173,7 @@ def written(results: Mapping[str, list[dict[str, str]]]) -> str:
 
 
 def main() -> None:
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "cures.md"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "evidence" / "cures.md"
     with ThreadPoolExecutor() as pool:
         rows = pool.map(lambda host: [row(host, cure) for cure in CURES], HOSTS)
         results = dict(zip(HOSTS, rows, strict=True))
