@@ -16,13 +16,21 @@ demo: ## a wall, three engines behind it, builds that fail; one playbook; builds
 test: ## everything below down to molecule, then one line with the count
 	@$(IN) python tests/stages.py lint unit page molecule --beside sanity sanity-others release html pythons
 
-lint: ## ansible-lint (production), ruff, mypy --strict, changelog, licences
+quick: ## the first answer, within a minute: lint of what differs from origin/main (or main), and the unit tests but the slow ones
+	@$(IN) tests/quick
+
+lint: types workflows ## ansible-lint (production), ruff, mypy --strict, changelog, licences, the files in .github
 	$(IN) ruff check .
 	$(IN) ruff format --check .
-	$(IN) mypy -p ansible_collections.buildfleet.docker.plugins.module_utils -p ansible_collections.buildfleet.docker.plugins.plugin_utils
 	$(IN) antsibull-changelog lint
 	$(IN) ansible-lint --offline --profile production
 	$(IN) --tools release reuse --root . lint --quiet
+
+types: ## mypy --strict
+	$(IN) mypy -p ansible_collections.buildfleet.docker.plugins.module_utils -p ansible_collections.buildfleet.docker.plugins.plugin_utils
+
+workflows: ## the files in .github, by their schemas and by zizmor
+	$(IN) --tools workflows tests/workflows
 
 unit: ## pure cores, modules with a faked host, the shape of the collection; every branch of module_utils is run
 	$(IN) pytest -n 2 tests/unit --cov
@@ -43,6 +51,10 @@ sanity-others: ## the same with the oldest ansible-core that we support and, whe
 release: ## the collection as Galaxy, AWX and its readers get it
 	$(IN) pytest tests/release
 	$(IN) --tools release tests/release/importer
+
+publish: ## build, check and publish the tag that is checked out (GALAXY_TOKEN; GALAXY_SERVER names another server, for a rehearsal)
+	$(IN) --tools release tests/release/importer
+	$(IN) tests/release/publish
 
 html: ## modules, roles and filter as HTML, their references checked
 	$(IN) --tools html tests/html

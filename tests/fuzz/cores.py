@@ -25,6 +25,7 @@ import types
 import typing as t
 from pathlib import Path
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import change as build_env_change
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
@@ -477,7 +478,7 @@ BUILD_FILES = [
     b"",
 ]
 BUILD_OPTIONS = {
-    **dict.fromkeys((*docker_build_env.SETTINGS, "users", "services")),
+    **dict.fromkeys((*build_env_change.SETTINGS, "users", "services")),
     "allow_readable_secret": False,
     "restart_services": False,
     "state": "present",
@@ -581,7 +582,7 @@ def fault(core: Core, data: bytes, dice: random.Random) -> str:
 
 def _share(job: t.Tuple[str, int, int]) -> t.List[t.Tuple[bytes, str]]:
     name, seed, inputs = job
-    docker_build_env.account = {"jane": Account("jane", HOME, os.geteuid(), os.getegid())}.get  # type: ignore[assignment]
+    build_env_change.account = {"jane": Account("jane", HOME, os.geteuid(), os.getegid())}.get  # type: ignore[assignment]
     dice = random.Random(f"{name} {seed}")
     found = []
     for _rest in range(inputs):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import typing as t
@@ -54,12 +55,18 @@ WITH_IO = {
 }  # fmt: skip
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imports(path: Path) -> t.Iterator[str]:
+@functools.cache
+def imports(path: Path) -> t.Tuple[str, ...]:
     """Every imported module, ours by its place in module_utils ('_host.host')."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> t.Iterator[str]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -193,3 +200,21 @@ def test_every_source_file_carries_its_licence():
     assert len(sources) > 20
     licence = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))
     assert [str(path.relative_to(TOP)) for path in sources if licence not in path.read_text()[:500]] == []
+
+
+LOCKS = sorted(path.stem for path in (TOP / "tests/requirements/lock").glob("*.txt"))
+
+
+def test_every_environment_of_tools_is_locked_but_that_of_seven_pythons():
+    assert sorted({"tools", *(path.stem for path in (TOP / "tests/requirements").glob("*.txt"))} - {"host"}) == LOCKS
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_has_one_exact_version_of_everything_that_is_required(name):
+    def names(path):
+        lines = [line.partition(";")[0].strip() for line in path.read_text().splitlines() if line and not line.startswith("#")]
+        return {re.split("[=~<>]", line)[0].strip().lower().replace("_", "-"): line for line in lines}
+
+    locked = names(TOP / f"tests/requirements/lock/{name}.txt")
+    assert [line for line in locked.values() if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert set(names(TOP / ("tests/requirements.txt" if name == "tools" else f"tests/requirements/{name}.txt"))) - set(locked) == set()

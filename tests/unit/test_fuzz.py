@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FUZZ = Path(__file__).resolve().parents[1] / "fuzz/cores.py"
 CORES = (
     "daemon.json", "environment files", "units", "compose", "build logs", "record", "masks", "proxies", "no_proxy", "registries", "daemon options",

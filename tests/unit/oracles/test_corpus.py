@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 _spec = importlib.util.spec_from_file_location("corpus", Path(__file__).parents[2] / "oracles/corpus.py")
 corpus = sys.modules.setdefault("corpus", importlib.util.module_from_spec(_spec))
 _spec.loader.exec_module(corpus)

@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
 
 import fleet
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "pa:ss/w@rd"
 PLAY = """
 - hosts: all

@@ -411,6 +411,7 @@ OURS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.dictionaries(st.text(min_size=1, max_size=4).map("x-{}".format), VALUES, max_size=3),

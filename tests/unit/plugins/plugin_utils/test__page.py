@@ -69,6 +69,7 @@ def words(text):
     return " ".join(text.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observed", [fleet.three(), fleet.many(200)], ids=["three", "many"])
 def test_the_page_says_what_the_json_says(observed):
     shown = report(observed, NOW)
@@ -122,6 +123,7 @@ def test_the_policy_names_the_one_script_and_the_one_style():
     assert not re.search(r"<[^>]*\son\w+=|<[^>]*\sstyle=", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "of"), [(1000, fleet.many), (1000, fleet.worst), (100, fleet.worst)])
 def test_a_page_of_a_thousand_hosts_is_below_2_mib(count, of):
     shown = report(of(count), NOW)

@@ -169,6 +169,7 @@ PIECES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.one_of(st.lists(st.sampled_from(PIECES)).map("".join), st.text()))
 def test_any_text_is_read_or_gives_nothing(text):
@@ -177,6 +178,7 @@ def test_any_text_is_read_or_gives_nothing(text):
         assert all(context and dockerfile and names for context, dockerfile, names in contexts(files))
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "contexts", "inherits", "context"]), inner)

@@ -316,6 +316,7 @@ def test_contexts_that_replace_an_image_by_name(build, expected):
     assert contexts(f"services: {{a: {{build: {build}}}}}".encode()) == expected
 
 
+@pytest.mark.slow
 def test_merges_and_services_take_a_time_that_grows_with_them():
     """26 levels would be 2**26 mappings; 20,000 services were 18 seconds when each counted its line from the start."""
     levels = "".join(f"x-{level + 1}: &x{level + 1} {{<<: [*x{level}, *x{level}]}}\n" for level in range(26))
@@ -324,6 +325,7 @@ def test_merges_and_services_take_a_time_that_grows_with_them():
     assert [change.line for change in result.changes] == list(range(29, 2029))
 
 
+@pytest.mark.slow
 def test_a_chain_of_merges_or_extensions_may_be_long():
     merges = "".join(f"x-{level + 1}: &x{level + 1} {{<<: *x{level}}}\n" for level in range(3000))
     extends = "".join(f"  s{level}: {{extends: s{level + 1}}}\n" for level in range(3000))

@@ -34,7 +34,7 @@ MAP = {
 }
 FORWARD = Mirrors(MAP)
 BACK = Mirrors({mirror: registry for registry, mirror in MAP.items()})
-pytestmark = pytest.mark.no_cover  # the corpus takes twice the time when every line is counted
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]  # the corpus takes twice the time when every line is counted
 
 
 def verdict(parser, data):

@@ -77,6 +77,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size=5), st.sampled_from([None, 1, 2, 4, "\t"]), st.booleans(), VALUES)
 def test_a_key_put_and_dropped_leaves_the_first_bytes(value, indent, ascii_only, ours):

@@ -255,6 +255,7 @@ def test_a_group_is_asked_before_it_is_killed(monkeypatch, ends_with, sent):
     assert numbers == sent
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_leaves_no_program_behind(tmp_path, monkeypatch):
     wait, started = subprocess.Popen.wait, []
 
@@ -531,6 +532,7 @@ def test_the_words_of_a_program_are_both_streams():
     assert Run(1, "out\n", "err\n").text == "out\nerr"
 
 
+@pytest.mark.slow
 def test_a_program_and_its_children_end_with_the_time():
     started = time.monotonic()
     done = Host().run_group(["sh", "-c", "echo one; echo two >&2; sleep 60 & sleep 60"], HERE, "/", 1)
