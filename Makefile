@@ -32,7 +32,7 @@ types: ## mypy --strict
 workflows: ## the files in .github, by their schemas and by zizmor
 	$(IN) --tools workflows tests/workflows
 
-unit: ## pure cores, modules with a faked host, the shape of the collection; every branch of module_utils is run
+unit: ## pure cores, modules with a faked host, the shape of the collection; every branch of plugins/ is run
 	$(IN) pytest -n 2 tests/unit --cov
 
 page: ## the report in a real Chromium; pictures in .build/report

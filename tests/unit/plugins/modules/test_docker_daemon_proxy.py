@@ -654,6 +654,16 @@ def test_what_cannot_work_is_refused_by_its_place_and_nothing_is_written(run, fi
     assert seen(machine) == before and not machine.names("/var/lib/buildfleet")
 
 
+def test_present_without_a_setting_is_refused(run):
+    machine = Machine()
+    before = seen(machine)
+    done = run(machine)
+    assert done["failed"] and done["msg"] == (
+        "state: present needs at least one of http_proxy, https_proxy, no_proxy, registry_mirrors, insecure_registries. Give one, or state: absent."
+    )
+    assert (done["changed"], done["restarted"], done["rolled_back"]) == (False, False, False) and seen(machine) == before
+
+
 @pytest.mark.parametrize(
     ("contents", "words"), [(b"", "the file is empty"), (b"\xef\xbb\xbf{}", "a byte order mark"), (b'{"proxies": {"x": 1}}', "'x' in 'proxies'")]
 )

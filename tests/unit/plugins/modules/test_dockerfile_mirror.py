@@ -109,6 +109,21 @@ def test_strict_changes_nothing(tree):
     assert (tree / "a/Dockerfile").read_bytes() == b"FROM alpine\n"
 
 
+def test_strict_writes_where_everything_can_be_rewritten(tree):
+    (tree / "b/Dockerfile").unlink()
+    result, _rest = run(tree, strict=True)
+    assert result["changed"] and (tree / "a/Dockerfile").read_bytes() == b"FROM mirror.example.com/hub/library/alpine\n"
+
+
+def test_ten_files_that_cannot_be_read_are_named_and_the_others_counted(tree):
+    for number in range(12):
+        os.mkfifo(tree / f"a/Dockerfile.pipe{number}")
+    result, module = run(tree)
+    assert result["counts"]["unreadable"] == 12
+    assert len(module.warnings) == 11 and module.warnings[-1] == "2 more files could not be read."
+    assert all(re.fullmatch(rf"{tree}/a/Dockerfile\.pipe\d+ is no regular file\.", warning) for warning in module.warnings[:10])
+
+
 def test_backup(tree):
     run(tree, backup=True)
     (backup,) = (tree / "a").glob("Dockerfile.*~")

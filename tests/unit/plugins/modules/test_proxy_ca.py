@@ -12,12 +12,14 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.modules import proxy_ca
 
+REHEARSE = proxy_ca._rehearse  # before the fixture takes its place
 DEFAULTS = {"certificate": None, "state": "present", "service": "docker", "restart": "if_idle", "timeout": 60}
 PEM, OTHER = (
     trust_store.wanted(f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes([0x30, 0x81, 200]) + mark * 200).decode()}\n-----END CERTIFICATE-----")
@@ -114,6 +116,26 @@ def test_check_predicts_present_is_idempotent_and_absent_gives_everything_back(m
     assert machine.files == before
     assert not run(machine, state="absent")["changed"]
     assert machine.ran == [machine.store.update, machine.store.renew]
+
+
+def test_docker_that_does_not_start_again_is_said_with_its_words(machine, monkeypatch):
+    monkeypatch.setattr(transaction, "restart_alone", lambda *_all: "no space left on device")
+    with pytest.raises(Refused) as refused:
+        run(machine, certificate=PEM)
+    assert str(refused.value) == "The store is changed, but Docker did not start again. It said: no space left on device"
+    assert (refused.value.result["changed"], refused.value.result["restarted"]) == (True, False)
+
+
+def test_a_daemon_json_that_cannot_start_is_refused_before_the_restart(machine, monkeypatch):
+    def objects(_host, _daemon, plan, timeout):
+        assert (plan.mechanism, timeout) == ("", 7)
+        raise daemon_proxy.PlanRefused("/etc/docker/daemon.json, line 1: it is not valid.")
+
+    monkeypatch.setattr(transaction, "trial_start", objects)
+    with pytest.raises(Refused) as refused:
+        REHEARSE(machine, types.SimpleNamespace(info={}), 7)
+    assert str(refused.value) == "/etc/docker/daemon.json, line 1: it is not valid."
+    assert refused.value.result == {"changed": False, "restarted": False}
 
 
 def test_a_restart_that_would_hurt_is_done_by_a_later_run(machine):

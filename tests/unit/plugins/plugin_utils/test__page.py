@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.plugin_utils._page import page
+from ansible_collections.buildfleet.docker.plugins.plugin_utils._page import _tags, page
 from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import PROCESSES, WORDS, Observed, report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
@@ -139,3 +139,9 @@ def test_a_small_fleet_is_shown_whole():
 
 def test_no_host_at_all_has_a_page_too():
     assert Hosts(page(report({}, NOW))).hosts == []
+
+
+def test_a_host_is_filtered_by_its_state_its_processes_and_what_it_shares_with_others():
+    host = {"name": "a", "state": "failed", "processes": {"daemon": "ok", "client": "failed"}, "restart_pending": True}
+    causes, findings = [{"hosts": ["a", "b"], "tag": "cause:x"}], [{"hosts": ["b"], "tag": "finding:y"}]
+    assert list(_tags([host], causes, findings)) == ["state:failed daemon:ok client:failed pending cause:x"]

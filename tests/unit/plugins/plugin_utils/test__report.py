@@ -87,6 +87,10 @@ def test_state_and_processes(observed, state, processes):
             ["The sources differ from the variables: 2 image references."], ["Run the playbook buildfleet.docker.site."], id="sources",
         ),
         pytest.param(
+            {"check": fleet.PASSED, "wanted": {"docker_build_env": dict(fleet.UNREACHABLE, msg="Task failed: No route\nto host")}}, "unreachable",
+            ["Ansible did not reach the host: No route."], ["Start the host, or correct how Ansible logs in there."], id="unreachable at the end",
+        ),
+        pytest.param(
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": DEAD, "docker_daemon_proxy": CHANGED}}, "drift",
             ["The daemon's settings differ from the variables: /etc/docker/daemon.json.",
              "The mirror https://a.lab, which the daemon uses, does not work: a.lab was not reached (timeout). The candidate https://b.lab works."],
