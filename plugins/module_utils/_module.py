@@ -135,7 +135,7 @@ def run(work: t.Callable[[Module], t.Dict[str, t.Any]], **kwargs: t.Any) -> None
     except Refused as refusal:
         module.fail_json(msg=str(refusal), **refusal.result)
     except Exception as error:  # a traceback could quote a secret
-        module.fail_json(msg=f"A fault in this module, please report it: {type(error).__name__}: {error}", where=_where(error))
+        module.fail_json(msg=f"Internal error, please report it: {type(error).__name__}: {error}", where=_where(error))
     module.exit_json(**result)
 
 

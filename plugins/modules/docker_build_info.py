@@ -267,7 +267,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     who = list(dict.fromkeys(params["environment_of"] or ["login"]))
     for one in who:
         if not re.match(r"(?:task|login|user:[^\s:/-][^\s:/]*|service:[A-Za-z0-9_@][A-Za-z0-9:_.@\\-]*)\Z", one):
-            raise Refused(f"environment_of: {one} is none of task, login, user:NAME and service:NAME.")
+            raise Refused(f"environment_of: {one} is not one of task, login, user:NAME or service:NAME.")
     if params["timeout"] < 1:
         raise Refused("timeout must be at least 1 second.")
     reader = info.Reader()

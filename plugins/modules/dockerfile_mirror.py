@@ -310,7 +310,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     if missing and not module.check_mode:
         raise Refused(f"paths: {missing[0]} does not exist.")
     for path in missing:
-        module.warn(f"{path} does not exist; an earlier task may make it when this is no dry run.")
+        module.warn(f"{path} does not exist; an earlier task may create it when this is not check mode.")
     paths = [path for path in given if path not in missing]
 
     if params["strict"]:

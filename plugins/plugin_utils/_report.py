@@ -161,13 +161,13 @@ def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Op
     if state == "unreachable":
         told = next(str(result.get("msg") or "") for result in (observed.info, check, *observed.wanted.values()) if result.get("unreachable"))
         why = f"Ansible did not reach the host: {_first_line(told).removeprefix('Task failed: ').partition('. ')[0].rstrip('.')}."
-        return "unreachable", [why], ["Start the host, or correct how Ansible logs in there."]
+        return "unreachable", [why], ["Start the host, or correct how Ansible connects to it."]
     if _lacks_sudo(observed):
         return "module_failed", ["sudo is not installed on this host."], [_WITHOUT_SUDO]
     if state == "failed":
         cure = str(check.get("cure") or "")
         why = said[: -len(cure)].rstrip() if cure and said.endswith(cure) else said
-        return str(check.get("cause") or "module_failed"), [why or "The proof failed without a word.", *drift], [*([cure] if cure else []), *site]
+        return str(check.get("cause") or "module_failed"), [why or "The test build failed without a message.", *drift], [*([cure] if cure else []), *site]
     if state == "drifted":
         return "drift", list(drift), site
     if state == "unproved":

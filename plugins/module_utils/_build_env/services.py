@@ -39,7 +39,7 @@ class Services:
             return False  # a template runs under other names
         shown = systemd.show(self._host, name, "LoadState", "MainPID")
         if shown.get("LoadState") == "not-found" and name in self._wanted:
-            self.warnings.append(f"services: there is no service {name} on this host yet; it gets the environment when it comes.")
+            self.warnings.append(f"services: {name} does not exist on this host yet; it gets the environment when it is created.")
         process = self._host.read(f"/proc/{shown['MainPID']}/environ") if shown.get("MainPID", "0") != "0" else None
         if process is None:
             return False

@@ -77,7 +77,7 @@ def _proxies(options: Options, where: str) -> Variables:
     entries = no_proxy(options.get("no_proxy") or (), where + "no_proxy")
     for entry in entries:
         if re.search(r"[^!-~]|#", entry):  # PAM cuts a line at a '#', even inside of quotes
-            raise BuildEnvError(f"{where}no_proxy: the entry {entry[:60]!r} holds a '#' or a character outside of ASCII. Write names as DNS has them.")
+            raise BuildEnvError(f"{where}no_proxy: the entry {entry[:60]!r} contains '#' or a non-ASCII character. Write names as in DNS.")
     if entries:
         found["no_proxy"] = ",".join(entries)
     return found
@@ -88,20 +88,20 @@ def check(options: Options) -> None:
     for name in ("http_proxy", "https_proxy"):
         if "@" in (options.get(name) or ""):
             raise BuildEnvError(
-                f"{name} holds credentials, and everybody on the host can read the files of the build environment. "
-                "Leave it out and set daemon_token: true: the daemon then asks for tokens through its own proxy, which may have a password."
+                f"{name} contains credentials, but everyone on the host can read the files of the build environment. "
+                "Omit it and set daemon_token: true: the daemon then fetches tokens through its own proxy, which may have a password."
             )
         inner = (options.get("step_proxy") or {}).get(name) or ""
         if "@" in inner and not options.get("allow_readable_secret"):
             raise BuildEnvError(
-                f"step_proxy.{name} holds credentials, and Docker hands them to every container that the user starts. "
-                "Use a proxy without a password for the steps, or accept it with allow_readable_secret: true."
+                f"step_proxy.{name} contains credentials, and Docker passes them to every container that the user starts. "
+                "Use a proxy without a password for the steps, or accept this with allow_readable_secret: true."
             )
     for name in ("step_proxy", "builder_mirrors"):
         if options.get(name) and not options.get("users"):
-            raise BuildEnvError(f"{name} is kept in a home directory; name the users who build in users.")
+            raise BuildEnvError(f"{name} is stored in a home directory; set users to the users who build.")
     if options.get("services") and not variables(options):
-        raise BuildEnvError("services has no variable to get; give buildkit, daemon_token, a proxy or source_policy too.")
+        raise BuildEnvError("services needs a variable to set; also set buildkit, daemon_token, a proxy or source_policy.")
     for service in options.get("services") or ():
         if not re.match(r"[A-Za-z0-9:_.@\\-]+\Z", service) or service.startswith("."):
             raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
@@ -113,15 +113,15 @@ def cautions(options: Options, buildx: str) -> t.List[str]:
     """Sentences about what is allowed and yet may not do what is meant."""
     sentences = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
     if options.get("http_proxy") and not options.get("https_proxy"):
-        sentences.append("http_proxy alone is not asked for https addresses, such as Docker Hub's token server. Give https_proxy too.")
+        sentences.append("http_proxy is not used for https URLs, such as Docker Hub's token server. Set https_proxy too.")
     for name in ("http_proxy", "https_proxy"):
         step = (options.get("step_proxy") or {}).get(name)
         if step and is_loopback(proxy(step, f"step_proxy.{name}")):
-            sentences.append(f"step_proxy.{name} is on this host's loopback, where a RUN step finds itself alone. Name an address that containers reach.")
+            sentences.append(f"step_proxy.{name} is on this host's loopback, which a RUN step cannot reach. Use an address that containers can reach.")
     if options.get("builder_mirrors") and not versions.has("default_buildkitd_toml", buildx):
-        sentences.append(f"builder_mirrors is read by buildx {versions.text('default_buildkitd_toml')} or newer; here is {buildx or 'none'}.")
+        sentences.append(f"builder_mirrors needs buildx {versions.text('default_buildkitd_toml')} or newer; this host has {buildx or 'none'}.")
     if options.get("source_policy") and options.get("buildkit") is False:
-        sentences.append("source_policy has no effect on the legacy builder, which buildkit: false asks for.")
+        sentences.append("source_policy has no effect on the legacy builder, which buildkit: false selects.")
     return sentences
 
 
@@ -130,8 +130,8 @@ def source_policy(mirrors: t.Mapping[str, str], engine: str, buildx: str) -> t.D
     for name, feature, version in (("Docker Engine", "source_policy_engine", engine), ("buildx", "source_policy_buildx", buildx)):
         if not versions.has(feature, version):
             raise BuildEnvError(
-                f"source_policy needs {name} {versions.text(feature)}; here is {version or 'none'}. "
-                "Leave it out, and rewrite the image names with dockerfile_mirror or set registry_mirrors of docker_daemon_proxy."
+                f"source_policy needs {name} {versions.text(feature)}; this host has {version or 'none'}. "
+                "Omit it, and rewrite the image names with dockerfile_mirror or set registry_mirrors of docker_daemon_proxy."
             )
     try:
         return policy(mirrors)
@@ -146,7 +146,7 @@ def _builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
         names = mirrors[registry] if isinstance(mirrors[registry], list) else [mirrors[registry]]
         for name in [registry, *names]:
             if not re.match(r"[A-Za-z0-9._-]+(:\d+)?(/[A-Za-z0-9._/-]+)?\Z", str(name)):
-                raise BuildEnvError(f"builder_mirrors: {name!r} is not a host name; write host, host:port or host/path, without a scheme and credentials.")
+                raise BuildEnvError(f"builder_mirrors: {name!r} is not a host name; write host, host:port or host/path, without a scheme or credentials.")
         lines += [f"[registry.{json.dumps(registry)}]", f"mirrors = {json.dumps(names)}"]
     return lines
 
@@ -219,9 +219,7 @@ class Registries(Block):
         for number, line in enumerate(_foreign(found).splitlines(), 1):
             table = re.match(r"""\s*\[\s*registry\s*\.\s*["']?([^"'\]]+)["']?\s*\]""", line)
             if (table and table.group(1).strip() in self._names) or re.match(r"\s*registry\s*[.=]", line):
-                raise BuildEnvError(
-                    f"{path}, line {number}, says already how a registry of builder_mirrors is reached. Remove it there, or leave out builder_mirrors."
-                )
+                raise BuildEnvError(f"{path}, line {number}, already configures a registry of builder_mirrors. Remove it there, or omit builder_mirrors.")
         return super().into(path, found)
 
 
@@ -274,7 +272,7 @@ def _document(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
         return json_file.Document(contents or b"", path).value
     except json_file.NotJson as error:
         where = re.match(r".*?, line \d+, column \d+", str(error))  # the rest could quote a login
-        raise BuildEnvError(f"{where.group() if where else path}: it is no JSON as Docker reads it. Correct it first.") from None
+        raise BuildEnvError(f"{where.group() if where else path}: it is not JSON that Docker can read. Correct it first.") from None
 
 
 def _at(value: t.Any, keys: t.Sequence[str]) -> t.Any:
@@ -287,7 +285,7 @@ def _step_keys(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
     document = _document(path, contents)
     for keys in (("proxies",), ("proxies", "default")):
         if not isinstance(_at(document, keys), (dict, type(None))):
-            raise BuildEnvError(f"{path}: {'.'.join(keys)} is no object. Correct it first.")
+            raise BuildEnvError(f"{path}: {'.'.join(keys)} is not an object. Correct it first.")
     default = _at(document, ("proxies", "default")) or {}
     return {key: default[key] for key in StepProxy.KEYS.values() if key in default}
 

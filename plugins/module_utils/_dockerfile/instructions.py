@@ -89,7 +89,7 @@ class Rejected(ValueError):
 
 
 class Ambiguous(Rejected):
-    by = "It cannot be said how BuildKit reads this file"
+    by = "It is ambiguous how BuildKit reads this file"
 
 
 class FrontendDialect(t.NamedTuple):
@@ -284,7 +284,7 @@ def _refuse_strange_blanks(data: bytes) -> None:
         found = _STRANGE_BLANK.search(_without_inner_blanks(data))
     if found:
         name = next(char for char in found.group().decode() if ord(char) > 127)
-        raise Ambiguous(found.end() - 1, f"the blank U+{ord(name):04X} stands where parts of its parser differ; write a plain space")
+        raise Ambiguous(found.end() - 1, f"parts of its parser differ about the blank U+{ord(name):04X}; write a plain space")
 
 
 def _without_inner_blanks(data: bytes) -> bytes:
@@ -332,12 +332,12 @@ def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[st
         if not found or key not in (b"syntax", b"escape", b"check"):
             break
         if key in seen:
-            raise Rejected(at, f"the directive {key.decode()} stands there twice")
+            raise Rejected(at, f"the directive {key.decode()} is duplicated")
         seen.add(key)
         if key == b"escape":
             escape = found.group(2)
             if escape not in (b"\\", b"`"):
-                raise Rejected(at, "the escape directive names neither \\ nor `")
+                raise Rejected(at, "the escape directive must be \\ or `")
     return escape, _syntax(data, start)
 
 
@@ -397,7 +397,7 @@ def _finished(
 ) -> t.Tuple[Instruction, bool]:
     """The instruction from its keyword and the rest, and whether versions of the frontend may read its flags differently."""
     if (keyword in ("", "FROM", "ONBUILD", "MAINTAINER")) if onbuild else (keyword not in _KEYWORDS):
-        raise Rejected(at, f"{keyword[:40] or 'nothing'} is no instruction{' behind ONBUILD' if onbuild else ''}")
+        raise Rejected(at, f"{keyword[:40] or 'nothing'} is not {'allowed after ONBUILD' if onbuild else 'an instruction'}")
     if keyword == "ONBUILD":
         return _instruction(text, origin, at, escape, reading, onbuild=True)
     flags = _NO_FLAGS
@@ -559,4 +559,4 @@ def _after_heredoc(data: bytes, at: int, name: bytes, chomp: bool, instruction: 
         if (line.lstrip(b"\t") if chomp else line) == name:
             return end
         place = data.find(name, end)
-    raise Rejected(instruction, f"the heredoc {name.decode('latin-1')} has no end")
+    raise Rejected(instruction, f"the heredoc {name.decode('latin-1')} is not terminated")

@@ -375,7 +375,7 @@ class Planner:
                 advice = "give it one, or a value in build_args" if self._is_dockerfile else "give it one"
                 raise _Impossible(f"a variable in it has no default, so its registry is not known; {advice}")
             if "/" in value[end:]:
-                raise InvalidImageName(f"{reference.spelling!r} is no valid image name.")
+                raise InvalidImageName(f"{reference.spelling!r} is not a valid image name.")
             if UNKNOWN in reference.origin[:end] and parse(value[:end]).path.startswith("library/") and "library/" not in value:
                 raise _Impossible("a variable in it has no default, so it is not known whether it means an image of library/; give it one")
             image = self._mirrors.replacement(value[:end])

@@ -90,7 +90,7 @@ class _Reader:
             return t.cast(Table, rows[-1]), keys
         found = table.setdefault(keys[-1], {})
         if not isinstance(found, dict) or keys in self._defined or id(found) in self._closed:
-            raise self._error(start, f"the table {'.'.join(keys)!r} stands twice. Merge the two")
+            raise self._error(start, f"the table {'.'.join(keys)!r} is defined twice. Merge the two")
         self._defined.add(keys)
         return found, keys
 
@@ -111,7 +111,7 @@ class _Reader:
         self._skip(_BLANKS)
         target = self._inside(table, keys[:-1], place)
         if keys[-1] in target or (len(keys) > 1 and (*outer, *keys[:-1]) in self._defined):
-            raise self._error(place, f"the key {keys[-1]!r} stands twice. Remove one of the two")
+            raise self._error(place, f"the key {keys[-1]!r} is defined twice. Remove one of the two")
         target[keys[-1]] = self._read_value()
         self._lines[(*outer, *keys)] = self._line(place)
 
@@ -196,7 +196,7 @@ class _Reader:
             self._at += 1
             self._skip(_BLANKS)
             if self._here() == "}":
-                raise self._error(self._at, "a ',' stands before the closing '}', which TOML does not allow. Remove the ','")
+                raise self._error(self._at, "there is a ',' before the closing '}', which TOML does not allow. Remove the ','")
         self._expect("}", "is missing after the last value of the inline table")
         self._close(table)
         return table
@@ -225,7 +225,7 @@ class _Reader:
     def _end_of_line(self) -> None:
         found = _LINE_END.match(self._text, self._at)
         if not found:
-            raise self._error(self._at, "something stands behind the value. Begin a new line")
+            raise self._error(self._at, "there is text after the value. Start a new line")
         self._at = found.end()
 
     def _expect(self, text: str, why: str) -> None:

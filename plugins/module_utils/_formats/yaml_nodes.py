@@ -130,7 +130,7 @@ class Yaml:
         for name, value in node.value if is_map(node) else [(None, value) for value in node.value]:
             if name is not None and name.id == "scalar":
                 if name.value in names:
-                    raise Unreadable(name.start_mark.line + 1, f"the key {name.value} stands twice in one mapping; remove one")
+                    raise Unreadable(name.start_mark.line + 1, f"the key {name.value} is defined twice in one mapping; remove one")
                 names.add(name.value)
             self._check(value)
         self._around.discard(id(node))
@@ -167,7 +167,7 @@ def _parsed(text: str) -> t.List[Node]:
         return list(yaml.compose_all(text, Loader=loader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise Unreadable(mark.line + 1 if mark else 1, str(getattr(error, "problem", None) or "it is no YAML")) from error
+        raise Unreadable(mark.line + 1 if mark else 1, str(getattr(error, "problem", None) or "it is not YAML")) from error
 
 
 def _refuse_depth(events: t.Iterable[t.Any]) -> None:

@@ -267,7 +267,7 @@ class Host:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError as error:
-            raise HostError(f"Another run of this module is at work on this host ({path} is locked). Try again when it has ended.") from error
+            raise HostError(f"This module is already running on this host ({path} is locked). Retry when it finishes.") from error
         finally:
             os.close(handle)
 

@@ -153,7 +153,7 @@ def source(path: str) -> t.Union[Source, Refusal]:
         try:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
-                return Refusal(path, "is no regular file")
+                return Refusal(path, "is not a regular file")
             if found.st_size > LARGEST:
                 return Refusal(path, "is larger than 8 MiB")
             contents = os.read(handle, found.st_size + 1)
@@ -166,7 +166,7 @@ def source(path: str) -> t.Union[Source, Refusal]:
             os.close(handle)
     except OSError as error:
         is_special = error.errno in (errno.ENXIO, errno.ENODEV)  # a socket, a device that is not there
-        return Refusal(path, "is no regular file" if is_special else f"cannot be read: {error.strerror}")
+        return Refusal(path, "is not a regular file" if is_special else f"cannot be read: {error.strerror}")
     return Source(path, contents, found)
 
 

@@ -60,7 +60,7 @@ def parse(reference: str) -> ImageName:
     registry, rest = split_registry(reference)
     found = _AFTER_HOST.fullmatch(rest)
     if not found or not _IS_HOST.fullmatch(registry) or len(found.group(1)) > _LONGEST_PATH:
-        raise InvalidImageName(f"{reference!r} is no valid image name.")
+        raise InvalidImageName(f"{reference!r} is not a valid image name.")
     return ImageName(registry, found.group(1), found.group(2))
 
 

@@ -154,9 +154,9 @@ def apply_policy(found: t.Any, reference: str) -> t.Optional[str]:
 
 def _name(text: t.Any) -> str:
     if not isinstance(text, str):
-        raise MirrorError(f"mirrors: {text!r} is no text; write the name of a registry, such as docker.io.")
+        raise MirrorError(f"mirrors: {text!r} is not a string; write the name of a registry, such as docker.io.")
     if "://" in text:
-        raise MirrorError(f"mirrors: {text!r} must be written without {text.partition('://')[0]}://, as it stands in an image name.")
+        raise MirrorError(f"mirrors: {text!r} must be written without {text.partition('://')[0]}://, as in an image name.")
     try:
         registry, path = parse_name(text.strip().rstrip("/"))
     except InvalidImageName as error:

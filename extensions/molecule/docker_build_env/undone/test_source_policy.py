@@ -14,7 +14,7 @@ def test_a_source_policy_works_from_25_for_every_registry_and_is_refused_below(e
     done = engine.module("docker_build_env", source_policy=MIRRORS)
     if engine.major < 25:
         assert done.returncode != 0
-        assert f"source_policy needs Docker Engine 25.0; here is {engine.version}" in done.stdout + done.stderr
+        assert f"source_policy needs Docker Engine 25.0; this host has {engine.version}" in done.stdout + done.stderr
         return
     assert done.returncode == 0, done.stdout
     try:

@@ -291,7 +291,7 @@ def test_two_runs_at_once(name):
             time.sleep(0.05)
         second = doomed.run(name, "docker_daemon_proxy", B)
         assert second.code != 0 and second.result["msg"] == (
-            f"Another run of this module is at work on this host ({LOCK} is locked). Try again when it has ended."
+            f"This module is already running on this host ({LOCK} is locked). Retry when it finishes."
         ), second.out
         first.send(signal.SIGCONT)
         ended = first.wait()

@@ -61,7 +61,7 @@ def test_the_work_s_result_is_the_module_s(capsys):
     [
         (Refused(f"Not with {URL}.", count=7), "Not with http://xxxxx:xxxxx@proxy.example.com:3128."),
         (HostError("/f cannot be read: s3cret@lab."), "/f cannot be read: xxxxx."),
-        (KeyError(URL), "A fault in this module, please report it: KeyError: 'http://xxxxx:xxxxx@proxy.example.com:3128'"),
+        (KeyError(URL), "Internal error, please report it: KeyError: 'http://xxxxx:xxxxx@proxy.example.com:3128'"),
     ],
 )
 def test_every_end_is_one_sentence_without_secrets(capsys, error, message):

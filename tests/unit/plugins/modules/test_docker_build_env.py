@@ -197,7 +197,7 @@ def test_a_service_that_does_not_obey_is_not_restarted_for_ever():
 
 def test_a_service_that_is_not_there_is_named():
     assert run(Machine(), buildkit=True, services=["agnet"])["warnings"] == [
-        "services: there is no service agnet.service on this host yet; it gets the environment when it comes."
+        "services: agnet.service does not exist on this host yet; it gets the environment when it is created."
     ]
 
 
@@ -318,7 +318,7 @@ def test_the_line_for_sudoers_names_every_variable_that_is_set():
 def test_an_old_engine_refuses_a_source_policy():
     machine = Machine()
     machine.engine_version = "20.10.24+dfsg1"
-    with pytest.raises(Refused, match=r"source_policy needs Docker Engine 25\.0; here is 20\.10\.24"):
+    with pytest.raises(Refused, match=r"source_policy needs Docker Engine 25\.0; this host has 20\.10\.24"):
         run(machine, source_policy={"docker.io": "mirror.example.com"})
 
 

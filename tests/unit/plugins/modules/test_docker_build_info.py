@@ -44,7 +44,7 @@ def test_nobody_is_asked_twice(surveyed):
 
 @pytest.mark.parametrize("who", ["root", "user:", "user:-c", "service:", "service:../x", "user:a b", "login:x", "user:a\n"])
 def test_whom_it_does_not_know_is_said(surveyed, who):
-    with pytest.raises(Refused, match="is none of task, login, user:NAME and service:NAME"):
+    with pytest.raises(Refused, match="is not one of task, login, user:NAME or service:NAME"):
         docker_build_info.work(FakeModule(environment_of=[who]))
     assert surveyed == []
 

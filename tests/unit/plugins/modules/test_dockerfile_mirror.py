@@ -98,7 +98,7 @@ def test_a_dry_run_may_come_before_the_sources(tree, monkeypatch):
     monkeypatch.setattr(Fake, "check_mode", True)
     result, module = run(tree / "later")
     assert not result["changed"]
-    assert module.warnings == [f"{tree}/later does not exist; an earlier task may make it when this is no dry run."]
+    assert module.warnings == [f"{tree}/later does not exist; an earlier task may create it when this is not check mode."]
 
 
 def test_strict_changes_nothing(tree):
@@ -241,7 +241,7 @@ def test_what_cannot_be_read_is_counted_and_named(tree):
         big.truncate(8 * 1024 * 1024 + 1)
     result, module = run(tree)
     assert result["counts"]["unreadable"] == 2
-    assert module.warnings == [f"{tree}/a/Dockerfile.big is larger than 8 MiB.", f"{tree}/a/Dockerfile.pipe is no regular file."]
+    assert module.warnings == [f"{tree}/a/Dockerfile.big is larger than 8 MiB.", f"{tree}/a/Dockerfile.pipe is not a regular file."]
 
 
 def refused(tree, **params):
@@ -473,7 +473,7 @@ def test_a_source_policy_that_cannot_be_read_is_none(tree, monkeypatch, contents
         ({"paths": [""]}, "paths: name at least one file or directory."),
         ({"paths": ["/no/such"]}, "paths: /no/such does not exist."),
         ({"paths": ["/"], "mirrors": {}}, "mirrors: name at least one registry and its mirror."),
-        ({"paths": ["/"], "mirrors": {"docker.io": "https://m"}}, "mirrors: 'https://m' must be written without https://, as it stands in an image name."),
+        ({"paths": ["/"], "mirrors": {"docker.io": "https://m"}}, "mirrors: 'https://m' must be written without https://, as in an image name."),
     ],
 )
 def test_what_is_refused(params, message):

@@ -116,7 +116,7 @@ def test_a_proxy_that_python_cannot_use_is_left_out_with_a_warning():
             "candidates: 'https://xxxxx:xxxxx@m.lab': Docker sends no credentials to a mirror and does not start with them here. "
             "Use a mirror without a login, or rewrite image names with dockerfile_mirror.",
         ),
-        ({"images": ["A B"]}, "images: 'A B' is no valid image name."),
+        ({"images": ["A B"]}, "images: 'A B' is not a valid image name."),
         ({"https_proxy": "proxy:1"}, "https_proxy: the URL has no scheme. Write http://host:port, https://host:port or socks5://host:port."),
         ({"bytes": 0}, "bytes must be at least 1."),
         ({"timeout": 0}, "timeout must be at least 1."),

@@ -77,24 +77,24 @@ def test_a_real_shell_reads_every_value_as_data(values):
     [
         pytest.param(
             {"https_proxy": SECRET},
-            "https_proxy holds credentials, and everybody on the host can read the files of the build environment. Leave it out and set daemon_token: true: "
-            "the daemon then asks for tokens through its own proxy, which may have a password.",
+            "https_proxy contains credentials, but everyone on the host can read the files of the build environment. Omit it and set daemon_token: true: "
+            "the daemon then fetches tokens through its own proxy, which may have a password.",
             id="credentials for everybody",
         ),
         pytest.param(
             {"step_proxy": {"http_proxy": SECRET}, "users": ["jane"]},
-            "step_proxy.http_proxy holds credentials, and Docker hands them to every container that the user starts. "
-            "Use a proxy without a password for the steps, or accept it with allow_readable_secret: true.",
+            "step_proxy.http_proxy contains credentials, and Docker passes them to every container that the user starts. "
+            "Use a proxy without a password for the steps, or accept this with allow_readable_secret: true.",
             id="credentials for every container",
         ),
         pytest.param(
-            {"step_proxy": {"http_proxy": PROXY}}, "step_proxy is kept in a home directory; name the users who build in users.", id="whose config.json"
+            {"step_proxy": {"http_proxy": PROXY}}, "step_proxy is stored in a home directory; set users to the users who build.", id="whose config.json"
         ),
         pytest.param(
-            {"builder_mirrors": {"docker.io": "m"}}, "builder_mirrors is kept in a home directory; name the users who build in users.", id="whose toml"
+            {"builder_mirrors": {"docker.io": "m"}}, "builder_mirrors is stored in a home directory; set users to the users who build.", id="whose toml"
         ),
         pytest.param(
-            {"services": ["a"]}, "services has no variable to get; give buildkit, daemon_token, a proxy or source_policy too.", id="nothing for a service"
+            {"services": ["a"]}, "services needs a variable to set; also set buildkit, daemon_token, a proxy or source_policy.", id="nothing for a service"
         ),
         pytest.param({"services": ["../x"], "buildkit": True}, "services: '../x' is not the name of a systemd service.", id="a path"),
         pytest.param({"services": ["a\n"], "buildkit": True}, "services: 'a\\n' is not the name of a systemd service.", id="a newline"),
@@ -120,7 +120,7 @@ def test_what_does_harm_is_refused(options, message):
         pytest.param(
             {"http_proxy": PROXY},
             "",
-            ["http_proxy alone is not asked for https addresses, such as Docker Hub's token server. Give https_proxy too."],
+            ["http_proxy is not used for https URLs, such as Docker Hub's token server. Set https_proxy too."],
             id="http alone",
         ),
         pytest.param(
@@ -132,16 +132,16 @@ def test_what_does_harm_is_refused(options, message):
         pytest.param(
             {"step_proxy": {"https_proxy": "http://127.0.0.1:3128"}},
             "",
-            ["step_proxy.https_proxy is on this host's loopback, where a RUN step finds itself alone. Name an address that containers reach."],
+            ["step_proxy.https_proxy is on this host's loopback, which a RUN step cannot reach. Use an address that containers can reach."],
             id="loopback",
         ),
         pytest.param({"builder_mirrors": {"docker.io": "m"}}, "0.9.1", [], id="a buildx that reads the file"),
-        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "0.8.2", ["builder_mirrors is read by buildx 0.9 or newer; here is 0.8.2."], id="an old buildx"),
-        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "", ["builder_mirrors is read by buildx 0.9 or newer; here is none."], id="no buildx"),
+        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "0.8.2", ["builder_mirrors needs buildx 0.9 or newer; this host has 0.8.2."], id="an old buildx"),
+        pytest.param({"builder_mirrors": {"docker.io": "m"}}, "", ["builder_mirrors needs buildx 0.9 or newer; this host has none."], id="no buildx"),
         pytest.param(
             {"source_policy": {"docker.io": "m"}, "buildkit": False},
             "0.13.1",
-            ["source_policy has no effect on the legacy builder, which buildkit: false asks for."],
+            ["source_policy has no effect on the legacy builder, which buildkit: false selects."],
             id="the legacy builder",
         ),
         pytest.param({"source_policy": {"docker.io": "m"}}, "0.13.1", [], id="the builder is not chosen"),
@@ -247,10 +247,10 @@ def test_only_our_keys_of_config_json_are_written_and_shown():
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b'{"auths": {"r": {"auth": s3cret}}}', f"{CONFIG}, line 1, column 26: it is no JSON as Docker reads it. Correct it first."),
-        (b"[]", f"{CONFIG}, line 1, column 1: it is no JSON as Docker reads it. Correct it first."),
-        (b'{"proxies": []}', f"{CONFIG}: proxies is no object. Correct it first."),
-        (b'{"proxies": {"default": "x"}}', f"{CONFIG}: proxies.default is no object. Correct it first."),
+        (b'{"auths": {"r": {"auth": s3cret}}}', f"{CONFIG}, line 1, column 26: it is not JSON that Docker can read. Correct it first."),
+        (b"[]", f"{CONFIG}, line 1, column 1: it is not JSON that Docker can read. Correct it first."),
+        (b'{"proxies": []}', f"{CONFIG}: proxies is not an object. Correct it first."),
+        (b'{"proxies": {"default": "x"}}', f"{CONFIG}: proxies.default is not an object. Correct it first."),
     ],
 )
 def test_a_config_json_that_cannot_be_edited_is_named_without_its_contents(contents, message):
@@ -266,7 +266,7 @@ def test_a_registry_is_not_defined_twice(line):
     contents = f"debug = true\n{line}\n".encode()
     with pytest.raises(BuildEnvError) as refused:
         build_env.after(TOML, build_env.pieces(FIRST, [JANE])[TOML], contents, contents)
-    assert str(refused.value) == f"{TOML}, line 2, says already how a registry of builder_mirrors is reached. Remove it there, or leave out builder_mirrors."
+    assert str(refused.value) == f"{TOML}, line 2, already configures a registry of builder_mirrors. Remove it there, or omit builder_mirrors."
 
 
 def test_another_registry_does_not_hinder():
@@ -283,9 +283,9 @@ def test_a_builder_mirror_is_a_host_name(mirror):
 @pytest.mark.parametrize(
     ("engine", "buildx", "needs"),
     [
-        ("20.10.24", "", "Docker Engine 25.0; here is 20.10.24"),
-        ("26.1.5", "0.10.0", "buildx 0.11; here is 0.10.0"),
-        ("", "", "Docker Engine 25.0; here is none"),
+        ("20.10.24", "", "Docker Engine 25.0; this host has 20.10.24"),
+        ("26.1.5", "0.10.0", "buildx 0.11; this host has 0.10.0"),
+        ("", "", "Docker Engine 25.0; this host has none"),
     ],
 )
 def test_a_source_policy_that_would_be_ignored_is_refused(engine, buildx, needs):

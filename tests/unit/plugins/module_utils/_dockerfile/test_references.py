@@ -66,7 +66,7 @@ def test_references(data, expected):
         (b"FROM a ES b\n", "FROM takes an image, or an image AS a name"),
         (b"FROM a AS 1\n", "1 is no name for a stage"),
         (b"FROM ${A\n", "${A cannot be evaluated (} is missing)"),
-        (b"FROM a\nONBUILD\n", "nothing is no instruction behind ONBUILD"),
+        (b"FROM a\nONBUILD\n", "nothing is not allowed after ONBUILD"),
         (b"FROM a\nCOPY --from=b --from=c x y\n", "COPY has a flag --from too many"),
         (b"FROM a\nADD --from=b x y\n", "ADD has a flag --from too many"),
         (b"FROM a\nCOPY x\n", "COPY needs a source and a destination"),
@@ -175,6 +175,6 @@ def test_a_plain_heredoc_is_passed_over_the_quick_way_and_no_other(lines, is_qui
 
 
 def test_a_heredoc_without_an_end_is_refused_the_quick_way_too():
-    with pytest.raises(Rejected, match=r"^the heredoc E has no end$") as refused:
+    with pytest.raises(Rejected, match=r"^the heredoc E is not terminated$") as refused:
         literal(b"FROM a\n\tRUN <<E\n\tE\n")
     assert refused.value.at == 7

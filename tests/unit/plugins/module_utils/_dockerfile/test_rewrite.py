@@ -180,7 +180,7 @@ def test_flags_that_from_does_not_know_are_refused_as_buildkit_does(flags):
 
 UNKNOWN_REGISTRY = "A variable in it has no default, so its registry is not known; give it one, or a value in build_args."
 USED_TWICE = "The variable in it is used for something else too, which would change; give the image a variable of its own."
-TEMPLATE = "{} is no valid image name; correct it, or exclude the file if it is a template."
+TEMPLATE = "{} is not a valid image name; correct it, or exclude the file if it is a template."
 
 
 @pytest.mark.parametrize(

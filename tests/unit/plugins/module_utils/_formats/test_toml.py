@@ -133,7 +133,7 @@ def test_mutants_are_read_as_the_judge_reads_them():
         ),
         pytest.param(
             '[host."https://m"]\n[host."https://m"]\n',
-            "/hosts.toml, line 2, column 1: the table 'host.https://m' stands twice. Merge the two.",
+            "/hosts.toml, line 2, column 1: the table 'host.https://m' is defined twice. Merge the two.",
             id="a host twice",
         ),
         pytest.param("[host.https://m]\n", "/hosts.toml, line 1, column 12: a ']' is missing, which closes the name of the table.", id="a URL without quotes"),

@@ -167,7 +167,7 @@ def test_free_space_is_told_where_it_can_be(tmp_path):
 
 def test_one_run_at_a_time(tmp_path):
     path = str(tmp_path / "lock")
-    with Host().lock(path), pytest.raises(HostError, match=r"^Another run of this module is at work on this host \(.*/lock is locked\)"), Host().lock(path):
+    with Host().lock(path), pytest.raises(HostError, match=r"^This module is already running on this host \(.*/lock is locked\)"), Host().lock(path):
         raise AssertionError("two runs at once")
     with Host().lock(path):
         pass

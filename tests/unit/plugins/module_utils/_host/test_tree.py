@@ -108,7 +108,7 @@ def test_a_read_that_gives_a_part_goes_on_until_the_file_ends(folder, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("a", "is no regular file"), ("none", "cannot be read: No such file or directory"), ("x/y", "cannot be read: Not a directory")]
+    ("name", "reason"), [("a", "is not a regular file"), ("none", "cannot be read: No such file or directory"), ("x/y", "cannot be read: Not a directory")]
 )
 def test_what_is_no_source_is_refused_with_its_reason(folder, name, reason):
     assert tree.source(str(folder / name)) == Refusal(str(folder / name), reason)
@@ -119,4 +119,4 @@ def test_a_socket_is_no_source(folder, monkeypatch):
     monkeypatch.chdir(folder)
     with socket.socket(socket.AF_UNIX) as door:
         door.bind("s")
-        assert tree.source("s") == Refusal("s", "is no regular file")
+        assert tree.source("s") == Refusal("s", "is not a regular file")

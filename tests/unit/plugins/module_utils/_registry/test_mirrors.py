@@ -45,7 +45,7 @@ def test_replacement(mirrors, reference, after):
 @pytest.mark.parametrize(
     ("mirrors", "message"),
     [
-        ({"docker.io": "https://m.x"}, "mirrors: 'https://m.x' must be written without https://, as it stands in an image name."),
+        ({"docker.io": "https://m.x"}, "mirrors: 'https://m.x' must be written without https://, as in an image name."),
         (
             {"docker.io": "mirror"},
             "mirrors: Docker reads mirror/... as a repository of Docker Hub; write a registry with a '.' or a port, such as mirror:443.",
@@ -62,7 +62,7 @@ def test_replacement(mirrors, reference, after):
             {"docker.io/library/alpine": "x.y"},
             "mirrors: docker.io/library/alpine is one repository, and x.y is a registry without a repository; write x.y/library/alpine.",
         ),
-        ({"docker.io": 5}, "mirrors: 5 is no text; write the name of a registry, such as docker.io."),
+        ({"docker.io": 5}, "mirrors: 5 is not a string; write the name of a registry, such as docker.io."),
         ({"docker.io": "m x"}, "mirrors: 'm x' is neither a registry (docker.io) nor a registry with a path (docker.io/library)."),
         (
             {"docker.io": "ghcr.io/hub", "ghcr.io": "m.x"},
