@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs once, on the controller: what the hosts' results say goes into a page, a JSON file, the terminal and AWX's artifacts."""
+"""Runs once, on the controller: writes the results of the hosts to a page, a JSON file, the terminal and the artifacts of AWX."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import O
 
 _WANTED = ("registry_mirror_info", "proxy_ca", "docker_daemon_proxy", "docker_build_env", "dockerfile_mirror")
 _PASSWORDS = ("buildfleet_proxy_password", "docker_daemon_proxy_proxy_password", "ansible_password", "ansible_become_password")
-# Nothing that a host says may steer a terminal or break a file: controls, and bytes that are no text.
+# Output of a host must not control a terminal or break a file: control characters, and bytes that are not text.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
         pages = os.path.abspath(dest)
         data = os.path.abspath(beside or os.path.splitext(pages)[0] + ".json")
         if data == pages:
-            raise AnsibleActionFail(f"dest: {dest} is where the JSON goes. Give the page another name, such as report.html.")
+            raise AnsibleActionFail(f"dest: {dest} is the file of the JSON. Use another name for the page, such as report.html.")
         return {pages: page(shown), data: json.dumps(shown, ensure_ascii=False, indent=1) + "\n"}
 
 
@@ -90,7 +90,7 @@ def _plain(value: t.Any) -> t.Any:
 
 
 def _passwords(fleet: t.Mapping[str, t.Mapping[str, t.Any]]) -> Secrets:
-    """Modules mask what they say; this is for what Ansible and others say."""
+    """Modules mask their own output; this is for output of Ansible and others."""
     secrets = Secrets()
     secrets.learn(os.environ.get("BUILDFLEET_PROXY_PASSWORD", ""))
     for variables in fleet.values():

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: source_policy
-short_description: A map of mirrors as a BuildKit source policy
+short_description: Convert a map of mirrors to a BuildKit source policy
 version_added: 1.0.0
 author: The buildfleet authors (@buildfleet)
 description:
-  - Turns the map that M(buildfleet.docker.dockerfile_mirror) takes into the BuildKit source policy with the same effect,
-    so that no file has to be edited.
+  - Converts the map that M(buildfleet.docker.dockerfile_mirror) uses to a BuildKit source policy with the same effect,
+    so that no file needs to be edited.
   - The file is named by the environment variable E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) of the process that builds.
     It needs Docker Engine 25 and buildx 0.11.
 options:
@@ -30,7 +30,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The policy, to be written as JSON.
+  description: The policy, to write as JSON.
   type: dict
 """
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_build_check
-short_description: Prove with a real build that docker build works, or say which process fails and why
+short_description: Check docker build with a real build, and report which process fails and why
 version_added: 1.0.0
 description:
-  - Runs a real build in the environment of whoever builds. If it fails, names the process that failed (daemon, client or RUN step), the reason, and the one
-    setting that cures it.
-  - Leaves the host as it was. What the build brought is removed by name and by id, images and cache records included, and nothing of others.
-    An engine on another host (C(DOCKER_HOST)) keeps it, and a warning says so.
+  - Runs a real build in the environment of the user or service that builds. If it fails, reports the process that failed (daemon, client or RUN step), the
+    reason, and the one setting that fixes it.
+  - Leaves the host as it was. Everything the build created is removed by name and by id, including images and cache records, and nothing else.
+    An engine on another host (C(DOCKER_HOST)) keeps it, and a warning reports that.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -38,13 +38,13 @@ options:
     elements: str
     version_added: 1.1.0
   context:
-    description: A directory with a Dockerfile, built instead of the probe.
+    description: A directory with a Dockerfile, built instead of the test image.
     type: path
   file:
-    description: The Dockerfile in O(context), if its name is another one. A relative path starts at O(context).
+    description: The Dockerfile in O(context), if it has another name. A relative path starts at O(context).
     type: str
   compose_file:
-    description: A compose file whose services are built instead of the probe, with C(docker compose) or C(docker-compose), whichever is there.
+    description: A compose file whose services are built instead of the test image, with C(docker compose) or C(docker-compose), whichever is installed.
     type: path
   log:
     description:
@@ -66,24 +66,24 @@ options:
     default: default
   environment_of:
     description:
-      - Whose environment the build gets, read where that process reads it.
-      - V(task) is the module's own. V(login) is a fresh login of the user that the module runs as. V(user:NAME) is a fresh login
-        of another user, who then builds.
-      - V(service:NAME) is the environment of a running systemd service (what is configured for it, if it does not run); only
-        Docker's and proxy variables leave it.
-      - All but V(task) need C(become).
+      - Whose environment the build uses, read where that process reads it.
+      - V(task) is the module's own. V(login) is a new login of the user that the module runs as. V(user:NAME) is a new login
+        of another user, who then runs the build.
+      - V(service:NAME) is the environment of a running systemd service (or its configured environment, if it does not run); only
+        Docker and proxy variables are read from it.
+      - All except V(task) need C(become).
     type: str
     default: task
   env:
-    description: Variables that are set on top of that environment.
+    description: Variables that are added to that environment.
     type: dict
   pull:
-    description: Ask the registry even if the image is here already. Without it, a build can pass with what is stored.
+    description: Whether to query the registry even if the image is already on the host. Without it, a build can pass with the stored image.
     type: bool
     default: true
   network_step:
-    description: A URL (http or https) that a RUN step of the probe fetches, to prove that steps reach the network. The probe's image needs C(wget) or
-      C(curl). With O(context) or O(compose_file) the probe is built after them.
+    description: A URL (http or https) that a RUN step of the test image fetches, to check that steps reach the network. The image needs C(wget) or
+      C(curl). With O(context) or O(compose_file) the test image is built after them.
     type: str
   timeout:
     description: Seconds after which the build is stopped.
@@ -96,12 +96,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Prove that builds work in a login shell
+- name: Check that builds work in a login shell
   buildfleet.docker.docker_build_check:
     environment_of: login
   become: true
 
-- name: Prove it for the CI agent's service, with an image of its own
+- name: Check the service of the CI agent, with another image
   buildfleet.docker.docker_build_check:
     image: python:3.12
     environment_of: service:gitlab-runner
@@ -122,7 +122,7 @@ EXAMPLES = r"""
     required: false
   register: build
 
-- name: Say what cures it
+- name: Show the fix
   ansible.builtin.debug:
     msg: "{{ build.msg }}"
   when: not build.ok
@@ -134,7 +134,7 @@ ok:
   type: bool
   returned: always
 msg:
-  description: What happened, in sentences, with the cure.
+  description: What happened, in sentences, with the fix.
   type: str
   returned: always
   sample: "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
@@ -173,14 +173,14 @@ record:
   type: str
   returned: when O(history) is given
 builder_used:
-  description: V(buildkit) or V(legacy), as the output shows. Null if the build did not come that far.
+  description: V(buildkit) or V(legacy), as the output shows. Null if the build failed before that is known.
   type: str
   returned: always
 cause:
   description:
-    - V(ok) if the build passed. V(dns), V(refused), V(reset), V(timeout) or V(tls) if RV(host) was not reached.
+    - V(ok) if the build passed. V(dns), V(refused), V(reset), V(timeout) or V(tls) if RV(host) could not be reached.
     - V(token_unreachable), V(token_denied), V(proxy_unreachable), V(proxy_auth), V(proxy_refused), V(mirror_error), V(mirror_sends_token_elsewhere),
-      V(rate_limited), V(denied) or V(not_found) if something else went wrong on the way to the image.
+      V(rate_limited), V(denied) or V(not_found) if another error occurred while the image was fetched.
     - V(engine_down), V(disk_full), V(buildx_missing), V(legacy_cannot), V(bad_dockerfile) or V(step_failed) if it was not the network. Otherwise V(unknown).
     - V(buildx_missing) is said of a builder that is not there too.
   type: str
@@ -190,15 +190,15 @@ asked_by:
   type: str
   returned: always
 host:
-  description: The host that was asked.
+  description: The host to which the failed request went.
   type: str
   returned: always
 reason:
-  description: How it failed, such as V(reset) or V(status 403).
+  description: How the request failed, such as V(reset) or V(status 403).
   type: str
   returned: always
 reference:
-  description: The image that was asked for.
+  description: The requested image.
   type: str
   returned: always
 cure:
@@ -206,7 +206,7 @@ cure:
   type: str
   returned: always
 proved:
-  description: What a green build proves. V(fresh) was asked of the network now, V(cached) was not, V(unknown) cannot be told from the output.
+  description: What a successful build proves. V(fresh) was fetched over the network now, V(cached) was not, V(unknown) cannot be determined from the output.
   type: dict
   returned: always
   contains:
@@ -214,13 +214,13 @@ proved:
       description: The image's manifest.
       type: str
     token:
-      description: The registry's token. BuildKit keeps tokens in the daemon and does not say so.
+      description: The registry's token. BuildKit caches tokens in the daemon without reporting it.
       type: str
     layers:
       description: The image's layers.
       type: str
 log:
-  description: The decisive lines of the build's output, masked.
+  description: The relevant lines of the build output, masked.
   type: list
   elements: str
   returned: always

@@ -7,108 +7,108 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_build_env
-short_description: Set what the client and the steps of a docker build read
+short_description: Configure the build environment of clients and RUN steps
 version_added: 1.0.0
 description:
-  - With BuildKit the process that runs C(docker build) fetches the registry's token, and it reads its own environment, not the daemon's.
-    This module sets that environment for logins, cron, SSH commands and the services that build, and the proxy of RUN steps.
-  - The options describe all that this module has written on the host. A setting of ours whose option is no longer given is taken out again;
-    settings of others are left alone.
+  - With BuildKit the process that runs C(docker build) fetches the registry token, and it reads its own environment, not the
+    daemon's. This module configures that environment for logins, cron, SSH commands and the services that build, and the proxy of RUN steps.
+  - The options describe everything that this module has written on the host. A setting of this module is removed
+    if its option is no longer set. Settings of others stay unchanged.
   - Writes C(/etc/profile.d/buildfleet-docker.sh) and marked lines in C(/etc/environment).
     For O(services) it writes C(/etc/buildfleet/docker-build.env) and a drop-in for each.
-  - Plain C(sudo docker build) strips the variables (C(sudo -i) does not), and only some distributions let sudo read C(/etc/environment) again.
+  - Plain C(sudo docker build) strips the variables (C(sudo -i) does not), and only in some distributions sudo reads C(/etc/environment) again.
     One line in sudoers keeps them,
     C(Defaults env_keep += "BUILDKIT_NO_CLIENT_TOKEN DOCKER_BUILDKIT EXPERIMENTAL_BUILDKIT_SOURCE_POLICY HTTP_PROXY HTTPS_PROXY NO_PROXY
     http_proxy https_proxy no_proxy").
-  - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read this host's environment. Set it there.
+  - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read the environment of this host. Configure it there.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
   buildkit:
-    description: Which builder C(docker build) uses. V(true) is BuildKit, V(false) the legacy builder (C(DOCKER_BUILDKIT)). Not given, nothing is set.
+    description: Which builder C(docker build) uses. V(true) is BuildKit, V(false) the legacy builder (C(DOCKER_BUILDKIT)). If not set, the variable is not written.
     type: bool
   daemon_token:
     description:
-      - Whether the daemon fetches BuildKit's registry tokens, through its own proxy (C(BUILDKIT_NO_CLIENT_TOKEN)). Not given, nothing is set.
-      - The cure where the daemon has a proxy (M(buildfleet.docker.docker_daemon_proxy)) and nobody else has one.
-        The playbook C(buildfleet.docker.site) sets it where a daemon proxy is configured.
-      - With it the client hands the credentials of C(docker login) to the daemon. Do not set it where C(DOCKER_HOST) names somebody else's daemon.
+      - Whether the daemon fetches BuildKit's registry tokens, through its own proxy (C(BUILDKIT_NO_CLIENT_TOKEN)). If not set, the variable is not written.
+      - This is the fix if only the daemon has a proxy (M(buildfleet.docker.docker_daemon_proxy)).
+        The playbook C(buildfleet.docker.site) sets it if a daemon proxy is configured.
+      - With it the client passes the credentials of C(docker login) to the daemon. Do not set it if C(DOCKER_HOST) names a daemon that you do not trust.
     type: bool
   http_proxy:
     description:
-      - URL of the client's proxy for addresses without TLS, for example V(http://proxy.example.com:3128).
-      - A URL with credentials is refused, since everybody on the host can read the files. O(daemon_token) needs none.
-      - Most programs of a login shell read these variables, not Docker's alone.
+      - URL of the client's proxy for http URLs, for example V(http://proxy.example.com:3128).
+      - A URL with credentials is rejected, because everyone on the host can read the files. O(daemon_token) needs none.
+      - Most programs in a login shell read these variables, not only Docker.
     type: str
   https_proxy:
     description:
-      - URL of the client's proxy for addresses with TLS, the token server of Docker Hub among them. Its scheme is usually V(http).
-      - A URL with credentials is refused.
+      - URL of the client's proxy for https URLs, including the token server of Docker Hub. Its scheme is usually V(http).
+      - A URL with credentials is rejected.
     type: str
   no_proxy:
-    description: Hosts, domains, addresses and networks that the client asks directly.
+    description: Hosts, domains, addresses and networks that the client reaches without the proxy.
     type: list
     elements: str
   step_proxy:
     description:
-      - The proxies of RUN steps, written as C(proxies.default) into C(~/.docker/config.json) of O(users). Nothing else in that file is touched or shown.
-      - The Docker client hands them to every container that the user starts, with C(docker run) and compose too, not to builds alone; whoever may
-        inspect a container sees them. Where that is too much, leave this option out and name the variables as build args. With
+      - The proxies of RUN steps, written as C(proxies.default) to C(~/.docker/config.json) of O(users). Nothing else in that file is changed or shown.
+      - The Docker client passes them to every container that the user starts, also with C(docker run) and compose, not only to builds; everyone who may
+        inspect a container sees them. To avoid this, omit this option and pass the variables as build args. With
         C(docker build --build-arg http_proxy --build-arg https_proxy --build-arg no_proxy) their values come from the environment
-        (O(http_proxy), O(https_proxy) and O(no_proxy) set it), and none stands on the command line. The Dockerfile needs no C(ARG) for them.
-      - A proxy on V(127.0.0.1) is not reached from a step; name an address that containers can route to.
+        (O(http_proxy), O(https_proxy) and O(no_proxy) set it), and no value is on the command line. The Dockerfile needs no C(ARG) for them.
+      - A step cannot reach a proxy on V(127.0.0.1); use an address that containers can reach.
     type: dict
     suboptions:
       http_proxy:
-        description: URL of the steps' proxy for addresses without TLS.
+        description: URL of the proxy of the steps for http URLs.
         type: str
       https_proxy:
-        description: URL of the steps' proxy for addresses with TLS.
+        description: URL of the proxy of the steps for https URLs.
         type: str
       no_proxy:
-        description: What the steps ask directly.
+        description: What the steps reach without the proxy.
         type: list
         elements: str
   allow_readable_secret:
     description:
-      - Whether O(step_proxy) may hold credentials. Every container that the user starts gets them, and whoever may inspect a container sees them.
-      - The file is then readable by its owner alone.
+      - Whether O(step_proxy) may contain credentials. Every container that the user starts gets them, and everyone who may inspect a container sees them.
+      - The file is then readable by its owner only.
     type: bool
     default: false
   builder_mirrors:
     description:
-      - Mirrors for docker-container builders, by registry. Each value is a host name or a list of them, with a port or path if need be, not a URL.
+      - Mirrors for docker-container builders, by registry. Each value is a host name or a list of them, optionally with a port or path, not a URL.
         For example the key V(docker.io) with the value V(mirror.example.com).
-      - Written into C(~/.docker/buildx/buildkitd.default.toml) of O(users), which buildx reads from 0.9 on when a builder is created.
-        Builders that exist keep their old settings until they are created anew; the run that changes the file names them in a warning.
+      - Written to C(~/.docker/buildx/buildkitd.default.toml) of O(users), which buildx 0.9 and newer reads when a builder is created.
+        Existing builders keep their settings until they are created again; the run that changes the file names them in a warning.
     type: dict
   source_policy:
     description:
-      - Registries and the mirrors to fetch from instead, without changing a Dockerfile.
+      - Registries and the mirrors to use instead, without changing a Dockerfile.
         For example the key V(docker.io) with the value V(mirror.example.com/hub).
-      - Needs Docker Engine 25.0 and buildx 0.11, and is refused elsewhere. The legacy builder ignores it.
-      - Written into C(/etc/buildfleet/source-policy.json) and named by C(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY).
+      - Needs Docker Engine 25.0 and buildx 0.11, and is rejected otherwise. The legacy builder ignores it.
+      - Written to C(/etc/buildfleet/source-policy.json), which C(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) then names.
     type: dict
   users:
     description:
-      - Whose C(config.json) and buildx files are written. Needed with O(step_proxy) and O(builder_mirrors).
-      - Builds under C(sudo -i) are those of V(root).
+      - The users whose C(config.json) and buildx files are written. Required with O(step_proxy) and O(builder_mirrors).
+      - Builds under C(sudo -i) run as V(root).
     type: list
     elements: str
   services:
-    description: systemd services that build (CI agents) and get the environment too.
+    description: systemd services that run builds (CI agents) and get the environment too.
     type: list
     elements: str
   restart_services:
-    description: Whether O(services) that run without the wanted environment are restarted. This kills the jobs that they run. Otherwise RV(pending) names them.
+    description: Whether to restart O(services) that run without the requested environment. This kills the jobs that they run. Otherwise RV(pending) names them.
     type: bool
     default: false
   state:
     description:
-      - V(present) sets what is given, and needs at least one setting.
-      - V(absent) takes everything out again, to the byte where nobody else changed the file since.
+      - V(present) applies the options that are set, and needs at least one.
+      - V(absent) removes everything, and restores each file byte for byte if nobody else changed it since.
     type: str
     choices: [present, absent]
     default: present
@@ -119,7 +119,7 @@ EXAMPLES = r"""
   buildfleet.docker.docker_build_env:
     daemon_token: true
 
-- name: Give the client a proxy, the CI agent too, and the steps of two users
+- name: Configure a proxy for the client, the CI agent and the steps of two users
   buildfleet.docker.docker_build_env:
     http_proxy: http://proxy.example.com:3128
     https_proxy: http://proxy.example.com:3128
@@ -131,27 +131,27 @@ EXAMPLES = r"""
       https_proxy: http://proxy.example.com:3128
   register: build_env
 
-- name: Build in a task of this play, which logs in nowhere
+- name: Build in a task of this play, which does not use a login
   ansible.builtin.command: docker build /srv/app
   environment: "{{ build_env.environment }}"
   changed_when: true
 
-- name: Give the host back as it was
+- name: Restore the host
   buildfleet.docker.docker_build_env:
     state: absent
 """
 
 RETURN = r"""
 environment:
-  description: The variables, ready for the C(environment) of a task, each proxy under its upper-case and lower-case name. Empty with O(state=absent).
+  description: The variables, ready for the C(environment) of a task, each proxy with its upper-case and lower-case name. Empty with O(state=absent).
   type: dict
   returned: success
   sample:
     BUILDKIT_NO_CLIENT_TOKEN: "1"
 pending:
   description:
-    - Running services that must be restarted before they build with the wanted environment, or without ours.
-    - After O(state=absent) only the run that takes the environment away names them.
+    - Running services that must be restarted before they use the requested environment, or no longer use it.
+    - After O(state=absent) only the run that removes the environment names them.
   type: list
   elements: str
   returned: success

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_build_info
-short_description: Tell what daemon, client and steps of a build would use on a host, and what is wrong with it
+short_description: Show the effective settings of daemon, client and steps, and problems in them
 version_added: 1.0.0
 description:
-  - For each of the three processes that ask the network during a build, tells every layer that sets something, and which of them wins.
-  - Tells what is wrong or surprising in it as findings, each with its cure.
-  - Changes nothing, builds nothing and asks for no image. Mirrors are asked for C(/v2/) alone, by this host itself, without a proxy.
-  - Only the variables named in RV(clients[].settings) ever leave another process's environment.
+  - For each of the three processes that use the network during a build, returns every source of each setting, and which of them wins.
+  - Returns errors and surprises in these settings as findings, each with its fix.
+  - Changes nothing, builds nothing and requests no image. Mirrors are queried for C(/v2/) only, from this host, without a proxy.
+  - Only the variables named in RV(clients[].settings) are read from the environment of another process.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 attributes:
   check_mode:
-    description: Only reads, in check mode too.
+    description: Only reads, also in check mode.
     support: full
   diff_mode:
     description: There is never a difference to show.
@@ -28,9 +28,9 @@ attributes:
 options:
   environment_of:
     description:
-      - Who builds, one or several. Each is read where that process reads it.
-      - V(login) is a login of the user that the module runs as, V(user:NAME) one of another user, V(service:NAME) a systemd service, V(task) this task.
-      - A login is asked itself, which needs C(become). Without it, the files that it would read are looked at, and RV(unreadable) says so.
+      - The users or services that build. Each environment is read where that process reads it.
+      - V(login) is a login of the user that the module runs as, V(user:NAME) a login of another user, V(service:NAME) a systemd service, V(task) this task.
+      - A login is executed, which needs C(become). Without it, the files that a login would read are evaluated, and RV(unreadable) reports that.
     type: list
     elements: str
     default: [login]
@@ -39,10 +39,10 @@ options:
     type: str
     default: docker
   config_file:
-    description: The daemon's configuration file. Without it, what the unit says, else C(/etc/docker/daemon.json).
+    description: The daemon's configuration file. The default is the file that the unit names, otherwise C(/etc/docker/daemon.json).
     type: path
   timeout:
-    description: Seconds that each mirror has to answer. All are asked at the same time.
+    description: Seconds within which each mirror must answer. All are queried at the same time.
     type: int
     default: 3
 seealso:
@@ -50,13 +50,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what a login shell, the CI agent and the daemon use
+- name: Collect the settings of a login shell, the CI agent and the daemon
   buildfleet.docker.docker_build_info:
     environment_of: [login, "service:gitlab-runner"]
   become: true
   register: info
 
-- name: Say what is wrong, and what cures it
+- name: Show problems and fixes
   ansible.builtin.debug:
     msg: "{{ item.severity }}: {{ item.message }} {{ item.cure }}"
   loop: "{{ info.findings }}"
@@ -66,12 +66,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: How many findings there are, and which, in one line.
+  description: The number of findings and their ids, in one line.
   type: str
   returned: success
   sample: "1 warning: daemon_proxy_without_token_path"
 versions:
-  description: The versions of C(engine), C(engine_go), C(cli), C(cli_go), C(buildx) and C(compose). Empty where there is none.
+  description: The versions of C(engine), C(engine_go), C(cli), C(cli_go), C(buildx) and C(compose). Empty if not installed.
   type: dict
   returned: success
 image_store:
@@ -91,11 +91,11 @@ containers_running:
   type: int
   returned: success
 restart_pending:
-  description: Whether the engine runs with other settings than its files say. Null if that cannot be told.
+  description: Whether the running engine uses other settings than its files contain. Null if that cannot be determined.
   type: bool
   returned: success
 pending:
-  description: The settings that RV(restart_pending) is about.
+  description: The settings for which a restart is pending.
   type: list
   elements: str
   returned: success
@@ -114,7 +114,7 @@ daemon:
       description: Whether the engine answers.
       type: bool
     settings:
-      description: Its proxies, mirrors and insecure registries. RV(daemon.settings[].value) is what the next start uses.
+      description: Its proxies, mirrors and insecure registries. RV(daemon.settings[].value) applies from the next start.
       type: list
       elements: dict
       contains:
@@ -122,16 +122,16 @@ daemon:
           description: The option of M(buildfleet.docker.docker_daemon_proxy).
           type: str
         value:
-          description: What the next start uses. Lists are joined with a comma.
+          description: The value from the next start on. Lists are joined with commas.
           type: str
         in_force:
-          description: What the engine runs with. Null if it does not answer.
+          description: The value that the running engine uses. Null if it does not answer.
           type: str
         source:
           description: The file and line, or the flag, that wins.
           type: str
         layers:
-          description: All that set it, weakest first.
+          description: All sources that set it, weakest first.
           type: list
           elements: dict
           contains:
@@ -139,13 +139,13 @@ daemon:
               description: The file and line, or the flag.
               type: str
             value:
-              description: What it says.
+              description: The value in this source.
               type: str
             wins:
-              description: Whether this is what is used.
+              description: Whether this value is used.
               type: bool
 clients:
-  description: The second process, once for each of O(environment_of). It fetches BuildKit's token.
+  description: The second process, once for each item of O(environment_of). It fetches BuildKit's token.
   type: list
   elements: dict
   returned: success
@@ -160,7 +160,7 @@ clients:
       description: What C(docker build) uses there, V(buildkit) or V(legacy). Empty if it would end with an error.
       type: str
     engine:
-      description: The engine that builds go to, if it is another one.
+      description: The engine that runs the builds, if it is not this host's own.
       type: str
     settings:
       description: Its variables, as in RV(daemon.settings).
@@ -183,7 +183,7 @@ steps:
       type: list
       elements: dict
 mirrors:
-  description: The mirrors of Docker Hub, and where they send for a token.
+  description: The mirrors of Docker Hub, and their token servers.
   type: list
   elements: dict
   returned: success
@@ -192,7 +192,7 @@ mirrors:
       description: The mirror.
       type: str
     status:
-      description: The status of its answer, 0 if there was none.
+      description: The HTTP status of its response, 0 if there was none.
       type: int
     reason:
       description: Why it did not answer.
@@ -204,13 +204,13 @@ mirrors:
       description: Whether the token server is another host than the mirror.
       type: bool
 builders:
-  description: The builders of buildx that are not the engine's own.
+  description: The builders of buildx other than that of the engine.
   type: list
   elements: dict
   returned: success
   contains:
     user:
-      description: Whose it is.
+      description: The user who owns it.
       type: str
     name:
       description: Its name.
@@ -219,10 +219,10 @@ builders:
       description: How it runs, such as V(docker-container).
       type: str
     selected:
-      description: Whether C(docker buildx build) uses it where none is named.
+      description: Whether C(docker buildx build) uses it by default.
       type: bool
 findings:
-  description: What is wrong or surprising, the worst first.
+  description: Errors and surprises, the most severe first.
   type: list
   elements: dict
   returned: success
@@ -231,19 +231,19 @@ findings:
       description: The kind of finding.
       type: str
     severity:
-      description: V(error) (builds or the next start of the engine fail), V(warning) (probably not what is meant) or V(info) (worth knowing).
+      description: V(error) (builds or the next start of the engine fail), V(warning) (probably not intended) or V(info) (worth knowing).
       type: str
     process:
       description: V(daemon), V(client), V(step), or empty for the host as a whole.
       type: str
     message:
-      description: What was found, with file and line.
+      description: What is wrong, with file and line.
       type: str
     cure:
       description: What to do, with the option to set.
       type: str
 unreadable:
-  description: What could not be read, mostly without C(become), in sentences.
+  description: What could not be read, usually because C(become) is missing, in sentences.
   type: list
   elements: str
   returned: success

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_daemon_proxy
-short_description: Set how the Docker daemon reaches registries
+short_description: Configure proxies and mirrors of the Docker daemon
 version_added: 1.0.0
 description:
   - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if a setting that is
@@ -24,36 +24,36 @@ author:
 notes:
   - Run on real engines 20.10, 26.1 and 28.5 of Debian, with systemd, and 26.1 with sysvinit. The paths and units of Docker's own packages
     and of the RHEL family are handled and tested from their files, but were not run.
-  - Docker Desktop, rootless Docker, the snap, podman's C(docker) and WSL without systemd read other settings. They are recognised and refused
-    with what to do there instead.
-  - A restart is put off for work that can be seen, which is a running container without live-restore, a client or worker process,
-    and an open request to the daemon's API while the daemon talks to a registry, works in its C(tmp) or reads a layer.
+  - Docker Desktop, rootless Docker, the snap, podman's C(docker) and WSL without systemd read other settings. They are detected and rejected
+    with an explanation of what to do there instead.
+  - A restart is postponed while work is detected. Work is a running container without live-restore, a client or worker process,
+    or an open request to the daemon's API while the daemon communicates with a registry, writes to its C(tmp) or reads a layer.
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
   http_proxy:
     description:
       - URL of the proxy for registries without TLS, such as V(http://proxy.example.com:3128).
-      - Schemes are V(http), V(https), V(socks5), and V(socks5h) where the engine was built with a Go that knows it.
-      - The proxy options describe the whole proxy configuration. With one of them given, one that is not given is removed.
+      - Schemes are V(http), V(https), V(socks5), and V(socks5h) if the engine was built with a Go version that supports it.
+      - The proxy options describe the whole proxy configuration. If one of them is set, those that are not set are removed.
     type: str
   https_proxy:
     description: URL of the proxy for registries with TLS, Docker Hub among them. Its scheme is usually V(http).
     type: str
   proxy_username:
-    description: The user for the proxies of O(http_proxy) and O(https_proxy), as plain text. Encoded into the URLs by the module.
+    description: The user name for the proxies O(http_proxy) and O(https_proxy), as plain text. The module encodes it into the URLs.
     type: str
   proxy_password:
-    description: The password that belongs to O(proxy_username), as plain text.
+    description: The password for O(proxy_username), as plain text. The module encodes it into the URLs.
     type: str
   no_proxy:
-    description: Hosts, domains, addresses and networks that are asked directly.
+    description: Hosts, domains, addresses and networks that are reached without the proxy.
     type: list
     elements: str
   registry_mirrors:
     description:
-      - URLs of the mirrors of Docker Hub, in the order in which they are asked.
-      - Not given, mirrors are left alone. An empty list removes them.
+      - URLs of the mirrors of Docker Hub, in the order of use.
+      - If not set, mirrors stay unchanged. An empty list removes them.
     type: list
     elements: str
   insecure_registries:
@@ -66,19 +66,19 @@ options:
     elements: str
   state:
     description:
-      - V(present) sets what is given, and needs at least one setting.
-      - V(absent) gives back the host's first state from the record in C(/var/lib/buildfleet), byte for byte where the files are as we left them.
-        Otherwise it takes out our settings alone, and says so in RV(conflicts).
+      - V(present) applies the options that are set, and needs at least one.
+      - V(absent) restores the original state of the host from the record in C(/var/lib/buildfleet), byte for byte if the files are as this module left them.
+        Otherwise it removes only the settings of this module, and reports that in RV(conflicts).
     type: str
     choices: [present, absent]
     default: present
   mechanism:
-    description: Where the proxies are written. V(auto) decides by engine and init system.
+    description: Where the proxies are written. V(auto) selects by engine and init system.
     type: str
     choices: [auto, daemon_json, systemd, sysvinit]
     default: auto
   config_file:
-    description: The daemon's configuration file. Without it, what the unit says, else C(/etc/docker/daemon.json).
+    description: The daemon's configuration file. The default is the file that the unit names, otherwise C(/etc/docker/daemon.json).
     type: path
   service:
     description: The name of the daemon's service.
@@ -103,16 +103,16 @@ options:
     type: bool
     default: true
   timeout:
-    description: Seconds that the daemon has to come up.
+    description: Seconds within which the daemon must start.
     type: int
     default: 60
   adopt:
-    description: Whether proxy settings that others wrote into drop-ins and environment files are taken over. They are kept in
-      the record and given back by O(state=absent).
+    description: Whether to take over proxy settings that others wrote to drop-ins and environment files. They are stored in
+      the record and restored by O(state=absent).
     type: bool
     default: false
   backup:
-    description: Whether a copy of each changed file is kept beside it. The record keeps the first state anyway.
+    description: Whether to keep a copy of each changed file beside it. The record keeps the original state in any case.
     type: bool
     default: false
 """
@@ -126,11 +126,11 @@ EXAMPLES = r"""
     proxy_password: "{{ vault_proxy_password }}"
     no_proxy: [localhost, .example.com, 10.0.0.0/8]
 
-- name: Ask a mirror first
+- name: Use a mirror first
   buildfleet.docker.docker_daemon_proxy:
     registry_mirrors: [https://mirror.example.com]
 
-- name: Give the host back as it was
+- name: Restore the host
   buildfleet.docker.docker_daemon_proxy:
     state: absent
 """
@@ -141,15 +141,15 @@ mechanism:
   type: str
   returned: success
 engine:
-  description: The engine's version, empty where there is none.
+  description: The version of the engine, empty if no engine is installed.
   type: str
   returned: success
 proxies:
-  description: The proxies in force afterwards (in check mode those that would be), credentials as V(xxxxx:xxxxx@).
+  description: The effective proxies after the run (in check mode those that would be), credentials as V(xxxxx:xxxxx@).
   type: dict
   returned: success
 registry_mirrors:
-  description: The mirrors in force afterwards.
+  description: The effective mirrors after the run.
   type: list
   elements: str
   returned: success
@@ -162,15 +162,15 @@ restart_pending:
   type: bool
   returned: success
 pending_reason:
-  description: Why the restart was put off.
+  description: Why the restart was postponed.
   type: str
   returned: when RV(restart_pending) is V(true)
 rolled_back:
-  description: Whether the files were put back because the daemon did not come up.
+  description: Whether the files were restored because the daemon did not start.
   type: bool
   returned: always
 conflicts:
-  description: Sentences about settings of others that compete with these.
+  description: Sentences about settings of others that conflict with these.
   type: list
   elements: str
   returned: success

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_registry_hosts
-short_description: Mirrors of any registry for the daemon, without a restart
+short_description: Configure mirrors of any registry for the daemon, without a restart
 version_added: 1.1.0
 description:
-  - C(registry-mirrors) in C(daemon.json) are mirrors of Docker Hub alone. From engine 28.0 the daemon also reads C(/etc/docker/certs.d/REGISTRY/hosts.toml),
-    which gives any registry its mirrors. This module writes these files, and takes its lines out again.
-  - A file takes effect without a restart. BuildKit keeps for some time how it reached a registry that it has just asked.
-  - With the graphdriver image store BuildKit alone reads these files; with the containerd image store C(docker pull) and the legacy builder do too.
-    RV(covers) says it.
-  - Lines of others are kept to the byte, and O(state=absent) gives back every file as it was before the first run.
+  - C(registry-mirrors) in C(daemon.json) are mirrors of Docker Hub only. From engine 28.0 the daemon also reads C(/etc/docker/certs.d/REGISTRY/hosts.toml),
+    which configures the mirrors of any registry. This module writes these files, and removes its lines again.
+  - A file takes effect without a restart. BuildKit caches for some time how it reached a registry that it has just used.
+  - With the graphdriver image store only BuildKit reads these files; with the containerd image store C(docker pull) and the legacy builder do too.
+    RV(covers) shows this.
+  - Lines of others are kept byte for byte, and O(state=absent) restores every file to its state before the first run.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -23,26 +23,26 @@ extends_documentation_fragment:
 options:
   registries:
     description:
-      - Each registry, as image names have it (V(docker.io), V(ghcr.io), V(registry.example.com:5000)), with its mirrors in the order in which they are asked.
-        V(_default) is for every registry that has no folder of its own.
+      - Each registry as in image names (V(docker.io), V(ghcr.io), V(registry.example.com:5000)), with its mirrors in the order of use.
+        V(_default) is for every registry that has no directory of its own.
       - A mirror is a URL, or a dictionary with C(url) and any of C(username) and C(password) (sent as HTTP Basic; the file is then readable by
         its owner alone), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
         in place of C(/v2)) and C(capabilities) (default V(pull) and V(resolve)).
-      - The dictionary describes the whole. A registry that an earlier run set and that is not named any more gets its file back as it was.
+      - The dictionary describes the complete state. The file of a registry that an earlier run set and that is no longer named is restored.
     type: dict
   fallback:
     description:
-      - Whether the registry itself is asked when no mirror has the image.
-      - V(false) puts the last mirror in the registry's place.
+      - Whether the registry itself is used if no mirror has the image.
+      - With V(false) the last mirror replaces the registry.
     type: bool
     default: true
   state:
-    description: V(absent) gives back every file as it was.
+    description: V(absent) restores every file.
     type: str
     choices: [present, absent]
     default: present
   backup:
-    description: Whether a copy of each changed file is kept beside it.
+    description: Whether to keep a copy of each changed file beside it.
     type: bool
     default: false
 """
@@ -58,27 +58,27 @@ EXAMPLES = r"""
           username: builder
           password: "{{ vault_cache_password }}"
 
-- name: Give the host back as it was
+- name: Restore the host
   buildfleet.docker.docker_registry_hosts:
     state: absent
 """
 
 RETURN = r"""
 files:
-  description: The files that hold the mirrors, by path.
+  description: The paths of the files that contain the mirrors.
   type: list
   elements: str
   returned: success
 covers:
   description:
-    - For each registry, who reaches it through a mirror on this host, C(pull), C(buildkit) and C(legacy), with this engine and image store.
+    - For each registry, which clients reach it through a mirror on this host, C(pull), C(buildkit) and C(legacy), with this engine and image store.
     - C(registry-mirrors) of the daemon count for V(docker.io).
   type: dict
   returned: success
   sample:
     ghcr.io: {pull: false, buildkit: true, legacy: false}
 conflicts:
-  description: Sentences about what else decides, such as C(registry-mirrors) that BuildKit does not use any more.
+  description: Sentences about other settings that have an effect, such as C(registry-mirrors) that BuildKit does not use any more.
   type: list
   elements: str
   returned: success

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: dockerfile_mirror
-short_description: Point image references in source trees at mirrors
+short_description: Rewrite image references in source trees to use mirrors
 version_added: 1.0.0
 author: The buildfleet authors (@buildfleet)
 description:
-  - Rewrites every image reference that BuildKit would pull, and no other byte. They stand in
+  - Rewrites every image reference that BuildKit would pull, and changes no other byte. They are in
     C(FROM), C(ARG) defaults that feed a C(FROM), C(COPY --from), C(RUN --mount) with C(from), their C(ONBUILD) forms, C(# syntax),
     and the images of compose files and Bake files.
   - Compose files and Bake files (C(docker-bake.hcl), C(docker-bake.json) and their overrides) are read as one project with the Dockerfiles
@@ -25,8 +25,8 @@ options:
   paths:
     description:
       - Files, and directories to search.
-      - A file is taken as it is named, whatever O(patterns) say.
-      - Symbolic links are not followed out of a directory.
+      - A file in this list is always read, whatever O(patterns) contains.
+      - Symbolic links that lead out of a directory are not followed.
     type: list
     elements: path
     required: true
@@ -72,17 +72,17 @@ options:
       - docker-compose_*.yaml
       - docker-compose_*.yml
   excludes:
-    description: Names of files and directories that are passed over.
+    description: Names of files and directories to skip.
     type: list
     elements: str
     default: [.git, node_modules, vendor, "*~", "*.bak", "*.orig", "*.rej", "*.dockerignore", "*.j2", "*.tmpl"]
   build_args:
-    description: Values of build arguments that are assumed when a reference is evaluated, instead of the defaults in the file.
+    description: Values of build arguments to use instead of the defaults in the file when a reference is evaluated.
     type: dict
   kinds:
     description:
       - Which references are rewritten.
-      - V(arg) is the default of an C(ARG) that feeds a C(FROM); without V(from) it is not looked at.
+      - V(arg) is the default of an C(ARG) that feeds a C(FROM); it has no effect without V(from).
     type: list
     elements: str
     choices: [from, arg, copy, mount, syntax, compose, bake]
@@ -92,7 +92,7 @@ options:
     type: bool
     default: false
   strict:
-    description: Fail, and change nothing, when a reference would be skipped or a file cannot be written.
+    description: Fail, and change nothing, if a reference would be skipped or a file cannot be written.
     type: bool
     default: false
 notes:
@@ -106,7 +106,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Point all sources at the mirror
+- name: Rewrite all sources to use the mirror
   buildfleet.docker.dockerfile_mirror:
     paths: [/srv/src]
     mirrors:
@@ -132,29 +132,29 @@ files:
       description: The file.
       type: str
     edits:
-      description: What was, or in check mode would be, edited.
+      description: The edits, in check mode those that would be made.
       type: list
       elements: dict
       contains:
         line: {description: The line., type: int}
         kind: {description: One of O(kinds)., type: str}
-        before: {description: The reference as it was written., type: str}
-        after: {description: The reference as it is written now., type: str}
+        before: {description: The reference before., type: str}
+        after: {description: The reference after., type: str}
     skipped:
-      description: References that the map names and that were left.
+      description: References that the map names and that stay unchanged.
       type: list
       elements: dict
       contains:
         line: {description: The line., type: int}
         kind: {description: One of O(kinds)., type: str}
-        reference: {description: The reference; empty where a whole file was left., type: str}
-        reason: {description: Why it was left and what to do., type: str}
+        reference: {description: The reference; empty for a whole file., type: str}
+        reason: {description: Why it stays unchanged and what to do., type: str}
 truncated:
-  description: Whether RV(files) leaves out any file, edit or skip. The counts are of all.
+  description: Whether RV(files) omits any file, edit or skip. The counts include all.
   returned: always
   type: bool
 counts:
-  description: How many files were looked at and changed, edits, skips, and files that could not be read.
+  description: The numbers of files read and changed, of edits, of skips, and of files that could not be read.
   returned: always
   type: dict
   sample: {files: 12, changed: 4, edits: 9, skipped: 1, unreadable: 0}

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_report
-short_description: Show what the hosts of a play answered, as one page, as JSON and in the terminal
+short_description: Report the results of all hosts of a play as one page, as JSON and in the terminal
 version_added: 1.0.0
 description:
-  - Takes what M(buildfleet.docker.docker_build_check) and M(buildfleet.docker.docker_build_info) answered on every host of the play, hosts that failed or
-    were not reached included, and writes one HTML file that needs no network, and the same as JSON.
-  - The results are read from the variables C(docker_build_check_result) and C(docker_build_info_result), and, as what differs from the wish, from
+  - Uses the results of M(buildfleet.docker.docker_build_check) and M(buildfleet.docker.docker_build_info) on every host of the play, including hosts that
+    failed or are unreachable, and writes one HTML file that needs no network, and the same data as JSON.
+  - The results are read from the variables C(docker_build_check_result) and C(docker_build_info_result), and, for differences from the variables, from
     C(proxy_ca_result), C(docker_daemon_proxy_result), C(docker_build_env_result) and C(dockerfile_mirror_result), registered in check mode. The roles of
     these names register them.
-  - From C(registry_mirror_info_result) of M(buildfleet.docker.registry_mirror_info), if it is there, comes which mirror in use has died.
+  - C(registry_mirror_info_result) of M(buildfleet.docker.registry_mirror_info), if registered, shows which mirror in use does not work.
   - The playbook C(buildfleet.docker.report) does all of this.
-  - Runs once for all hosts of a play, on the controller, and needs the linear strategy and no batches (C(serial)).
+  - Runs once for all hosts of a play, on the controller, and needs the linear strategy without batches (C(serial)).
 author:
   - The buildfleet authors (@buildfleet)
 attributes:
@@ -28,7 +28,7 @@ attributes:
     description: There is never a difference to show.
     support: none
   idempotent:
-    description: The page carries its time, so each run writes it anew. No host is changed.
+    description: The page contains its time, so each run writes it again. No host is changed.
     support: partial
   platform:
     description: Where the action runs.
@@ -40,14 +40,14 @@ attributes:
 options:
   dest:
     description:
-      - Where the page goes on the controller, readable by its owner alone. A relative path starts at the directory in which the playbook was started.
-      - Not given, no file is written.
+      - The file of the page on the controller, readable by its owner only. A relative path starts at the directory in which the playbook was started.
+      - If not set, no file is written.
     type: path
   json:
-    description: Where the JSON goes. Not given, beside O(dest), with the ending C(.json).
+    description: The file of the JSON. The default is O(dest) with the extension C(.json).
     type: path
   table:
-    description: Whether a short table is printed. Turn it off for a callback whose output is read by a program.
+    description: Whether a short table is printed. Set it to V(false) for a callback whose output is read by a program.
     type: bool
     default: true
 """
@@ -58,18 +58,18 @@ EXAMPLES = r"""
   become: true
   ignore_unreachable: true
   tasks:
-    - name: See what each process uses
+    - name: Collect effective settings
       buildfleet.docker.docker_build_info:
       register: docker_build_info_result
 
-    - name: Prove it with a build
+    - name: Run test build
       buildfleet.docker.docker_build_check:
         environment_of: login
         required: false
       register: docker_build_check_result
       when: docker_build_info_result is not unreachable
 
-    - name: Write the page
+    - name: Write page
       buildfleet.docker.fleet_report:
         dest: report.html
 """
@@ -86,7 +86,7 @@ counts:
   returned: success
   contains:
     hosts:
-      description: All of them.
+      description: All hosts.
       type: int
     ok:
       description: The build passed, and nothing differs from the variables.
@@ -98,7 +98,7 @@ counts:
       description: The build failed.
       type: int
     unreachable:
-      description: Ansible did not reach the host.
+      description: Ansible could not connect to the host.
       type: int
     unproved:
       description: Nothing was built, as in check mode.
@@ -119,8 +119,8 @@ files:
   returned: success
 ansible_stats:
   description:
-    - What M(ansible.builtin.set_stats) would return, so that AWX keeps the counts and the hosts that are not green as an artifact.
-    - The key is made of the hosts' names, so that slices of a job do not overwrite one another.
+    - What M(ansible.builtin.set_stats) would return, so that AWX keeps the counts and the hosts that are not ok as an artifact.
+    - The key is derived from the names of the hosts, so that slices of a job do not overwrite one another.
   type: dict
   returned: success
 """

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: proxy_ca
-short_description: Let daemon and client trust a proxy that intercepts TLS
+short_description: Trust the CA of a proxy that intercepts TLS
 version_added: 1.0.0
 description:
-  - A proxy that intercepts TLS shows certificates of an authority of its own, and every pull and build fails with C(x509).
-    This gives the authority to the operating system's store, which the daemon, the docker command, buildx and compose read.
+  - A proxy that intercepts TLS presents certificates of its own CA, and every pull and build fails with an C(x509) error.
+    This module adds the CA to the trust store of the operating system, which the daemon, the docker command, buildx and compose read.
   - On Debian and its relatives that is C(/usr/local/share/ca-certificates) with C(update-ca-certificates), on Red Hat
     Enterprise Linux and its relatives C(/etc/pki/ca-trust/source/anchors) with C(update-ca-trust).
-  - A daemon reads the store when it starts, so it is restarted, by the rule of M(buildfleet.docker.docker_daemon_proxy).
-  - C(RUN) steps have the store of their image, not the host's. The guide C(docs/which-cure.md) in the repository shows how to give it to them.
+  - A daemon reads the store when it starts, so it is restarted by the same rules as in M(buildfleet.docker.docker_daemon_proxy).
+  - C(RUN) steps use the store of their image, not that of the host. The guide C(docs/which-cure.md) shows how to add the CA there.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -23,12 +23,12 @@ extends_documentation_fragment:
 options:
   certificate:
     description:
-      - The authority's certificate in PEM, or several, as text. Needed with O(state=present).
-      - Where the host trusts the authority already, nothing is written; the daemon is restarted if it started before the store last changed.
+      - The CA certificate in PEM, or several, as text. Required with O(state=present).
+      - If the host already trusts the CA, nothing is written; the daemon is restarted if it started before the store last changed.
     type: str
   state:
     description:
-      - V(absent) takes the certificate out of the store again, if it came from here, and nothing else.
+      - V(absent) removes the certificate from the store if this module added it, and nothing else.
     type: str
     choices: [present, absent]
     default: present
@@ -38,15 +38,15 @@ options:
     default: docker
   restart:
     description:
-      - V(if_idle) restarts only when no container would be stopped and no build, pull or push is seen, else RV(restart_pending)
+      - V(if_idle) restarts only if no container would be stopped and no build, pull or push is detected. Otherwise RV(restart_pending)
         is V(true) and a later run restarts.
-      - V(if_needed) restarts when the store was changed since the daemon started, whatever runs, but for a container in which this play runs.
+      - V(if_needed) restarts if the store was changed since the daemon started, whatever is running, unless this play runs in a container of this daemon.
       - V(never) only changes the store.
     type: str
     choices: [if_idle, if_needed, never]
     default: if_idle
   timeout:
-    description: Seconds that the daemon has to come up.
+    description: Seconds within which the daemon must start.
     type: int
     default: 60
 """
@@ -56,14 +56,14 @@ EXAMPLES = r"""
   buildfleet.docker.proxy_ca:
     certificate: "{{ lookup('ansible.builtin.file', 'company-ca.pem') }}"
 
-- name: Give the host back as it was
+- name: Restore the host
   buildfleet.docker.proxy_ca:
     state: absent
 """
 
 RETURN = r"""
 file:
-  description: The file in the operating system's store that holds the certificate.
+  description: The file in the trust store that contains the certificate.
   type: str
   returned: success
 restarted:
@@ -75,7 +75,7 @@ restart_pending:
   type: bool
   returned: success
 pending_reason:
-  description: Why the restart was put off.
+  description: Why the restart was postponed.
   type: str
   returned: when RV(restart_pending) is V(true)
 """

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: registry_mirror_info
-short_description: Try mirrors of Docker Hub from this host, and say which of them work now
+short_description: Test mirrors of Docker Hub from this host, and report which of them work now
 version_added: 1.1.0
 description:
-  - Asks every candidate as Docker does during a build, all at the same time. It looks up the name, checks the certificate, asks for C(/v2/), fetches a token
-    where the mirror names a token server, asks for the manifest (HEAD, then GET), and fetches the first bytes of a layer, redirects followed.
+  - Queries every candidate as Docker does during a build, all at the same time. It resolves the name, checks the certificate, requests C(/v2/), fetches a token
+    if the mirror names a token server, requests the manifest (HEAD, then GET), and fetches the first bytes of a layer, following redirects.
   - A mirror counts as usable if it serves every image of O(images). Nothing is changed on the host, nothing is stored, and no engine is needed.
-  - Certificates are checked against the host's own store of authorities, as the daemon does where C(/etc/docker/certs.d) names none.
+  - Certificates are checked against the trust store of the host, as the daemon does if C(/etc/docker/certs.d) names no CA.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -27,14 +27,14 @@ attributes:
     support: none
 options:
   candidates:
-    description: URLs of mirrors, such as V(https://mirror.example.com). Docker sends a mirror no credentials, so a URL with a login is refused.
+    description: URLs of mirrors, such as V(https://mirror.example.com). Docker sends a mirror no credentials, so a URL with credentials is rejected.
     type: list
     elements: str
     required: true
   images:
     description:
-      - Images that a mirror has to serve. A registry in a name is left out, since the mirror is asked for the rest of the name.
-      - Not given, C(busybox:latest), from which M(buildfleet.docker.docker_build_check) builds.
+      - Images that a mirror must serve. A registry in a name is omitted, because the mirror gets only the rest of the name.
+      - The default is C(busybox:latest), from which M(buildfleet.docker.docker_build_check) builds.
     type: list
     elements: str
   bytes:
@@ -42,36 +42,36 @@ options:
     type: int
     default: 1048576
   timeout:
-    description: Seconds that each candidate has for all questions together. A layer that is not there in time ends the measurement, not the usability.
+    description: Seconds that each candidate has for all requests together. If a layer does not arrive in time, the candidate stays usable.
     type: int
     default: 15
   http_proxy:
-    description: The proxy (V(http://host:port)) through which mirrors with C(http://) are asked. Not given, they are asked directly.
+    description: The proxy (V(http://host:port)) for mirrors with C(http://). If not set, they are reached directly.
     type: str
   https_proxy:
     description: The same for mirrors with C(https://).
     type: str
   proxy_username:
-    description: The user for both proxies, not encoded.
+    description: The user name for both proxies, not percent-encoded.
     type: str
   proxy_password:
-    description: The password for both proxies, not encoded.
+    description: The password for both proxies, not percent-encoded.
     type: str
   no_proxy:
-    description: Hosts, domains and networks that are asked directly.
+    description: Hosts, domains and networks that are reached without the proxy.
     type: list
     elements: str
 """
 
 EXAMPLES = r"""
-- name: Try some mirrors
+- name: Test some mirrors
   buildfleet.docker.registry_mirror_info:
     candidates:
       - https://mirror.example.com
       - https://other-mirror.example.net
   register: mirrors
 
-- name: Use those that work, the fastest first
+- name: Use the working mirrors, the fastest first
   buildfleet.docker.docker_daemon_proxy:
     registry_mirrors: "{{ mirrors.usable }}"
   become: true
@@ -86,7 +86,7 @@ mirrors:
   returned: success
   contains:
     url:
-      description: The candidate, as it was given.
+      description: The candidate as in O(candidates).
       type: str
     usable:
       description: Whether it served every image.
@@ -115,10 +115,10 @@ mirrors:
       type: list
       elements: str
     seconds:
-      description: How long all questions took.
+      description: How long all requests took.
       type: float
     bytes_per_second:
-      description: How fast the first bytes of a layer came. Null if none came.
+      description: How fast the first bytes of a layer arrived. Null if none arrived.
       type: int
 usable:
   description: The URLs of the candidates that can be used, the fastest first.
@@ -126,8 +126,8 @@ usable:
   elements: str
   returned: success
 in_use:
-  description: The mirrors that the daemon uses now, spelt as in O(candidates) where they are candidates. Null if the daemon was not asked, because it does not
-    run, or its socket is closed to this user.
+  description: The mirrors that the daemon uses now, spelled as in O(candidates) if they are candidates. Null if the daemon could not be queried,
+    because it does not run, or this user may not use its socket.
   type: list
   elements: str
   returned: success

@@ -114,7 +114,7 @@ def test_check_mode_writes_no_file(tmp_path):
     ("options", "message"),
     [
         ({"dest": "/no/such/folder/page.html"}, "dest: /no/such/folder/page.html cannot be written: No such file or directory."),
-        ({"dest": "page.json"}, "dest: page.json is where the JSON goes. Give the page another name, such as report.html."),
+        ({"dest": "page.json"}, "dest: page.json is the file of the JSON. Use another name for the page, such as report.html."),
     ],
 )
 def test_what_cannot_be_written_is_said(tmp_path, options, message):
