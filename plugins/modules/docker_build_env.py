@@ -20,14 +20,16 @@ description:
     One line in sudoers keeps them,
     C(Defaults env_keep += "BUILDKIT_NO_CLIENT_TOKEN DOCKER_BUILDKIT EXPERIMENTAL_BUILDKIT_SOURCE_POLICY HTTP_PROXY HTTPS_PROXY NO_PROXY
     http_proxy https_proxy no_proxy").
-  - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read the environment of this host. Configure it there.
+  - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read the environment of this host.
+    Configure it there.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
   buildkit:
-    description: Which builder C(docker build) uses. V(true) is BuildKit, V(false) the legacy builder (C(DOCKER_BUILDKIT)). If not set, the variable is not written.
+    description: Which builder C(docker build) uses. V(true) is BuildKit, V(false) the legacy builder (C(DOCKER_BUILDKIT)).
+      If not set, the variable is not written.
     type: bool
   daemon_token:
     description:
