@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A story in four parts, told by real engines: builds that fail behind a wall, one playbook, builds that pass, hosts as before."""
+"""A demo in four parts on real engines: builds fail behind a firewall, one playbook runs, builds pass, hosts are restored."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def build_everywhere(wanted: bool) -> bool:
 def play(playbook: str, *variables: str, secret: dict[str, str] | None = None) -> bool:
     command = ["ansible-playbook", f"buildfleet.docker.{playbook}", f"--inventory={INVENTORY}", *variables]
     named = [f"{name}=..." for name in secret or ()]
-    say("$ " + shlex.join(command).replace(str(INVENTORY), "hosts.yml") + (f"     # and in the environment: {' '.join(named)}" if named else ""))
+    say("$ " + shlex.join(command).replace(str(INVENTORY), "hosts.yml") + (f"     # with, in the environment: {' '.join(named)}" if named else ""))
     return subprocess.run(command, env={**os.environ, **(secret or {})}, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
@@ -90,30 +90,30 @@ def write_inventory() -> None:
 
 
 def story() -> bool:
-    title("1. Three Docker hosts behind a wall")
+    title("1. Three Docker hosts behind a firewall")
     lab("up", "--hosts", ",".join(f"{host}={suite}" for host, suite in HOSTS.items()))
     lab("reset", *HOSTS)
     write_inventory()
-    say("The wall resets every connection to registry-1.docker.io and auth.docker.io. A proxy with a password stands beside it.")
-    say(f"(No packet leaves this machine: Docker Hub is a real registry of the lab, and {IMAGE} in it is a busybox under that name.)")
+    say("The firewall resets every connection to registry-1.docker.io and auth.docker.io. A proxy with a password is available.")
+    say(f"(No packet leaves this machine: Docker Hub is a real registry of the lab, and {IMAGE} in it is a busybox image with that name.)")
 
-    title("2. What a person on these hosts sees")
+    title("2. What a user on these hosts sees")
     say("Dockerfile:")
     say("".join(f"    {line}\n" for line in lab_build.dockerfile(IMAGE).splitlines()).rstrip())
     if not build_everywhere(wanted=False):
-        say("\nA build passed that should have failed: the wall has a hole.")
+        say("\nA build passed that should have failed: the firewall does not work.")
         return False
 
-    title("3. The cure: one playbook")
+    title("3. The fix: one playbook")
     proxies = [f"--extra-vars=buildfleet_proxy_{scheme}={table.AUTH_PROXY}" for scheme in ("http", "https")]
     secret = {"BUILDFLEET_PROXY_USERNAME": table.USERNAME, "BUILDFLEET_PROXY_PASSWORD": table.PASSWORD}
     if not play("site", *proxies, secret=secret):
         return False
-    say("The same Dockerfile, in a login shell, each time without images, cache or token of an earlier build:")
+    say("The same Dockerfile in a login shell, without images, cache or token of an earlier build:")
     if not build_everywhere(wanted=True):
         return False
 
-    title("4. And back")
+    title("4. Restore the hosts")
     return play("undo")
 
 
@@ -125,13 +125,13 @@ def main() -> int:
     try:
         told = story()
     finally:
-        title("The lab goes" if not lab_was_up else "The demo's hosts go (the lab was up before, and stays)")
+        title("Removing the lab" if not lab_was_up else "Removing the hosts of the demo (the lab was up before, and stays)")
         if lab_was_up:
             machines.remove(*HOSTS)
         else:
             lab("down")
         INVENTORY.unlink(missing_ok=True)
-    verdict = paint("The cure works on every engine, with both builders.", 32) if told else paint("The story did not end as it should; see above.", 31)
+    verdict = paint("The fix works on every engine, with both builders.", 32) if told else paint("The demo did not end as expected; see above.", 31)
     say(f"\n{verdict} ({time.monotonic() - started:.0f} s)")
     return 0 if told else 1
 
@@ -140,4 +140,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (KeyboardInterrupt, subprocess.CalledProcessError):
-        sys.exit("demo: interrupted; nothing of it is left.")
+        sys.exit("demo: interrupted; everything was removed.")

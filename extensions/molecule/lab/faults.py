@@ -74,13 +74,13 @@ def token(reason: str = "reset") -> dict[str, Verdict]:
 
 
 FAULTS = {
-    "wall-reset": Fault("the wall resets connections", **both(daemon("reset")), cure=PROXIED),
-    "wall-refuse": Fault("the wall refuses connections", **both(daemon("refused")), cure=MIRRORED, wall="refuse"),
-    "wall-drop": Fault("the wall drops packets", **both(daemon("timeout")), cure=MIRRORED, wall="drop"),
-    "wall-token": Fault("the wall stands in front of the token server alone", **token(), cure=PROXIED, wall="token"),
-    "wall-cdn": Fault("the wall stands in front of the layers alone", **both(daemon("reset", CDN)), cure=MIRRORED, wall="cdn"),
+    "wall-reset": Fault("the firewall resets connections", **both(daemon("reset")), cure=PROXIED),
+    "wall-refuse": Fault("the firewall refuses connections", **both(daemon("refused")), cure=MIRRORED, wall="refuse"),
+    "wall-drop": Fault("the firewall drops packets", **both(daemon("timeout")), cure=MIRRORED, wall="drop"),
+    "wall-token": Fault("the firewall blocks only the token server", **token(), cure=PROXIED, wall="token"),
+    "wall-cdn": Fault("the firewall blocks only the layers", **both(daemon("reset", CDN)), cure=MIRRORED, wall="cdn"),
     "poisoned-name": Fault(
-        "the Hub's name leads to another server",
+        "the Hub's name resolves to another server",
         **both(daemon("tls", HUB, "certificate of relay.lab")),
         cure=MIRRORED,
         script="echo 10.57.0.21 registry-1.docker.io >> /etc/hosts",
@@ -95,7 +95,7 @@ FAULTS = {
         "the daemon has a proxy, the client none", buildkit=client("token_unreachable", TOKEN, "reset"), legacy=OK, cure=PROXIED[1:], proxy=HTTP_PROXY
     ),
     "client-proxy-wrong": Fault(
-        "the client's proxy wants another password",
+        "the client's proxy requires another password",
         buildkit=client("proxy_auth", "auth-proxy.lab", "status 407"),
         legacy=OK,
         cure=PROXIED[1:],
@@ -105,19 +105,19 @@ FAULTS = {
     "proxy-down": Fault("the proxy is down", **both(daemon("proxy_unreachable", "proxy.lab", "refused")), cure=PROXIED, proxy="http://proxy.lab:9999"),
     "proxy-unknown": Fault("the proxy's name is unknown", **both(daemon("proxy_unreachable", "nosuch.lab", "dns")), cure=PROXIED, proxy="http://nosuch.lab:1"),
     "proxy-password": Fault(
-        "the proxy wants another password",
+        "the proxy requires another password",
         **both(daemon("proxy_auth", "auth-proxy.lab", "status 407")),
         cure=PASSWORD_GIVEN,
         proxy="http://builder:wrong-one@auth-proxy.lab:8888",
     ),
     "proxy-403": Fault(
-        "the proxy says no (403)", **both(daemon("proxy_refused", "127.0.0.1", "Forbidden")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 403"
+        "the proxy denies access (403)", **both(daemon("proxy_refused", "127.0.0.1", "Forbidden")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 403"
     ),
     "proxy-502": Fault(
-        "the proxy cannot (502)", **both(daemon("proxy_refused", "127.0.0.1", "Bad Gateway")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 502"
+        "the proxy fails (502)", **both(daemon("proxy_refused", "127.0.0.1", "Bad Gateway")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 502"
     ),
     "proxy-intercepts": Fault(
-        "the proxy reads TLS with the company's own authority",
+        "the proxy intercepts TLS with the CA of the company",
         **both(daemon("tls", HUB, "unknown authority")),
         cure=(("proxy_ca", {"certificate": "intercept-ca"}), *PROXIED[1:]),
         proxy=INTERCEPT_PROXY,
@@ -131,7 +131,7 @@ FAULTS = {
     "mirror-down": Fault("the mirror is down", **both(daemon("refused", "127.0.0.1")), cure=MIRRORED, mirror=LOCAL_MIRROR),
     "mirror-unknown": Fault("the mirror's name is unknown", **both(daemon("dns", "nosuch.lab")), cure=MIRRORED, mirror="https://nosuch.lab"),
     "mirror-untrusted": Fault(
-        "the mirror's authority is not trusted",
+        "the mirror's CA is not trusted",
         **both(daemon("tls", "mirror.lab", "unknown authority")),
         cure=(("proxy_ca", {"certificate": "ca"}),),
         mirror=MIRROR,
@@ -159,7 +159,7 @@ FAULTS = {
         options={"image": "busybox:nosuch"},
     ),
     "missing-buildx": Fault(
-        "buildx is missing, and BuildKit is asked for",
+        "buildx is missing, and BuildKit is requested",
         buildkit=("buildx_missing", None, None, None),
         legacy=OK,
         cure=(("docker_build_env", {"buildkit": False}),),
@@ -183,7 +183,7 @@ FAULTS = {
         options={"image": AT_THE_MIRROR},
     ),
     "mount": Fault(
-        "RUN --mount, which the legacy builder cannot",
+        "RUN --mount, which the legacy builder does not support",
         buildkit=OK,
         legacy=("legacy_cannot", None, None, "RUN --mount"),
         cure=(("docker_build_env", {"buildkit": True}),),
@@ -191,7 +191,7 @@ FAULTS = {
         dockerfile=f"FROM {AT_THE_MIRROR}\nRUN --mount=type=tmpfs,target=/scratch true\n",
     ),
     "heredoc": Fault(
-        "a heredoc, which the legacy builder ignores without a word",
+        "a heredoc, which the legacy builder silently ignores",
         buildkit=OK,
         legacy=("legacy_cannot", None, None, "heredocs"),
         cure=(("docker_build_env", {"buildkit": True}),),
@@ -200,7 +200,7 @@ FAULTS = {
         old={"buildkit": ("bad_dockerfile", None, None, ...)},  # its BuildKit does not know them either
     ),
     "step-walled": Fault(
-        "a RUN step goes to a server behind the wall",
+        "a RUN step uses a server that the firewall blocks",
         **both(("reset", "step", "web.lab", "reset")),
         cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
         options={"image": AT_THE_MIRROR, "network_step": WEB},

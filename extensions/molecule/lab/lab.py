@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A wall in a box: three generations of Docker hosts that cannot reach a fake Docker Hub, with mirrors and proxies that can."""
+"""A firewall in containers: three generations of Docker hosts that cannot reach a fake Docker Hub, with mirrors and proxies that can."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="start what is not running yet")
     start.add_argument("--hosts", type=wanted_hosts, default=HOSTS, metavar="SPEC", help="NAME=SUITE,... or NAME*COUNT=SUITE")
-    commands.add_parser("down", help="remove everything, stop the engine if it is ours")
-    commands.add_parser("status", help="what runs")
-    another = commands.add_parser("wall", help="raise another wall, for everyone or against the given hosts")
+    commands.add_parser("down", help="remove everything, and stop the engine if the lab started it")
+    commands.add_parser("status", help="list what is running")
+    another = commands.add_parser("wall", help="change the firewall, for all hosts or for the given ones")
     another.add_argument("mode", choices=wall.MODES)
     another.add_argument("hosts", nargs="*")
-    commands.add_parser("reset", help="give hosts back as they were on the first day").add_argument("hosts", nargs="+")
-    log = commands.add_parser("log", help="what a service was asked, by whom")
+    commands.add_parser("reset", help="restore hosts to their first state").add_argument("hosts", nargs="+")
+    log = commands.add_parser("log", help="list the requests to a service, and their clients")
     log.add_argument("service", choices=SERVICES)
     log.add_argument("--since", default="", help="as `docker logs --since` has it: 10s, or a time")
     options = parser.parse_args()

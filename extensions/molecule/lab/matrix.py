@@ -57,8 +57,8 @@ def written(rows: list[Row]) -> str:
         "# What a failed build is called", "",
         f"Written by `make matrix` on {datetime.date.today()}, commit {commit}; not by hand.", "",
         "Each fault is done to a pristine host of the lab, then `docker_build_check` builds in a login shell. A cell is its result: `cause`, who asked",
-        "whom, and how it failed. **cured**: the cure was applied with this collection's modules, and the same build passed. The hosts stand behind a",
-        "wall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
+        "whom, and how it failed. **cured**: the fix was applied with the modules of this collection, and the same build passed. The hosts are behind a",
+        "firewall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
     ]  # fmt: skip
     engines = {row["engine"] for row in rows}
     if len({(row["engine"], row["fault"], row["builder"]) for row in rows}) < len(engines) * len(FAULTS) * len(BUILDERS):

@@ -161,7 +161,7 @@ def written(results: Mapping[str, list[dict[str, str]]]) -> str:
     lines = [
         "# Cures, tried", "",
         f"Written by `extensions/molecule/lab/truth.py` on {datetime.date.today()}, commit {commit}; not by hand.", "",
-        "The hosts stand behind a wall that resets every connection to Docker Hub and its token server. *The mirror* pulls through and hands out",
+        "The hosts are behind a firewall that resets every connection to Docker Hub and its token server. *The mirror* pulls through and serves",
         "images without a token; *the relay* passes the Hub's answers on, and with them the token server's name; the proxies reach everything.",
         "Before each cell images and build cache are removed and dockerd is restarted, so that neither a layer nor a token of an earlier build helps.",
         "A failure names the machine that the error blames.",

@@ -290,9 +290,9 @@ def test_two_runs_at_once(name):
                 break
             time.sleep(0.05)
         second = doomed.run(name, "docker_daemon_proxy", B)
-        assert second.code != 0 and second.result["msg"] == (
-            f"This module is already running on this host ({LOCK} is locked). Retry when it finishes."
-        ), second.out
+        assert second.code != 0 and second.result["msg"] == (f"This module is already running on this host ({LOCK} is locked). Retry when it finishes."), (
+            second.out
+        )
         first.send(signal.SIGCONT)
         ended = first.wait()
     assert ended.code == 0 and ended.result["restarted"], ended.out
