@@ -208,7 +208,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 def _change(module: Module) -> t.Dict[str, t.Any]:
     options, host = module.params, module.host
     if options["state"] == "present" and all(options[name] is None for name in SETTINGS):
-        raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Give one, or state: absent.", **_untouched())
+        raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Set one, or use state: absent.", **_untouched())
     record = Record(host, f"docker_daemon_proxy.{options['service']}")
     if not module.check_mode:
         record.sweep()

@@ -133,7 +133,7 @@ def _registries(module: Module) -> hosts_toml.Registries:
     if module.params["state"] == "absent":
         return {}
     if not module.params["registries"]:
-        raise Refused("state: present needs registries. Give at least one with its mirrors, or state: absent.", changed=False)
+        raise Refused("state: present needs registries. Set at least one with its mirrors, or use state: absent.", changed=False)
     try:
         registries = hosts_toml.wanted(module.params["registries"])
     except hosts_toml.RegistryHostsError as error:

@@ -139,7 +139,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
 
 def _present(module: Module, store: trust_store.Store) -> Changes:
     if not module.params["certificate"]:
-        raise Refused("state: present needs certificate. Give the authority's certificate in PEM, or state: absent.", changed=False, restarted=False)
+        raise Refused("state: present needs certificate. Set it to the CA certificate in PEM, or use state: absent.", changed=False, restarted=False)
     try:
         pem = trust_store.wanted(module.params["certificate"])
     except trust_store.NoCertificate as error:
@@ -156,7 +156,7 @@ def _absent(module: Module, store: trust_store.Store, record: Record) -> Changes
     if found is None or not record.knows(store.anchor):
         return {}
     if not record.as_we_left_it(store.anchor, found):
-        module.warn(f"{store.anchor} was changed by others since we wrote it, so it stays.")
+        module.warn(f"{store.anchor} was changed by others after this module wrote it, so it stays.")
         return {}
     return {store.anchor: record.first(store.anchor)}
 
@@ -176,7 +176,7 @@ def _write(host: Host, store: trust_store.Store, record: Record, changes: Change
     host.run(store.renew, timeout=120)
     said = f" {store.update[0]} said: {done.text}" if done.text else ""
     raise Refused(
-        f"{store.update[0]} did not take the certificate into {store.bundle}; the store is as it was.{said}", changed=False, restarted=False, rolled_back=True
+        f"{store.update[0]} did not add the certificate to {store.bundle}; the store was restored.{said}", changed=False, restarted=False, rolled_back=True
     )
 
 

@@ -27,7 +27,7 @@ attributes:
     support: none
 options:
   candidates:
-    description: URLs of mirrors, such as V(https://mirror.example.com). Docker sends a mirror no credentials, so a URL with credentials is rejected.
+    description: URLs of mirrors, such as V(https://mirror.example.com). Docker sends no credentials to a mirror, so a URL with credentials is rejected.
     type: list
     elements: str
     required: true
@@ -197,7 +197,7 @@ def _proxies(module: Module) -> t.Dict[str, str]:
             if given.scheme == "http":
                 found[scheme] = given.url()
             else:
-                module.warn(f"{name}: this module asks through http:// proxies alone, so mirrors with {scheme}:// were asked without this one.")
+                module.warn(f"{name}: this module supports only http:// proxies, so mirrors with {scheme}:// were queried without this proxy.")
     return found
 
 

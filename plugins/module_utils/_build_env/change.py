@@ -99,7 +99,7 @@ def _wanted(host: Host, record: Record, options: t.Mapping[str, t.Any]) -> _Want
 
 def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.List[Account]:
     if all(options[name] in (None, [], {}) for name in SETTINGS):
-        raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Give one, or state: absent.", changed=False)
+        raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Set one, or use state: absent.", changed=False)
     settings.check(options)
     accounts = []
     for name in options["users"] or ():
@@ -128,7 +128,7 @@ def _stop_if_it_cannot_be_written(host: Host, path: str, owner: t.Optional[Accou
 
 
 def _not_of(owner: Account, path: str) -> Refused:
-    return Refused(f"users: {owner.name} cannot read and write {path}. Give the folder to {owner.name} (chown -R) first.", changed=False)
+    return Refused(f"users: {owner.name} cannot read and write {path}. Change the owner of the directory to {owner.name} (chown -R) first.", changed=False)
 
 
 def _older_builders(host: Host, path: str, owner: t.Optional[Account]) -> t.List[str]:

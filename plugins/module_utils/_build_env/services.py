@@ -25,7 +25,7 @@ class Services:
         self._restarted: t.Dict[str, t.Dict[str, str]] = record.note("restarted") or {}
         self.warnings: t.List[str] = []
         if self._wanted and not host.exists("/run/systemd/system"):
-            raise Refused("services needs systemd, which does not run here. Give the agent the variables in the way of its init system.", changed=False)
+            raise Refused("services needs systemd, which does not run here. Set the variables of the agent with its init system.", changed=False)
         earlier = record.note("services") or []  # they may still run with what was taken away since
         self.pending = [name for name in sorted({*self._wanted, *ours, *earlier}) if self._needs_restart(name)]
         self.due = [name for name in self.pending if self._restarted.get(name) != self._variables(name)]

@@ -158,7 +158,7 @@ def _parsed(text: str) -> t.List[Node]:
     try:
         import yaml
     except ImportError as error:
-        raise Refused("Compose files need PyYAML on the host: install python3-yaml there, or leave compose out of kinds.") from error
+        raise Refused("Compose files need PyYAML on the host: install python3-yaml there, or remove compose from kinds.") from error
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = " " + text[1:] if text.startswith(_BOM) else text
     try:

@@ -196,7 +196,7 @@ class Host:
             self._make_folder(folder)
             os.chmod(folder, 0o700)
         except OSError as error:
-            raise HostError(f"{folder} cannot be made: {error.strerror}.") from error
+            raise HostError(f"{folder} cannot be created: {error.strerror}.") from error
 
     def names(self, folder: str) -> t.List[str]:
         """The sorted names in a folder; none where it does not exist."""

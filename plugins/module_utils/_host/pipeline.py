@@ -55,7 +55,7 @@ def _shared(pool: t.Any, parts: t.Iterable[t.Any], ahead: int) -> t.Iterator[t.A
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise Refused("A worker process died. Look for the reason in the kernel's log (memory?), and run this again.") from None
+        raise Refused("A worker process died. Check the kernel log for the reason (out of memory?), and run this again.") from None
     finally:
         for future in waiting:
             future.cancel()
@@ -68,7 +68,7 @@ def _submitted(pool: t.Any, part: t.Any) -> t.Any:
     except OSError as error:
         for process in multiprocessing.active_children():  # those that could be started would wait for work forever
             process.terminate()
-        raise Refused(f"No process can be started: {error.strerror}. Let this user have more (ulimit -u), and run this again.") from error
+        raise Refused(f"No process can be started: {error.strerror}. Raise the limit of this user (ulimit -u), and run this again.") from error
 
 
 _work: t.Callable[[t.Any], t.Any]  # of a worker process, which is a copy of this one: only tasks and results have to travel

@@ -38,7 +38,7 @@ class Record:
                 if self._data.pop("sum") != self._sum():
                     raise ValueError("its sum is wrong")
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise HostError(f"{self._path} is damaged ({type(error).__name__}). Move it away; undo then removes our settings alone.") from error
+                raise HostError(f"{self._path} is damaged ({type(error).__name__}). Move it away; undo then removes only our settings.") from error
 
     @property
     def paths(self) -> t.List[str]:

@@ -21,7 +21,7 @@ _FIRST_BYTES = 1024  # of the layers of all images but the first, which is timed
 _REDIRECTS = 5
 _USER_AGENT = "docker (buildfleet.docker registry_mirror_info)"  # mirrors keep programs with names of libraries out
 _PORTS = {"http": 80, "https": 443}
-_NO_CREDENTIALS = "Docker sends a mirror no credentials"
+_NO_CREDENTIALS = "Docker sends no credentials to a mirror"
 
 
 class Ask(t.Protocol):
@@ -200,7 +200,7 @@ class _Visit:
             raise self._refusal(answer, last, f"the manifest of {image}", image)
         document = _parse(answer.body)
         if not document:
-            raise _Problem("mirror_error", "no manifest", self._host, f"The mirror answers the question for the manifest of {image} with something else.", True)
+            raise _Problem("mirror_error", "no manifest", self._host, f"The mirror does not return a manifest of {image}.", True)
         return document
 
     def _layer(self, url: str, repository: str, image: str, most: int) -> None:
@@ -211,7 +211,7 @@ class _Visit:
         if answer.reason and (answer.reason != "timeout" or not answer.body):
             reason = f"layer {answer.reason}" if answer.reason == "cut off" else answer.reason
             cause = "timeout" if reason == "timeout" else "mirror_error"
-            raise _Problem(cause, reason, host_of(last), f"{host_of(last)} does not send a layer of {image} to its end ({answer.reason}).", True)
+            raise _Problem(cause, reason, host_of(last), f"{host_of(last)} does not send a complete layer of {image} ({answer.reason}).", True)
         if not self.layer_seconds:
             self.layer_seconds = max(self._clock() - started, 0.001)
             self.layer_bytes, self.cut = len(answer.body), bool(answer.reason)
@@ -237,7 +237,7 @@ class _Visit:
     def _learn_realm(self, answer: Answer) -> None:
         found = challenge(answer)
         if found.scheme != "bearer" or not host_of(found.realm):
-            raise _Problem("mirror_error", "status 401", self._host, f"The mirror wants a login (status 401), and {_NO_CREDENTIALS}.", login=True)
+            raise _Problem("mirror_error", "status 401", self._host, f"The mirror requires a login (status 401), but {_NO_CREDENTIALS}.", login=True)
         self.realm, self._service = found.realm, found.service
 
     def _token(self, scope: str) -> str:
@@ -251,7 +251,7 @@ class _Visit:
                 "token_unreachable" if own else "mirror_sends_token_elsewhere",
                 problem.reason,
                 host,
-                f"The mirror sends whoever asks to {host} for a token, which was not reached ({problem.reason}).",
+                f"The mirror sends clients to {host} for a token, which was not reached ({problem.reason}).",
             ) from problem
         document = _parse(answer.body) if answer.status == 200 else {}
         token = str(document.get("token") or document.get("access_token") or "")
@@ -259,7 +259,7 @@ class _Visit:
             return token
         reason = "html page" if answer.is_page else f"status {answer.status}" if answer.status != 200 else "no token"
         login = answer.status == 401
-        sentence = f"The token server {host} of the mirror gives no anonymous token ({reason})" + (f", and {_NO_CREDENTIALS}." if login else ".")
+        sentence = f"The token server {host} of the mirror issues no anonymous token ({reason})" + (f", and {_NO_CREDENTIALS}." if login else ".")
         raise _Problem("token_denied" if host == _HUB_TOKEN_SERVER else "mirror_error", reason, host, sentence, login=login)
 
     def _follow(self, method: str, url: str, headers: t.Mapping[str, str], most: int) -> t.Tuple[Answer, str]:
@@ -300,7 +300,7 @@ class _Visit:
         if answer.status == 404 and "manifest" in what:
             return _Problem("not_found", reason, host, f"The mirror does not have {image or 'the image'} ({reason}).", True)
         if answer.status == 401:
-            return _Problem("mirror_error", reason, host, f"The mirror wants a login for {what} ({reason}), and {_NO_CREDENTIALS}.", bool(image), True)
+            return _Problem("mirror_error", reason, host, f"The mirror requires a login for {what} ({reason}), and {_NO_CREDENTIALS}.", bool(image), True)
         said = f", and says: {quoted}" if quoted else "."
         return _Problem("mirror_error", reason, host, f"The mirror answers {what} with an error ({reason}){said}", bool(image))
 

@@ -67,7 +67,7 @@ def wanted(option: t.Mapping[str, t.Any], name_of_option: str = "registries") ->
         registry = _registry(str(name), where)
         entries = mirrors if isinstance(mirrors, list) else [mirrors]
         if not entries:
-            raise RegistryHostsError(f"{where} has no mirror. Give a URL, or leave the registry out.")
+            raise RegistryHostsError(f"{where} has no mirror. Set a URL, or remove the registry.")
         found[registry] = [_mirror(entry, where) for entry in entries]
         urls = [mirror.url for mirror in found[registry]]
         for url in urls:
@@ -80,15 +80,15 @@ def _registry(name: str, where: str) -> str:
     if name == DEFAULT:
         return name
     if name in _ALIASES:
-        raise RegistryHostsError(f"{where}: the engine looks for Docker Hub's mirrors under docker.io alone. Write docker.io.")
+        raise RegistryHostsError(f"{where}: the engine reads mirrors of Docker Hub only under docker.io. Write docker.io.")
     if "://" in name:
-        raise RegistryHostsError(f"{where} is a URL. Write the registry as image names have it, such as ghcr.io or registry.example.com:5000.")
+        raise RegistryHostsError(f"{where} is a URL. Write the registry as in image names, such as ghcr.io or registry.example.com:5000.")
     try:
         registry, path = parse_name(name)
     except InvalidImageName as error:
         raise RegistryHostsError(f"{where}: {error}") from error
     if path:
-        raise RegistryHostsError(f"{where} has a path. Mirrors are set for a whole registry: write {registry}, and give the mirror's URL its path.")
+        raise RegistryHostsError(f"{where} has a path. Mirrors are set for a whole registry: write {registry}, and add the path to the mirror's URL.")
     return registry
 
 
@@ -103,9 +103,9 @@ def _mirror(entry: t.Any, where: str) -> Mirror:
     username = str(given.get("username") or unquote(parts.username or ""))
     password = str(given.get("password") or unquote(parts.password or ""))
     if bool(username) != bool(password):
-        raise RegistryHostsError(f"{where}: {parts.hostname} has a username or a password alone. Give both, or neither.")
+        raise RegistryHostsError(f"{where}: {parts.hostname} has only a username or only a password. Set both, or neither.")
     if ":" in username:
-        raise RegistryHostsError(f"{where}: the username of {parts.hostname} has a ':' in it, which a login cannot have. Correct it.")
+        raise RegistryHostsError(f"{where}: the username of {parts.hostname} contains ':', which is not allowed. Correct it.")
     address = parts.netloc.rpartition("@")[2]
     mirror = Mirror(f"{parts.scheme.lower()}://{address}{parts.path.rstrip('/')}", username, password, _ca(given.get("ca"), where))
     return mirror._replace(
@@ -146,7 +146,7 @@ def _capabilities(value: t.Any, where: str) -> t.Tuple[str, ...]:
     if not isinstance(value, list) or not value or any(one not in _CAPABILITIES for one in value):
         raise RegistryHostsError(f"{where}: capabilities must be a list of {', '.join(_CAPABILITIES)}.")
     if not {"pull", "resolve"} <= set(value):
-        raise RegistryHostsError(f"{where}: a mirror without the capabilities pull and resolve is never asked for an image by its tag. Add the other one.")
+        raise RegistryHostsError(f"{where}: a mirror without the capabilities pull and resolve is never used for an image by its tag. Add the other one.")
     return tuple(value)
 
 
@@ -187,7 +187,7 @@ def with_block(contents: bytes, path: str, ours: str) -> bytes:
     others, own = _parsed(text, path), _parsed(ours, path)
     for keys, line in others.lines.items():
         if keys == ("host", *keys[1:]) and len(keys) == 2 and keys[1].rstrip("/") in {url.rstrip("/") for url in own.value.get("host", {})}:
-            raise RegistryHostsError(f"{path}, line {line} sets {keys[1]} too. Remove that table, or leave the mirror out of registries.")
+            raise RegistryHostsError(f"{path}, line {line} sets {keys[1]} too. Remove that table, or remove the mirror from registries.")
         if len(keys) == 1 and keys[0] != "host" and keys[0] in own.value:
             raise RegistryHostsError(f"{path}, line {line} sets {keys[0]!r}, which fallback: false sets too. Remove that line, or set fallback: true.")
     at = others.headers[0].start if others.headers else len(text)
@@ -232,7 +232,7 @@ def _parsed(text: str, path: str) -> toml.Document:
     try:
         return toml.parse(text, path)
     except toml.NotToml as error:
-        raise RegistryHostsError(f"{error} The engine does not read this file, and asks the registry itself. Repair it, then run this again.") from error
+        raise RegistryHostsError(f"{error} The engine does not read this file, and uses the registry itself. Correct the file, then run this again.") from error
 
 
 def covers(registries: t.Iterable[str], containerd_store: bool, hub_mirrors: bool) -> t.Dict[str, t.Dict[str, bool]]:

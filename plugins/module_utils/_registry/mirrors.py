@@ -42,7 +42,9 @@ class Mirrors:
         for key, to in wanted.items():
             source, mirror = _name(key), _name(to)
             if self.targets.setdefault(source, mirror) != mirror:
-                raise MirrorError(f"mirrors: {written[source]} and {key} are one registry, with two mirrors ({self.targets[source]} and {mirror}); keep one.")
+                raise MirrorError(
+                    f"mirrors: {written[source]} and {key} are the same registry with two mirrors ({self.targets[source]} and {mirror}); keep one."
+                )
             if "/" not in mirror and source.count("/") > 1 and is_under(source, DOCKER_HUB):
                 path = source.partition("/")[2]
                 raise MirrorError(f"mirrors: {key} is one repository, and {mirror} is a registry without a repository; write {mirror}/{path}.")
@@ -50,7 +52,7 @@ class Mirrors:
         for source in self.targets:
             for other, mirror in self.targets.items():
                 if source != other and is_under(mirror, source) and not is_under(mirror, other):
-                    raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is to be replaced itself; a reference would move twice.")
+                    raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is itself replaced; a reference would be rewritten twice.")
         self._sources = sorted(self.targets, key=len, reverse=True)
         self._known: t.Dict[str, t.Optional[ImageName]] = {}
         self._moves: t.Dict[str, t.Optional[Move]] = {}
@@ -119,7 +121,7 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
     targets = Mirrors(wanted).targets
     for source, mirror in targets.items():
         if is_under(mirror, source):
-            raise MirrorError(f"mirrors: a source policy cannot send {source} to {mirror}: BuildKit would convert the result again, without end.")
+            raise MirrorError(f"mirrors: a source policy cannot send {source} to {mirror}: BuildKit would convert the result again and again.")
     rules = []
     for source in sorted(targets, key=lambda name: (-len(name), name)):
         # A key with a path may be a whole repository: then a tag or a digest follows.
@@ -163,7 +165,7 @@ def _name(text: t.Any) -> str:
         raise MirrorError(f"mirrors: {error}") from error
     registry = _same_host(registry)
     if registry.lower() in (DOCKER_HUB, f"index.{DOCKER_HUB}") and registry != DOCKER_HUB:
-        raise MirrorError(f"mirrors: Docker reads {registry}/... as a registry of its own, and not as Docker Hub; write {DOCKER_HUB}.")
+        raise MirrorError(f"mirrors: Docker reads {registry}/... as a separate registry, not as Docker Hub; write {DOCKER_HUB}.")
     if split_registry(f"{registry}/x")[0] != registry:
         raise MirrorError(f"mirrors: Docker reads {registry}/... as a repository of Docker Hub; write a registry with a '.' or a port, such as {registry}:443.")
     return registry + ("/" + path if path else "")

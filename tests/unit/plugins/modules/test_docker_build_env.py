@@ -218,7 +218,7 @@ def test_a_secret_for_the_steps_is_read_by_its_owner_alone_and_shown_to_nobody()
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, f"state: present needs at least one of {', '.join(change.SETTINGS)}. Give one, or state: absent."),
+        ({}, f"state: present needs at least one of {', '.join(change.SETTINGS)}. Set one, or use state: absent."),
         ({"step_proxy": {"http_proxy": PROXY}, "users": ["nobody-here"]}, "users: there is no user 'nobody-here' on this host."),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_folder_of_somebody_else_is_named_before_anything_is_written(check):
     before = machine.state()
     with pytest.raises(Refused) as refused:
         run(machine, check=check, **EVERYTHING)
-    assert str(refused.value) == f"users: jane cannot read and write {CONFIG}. Give the folder to jane (chown -R) first."
+    assert str(refused.value) == f"users: jane cannot read and write {CONFIG}. Change the owner of the directory to jane (chown -R) first."
     assert machine.state() == before
 
 

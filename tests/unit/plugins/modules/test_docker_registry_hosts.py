@@ -124,7 +124,7 @@ def test_a_backup_keeps_the_mode(host):
 @pytest.mark.parametrize(
     ("files", "api", "options", "message"),
     [
-        pytest.param({}, engine(), {}, "state: present needs registries. Give at least one with its mirrors, or state: absent.", id="no registry"),
+        pytest.param({}, engine(), {}, "state: present needs registries. Set at least one with its mirrors, or use state: absent.", id="no registry"),
         pytest.param(
             {},
             engine(),
@@ -153,7 +153,7 @@ def test_a_backup_keeps_the_mode(host):
             engine(),
             {"registries": {"ghcr.io": "https://m.lab"}},
             f"{GHCR}, line 1, column 10: this is not a value of TOML. Strings need quotes; words are true and false. "
-            "The engine does not read this file, and asks the registry itself. Repair it, then run this again.",
+            "The engine does not read this file, and uses the registry itself. Correct the file, then run this again.",
             id="a file that is no TOML",
         ),
         pytest.param(

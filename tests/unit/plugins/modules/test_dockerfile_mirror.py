@@ -487,5 +487,5 @@ def test_a_host_without_yaml_needs_it_for_compose_alone(tree, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
     assert run(tree)[0]["changed"]
     (tree / "a/compose.yaml").write_bytes(b"services: {}\n")
-    with pytest.raises(Refused, match=r"^Compose files need PyYAML on the host: install python3-yaml there, or leave compose out of kinds.$"):
+    with pytest.raises(Refused, match=r"^Compose files need PyYAML on the host: install python3-yaml there, or remove compose from kinds.$"):
         run(tree)

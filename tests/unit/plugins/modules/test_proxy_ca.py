@@ -197,7 +197,7 @@ def test_a_file_that_others_changed_stays(machine):
     run(machine, certificate=PEM)
     machine.files[machine.store.anchor] = File(b"theirs")
     undone = run(machine, state="absent")
-    assert undone["warnings"] == [f"{machine.store.anchor} was changed by others since we wrote it, so it stays."]
+    assert undone["warnings"] == [f"{machine.store.anchor} was changed by others after this module wrote it, so it stays."]
     assert machine.files[machine.store.anchor].contents == b"theirs"
 
 
@@ -206,7 +206,7 @@ def test_a_store_that_does_not_take_it_is_as_it_was(machine):
     machine.obeys = False
     with pytest.raises(Refused) as refusal:
         run(machine, certificate=PEM)
-    assert str(refusal.value) == f"{machine.store.update[0]} did not take the certificate into {machine.store.bundle}; the store is as it was."
+    assert str(refusal.value) == f"{machine.store.update[0]} did not add the certificate to {machine.store.bundle}; the store was restored."
     assert {path: file for path, file in machine.files.items() if "buildfleet/" not in path} == before
 
 
@@ -219,7 +219,7 @@ def test_a_host_without_a_store_is_told_what_to_install(machine):
 def test_present_needs_a_certificate(machine):
     with pytest.raises(Refused) as refusal:
         run(machine)
-    assert str(refusal.value) == "state: present needs certificate. Give the authority's certificate in PEM, or state: absent."
+    assert str(refusal.value) == "state: present needs certificate. Set it to the CA certificate in PEM, or use state: absent."
 
 
 def test_a_private_key_is_refused_and_not_shown(machine):

@@ -103,7 +103,7 @@ def test_proxies_get_their_login_and_leave_out_what_no_proxy_names():
 def test_a_proxy_that_python_cannot_use_is_left_out_with_a_warning():
     module = FakeModule(https_proxy="socks5://proxy:1080")
     registry_mirror_info.work(module)
-    assert module.warnings == ["https_proxy: this module asks through http:// proxies alone, so mirrors with https:// were asked without this one."]
+    assert module.warnings == ["https_proxy: this module supports only http:// proxies, so mirrors with https:// were queried without this proxy."]
     assert {str(proxies) for _method, _url, proxies in module.host.seen} == {"{}"}
 
 

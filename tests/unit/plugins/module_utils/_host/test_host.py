@@ -88,7 +88,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         pytest.param(lambda host, path: host.write(f"{path}/file/x", mine(b"")), "{}/file/x cannot be written: Not a directory.", id="write"),
         pytest.param(lambda host, path: host.remove(path), "{} cannot be removed: Is a directory.", id="remove"),
         pytest.param(lambda host, path: host.remove_folder("/proc"), "/proc cannot be removed: Device or resource busy.", id="remove a folder"),
-        pytest.param(lambda host, path: host.make_private_folder(f"{path}/file/x/y"), "{}/file/x/y cannot be made: Not a directory.", id="make a folder"),
+        pytest.param(lambda host, path: host.make_private_folder(f"{path}/file/x/y"), "{}/file/x/y cannot be created: Not a directory.", id="make a folder"),
         pytest.param(lambda host, path: host.names("x" * 300), "x" * 300 + " cannot be read: File name too long.", id="names"),
         pytest.param(lambda host, path: host.home("no-such-user"), "There is no user no-such-user on this host.", id="home"),
         pytest.param(lambda host, path: host.run([f"{path}/file"]), "{}/file cannot be run: Permission denied.", id="run"),

@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import pipeline
 
-DIED = r"^A worker process died\. Look for the reason in the kernel's log \(memory\?\), and run this again\.$"
+DIED = r"^A worker process died\. Check the kernel log for the reason \(out of memory\?\), and run this again\.$"
 
 
 @pytest.fixture

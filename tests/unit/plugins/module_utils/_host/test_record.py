@@ -67,4 +67,4 @@ def test_a_damaged_record_gives_nothing_back(host, tmp_path, damage, kind):
     path.write_text(damage(path.read_text()))
     with pytest.raises(HostError) as caught:
         Record(host, "test", str(tmp_path / "records"))
-    assert str(caught.value) == f"{path} is damaged ({kind}). Move it away; undo then removes our settings alone."
+    assert str(caught.value) == f"{path} is damaged ({kind}). Move it away; undo then removes only our settings."

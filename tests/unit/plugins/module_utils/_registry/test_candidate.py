@@ -201,7 +201,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "login",
             (),
-            "The mirror wants a login (status 401), and Docker sends a mirror no credentials.",
+            "The mirror requires a login (status 401), but Docker sends no credentials to a mirror.",
         ),
         ({HEAD: denied(404), GET: denied(404)}, "not_found", "status 404", "m.lab", "nothing", ("busybox",), "The mirror does not have busybox (status 404)."),
         (
@@ -229,7 +229,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             ("busybox",),
-            "The mirror answers the question for the manifest of busybox with something else.",
+            "The mirror does not return a manifest of busybox.",
         ),
         (
             {GET: Answer(200, {}, body=b"none")},
@@ -238,7 +238,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             ("busybox",),
-            "The mirror answers the question for the manifest of busybox with something else.",
+            "The mirror does not return a manifest of busybox.",
         ),
         (
             {BLOB: denied(404)},
@@ -256,7 +256,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             ("busybox",),
-            "m.lab does not send a layer of busybox to its end (cut off).",
+            "m.lab does not send a complete layer of busybox (cut off).",
         ),
         (
             {BLOB: Answer(200, {}, "timeout")},
@@ -265,7 +265,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             ("busybox",),
-            "m.lab does not send a layer of busybox to its end (timeout).",
+            "m.lab does not send a complete layer of busybox (timeout).",
         ),
         (
             {BLOB: Answer(307, {"Location": "https://cdn.lab/b"}), "GET https://cdn.lab/b": Answer(0, {}, "reset")},
@@ -293,7 +293,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "auth.docker.io",
             "hub_token",
             (),
-            "The mirror sends whoever asks to auth.docker.io for a token, which was not reached (reset).",
+            "The mirror sends clients to auth.docker.io for a token, which was not reached (reset).",
         ),
         (
             {HELLO: Answer(401, OWN), OWN_TOKEN: Answer(0, {}, "timeout")},
@@ -302,7 +302,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "token_of_its_own",
             (),
-            "The mirror sends whoever asks to m.lab for a token, which was not reached (timeout).",
+            "The mirror sends clients to m.lab for a token, which was not reached (timeout).",
         ),
         (
             {HELLO: Answer(401, HUB), HUB_TOKEN: PAGE},
@@ -311,7 +311,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "auth.docker.io",
             "hub_token",
             (),
-            "The token server auth.docker.io of the mirror gives no anonymous token (html page).",
+            "The token server auth.docker.io of the mirror issues no anonymous token (html page).",
         ),
         (
             {HELLO: Answer(401, OTHER), OTHER_TOKEN: Answer(404, {})},
@@ -320,7 +320,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "auth.m.lab",
             "token_of_its_own",
             (),
-            "The token server auth.m.lab of the mirror gives no anonymous token (status 404).",
+            "The token server auth.m.lab of the mirror issues no anonymous token (status 404).",
         ),
         (
             {HELLO: Answer(401, OTHER), OTHER_TOKEN: Answer(200, {}, body=b"{}")},
@@ -329,7 +329,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "auth.m.lab",
             "token_of_its_own",
             (),
-            "The token server auth.m.lab of the mirror gives no anonymous token (no token).",
+            "The token server auth.m.lab of the mirror issues no anonymous token (no token).",
         ),
         (
             {HELLO: Answer(401, OTHER), OTHER_TOKEN: Answer(401, {})},
@@ -338,7 +338,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "auth.m.lab",
             "login",
             (),
-            "The token server auth.m.lab of the mirror gives no anonymous token (status 401), and Docker sends a mirror no credentials.",
+            "The token server auth.m.lab of the mirror issues no anonymous token (status 401), and Docker sends no credentials to a mirror.",
         ),
         (
             {HELLO: Answer(401, OWN), OWN_TOKEN: TOKEN, HEAD: Answer(401, OWN), GET: Answer(401, OWN)},
@@ -347,7 +347,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "login",
             ("busybox",),
-            "The mirror wants a login for the manifest of busybox (status 401), and Docker sends a mirror no credentials.",
+            "The mirror requires a login for the manifest of busybox (status 401), and Docker sends no credentials to a mirror.",
         ),
     ],
 )

@@ -49,15 +49,15 @@ def test_the_option(option, expected):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"ghcr.io": []}, "registries: ghcr.io has no mirror. Give a URL, or leave the registry out."),
-        ({"index.docker.io": "https://m"}, "registries: index.docker.io: the engine looks for Docker Hub's mirrors under docker.io alone. Write docker.io."),
+        ({"ghcr.io": []}, "registries: ghcr.io has no mirror. Set a URL, or remove the registry."),
+        ({"index.docker.io": "https://m"}, "registries: index.docker.io: the engine reads mirrors of Docker Hub only under docker.io. Write docker.io."),
         (
             {"https://ghcr.io": "https://m"},
-            "registries: https://ghcr.io is a URL. Write the registry as image names have it, such as ghcr.io or registry.example.com:5000.",
+            "registries: https://ghcr.io is a URL. Write the registry as in image names, such as ghcr.io or registry.example.com:5000.",
         ),
         (
             {"ghcr.io/lab": "https://m"},
-            "registries: ghcr.io/lab has a path. Mirrors are set for a whole registry: write ghcr.io, and give the mirror's URL its path.",
+            "registries: ghcr.io/lab has a path. Mirrors are set for a whole registry: write ghcr.io, and add the path to the mirror's URL.",
         ),
         ({"": "https://m"}, "registries: : '' is neither a registry (docker.io) nor a registry with a path (docker.io/library)."),
         ({"ghcr.io": ["https://m", "https://m/"]}, "registries: ghcr.io names https://m twice. Remove one of the two."),
@@ -76,10 +76,10 @@ def test_the_option(option, expected):
             {"ghcr.io": ["https://m:x"]},
             "registries: ghcr.io: 'https://m:x' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
         ),
-        ({"ghcr.io": [{"url": "https://m", "password": "x"}]}, "registries: ghcr.io: m has a username or a password alone. Give both, or neither."),
+        ({"ghcr.io": [{"url": "https://m", "password": "x"}]}, "registries: ghcr.io: m has only a username or only a password. Set both, or neither."),
         (
             {"ghcr.io": [{"url": "https://m", "username": "a:b", "password": "x"}]},
-            "registries: ghcr.io: the username of m has a ':' in it, which a login cannot have. Correct it.",
+            "registries: ghcr.io: the username of m contains ':', which is not allowed. Correct it.",
         ),
         (
             {"ghcr.io": [{"url": "https://m", "ca": "m.pem"}]},
@@ -89,7 +89,7 @@ def test_the_option(option, expected):
         ({"ghcr.io": [{"url": "https://m", "capabilities": ["fly"]}]}, "registries: ghcr.io: capabilities must be a list of pull, resolve, push."),
         (
             {"ghcr.io": [{"url": "https://m", "capabilities": ["pull"]}]},
-            "registries: ghcr.io: a mirror without the capabilities pull and resolve is never asked for an image by its tag. Add the other one.",
+            "registries: ghcr.io: a mirror without the capabilities pull and resolve is never used for an image by its tag. Add the other one.",
         ),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_last_line_without_an_end_is_ended():
         pytest.param(
             b'[host."https://m.lab/hub/"]\n',
             True,
-            f"{PATH}, line 1 sets https://m.lab/hub/ too. Remove that table, or leave the mirror out of registries.",
+            f"{PATH}, line 1 sets https://m.lab/hub/ too. Remove that table, or remove the mirror from registries.",
             id="our mirror",
         ),
         pytest.param(
@@ -172,7 +172,7 @@ def test_a_last_line_without_an_end_is_ended():
             b"server = https://ghcr.io\n",
             True,
             f"{PATH}, line 1, column 10: this is not a value of TOML. Strings need quotes; words are true and false. "
-            "The engine does not read this file, and asks the registry itself. Repair it, then run this again.",
+            "The engine does not read this file, and uses the registry itself. Correct the file, then run this again.",
             id="no TOML",
         ),
         pytest.param(

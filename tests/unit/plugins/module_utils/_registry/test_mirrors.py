@@ -52,12 +52,12 @@ def test_replacement(mirrors, reference, after):
         ),
         (
             {"docker.io": "a.x", "index.docker.io": "b.x"},
-            "mirrors: docker.io and index.docker.io are one registry, with two mirrors (a.x and b.x); keep one.",
+            "mirrors: docker.io and index.docker.io are the same registry with two mirrors (a.x and b.x); keep one.",
         ),
-        ({"Ghcr.io": "a.x", "ghcr.io": "b.x"}, "mirrors: Ghcr.io and ghcr.io are one registry, with two mirrors (a.x and b.x); keep one."),
-        ({"DOCKER.IO": "m.x"}, "mirrors: Docker reads DOCKER.IO/... as a registry of its own, and not as Docker Hub; write docker.io."),
-        ({"Index.docker.io": "m.x"}, "mirrors: Docker reads Index.docker.io/... as a registry of its own, and not as Docker Hub; write docker.io."),
-        ({"m.x": "Docker.io"}, "mirrors: Docker reads Docker.io/... as a registry of its own, and not as Docker Hub; write docker.io."),
+        ({"Ghcr.io": "a.x", "ghcr.io": "b.x"}, "mirrors: Ghcr.io and ghcr.io are the same registry with two mirrors (a.x and b.x); keep one."),
+        ({"DOCKER.IO": "m.x"}, "mirrors: Docker reads DOCKER.IO/... as a separate registry, not as Docker Hub; write docker.io."),
+        ({"Index.docker.io": "m.x"}, "mirrors: Docker reads Index.docker.io/... as a separate registry, not as Docker Hub; write docker.io."),
+        ({"m.x": "Docker.io"}, "mirrors: Docker reads Docker.io/... as a separate registry, not as Docker Hub; write docker.io."),
         (
             {"docker.io/library/alpine": "x.y"},
             "mirrors: docker.io/library/alpine is one repository, and x.y is a registry without a repository; write x.y/library/alpine.",
@@ -66,7 +66,7 @@ def test_replacement(mirrors, reference, after):
         ({"docker.io": "m x"}, "mirrors: 'm x' is neither a registry (docker.io) nor a registry with a path (docker.io/library)."),
         (
             {"docker.io": "ghcr.io/hub", "ghcr.io": "m.x"},
-            "mirrors: ghcr.io/hub is the mirror of docker.io, and ghcr.io is to be replaced itself; a reference would move twice.",
+            "mirrors: ghcr.io/hub is the mirror of docker.io, and ghcr.io is itself replaced; a reference would be rewritten twice.",
         ),
     ],
 )
