@@ -60,8 +60,8 @@ options:
     description:
       - Registries without TLS or with an unknown certificate, as host, host:port, URL or network, such as V(10.0.0.0/8).
       - Write V(http://host:port) for a registry without TLS and V(https://host:port) for one with an unknown certificate. Before engine 26
-        BuildKit reads no other form, and there a mirror of O(registry_mirrors) gets its scheme from us. From 26 on every form works.
-      - Not given, they are left alone. An empty list removes them.
+        BuildKit reads no other form, and this module adds the scheme for mirrors of O(registry_mirrors). From 26 on every form works.
+      - If not set, they stay unchanged. An empty list removes them.
     type: list
     elements: str
   state:
@@ -95,11 +95,11 @@ options:
     default: if_idle
   validate:
     description:
-      - Whether C(dockerd --validate) is asked before anything is written, where the engine has it (23.0).
-      - Also, where a file of the daemon was changed since it started, a trial start in namespaces of its own tells whether the next start would fail.
-        Where no trial can tell, and others changed it, the restart is put off and RV(pending_reason) says so.
-      - Also, O(registry_mirrors) are asked from the host, and a warning names one that sends clients to another token server, wants a login,
-        answers with an error or with a web page. A warning also names a proxy of the scheme V(https) whose port speaks plain HTTP.
+      - Whether to run C(dockerd --validate) before anything is written, if the engine supports it (23.0).
+      - Also, if a file of the daemon was changed since it started, a trial start in separate namespaces shows whether the next start would fail.
+        If no trial start is possible and others changed the file, the restart is postponed and RV(pending_reason) explains it.
+      - Also, O(registry_mirrors) are queried from the host, and a warning names each one that sends clients to another token server, requires a login,
+        or answers with an error or a web page. A warning also names a proxy with the scheme V(https) whose port uses plain HTTP.
     type: bool
     default: true
   timeout:

@@ -14,11 +14,11 @@ description:
     C(FROM), C(ARG) defaults that feed a C(FROM), C(COPY --from), C(RUN --mount) with C(from), their C(ONBUILD) forms, C(# syntax),
     and the images of compose files and Bake files.
   - Compose files and Bake files (C(docker-bake.hcl), C(docker-bake.json) and their overrides) are read as one project with the Dockerfiles
-    beside them. What a named build context supplies is left and reported.
-  - Files that compose and Bake files name (C(include), C(extends), Dockerfiles of any name) are looked at too where they are in O(paths).
-  - Stage names, heredocs, comments, labels and registries that are not in the map are left alone.
-  - The map read backwards is the undo. It writes familiar names, C(redis) and not C(docker.io/library/redis).
-  - A reference that cannot be rewritten without changing something else is left and reported with a reason.
+    beside them. An image that a named build context replaces stays unchanged and is reported.
+  - Files that compose and Bake files name (C(include), C(extends), Dockerfiles of any name) are also read if they are in O(paths).
+  - Stage names, heredocs, comments, labels and registries that are not in the map stay unchanged.
+  - The reversed map is the undo. It writes familiar names, C(redis) instead of C(docker.io/library/redis).
+  - A reference that cannot be rewritten without changing something else stays unchanged and is reported with a reason.
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
@@ -39,7 +39,7 @@ options:
     required: true
   patterns:
     description:
-      - Names of the files to look at in directories. Bake files are looked at whatever this says.
+      - Names of the files to read in directories. Bake files are looked at whatever this says.
     type: list
     elements: str
     default:
@@ -97,12 +97,12 @@ options:
     default: false
 notes:
   - Compose files need PyYAML on the host, other files do not.
-  - Source policies match images by name. Where the one that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's environment
-    has a rule that no longer matches, there is a warning. How many references were left, and which is the first, is a warning too.
-  - Where the first spelling of a reference cannot be told from its name at the mirror, the file gets the extended attribute
-    C(user.buildfleet.before), so that the undo gives every byte back.
-  - When a file cannot be written all others are, and then the task fails. In check mode, and with O(strict) before anything
-    is written, it fails where the folder or the owner of a file tells.
+  - Source policies match images by name. There is a warning if the policy that E(EXPERIMENTAL_BUILDKIT_SOURCE_POLICY) names in the module's
+    environment has a rule that no longer matches. Another warning reports how many references stay unchanged, and the first of them.
+  - If the original spelling of a reference cannot be derived from its name at the mirror, the file gets the extended attribute
+    C(user.buildfleet.before), so that the undo restores every byte.
+  - If a file cannot be written, all others are written, and then the task fails. In check mode, and with O(strict) before anything
+    is written, it fails if the directory or the owner of a file shows this in advance.
 """
 
 EXAMPLES = r"""
