@@ -39,7 +39,7 @@ options:
     required: true
   patterns:
     description:
-      - Names of the files to read in directories. Bake files are looked at whatever this says.
+      - Names of the files to read in directories. Bake files are always read.
     type: list
     elements: str
     default:
