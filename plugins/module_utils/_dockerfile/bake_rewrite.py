@@ -40,9 +40,9 @@ _IN_PLACE = "it is written in a way that cannot be edited in place; write it pla
 _EXPRESSION = "an expression gives its registry, which is not known here; write the mirror's name where the registry is written"
 _NO_VALUE = "a FROM begins with this argument, and an expression gives its value, which is not known here; write the mirror's name where it is written"
 _UNREAD = "it may be an image, but the Dockerfile that gets it is not known here; if it feeds a FROM there, write the mirror's name"
-_AGAIN = "a stage declares this build argument too, where its new value would show; give the image an argument of its own"
+_AGAIN = "a stage declares this build argument too, where its new value would be visible; use a separate argument for the image"
 _TWO_TARGETS = "targets need different texts in this place; give each a value of its own"
-_NO_ARG = "it is the value of a build argument, and kinds leaves arg out"
+_NO_ARG = "it is the value of a build argument, and kinds does not contain arg"
 _INLINE = "it is a Dockerfile inside the Bake file, which cannot be edited in place; put it into a file of its own"
 
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
@@ -64,7 +64,7 @@ def rewrite_bake(
     found = read_bake(files)
     if not found.declared:
         at = next((found.start() for found in _ANY_CONTEXT.finditer(data) if _is_named(found[1], mirrors)), None)
-        skips = [] if at is None else [Skip(line_of(data, at), "bake", "", "This Bake file, or one beside it, cannot be read. Nothing in it was touched.")]
+        skips = [] if at is None else [Skip(line_of(data, at), "bake", "", "This Bake file, or one beside it, cannot be read. Nothing in it was changed.")]
         return Rewrite(data, [], skips)
     return _BakeRewriter(found, name, data.decode("utf-8"), mirrors, dockerfile_of, kinds, supplied).result()
 

@@ -52,7 +52,7 @@ _LOOKS_LIKE_AN_IMAGE = re.compile(r"[a-z][^:@]*[:@].+|[^/]*[.:][^/]*/.+", re.ASC
 
 _IN_PLACE = "it is written in a way that cannot be edited in place; write it plainly on one line"
 _ON_BLOCK = "it cannot be edited in place; write it as a literal block (|)"
-_SHARED = "its anchor gives the same text to something that is no image; give the image an anchor of its own"
+_SHARED = "its anchor is also used by a field that is not an image; give the image a separate anchor"
 _VALUE = "compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself"
 _UNREAD = "it may be an image, but the Dockerfile that gets it cannot be read from here; if it feeds a FROM there, write the mirror's name"
 _NO_VALUE = "it is in a FROM of its Dockerfile, and compose finds no value for it here; give it a default, or set it in .env to the mirror's name"
@@ -62,8 +62,8 @@ _NEVER_PULLED = ("never", "build")  # values of pull_policy (docker/compose pkg/
 _FRONTEND = "BUILDKIT_SYNTAX"  # a build argument that names the frontend
 _GENERATOR = re.compile(r"(?:^|,)generator=([^,]+)")
 _NO_CONTEXT = "it may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand"
-_AGAIN = "a stage declares this build argument too, where its new value would show; give the image an argument of its own"
-_NO_ARG = "it is the value of a build argument, and kinds leaves arg out"
+_AGAIN = "a stage declares this build argument too, where its new value would be visible; use a separate argument for the image"
+_NO_ARG = "it is the value of a build argument, and kinds does not contain arg"
 
 # What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
@@ -97,7 +97,7 @@ def rewrite_compose(
     try:
         return ComposeRewriter(_document(data), mirrors, dockerfile_of, kinds, built_by, around).result()
     except Unreadable as error:
-        reason = f"This compose file cannot be read: {error}. Nothing in it was touched."
+        reason = f"This compose file cannot be read: {error}. Nothing in it was changed."
         return Rewrite(data, [], [Skip(error.line, "compose", "", reason)])
 
 

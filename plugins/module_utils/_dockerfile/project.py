@@ -17,7 +17,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewr
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Source, contents_of, within
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
-_NOT_LOOKED_AT = "Compose reads {} too, which lies outside paths or is excluded; name it in paths."
+_NOT_LOOKED_AT = "Compose reads {} too, which is outside paths or excluded; add it to paths."
 
 
 class Tree:

@@ -285,7 +285,7 @@ def _image_and_stage(instruction: Instruction) -> t.Tuple[str, str]:
         raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")
     stage = words[2].lower() if len(words) == 3 else ""
     if stage and not _STAGE_NAME.fullmatch(stage):
-        raise Rejected(instruction.at, f"{words[2]} is no name for a stage")
+        raise Rejected(instruction.at, f"{words[2]} is not a valid stage name")
     return words[0], stage
 
 
@@ -300,7 +300,7 @@ def _is_image_name(value: str) -> bool:
 def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
     most = 1 if instruction.keyword == "COPY" else 0
     if sum(flag.text.startswith("--from=") for flag in instruction.flags) > most:
-        raise Rejected(instruction.at, f"{instruction.keyword} has a flag --from too many")
+        raise Rejected(instruction.at, f"{instruction.keyword} has more than one --from flag")
     for text, origin in instruction.flags:
         value = text[7:]
         if not text.startswith("--from=") or not value or _is_no_image(value, stages):
@@ -331,7 +331,7 @@ def _inner_problem(value: str, instruction: Instruction) -> str:
     if "$" in value:
         return "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage"
     if instruction.onbuild and _STAGE_NAME.fullmatch(value.lower()):
-        return "behind ONBUILD this may be a stage of the build to come; write the image with its tag if it is none"
+        return "after ONBUILD this may be a stage of the next build; write the image with its tag if it is not"
     return ""
 
 

@@ -36,7 +36,7 @@ _OWN_FRONTEND = re.compile(r"(?:^|/)docker/dockerfile(?:-upstream)?(?:[:@]|$)")
 _LOOKS_LIKE_A_REFERENCE = re.compile(
     r"(?:^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*|[ ,=]from=|#[ \t]*syntax[ \t]*=[ \t]*)[\"']?([^\s,\"']+)", re.IGNORECASE | re.MULTILINE
 )
-_USED_TWICE = "the variable in it is used for something else too, which would change; give the image a variable of its own"
+_USED_TWICE = "the variable in it is also used for something else, which would change; use a separate variable for the image"
 
 
 class Change(t.NamedTuple):
@@ -113,7 +113,7 @@ def rewrite(
         except Rejected as error:
             change = next((change for change in result.changes if change.line == line_of(result.after, error.at)), result.changes[0])
             return Rewrite(
-                data, [], [Skip(change.line, change.kind, change.before, f"With the mirror's name {error}; shorten it. Nothing in the file was touched.")]
+                data, [], [Skip(change.line, change.kind, change.before, f"With the mirror's name {error}; shorten it. Nothing in the file was changed.")]
             )
     return result
 
@@ -124,15 +124,13 @@ def _refused(data: bytes, mirrors: Mirrors, kinds: t.Container[str], error: Reje
     syntax = declared_syntax(data)
     frontend = syntax[0] if syntax and not is_built_in("syntax", syntax[0]) and not _OWN_FRONTEND.search(syntax[0]) else ""
     if not frontend or isinstance(error, Ambiguous):
-        skips = [Skip(line, "from", "", f"{error.by}: {error}. Nothing in it was touched.")] if _may_be_named(data, mirrors) else []
+        skips = [Skip(line, "from", "", f"{error.by}: {error}. Nothing in it was changed.")] if _may_be_named(data, mirrors) else []
         return Rewrite(data, [], skips)
     text, at = t.cast("t.Tuple[str, int]", syntax)
     reference = Reference("syntax", text, range(at, at + len(text)), text, range(at, at + len(text)), at, frozenset())
     result = Planner(data, mirrors, ParsedReferences([reference]), kinds=kinds).result()
     if _may_be_named(data[:at] + data[at + len(text) :], mirrors):
-        reason = (
-            f"The frontend in # syntax reads this file, and BuildKit's own would not ({error}), so its references are not known. Only # syntax was looked at."
-        )
+        reason = f"The frontend in # syntax reads this file, and BuildKit's own would not ({error}), so its references are not known. Only # syntax was read."
         result.skipped.append(Skip(line, "from", "", reason))
     return result
 
@@ -412,7 +410,7 @@ class Planner:
         if argument is None and not self._edit_given:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and "arg" not in self._kinds:
-            raise _Impossible(f"it comes from ARG {name}, and kinds leaves arg out")
+            raise _Impossible(f"it comes from ARG {name}, and kinds does not contain arg")
         is_declared_again = argument is not None and name in self._scene.again  # who edits what is given sees to that himself
         if arguments_too and not is_declared_again:
             return _replaced(places, before, prefix)
@@ -421,7 +419,7 @@ class Planner:
         if not is_declared_again:
             raise _Impossible(_USED_TWICE)
         line = self._lines.of(self._scene.again[name])
-        raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would show; give the image a variable of its own")
+        raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would be visible; use a separate variable for the image")
 
     def _into_gap(self, gap: Empty, prefix: str) -> Edit:
         """A variable that is empty unless somebody gives it: the mirror becomes its default."""

@@ -18,10 +18,10 @@ EXTENDS = "Its service extends another file, which may build this image; write t
 IN_PLACE = "It is written in a way that cannot be edited in place; write it plainly on one line."
 ON_BLOCK = "It cannot be edited in place; write it as a literal block (|)."
 VALUE = "Compose puts its value into this line before BuildKit reads it; write $$ for a variable of the build, or the image itself."
-SHARED = "Its anchor gives the same text to something that is no image; give the image an anchor of its own."
+SHARED = "Its anchor is also used by a field that is not an image; give the image a separate anchor."
 NO_CONTEXT = "It may be an image, but this file does not say which Dockerfile gets it; write the args where the context is, or set them by hand."
-AGAIN = "A stage declares this build argument too, where its new value would show; give the image an argument of its own."
-NO_ARG = "It is the value of a build argument, and kinds leaves arg out."
+AGAIN = "A stage declares this build argument too, where its new value would be visible; use a separate argument for the image."
+NO_ARG = "It is the value of a build argument, and kinds does not contain arg."
 INLINE = "services:\n  a:\n    build:\n      dockerfile_inline: |\n"
 BROKEN = "It cannot be evaluated (} is missing); write the image itself."
 
@@ -225,7 +225,7 @@ def test_images_of_a_compose_file(before, after):
             "services:\n  a:\n    build:\n      dockerfile_inline: |\n        FROM redis\n        RUN\n        FORM x\n",
             7,
             "",
-            "BuildKit refuses this file: FORM is not an instruction. Nothing in it was touched.",
+            "BuildKit refuses this file: FORM is not an instruction. Nothing in it was changed.",
             id="a Dockerfile that BuildKit refuses",
         ),
     ],
@@ -290,7 +290,7 @@ def test_a_file_that_cannot_be_read_is_left_and_named(data, line, words):
     result = rewrite_compose(data, HUB)
     (skip,) = result.skipped
     assert (result.after, result.changes, skip.line, skip.reference) == (data, [], line, "")
-    assert skip.reason.startswith("This compose file cannot be read: ") and skip.reason.endswith(". Nothing in it was touched.") and words in skip.reason
+    assert skip.reason.startswith("This compose file cannot be read: ") and skip.reason.endswith(". Nothing in it was changed.") and words in skip.reason
     assert contexts(data) == []
 
 
@@ -338,7 +338,7 @@ def test_a_chain_of_merges_or_extensions_may_be_long():
     [
         ("services: {a: {build: {args: {B: redis}}}}\n", None, [("redis", NO_ARG)]),
         (INLINE + "        FROM redis\n", INLINE + "        FROM m.x/hub/library/redis\n", []),
-        (INLINE + "        ARG X=redis\n        FROM $$X\n", None, [("$X", "It comes from ARG X, and kinds leaves arg out.")]),
+        (INLINE + "        ARG X=redis\n        FROM $$X\n", None, [("$X", "It comes from ARG X, and kinds does not contain arg.")]),
     ],
 )
 @pytest.mark.parametrize("kinds", [{"compose"}, {"compose", "from"}])

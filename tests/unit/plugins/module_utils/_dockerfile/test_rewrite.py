@@ -174,12 +174,12 @@ def test_a_dockerfile_that_cannot_be_edited_in_place_is_a_skip_where_the_map_nam
 @pytest.mark.parametrize("flags", ["--platform=a --platform=b", "--foo", "--platform"])
 def test_flags_that_from_does_not_know_are_refused_as_buildkit_does(flags):
     assert [skip.reason for skip in rewrite(f"FROM {flags} alpine\n".encode(), HUB).skipped] == [
-        "BuildKit refuses this file: FROM takes one flag, --platform. Nothing in it was touched."
+        "BuildKit refuses this file: FROM takes one flag, --platform. Nothing in it was changed."
     ]
 
 
 UNKNOWN_REGISTRY = "A variable in it has no default, so its registry is not known; give it one, or a value in build_args."
-USED_TWICE = "The variable in it is used for something else too, which would change; give the image a variable of its own."
+USED_TWICE = "The variable in it is also used for something else, which would change; use a separate variable for the image."
 TEMPLATE = "{} is not a valid image name; correct it, or exclude the file if it is a template."
 
 
@@ -210,7 +210,7 @@ TEMPLATE = "{} is not a valid image name; correct it, or exclude the file if it 
         pytest.param(
             b"ARG R=docker.io\nFROM $R/a\nARG R\n",
             {"docker.io": "m.x"},
-            ["ARG R is declared again in line 3, where its new value would show; give the image a variable of its own."],
+            ["ARG R is declared again in line 3, where its new value would be visible; use a separate variable for the image."],
             id="an argument that a stage shows",
         ),
     ],
@@ -261,5 +261,5 @@ def test_a_line_never_grows_beyond_what_buildkit_reads():
     assert (result.after, result.changes) == (full, [])
     (skip,) = result.skipped
     assert tuple(skip) == (
-        2, "from", "redis", f"With the mirror's name a line is longer than {LONGEST_LINE} bytes; shorten it. Nothing in the file was touched.",
+        2, "from", "redis", f"With the mirror's name a line is longer than {LONGEST_LINE} bytes; shorten it. Nothing in the file was changed.",
     )  # fmt: skip
