@@ -20,7 +20,7 @@ extends_documentation_fragment:
   - buildfleet.docker._attributes
 attributes:
   check_mode:
-    description: In check mode nothing is built, and RV(msg) says so. A log or a record is read as ever.
+    description: In check mode nothing is built, and RV(msg) reports that. A log or a record is read as ever.
     support: full
   diff_mode:
     description: There is never a difference to show.
@@ -28,8 +28,8 @@ attributes:
 options:
   image:
     description:
-      - The image from which a small probe is built.
-      - Not given, C(busybox:latest) of Docker Hub. O(images), O(context), O(compose_file), O(log) and O(history) exclude it and each other.
+      - The image from which a small test image is built.
+      - The default is C(busybox:latest) from Docker Hub. Only one of O(image), O(images), O(context), O(compose_file), O(log) and O(history) can be set.
     type: str
   images:
     description: Several images, one build each, for example one of every registry that is used. RV(builds) has each result, and RV(msg) names every registry
@@ -60,8 +60,8 @@ options:
     version_added: 1.1.0
   builder:
     description:
-      - The builder that is asked for. V(default) leaves the choice to the environment (C(BUILDX_BUILDER) included) and to Docker.
-      - V(buildkit) and V(legacy) are the engine's own. Any other text is the name of a builder of buildx, as C(docker buildx ls) shows it to whoever builds.
+      - The builder to use. V(default) leaves the choice to the environment (including C(BUILDX_BUILDER)) and to Docker.
+      - V(buildkit) and V(legacy) are those of the engine. Any other text is the name of a buildx builder, as C(docker buildx ls) shows it to the user who builds.
     type: str
     default: default
   environment_of:
@@ -116,7 +116,7 @@ EXAMPLES = r"""
     log: "{{ lookup('ansible.builtin.file', 'job-4711.log') }}"
   delegate_to: localhost
 
-- name: See what fails, without failing
+- name: Find out what fails, without failing the task
   buildfleet.docker.docker_build_check:
     builder: buildkit
     required: false
