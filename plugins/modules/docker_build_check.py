@@ -61,7 +61,8 @@ options:
   builder:
     description:
       - The builder to use. V(default) leaves the choice to the environment (including C(BUILDX_BUILDER)) and to Docker.
-      - V(buildkit) and V(legacy) are those of the engine. Any other text is the name of a buildx builder, as C(docker buildx ls) shows it to the user who builds.
+      - V(buildkit) and V(legacy) are those of the engine. Any other text is the name of a buildx builder, as C(docker buildx ls) shows it to the
+        user who builds.
     type: str
     default: default
   environment_of:
