@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options in, result out: the only place that knows AnsibleModule, and the last one that masks."""
+"""Options in, result out: the only file that uses AnsibleModule, and the last place that masks."""
 
 from __future__ import annotations
 

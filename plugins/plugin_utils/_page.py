@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The report as one HTML file that asks for nothing: no network, no other file.
+"""The report as one HTML file that needs no network and no other file.
 
-Everything a host said is escaped by the template engine, which escapes unless it is told not to. Should that ever fail, the
-page's own security policy still lets nothing run but the one script whose digest it names.
+The template engine escapes all output of hosts by default. If that ever fails, the security policy of the page
+still allows only the one script whose digest it contains.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _digest(text: str) -> str:
 
 
 def _tags(hosts: t.Sequence[Tree], causes: t.Sequence[Tree], findings: t.Sequence[Tree]) -> t.Iterator[str]:
-    """By what a host can be filtered."""
+    """The tags by which a host can be filtered."""
     named: t.Dict[str, t.List[str]] = {}
     for group in (*causes, *findings):
         for name in group["hosts"]:
@@ -83,7 +83,7 @@ def _row(host: Tree, tags: str, share: int) -> Tree:
 
 
 def _details(host: Tree) -> t.Iterator[t.Tuple[str, t.Any, int]]:
-    """What unfolds, and its weight; what matters most comes first: a log's end, then its beginning."""
+    """The details of a host and their weights; the most important first: the end of a log, then its start."""
     for finding in host["findings"]:
         yield "findings", finding, 90 + sum(_weight(str(finding.get(name) or "")) for name in ("message", "cure"))
     for line in reversed(host["log"]):
@@ -93,7 +93,7 @@ def _details(host: Tree) -> t.Iterator[t.Tuple[str, t.Any, int]]:
 
 
 def _share(hosts: t.Sequence[Tree]) -> int:
-    """How much each host may show so that all fit: who needs less leaves the rest to the others."""
+    """How much each host may show so that all fit: a host that needs less leaves the rest to others."""
     weights = sorted(sum(weight for _kind, _item, weight in _details(host)) for host in hosts)
     left = _DETAILS
     for number, weight in enumerate(weights):
@@ -104,5 +104,5 @@ def _share(hosts: t.Sequence[Tree]) -> int:
 
 
 def _weight(text: str) -> int:
-    """Bytes of the text as it stands in the page: '<' becomes '&lt;'."""
+    """Bytes of the text in the page: '<' becomes '&lt;'."""
     return len(text.encode()) + 4 * sum(text.count(sign) for sign in "<>&\"'")

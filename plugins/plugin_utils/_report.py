@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The fleet in one structure, from what each host answered: the page, the JSON, the terminal and AWX all show this one.
+"""The fleet in one structure, from the results of each host: the page, the JSON, the terminal and AWX all show it.
 
-Pure, and run on the controller alone.
+Pure, and run only on the controller.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _SETTINGS_OF = {
     "docker_build_env": "The client's and the steps' settings differ",
     "dockerfile_mirror": "The sources differ",
 }
-_LONGEST = 600  # of a sentence that others wrote
+_LONGEST = 600  # of a sentence from elsewhere
 _NO_SUDO = re.compile(r"\bsudo: (?:command )?not found")
 _WITHOUT_SUDO = "Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."
 _SITE = "Run the playbook buildfleet.docker.site."
 
 
 class Observed(t.NamedTuple):
-    """The registered results of one host, and whether its proof had a RUN step that asks the network."""
+    """The registered results of one host, and whether its test build had a RUN step that uses the network."""
 
     check: Result = {}
     info: Result = {}
@@ -85,9 +85,9 @@ def words(state: str, count: int) -> str:
 def _by_host(hosts: t.Sequence[Tree]) -> t.List[str]:
     rows = [("HOST", *(process.upper() for process in PROCESSES), "")] if hosts else []
     for host in hosts:
-        said = [*host["why"], *host["cure"], *_remarks(host)] or [""]
-        rows.append((host["name"], *({"ok": "works", "failed": "FAILS", "unknown": "-"}[host["processes"][process]] for process in PROCESSES), said[0]))
-        rows += [("", *("" for _process in PROCESSES), more) for more in said[1:]]
+        sentences = [*host["why"], *host["cure"], *_remarks(host)] or [""]
+        rows.append((host["name"], *({"ok": "works", "failed": "FAILS", "unknown": "-"}[host["processes"][process]] for process in PROCESSES), sentences[0]))
+        rows += [("", *("" for _process in PROCESSES), more) for more in sentences[1:]]
     return _aligned(rows)
 
 
@@ -96,8 +96,8 @@ def _by_cause(causes: t.Sequence[Tree], most: int) -> t.List[str]:
     for cause in causes[:most]:
         names, count = cause["hosts"][:3], len(cause["hosts"])
         others = f" and {count - len(names)} more" if count > len(names) else ""
-        said = [*cause["why"], *cause["cure"], ", ".join(names) + others]
-        rows += [(str(count), words(cause["state"], count), said[0]), *(("", "", more) for more in said[1:])]
+        sentences = [*cause["why"], *cause["cure"], ", ".join(names) + others]
+        rows += [(str(count), words(cause["state"], count), sentences[0]), *(("", "", more) for more in sentences[1:])]
     left = [f"and {_many(len(causes) - most, 'rarer cause')}"] if len(causes) > most else []
     return _aligned(rows) + left
 
@@ -154,10 +154,10 @@ def _lacks_sudo(observed: Observed) -> bool:
 
 
 def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Optional[str], t.List[str], t.List[str]]:
-    """The cause by its name, what is wrong, and what cures it."""
+    """The id of the cause, what is wrong, and the fix."""
     check = observed.check
     site = [_SITE] if any(result.get("changed") and not result.get("failed") for result in observed.wanted.values()) else []
-    said = _short(str(check.get("msg") or "").strip())
+    text = _short(str(check.get("msg") or "").strip())
     if state == "unreachable":
         told = next(str(result.get("msg") or "") for result in (observed.info, check, *observed.wanted.values()) if result.get("unreachable"))
         why = f"Ansible did not reach the host: {_first_line(told).removeprefix('Task failed: ').partition('. ')[0].rstrip('.')}."
@@ -166,12 +166,12 @@ def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Op
         return "module_failed", ["sudo is not installed on this host."], [_WITHOUT_SUDO]
     if state == "failed":
         cure = str(check.get("cure") or "")
-        why = said[: -len(cure)].rstrip() if cure and said.endswith(cure) else said
+        why = text[: -len(cure)].rstrip() if cure and text.endswith(cure) else text
         return str(check.get("cause") or "module_failed"), [why or "The test build failed without a message.", *drift], [*([cure] if cure else []), *site]
     if state == "drifted":
         return "drift", list(drift), site
     if state == "unproved":
-        return None, [said or "Nothing was built."], []
+        return None, [text or "Nothing was built."], []
     return "ok", [], []
 
 

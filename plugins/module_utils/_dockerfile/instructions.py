@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A Dockerfile as BuildKit's parser sees it: instructions, each character with its place in the file.
+"""Parse a Dockerfile as BuildKit does: instructions, each character with its position in the file.
 
 Sources: moby/buildkit frontend/dockerfile/parser (parser.go, directives.go, split_command.go).
-Files are bytes; text is latin-1, one character a byte, so that every place is exact.
+Files are bytes; text is latin-1, one character per byte, so every position is exact.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _KEYWORDS = frozenset(
     ]
 )
 _SPELLED = {case(keyword).encode(): keyword for keyword in _KEYWORDS for case in (str.upper, str.lower)}
-# The scanner of flags takes bytes for characters, so these two bytes are blanks to it.
+# The flag scanner reads bytes as characters, so it treats these two bytes as blanks.
 _FLAG_SPACES = SPACES + "\x85\xa0"
 _SIMPLE_FLAG = re.compile(r"(--[^\s'\"`\\\x85\xa0]+)(?:[ \t]+|\Z)(?![\s\x85\xa0])", re.ASCII)
 _SIMPLE_HEREDOC = re.compile(r"(?:^|(?<=[ \t]))[0-9]*<<(-?)(?:([A-Za-z0-9_.]+)|'([A-Za-z0-9_.]+)'|\"([A-Za-z0-9_.]+)\")(?![^ \t])", re.ASCII)
@@ -64,7 +64,7 @@ _BLANK_AND_EQUALS = re.compile(r"\s=")
 _HEALTHCHECK = re.compile(r"NONE|CMD[\t\v\f\r ]", re.IGNORECASE)
 _WORD_END = re.compile(r"[\t\v\f\r ]+")
 _DIRECTIVE = re.compile(rb"#[\t\n\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*")
-# Some parts of BuildKit's parser take these blanks for blanks, others do not: where a line or its value begins, in FROM, in a directive, before a heredoc.
+# Some parts of BuildKit's parser treat these as blanks, others do not: at the start of a line or its value, in FROM, in a directive, before a heredoc.
 _STRANGE = rb"(?:\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
 _ANY_STRANGE = re.compile(_STRANGE)
 _STRANGE_BLANK = re.compile(
@@ -79,7 +79,7 @@ _OLD_HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]*)", re.DOTALL)
 
 
 class Rejected(ValueError):
-    """The file is left alone, because BuildKit refuses it or because we cannot know how BuildKit reads it; the message ends a sentence."""
+    """The file stays unchanged, because BuildKit rejects it or because it is ambiguous how BuildKit reads it; the message is the end of a sentence."""
 
     by = "BuildKit refuses this file"
 
@@ -93,14 +93,14 @@ class Ambiguous(Rejected):
 
 
 class FrontendDialect(t.NamedTuple):
-    """What the versions of the frontend read differently (docs/reference of dockerfile/1.9.0, 1.15.0, 1.16.0)."""
+    """What versions of the frontend read differently (docs/reference of dockerfile/1.9.0, 1.15.0, 1.16.0)."""
 
     strict_json: bool = True
     flags_use_escape: bool = True
     blank_after_arrows: bool = True
 
 
-# Newest first: it decides; where an older one finds other references, nothing is touched.
+# Newest first: it decides. If an older one finds other references, nothing is changed.
 READINGS = (
     FrontendDialect(),
     FrontendDialect(blank_after_arrows=False),
@@ -116,7 +116,7 @@ class Flag(t.NamedTuple):
 
 class Instruction(t.NamedTuple):
     keyword: str
-    text: str  # behind the keyword and its flags, continuation lines joined
+    text: str  # after the keyword and its flags, continuation lines joined
     origin: t.Sequence[int]
     flags: t.List[Flag]
     at: int
@@ -155,7 +155,7 @@ def read(data: bytes, reading: FrontendDialect = READINGS[0]) -> File:
 
 
 def arguments_of_stages(data: bytes) -> t.Set[str]:
-    """The names that stages declare, with and without a default."""
+    """The names of arguments that stages declare, with or without a default."""
     start = len(BOM) if data.startswith(BOM) else 0
     escape, _syntax = _directives(data, start)
     every, _ambiguous = _instructions(data, start, escape, READINGS[0], with_arguments=True)
@@ -164,7 +164,7 @@ def arguments_of_stages(data: bytes) -> t.Set[str]:
 
 
 def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional[bytes], int]]]:
-    """The kind of each image, its name, the stage that begins there, and its place; None for a file in which one is not simply written out."""
+    """The kind of each image, its name, the stage that starts there, and its position; None if any image in the file is not written literally."""
     if not data.isascii():
         _refuse_strange_blanks(data)
     if len(data) > LONGEST_LINE or has_odd_bytes(data, b"\\") or data.startswith(BOM):
@@ -203,7 +203,7 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
 
 
 def _next_arrows(data: bytes, at: int) -> int:
-    """Where the next heredoc may be; the end where there is none."""
+    """The position of the next possible heredoc; the end of the file if there is none."""
     found = find_heredoc(data, at)
     return found if found >= 0 else len(data)
 
@@ -213,7 +213,7 @@ def _ended(data: bytes) -> bytes:
 
 
 def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, reading: FrontendDialect) -> t.Tuple[Instruction, int, bool]:
-    """The instruction between begin and end, the place behind its heredocs, and whether readings may differ."""
+    """The instruction between begin and end, the position after its heredocs, and whether dialects may differ."""
     text, origin = _joined(data, begin, end, escape)
     instruction, differs = _instruction(text, origin, begin, chr(escape[0]), reading)
     if "<<" not in text or instruction.keyword not in ("COPY", "RUN", "ADD"):
@@ -225,7 +225,7 @@ def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, read
 
 
 def _instructions(data: bytes, start: int, escape: bytes, reading: FrontendDialect, with_arguments: bool = False) -> t.Tuple[t.List[Instruction], bool]:
-    """Those that may name an image, and few others; ``with_arguments``: each ARG too that a stage gives a default."""
+    """Instructions that may name an image, and few others; ``with_arguments``: also each ARG to which a stage gives a default."""
     match, token = _INSTRUCTION[escape].match, chr(escape[0])
     skip = quiet_lines(escape) if not with_arguments and not has_odd_bytes(data, escape) else None
     data = _ended(data) if skip else data
@@ -260,7 +260,7 @@ def _instructions(data: bytes, start: int, escape: bytes, reading: FrontendDiale
 
 
 def _is_quiet(keyword: bytes, gap: bytes, rest: bytes, escape: bytes) -> bool:
-    """It names no image, no heredoc follows, and BuildKit takes any value: most of a file's bytes."""
+    """The line names no image, starts no heredoc, and BuildKit accepts any value. Most lines are like this."""
     if rest and not gap:
         return False  # split by a continuation, or no keyword at all
     if keyword == b"RUN":
@@ -449,7 +449,7 @@ def _values(text: str) -> t.Sequence[str]:
     return _WORD_END.split(text) if words is None else words
 
 
-# What BuildKit refuses in every version; source: frontend/dockerfile/instructions/parse.go.
+# What every version of BuildKit rejects; source: frontend/dockerfile/instructions/parse.go.
 _CHECKS: t.Mapping[str, t.Callable[[str, str], str]] = {
     "ARG": _names_problem,
     **dict.fromkeys(["ENV", "LABEL"], _pairs_problem),
@@ -467,7 +467,7 @@ def _stripped(text: str, origin: t.Sequence[int]) -> t.Tuple[str, t.Sequence[int
 
 
 def _flags(text: str, origin: t.Sequence[int], escape: str) -> t.Tuple[t.List[Flag], int]:
-    """The leading words that start with ``--``, quotes and escapes taken off, and where the rest begins."""
+    """The leading words that start with ``--``, without quotes and escapes, and where the rest starts."""
     flags: t.List[Flag] = []
     size = len(text)
     at = 0
@@ -533,7 +533,7 @@ def _raw_words(line: str, reading: FrontendDialect) -> t.List[str]:
     try:
         return Lexer(written(line, range(len(line))), "\\", _unset, keep_unset=True, raw=True, blank_after_arrows=reading.blank_after_arrows).words()
     except ShellError:
-        return []  # BuildKit looks for no heredoc in a line that it cannot lex
+        return []  # BuildKit does not search for a heredoc in a line that it cannot lex
 
 
 def _unset(name: str) -> None:
@@ -541,7 +541,7 @@ def _unset(name: str) -> None:
 
 
 def _json_words(text: str, strict: bool) -> t.Optional[t.List[str]]:
-    """None where the text is not the JSON form; before it was strict, anything might follow."""
+    """None if the text is not in JSON form; before strict parsing, other text could follow."""
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lines of a Dockerfile, told apart at the speed of C: most of them name no image and are passed over.
+"""Regular expressions that skip lines of a Dockerfile that name no image: most of them.
 
-These expressions know less than BuildKit, never more: what they are not sure of, they leave to instructions.py.
-The text that they are given ends with a newline.
+These expressions accept less than BuildKit, never more: instructions.py handles all other lines.
+Their input ends with a newline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import functools
 import re
 import typing as t
 
-# In all of them ~ is the escape token. Nothing may match in two ways, or a line that fits in none would take for ever.
+# In all of them ~ is the escape token. Nothing may match in two ways, otherwise a line that does not match would take exponential time.
 _DROPPED = rb"(?:[ \t]*(?:#[^\n]*\n|\n))*"
 _TEXT = rb"[ \t]*(?=[^#\s])"  # neither empty nor a comment
 _GAP = rb"[ \t]+(?![ \t])(?:~\n" + _DROPPED + _TEXT + rb")*"
@@ -32,7 +32,7 @@ _STRING = rb"\"[^\"\\`\x00-\x1f]*\""
 _STRINGS = rb"\[[ \t]*" + _STRING + rb"(?:[ \t]*,[ \t]*" + _STRING + rb")*[ \t]*\][ \t]*"
 _TWO = rb"(?:[^-`\\\s\x85\xa0\[\"'][^\\\s]*" + _GAP + _SOME + rb"|" + _STRINGS.replace(b")*[", b")+[") + rb")"
 
-# What may follow each keyword where the line names no image.
+# What may follow each keyword if the line names no image.
 _QUIET = {
     b"RUN": _FLAGS + _COMMAND,
     **dict.fromkeys(b"COPY ADD".split(), _FLAGS + _TWO),
@@ -52,14 +52,14 @@ _IMAGE = rb"([A-Za-z0-9_.:/@][A-Za-z0-9_.:/@-]*)"
 _NAME = rb"[A-Za-z0-9_]+"
 
 
-# Compiled when a file asks for it, which takes longer than many a file.
+# Compiled on first use, because compiling takes longer than reading many files.
 @functools.lru_cache(maxsize=None)
 def _compiled(shape: bytes, escape: bytes) -> _Match:
     return re.compile(shape.replace(b"~", re.escape(escape))).match
 
 
 def quiet_lines(escape: bytes) -> _Match:
-    """As many as follow each other. Flat, so that the first letter decides; keywords in small letters are rare and left to others."""
+    """As many consecutive lines as possible. Flat, so that the first letter decides; lower-case keywords are rare and not matched here."""
     return _compiled(_QUIET_LINES, escape)
 
 
@@ -67,7 +67,7 @@ _QUIET_LINES = rb"(?:" + _EMPTY + b"|(?:" + b"|".join([keyword + _GAP + _QUIET[k
 
 
 def leading_lines(escape: bytes) -> _Match:
-    """What may come before the first FROM where no variable matters."""
+    """What may come before the first FROM if no variable matters."""
     return _compiled(_LEADING_LINES, escape)
 
 
@@ -75,7 +75,7 @@ _LEADING_LINES = rb"(?:" + _EMPTY + rb"|ARG[ \t]+" + _NAME + rb"(?:=[A-Za-z0-9_.
 
 
 def image_line(escape: bytes) -> _Match:
-    """An image that is written out: in FROM, with the name of the stage, or behind COPY --from; none of the three for an ARG without a value."""
+    """A literal image: in FROM, with the name of the stage, or in COPY --from; none of the three groups for an ARG without a value."""
     return _compiled(_IMAGE_LINE, escape)
 
 
@@ -85,7 +85,7 @@ _IMAGE_LINE = rb"[ \t]*(?:" + _FROM + b"|" + _COPY + rb"|ARG[ \t]+" + _NAME + rb
 
 
 def heredoc_line(data: bytes, at: int) -> t.Any:
-    """The line of one heredoc whose name and whose other words every version reads alike; its ``-``, and the name."""
+    """The line of one heredoc whose name and other words every version reads in the same way; its ``-``, and the name."""
     return _HEREDOC_LINE.match(data, at)
 
 
@@ -96,12 +96,12 @@ _HEREDOC_LINE = re.compile(
 )
 
 
-# The two arrows of a heredoc may stand on two lines.
+# The << of a heredoc may be split over two lines.
 _SPLIT_ARROWS = re.compile(rb"<[\\`][ \t]*\r*\n")
 
 
 def find_heredoc(data: bytes, at: int) -> int:
-    """Where there may be a heredoc next; -1 where there is none."""
+    """The position of the next possible heredoc; -1 if there is none."""
     at = data.find(b"<", at)
     while at >= 0 and data[at + 1 : at + 2] != b"<" and not _SPLIT_ARROWS.match(data, at):
         at = data.find(b"<", at + 1)
@@ -109,5 +109,5 @@ def find_heredoc(data: bytes, at: int) -> int:
 
 
 def has_odd_bytes(data: bytes, escape: bytes) -> bool:
-    """Bytes that no expression here knows."""
+    """Whether the file contains bytes that no expression here handles."""
     return b"\r" in data or b"\0" in data or b"\v" in data or b"\f" in data or data.startswith(escape)

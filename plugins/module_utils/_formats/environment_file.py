@@ -4,7 +4,7 @@
 
 """Environments as text: systemd's environment files and units, and /etc/default files of sysvinit.
 
-Readers keep path and line of every value, so that who sets what can be said.
+Readers keep the path and line of every value, so that messages can name them.
 Source: systemd.exec(5), systemd src/basic/env-file.c and extract-word.c.
 """
 
@@ -28,7 +28,7 @@ class Setting(t.NamedTuple):
     name: str
     value: str
     path: str
-    line: int  # 0: it stands in no file
+    line: int  # 0: not from a file
 
     @property
     def place(self) -> str:
@@ -63,7 +63,7 @@ def exports(values: t.Mapping[str, str]) -> str:
 
 
 def with_exports(contents: bytes, values: t.Mapping[str, str]) -> bytes:
-    """A shell file with our lines at its end, the old ones of ours gone, the rest as it was."""
+    """A shell file with our new lines at its end, without our old ones, otherwise unchanged."""
     kept = b"".join(line for line in contents.splitlines(keepends=True) if MARK.encode() not in line)
     if values and kept and not kept.endswith(b"\n"):
         kept += b"\n"

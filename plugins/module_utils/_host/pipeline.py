@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work that is shared among the processors of the host: this process finds what there is to do and takes the results, others do it."""
+"""Share work among the processors of the host: this process creates the tasks and collects the results, worker processes do the work."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 
 FEW = 500  # below this many tasks other processes cost more than they save
-_PART = 64  # tasks that travel together
-_AHEAD = 3  # parts for each process that are handed out before the oldest result is taken
+_PART = 64  # tasks that are sent together
+_AHEAD = 3  # parts per process that are submitted before the oldest result is read
 
 _Task = t.TypeVar("_Task")
 _Result = t.TypeVar("_Result")
 
 
 def each(work: t.Callable[[t.Sequence[_Task]], _Result], tasks: t.Iterator[_Task]) -> t.Iterator[_Result]:
-    """``work`` on part after part of the tasks, its results in order. What it raises is raised here."""
+    """Run ``work`` on parts of the tasks and yield its results in order. Its exceptions are raised here."""
     first = list(itertools.islice(tasks, FEW))
     rest = itertools.chain(first, tasks)
     parts: t.Iterator[t.Sequence[_Task]] = iter(lambda: list(itertools.islice(rest, _PART)), [])
@@ -35,8 +35,8 @@ def each(work: t.Callable[[t.Sequence[_Task]], _Result], tasks: t.Iterator[_Task
 
 
 def _pool(workers: int, work: t.Callable[..., t.Any]) -> t.Any:
-    """None on a host without semaphores (no /dev/shm, say): then this process does the work."""
-    from concurrent.futures import ProcessPoolExecutor  # here, because most runs need none
+    """None on a host without semaphores (for example without /dev/shm): then this process does the work."""
+    from concurrent.futures import ProcessPoolExecutor  # imported here, because most runs need no pool
 
     with contextlib.suppress(OSError, ImportError):
         return ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _begin, (work,))
@@ -66,12 +66,12 @@ def _submitted(pool: t.Any, part: t.Any) -> t.Any:
     try:
         return pool.submit(_work_on, part)
     except OSError as error:
-        for process in multiprocessing.active_children():  # those that could be started would wait for work forever
+        for process in multiprocessing.active_children():  # processes that were started would wait for work forever
             process.terminate()
         raise Refused(f"No process can be started: {error.strerror}. Raise the limit of this user (ulimit -u), and run this again.") from error
 
 
-_work: t.Callable[[t.Any], t.Any]  # of a worker process, which is a copy of this one: only tasks and results have to travel
+_work: t.Callable[[t.Any], t.Any]  # in a worker process, which is a copy of this one: only tasks and results are sent
 
 
 def _begin(work: t.Callable[[t.Any], t.Any]) -> None:
@@ -83,7 +83,7 @@ def _begin(work: t.Callable[[t.Any], t.Any]) -> None:
 
 
 def _end_with(parent: t.Any) -> None:
-    """A worker does not notice by itself that the process that started it was killed."""
+    """End a worker if the process that started it was killed; a pool does not do this."""
     parent.join()
     os._exit(1)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host was like before us: kept before the first write, given back by undo."""
+"""The original state of a host: stored before the first write, restored by undo."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Record:
         self._host.remove_folder(self._folder)
 
     def _sum(self) -> str:
-        """A flipped bit must not be given back as somebody's first file."""
+        """A damaged record must not be restored as an original file."""
         return self.fingerprint(json.dumps(self._data, sort_keys=True))
 
     def _digest(self, file: t.Optional[File]) -> str:

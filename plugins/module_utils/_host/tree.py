@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of a source tree: found by name and read."""
+"""Find the files of a source tree by name, and read them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # as Ansible 
 
 
 class Refusal(t.NamedTuple):
-    """A file or folder that was not looked at, and why."""
+    """A file or directory that was not read, and why."""
 
     path: str
     reason: str
@@ -39,9 +39,9 @@ class Source(t.NamedTuple):
 
 
 def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str], tidy: bool = False) -> t.Iterator[t.Union[str, Refusal]]:
-    """The files named, and those in the folders named whose names match, and the Bake files there; each file once, links by their own names.
+    """The named files, and the matching files and Bake files in the named directories; each file once, links by their own names.
 
-    ``tidy``: what runs that were killed left in these folders is removed.
+    ``tidy``: remove temporary files of killed runs in these directories.
     """
     wanted, unwanted = _any_of([*patterns, *BAKE_FILES]), _any_of(excludes)
     seen: t.Set[str] = set()
@@ -78,7 +78,7 @@ def exists(path: str) -> bool:
 
 
 def names_in(folder: str) -> t.List[str]:
-    """The sorted names in a folder; none where it cannot be read."""
+    """The sorted names in a directory; empty if it cannot be read."""
     with contextlib.suppress(OSError):
         return sorted(os.listdir(folder))
     return []
@@ -90,7 +90,7 @@ def contents_of(path: str) -> t.Optional[bytes]:
 
 
 def _any_of(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
-    """Whether a name matches; most names in a tree are those of others in it."""
+    """Whether a name matches; cached, because names repeat in a tree."""
     return functools.lru_cache(1000)(re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match)
 
 

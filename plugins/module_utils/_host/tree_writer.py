@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files of a source tree, replaced whole.
+"""Replace files of a source tree atomically.
 
-Unlike a host's configuration these are not synced one by one: 10,000 syncs take minutes, and a source tree has a
-second copy in version control. A new file is written under another name and renamed, so a run that is killed leaves
-whole files, old or new; one sync of the file system at the end makes them last. What else it leaves, a later run removes.
+Unlike the configuration of a host these files are not synced one by one: 10,000 syncs take minutes, and a source tree has a
+second copy in version control. A new file is written with another name and renamed, so a killed run leaves complete files,
+old or new. The caller syncs once at the end. A later run removes temporary files of a killed one.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree impor
 
 _NOTE = "user.buildfleet.before"
 _ACCESS_LIST = "system.posix_acl_access"
-_OF_THE_CONTENTS = (_NOTE, "security.ima", "security.evm")  # the kernel makes new ones of the last two
+_OF_THE_CONTENTS = (_NOTE, "security.ima", "security.evm")  # the kernel creates the last two again
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotWritten(Refused):
-    """A file is as it was; the message names it."""
+    """The file is unchanged; the message names it."""
 
 
 def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: bool = False) -> None:
-    """The whole file or nothing, owner, mode and attributes kept; the caller syncs once for the whole tree.
+    """Replace the file atomically; keep owner, mode and attributes.
 
-    The note is kept beside the file, where its file system can; a new file of that name does not have it.
+    The note is stored as an extended attribute, if the file system supports them.
     """
     if not with_backup:
         _put(source.path, source, contents, note)
@@ -49,7 +49,7 @@ def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: boo
 
 
 def write_blocker(source: Source) -> str:
-    """Why the file could not be replaced, as far as that can be told without trying; a complete sentence."""
+    """Why the file could not be replaced, as far as this is known in advance; a complete sentence."""
     if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK, effective_ids=True):
         return f"{source.path} cannot be written: its folder is not writable."
     if os.geteuid() not in (0, source.found.st_uid):
@@ -78,7 +78,7 @@ def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
 
 
 def _copy_metadata(handle: int, source: Source, note: bytes) -> None:
-    """The mode comes last: a file that its owner may not write takes no attributes."""
+    """The mode is set last: attributes cannot be set on a file that its owner may not write."""
     mine, found = os.fstat(handle), source.found
     if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
         os.fchown(handle, found.st_uid, found.st_gid)
@@ -90,14 +90,14 @@ def _copy_metadata(handle: int, source: Source, note: bytes) -> None:
 
 
 def _keep_attributes(handle: int, source: Source) -> None:
-    """Without its access list a file would be open to others than before, so that one must not fail."""
+    """Without its access list the file could be open to more users than before, so copying that list must not fail."""
     names, given = _attributes(source.path), _attributes(handle)
     for name in names:
         if name not in _OF_THE_CONTENTS:
             with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):
                 os.setxattr(handle, name, os.getxattr(source.path, name))
     if _ACCESS_LIST not in names and _ACCESS_LIST in given:
-        os.removexattr(handle, _ACCESS_LIST)  # the default of the folder
+        os.removexattr(handle, _ACCESS_LIST)  # the default of the directory
 
 
 def _attributes(file: t.Union[int, str]) -> t.List[str]:
