@@ -17,6 +17,7 @@ _PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
 _WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "create", "run", "up", "cp")
 _WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
 _SWARM_PORTS = {2377, 7946}
+_LEFT_AFTER = 600.0  # seconds after which a file that nobody has open counts as left behind
 _LISTENING, _CONNECTED_TCP, _CONNECTED_UNIX = "0A", "01", "03"
 
 
@@ -74,12 +75,44 @@ def _requests(host: Host, daemon: Daemon) -> str:
 
 
 def _trace_on_disk(host: Host, daemon: Daemon) -> str:
+    """What of the daemon's folders is in use. What a build or a daemon that was killed left there is no work, and stays for ever."""
     root = str(daemon.info.get("DockerRootDir") or "/var/lib/docker")
-    if host.names(f"{root}/tmp"):
+    opened = host.links(f"/proc/{daemon.pid}/fd")
+    if any(path.startswith(f"{root}/tmp/") for path in opened) or any(_fresh(host, f"{root}/tmp/{name}") for name in host.names(f"{root}/tmp")):
         return f"works in {root}/tmp"
+    if any("/layerdb/tmp/" in path for path in opened) or any(_fresh(host, f"{folder}/data") for folder in _ingests(host, root)):
+        return "writes a layer"
+    layers = [path for path in _layers(host, daemon, root) if host.changed_at(os.path.dirname(path)) >= daemon.started]
+    return "reads a layer" if set(layers) - _container_layers(host, daemon, layers) else ""
+
+
+def _fresh(host: Host, path: str) -> bool:
+    return host.changed_at(path) > host.now() - _LEFT_AFTER
+
+
+def _ingests(host: Host, root: str) -> t.Iterator[str]:
+    """Where containerd's image store writes what is not whole yet."""
+    for store in (f"{root}/containerd/daemon", "/var/lib/containerd"):
+        folder = f"{store}/io.containerd.content.v1.content/ingest"
+        yield from (f"{folder}/{name}" for name in host.names(folder))
+
+
+def _layers(host: Host, daemon: Daemon, root: str) -> t.Iterator[str]:
+    """The mounted layers, without those of BuildKit's steps: a step that is at work is a process, and its mount may outlive it."""
     mounts = host.read(f"/proc/{daemon.pid}/mountinfo")
-    layers = [line for line in (mounts.contents.decode(errors="replace").splitlines() if mounts else []) if re.search(rf" {root}/\S+ .* - overlay ", line)]
-    return "reads a layer" if len(layers) > _running(daemon) else ""
+    for line in mounts.contents.decode(errors="replace").splitlines() if mounts else []:
+        found = re.search(rf" ({re.escape(root)}/\S+) .* - overlay ", line)
+        if found and not found[1].startswith(f"{root}/buildkit/executor/"):
+            yield found[1]
+
+
+def _container_layers(host: Host, daemon: Daemon, layers: t.Sequence[str]) -> t.Set[str]:
+    """Those of running containers, which live-restore keeps."""
+    found: t.Set[str] = set()
+    for container in (host.engine_api("/containers/json") or []) if layers and _running(daemon) else []:
+        data = ((host.engine_api(f"/containers/{container['Id']}/json") or {}).get("GraphDriver") or {}).get("Data") or {}
+        found.update({str(data.get("MergedDir")), *(path for path in layers if path.endswith(f"/{container['Id']}"))})
+    return found
 
 
 class _Connections(t.NamedTuple):

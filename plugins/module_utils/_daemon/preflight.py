@@ -111,7 +111,7 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     starting = daemon.state == "activating" and _property(host, unit, "SubState") in _STARTING
     if starting and not faults:
         return Problem(
-            f"Docker has been starting for {_PATIENCE:g} s and does not answer yet ({unit} is activating).",
+            f"Docker is starting and does not answer yet ({unit} is activating).",
             f"Wait until 'docker version' answers; journalctl -u {daemon.service} says what it waits for.",
         )
     return Problem(f"Docker does not run ({unit} is {daemon.state}). {because.rstrip('.')}.", f"Repair that, start Docker ({start}).")
@@ -140,7 +140,7 @@ def left_down(daemon: Daemon) -> str:
     if daemon.state == "active":
         return "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."
     start = f"systemctl start {daemon.service}" if daemon.systemd else f"service {daemon.service} start"
-    return f"Docker is stopped ({daemon.service} is {daemon.state}) and stays so: its files are in force from its next start ({start})."
+    return f"Docker does not run ({daemon.service} is {daemon.state}) and was not started: its files are in force from its next start ({start})."
 
 
 def last_words(host: Host, daemon: Daemon) -> str:

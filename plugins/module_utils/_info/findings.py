@@ -134,7 +134,7 @@ class Facts(t.NamedTuple):
     readable: t.Tuple[str, ...] = ()  # files with a password that everybody can read
     unsupported: str = ""  # why this engine is configured in another way, and how
     unit_problem: t.Tuple[str, ...] = ()  # why systemd does not start the unit, and the remedy
-    last_words: str = ""  # of a daemon that failed
+    down_problem: t.Tuple[str, ...] = ()  # why the engine does not answer, if nobody stopped it on purpose, and the remedy
 
     def setting(self, name: str) -> Setting:
         return next((one for one in self.daemon if one.name == name), Setting(name))
@@ -217,11 +217,9 @@ def _engine(facts: Facts) -> t.Iterator[Finding]:
     elif not facts.engine and not facts.up:
         yield Finding("engine_missing", "error", "daemon", "There is no Docker Engine on this host: dockerd was not found.", "Install Docker on this host.")
     elif not facts.up and not facts.closed:
-        said = f" Its log says: {facts.last_words.rstrip('.')}." if facts.last_words else ""
-        message = f"The engine does not answer (the service {facts.service} is {facts.state}).{said}"
-        cure = f"Correct that, then start it (systemctl start {facts.service})."
-        if not said:
-            cure = f"Start it (systemctl start {facts.service}); journalctl -u {facts.service} says why it ended."
+        message = f"The engine does not answer (the service {facts.service} is {facts.state})."
+        cure = f"Start it (systemctl start {facts.service}); journalctl -u {facts.service} says why it ended."
+        message, cure = facts.down_problem or (message, cure)
         yield Finding("engine_down", "error", "daemon", message, cure)
 
 

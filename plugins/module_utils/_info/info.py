@@ -125,7 +125,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         readable=tuple(_readable(daemon)),
         unsupported=daemon.unsupported,
         unit_problem=asked.get("unit") or (),
-        last_words=asked.get("words") or "",
+        down_problem=asked.get("down") or (),
     )
     if facts.closed:
         unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
@@ -149,7 +149,7 @@ def _ask(
         "mirrors": lambda: host.run_parallel(mirrors, timeout + 1),
         "objection": lambda: _objection(host, daemon),
         "unit": lambda: preflight.unit_problem(host, daemon) if daemon.engine else None,
-        "words": lambda: preflight.last_words(host, daemon) if not up and daemon.state in ("failed", "activating") else "",
+        "down": lambda: preflight.down_problem(host, daemon),
         "nested": lambda: _nested(host) if up and daemon.info.get("ContainersRunning") else [],
     }
     for who in environment_of:

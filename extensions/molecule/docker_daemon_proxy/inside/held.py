@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Work for the daemon that lasts until it is released: through the API, as an SDK asks for it, without any docker command.
 
-`held.py serve` is a registry on the loopback that keeps whoever asks waiting; `held.py pull|push|build|export` asks the daemon.
+`held.py serve` is a registry on the loopback that keeps whoever asks waiting; `held.py pull|push|build|export` asks the daemon,
+and `import|load|upload|copy` hand it a body that comes slowly.
 HELD appears when somebody waits; all go on when RELEASED does.
 """
 
@@ -21,6 +22,7 @@ import sys
 import tarfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 HELD, RELEASED = "/run/held", "/run/released"
@@ -133,19 +135,31 @@ REQUESTS = {
     "push": ("POST", f"/images/{REGISTRY}/pushed/push?tag=1", b""),
     "build": ("POST", "/build?t=held", tar("Dockerfile", f"FROM busybox:1\nADD http://{REGISTRY}/file /\n".encode())),
     "export": ("GET", "/containers/held/export", b""),
+    "import": ("POST", "/images/create?fromSrc=-&repo=held", ROOT),
+    "load": ("POST", "/images/load", tar("file", os.urandom(100_000))),
+    "upload": ("POST", "/build?t=held", tar("Dockerfile", b"FROM scratch\nLABEL held=1\n" + b"# a long file\n" * 10_000)),
+    "copy": ("PUT", "/containers/held/archive?path=/", ROOT),
 }
+SLOW = ("import", "load", "upload", "copy")
+
+
+def slowly(body: bytes) -> Iterator[bytes]:
+    yield body[: len(body) // 2]
+    hold()
+    yield body[len(body) // 2 :]
 
 
 def ask(what: str) -> None:
     method, path, body = REQUESTS[what]
     daemon = Daemon("docker")
-    daemon.request(method, path, body, {"X-Registry-Auth": base64.b64encode(b"{}").decode(), "Content-Type": "application/x-tar"})
+    body_or_parts = slowly(body) if what in SLOW else body
+    daemon.request(method, path, body_or_parts, {"X-Registry-Auth": base64.b64encode(b"{}").decode(), "Content-Type": "application/x-tar"})
     answer = daemon.getresponse()
     if what == "export":
         answer.read(1000)
         hold()
     rest = answer.read()
-    if answer.status != 200 or b'"error' in rest or (what == "export" and len(rest) < 1_000_000):
+    if answer.status != 200 or (b'"error' in rest and what != "load") or (what == "export" and len(rest) < 1_000_000):
         sys.exit(f"{answer.status} {rest[-500:]!r}")
 
 

@@ -832,7 +832,7 @@ def test_a_daemon_that_was_stopped_on_purpose_is_left_so_and_that_is_said(run):
     done = run(machine, **ASKED)
     assert done["changed"] and not done["restarted"] and machine.info is None and machine.starts == 0
     assert [one["event"]["msg"] for one in done["warnings"]] == [
-        "Docker is stopped (docker is inactive) and stays so: its files are in force from its next start (systemctl start docker)."
+        "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (systemctl start docker)."
     ]
 
 
@@ -968,19 +968,45 @@ UNIX = (
 OUTGOING = "sl local rem st q t r uid timeout inode\n0: 0100007F:9000 0200007F:01BB 01 0:0 0:0 0 0 0 3 1\n"
 
 
+LAYER, STEP, TMP = "/var/lib/docker/overlay2/a", "/var/lib/docker/buildkit/executor/q", "/var/lib/docker/tmp/docker-builder1"
+INGEST = "/io.containerd.content.v1.content/ingest/1"
+NOW, BEFORE_THE_START, LONG_AGO = 10**9, 1, 10  # Machine starts its daemon at 1101, and this test looks on at 5000
+
+
+def mounted(*places):
+    return "".join(f"9 1 0:1 / {place} rw - overlay overlay rw\n" for place in places)
+
+
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "opened", "changed", "words"),
     [
-        pytest.param({}, "", id="a monitor that listens"),
-        pytest.param({f"/proc/{DOCKERD}/net/tcp": OUTGOING}, "talks to a registry or a proxy", id="a pull"),
-        pytest.param({f"/proc/{DOCKERD}/net/tcp": OUTGOING.replace(":01BB", ":0949")}, "", id="a swarm"),
-        pytest.param({"/var/lib/docker/tmp/docker-builder1/x": ""}, "works in /var/lib/docker/tmp", id="a legacy build"),
-        pytest.param({f"/proc/{DOCKERD}/mountinfo": "9 1 0:1 / /var/lib/docker/overlay2/a/merged rw - overlay overlay rw\n"}, "reads a layer", id="an export"),
+        pytest.param({}, (), {}, "", id="a monitor that listens"),
+        pytest.param({f"/proc/{DOCKERD}/net/tcp": OUTGOING}, (), {}, "talks to a registry or a proxy", id="a pull"),
+        pytest.param({f"/proc/{DOCKERD}/net/tcp": OUTGOING.replace(":01BB", ":0949")}, (), {}, "", id="a swarm"),
+        pytest.param({f"{TMP}/x": ""}, (), {TMP: NOW}, "works in /var/lib/docker/tmp", id="a legacy build"),
+        pytest.param({f"{TMP}/x": ""}, (f"{TMP}/x",), {}, "works in /var/lib/docker/tmp", id="a load whose body comes slowly"),
+        pytest.param({f"{TMP}/x": ""}, (), {TMP: LONG_AGO}, "", id="a folder that a killed build left"),
+        pytest.param({}, ("/var/lib/docker/image/overlay2/layerdb/tmp/write-set-1/tar-split.json.gz",), {}, "writes a layer", id="an import"),
+        pytest.param({f"/var/lib/containerd{INGEST}/data": ""}, (), {f"/var/lib/containerd{INGEST}/data": NOW}, "writes a layer", id="into containerd"),
+        pytest.param(
+            {f"/var/lib/docker/containerd/daemon{INGEST}/data": ""}, (), {f"/var/lib/docker/containerd/daemon{INGEST}/data": NOW}, "writes a layer",
+            id="into the containerd of the daemon",
+        ),
+        pytest.param({f"/var/lib/containerd{INGEST}/data": ""}, (), {f"/var/lib/containerd{INGEST}/data": LONG_AGO}, "", id="a transfer that broke off"),
+        pytest.param({f"/proc/{DOCKERD}/mountinfo": mounted(f"{LAYER}/merged")}, (), {LAYER: NOW}, "reads a layer", id="an export"),
+        pytest.param({f"/proc/{DOCKERD}/mountinfo": mounted(f"{LAYER}/merged")}, (), {LAYER: BEFORE_THE_START}, "", id="a mount of the daemon before"),
+        pytest.param({f"/proc/{DOCKERD}/mountinfo": mounted(f"{STEP}/rootfs")}, (), {STEP: NOW}, "", id="a mount that a killed build left"),
+        pytest.param(
+            {f"/proc/{DOCKERD}/mountinfo": mounted(f"{STEP}/rootfs", f"{LAYER}/merged")}, (), {STEP: NOW, LAYER: NOW}, "reads a layer",
+            id="an export beside it",
+        ),
     ],
-)
-def test_work_asked_for_through_the_api(run, files, words):
+)  # fmt: skip
+def test_work_asked_for_through_the_api(run, files, opened, changed, words):
     machine = Machine()
-    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]", "socket:[3]", "/dev/null"]}
+    machine.time = 5000.0
+    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]", "socket:[3]", "/dev/null", *opened]}
+    machine.changed.update(changed)
     for path, text in {f"/proc/{DOCKERD}/net/unix": UNIX, **files}.items():
         machine.files[path] = File(text.encode())
     reason = run(machine, check=True, **ASKED).get("pending_reason", "")
@@ -989,6 +1015,27 @@ def test_work_asked_for_through_the_api(run, files, words):
     assert not run(machine, check=True, **ASKED).get("pending_reason"), "a request that ends while we look"
     machine.files[f"/proc/{DOCKERD}/net/unix"] = File(UNIX.splitlines()[0].encode())
     assert not run(machine, check=True, **ASKED).get("pending_reason")
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        pytest.param("/var/lib/docker/overlay2/b/merged", "reads a layer", id="an export"),
+        pytest.param("/var/lib/docker/overlay2/c/merged", "", id="the container's own"),
+        pytest.param("/var/lib/docker/rootfs/overlayfs/c1", "", id="the container's own in containerd's store"),
+    ],
+)
+def test_layers_of_containers_that_live_restore_keeps_are_no_work(run, layer, words):
+    machine = say(Machine(), ContainersRunning=1, LiveRestoreEnabled=True)
+    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]"]}
+    machine.extra = {
+        "/containers/json": [{"Id": "c1"}], "/containers/c1/json": {"GraphDriver": {"Data": {"MergedDir": "/var/lib/docker/overlay2/c/merged"}}}
+    }  # fmt: skip
+    machine.changed[os.path.dirname(layer)] = NOW
+    for path, text in {f"/proc/{DOCKERD}/net/unix": UNIX, f"/proc/{DOCKERD}/mountinfo": mounted(layer)}.items():
+        machine.files[path] = File(text.encode())
+    reason = run(machine, check=True, **ASKED).get("pending_reason", "")
+    assert (words in reason) if words else not reason
 
 
 @pytest.mark.parametrize(

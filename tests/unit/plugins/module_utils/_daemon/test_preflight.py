@@ -164,7 +164,7 @@ def test_a_unit_that_systemd_starts(machine, found):
         ),
         pytest.param(
             Machine(shown={"docker.service SubState": "start"}), daemon("activating"),
-            "Docker has been starting for 10 s and does not answer yet (docker.service is activating).",
+            "Docker is starting and does not answer yet (docker.service is activating).",
             "Wait until 'docker version' answers; journalctl -u docker says what it waits for.", id="a start that hangs",
         ),
         pytest.param(
@@ -244,10 +244,10 @@ def test_our_own_change_may_be_the_repair(config, planned, refused):
         (daemon("active", UP), ""),
         (daemon("failed", engine=""), ""),
         (daemon("active"), "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."),
-        (daemon("inactive"), "Docker is stopped (docker is inactive) and stays so: its files are in force from its next start (systemctl start docker)."),
+        (daemon("inactive"), "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (systemctl start docker)."),
         (
             daemon("inactive", systemd=False),
-            "Docker is stopped (docker is inactive) and stays so: its files are in force from its next start (service docker start).",
+            "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (service docker start).",
         ),
     ],
 )

@@ -45,7 +45,7 @@ CASES = [
     ("engine_missing", "error", "daemon", {"engine": "", "cli": "", "up": False}, {}),
     ("configured_elsewhere", "warning", "daemon", {"unsupported": "This is a snap. Write it there."}, {}),
     ("engine_down", "error", "daemon", {"up": False, "state": "failed"}, {"up": False, "closed": True}),
-    ("engine_down", "error", "daemon", {"up": False, "state": "failed", "last_words": "failed to start daemon: x"}, {}),
+    ("engine_down", "error", "daemon", {"up": False, "state": "failed", "down_problem": ("Docker does not run.", "Repair it.")}, {}),
     ("unit_refused", "error", "daemon", {"unit_problem": ("/etc/systemd/system/docker.service.d/a.conf, line 2: it is wrong.", "Correct it.")}, {}),
     ("config_not_json", "warning", "daemon", {"config_problems": trouble("config_not_json", False)}, {}),
     ("config_not_json", "error", "daemon", {"config_problems": trouble("config_not_json")}, {}),
