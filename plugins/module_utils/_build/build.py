@@ -24,6 +24,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.value
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
@@ -156,6 +157,7 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         return Outcome(judge("", known._replace(cannot=cannot)))
     before = _store(host, sock, not _is_legacy(wish, environment))
     traces = _Traces(host, environment, builder.user)
+    others = leftovers.running_steps(host) if sock else {}
     started, log, code = host.now(), "", 0
     sources = [wish.context] if wish.context else []
     try:
@@ -184,10 +186,14 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         if proof:
             verdict = verdict._replace(sentence=passed(proof))
         asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
-        return Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
+        outcome = Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
     finally:
         _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
         traces.clean(sources)
+    if code != 124 or not sock:
+        return outcome
+    kept = _ours(_records(host, sock) or [], before.cache, log, len(sources)) if before.cache is not None else []
+    return outcome._replace(left=leftovers.sentences(host, others, log, [record for record in kept if record.get("InUse")]))
 
 
 class _Step(t.NamedTuple):

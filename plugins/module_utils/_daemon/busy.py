@@ -10,7 +10,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, started_at
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 _PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
@@ -18,6 +18,7 @@ _WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "
 _WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
 _SWARM_PORTS = {2377, 7946}
 _LEFT_AFTER = 600.0  # seconds after which a file that nobody has open counts as left behind
+_LONGEST_START = 60.0  # seconds between a request to the socket and the start of the daemon that systemd starts for it
 _LISTENING, _CONNECTED_TCP, _CONNECTED_UNIX = "0A", "01", "03"
 
 
@@ -51,9 +52,14 @@ def _processes(host: Host, daemon: Daemon) -> str:
         if program.startswith("python") and len(argv) > 1:
             argv = argv[1:]
             program = argv[0].rpartition("/")[2]
-        if program in _PROGRAMS and any(word in _WORDS for word in argv[1:]):
+        if program in _PROGRAMS and any(word in _WORDS for word in argv[1:]) and not _outlived(host, daemon, int(pid)):
             return f"'{' '.join([program, *[word for word in argv[1:] if word in _WORDS]][:3])}' is running (process {pid})"
     return ""
+
+
+def _outlived(host: Host, daemon: Daemon, pid: int) -> bool:
+    """Whether this client asked a daemon that has ended since: buildx may stay for ever. One whose request starts a daemon by its socket is younger."""
+    return 0 < started_at(host, pid) < daemon.started - _LONGEST_START
 
 
 def _requests(host: Host, daemon: Daemon) -> str:

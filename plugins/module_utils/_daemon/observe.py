@@ -115,7 +115,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     files.setdefault(config, host.read(config))
     return daemon._replace(
         config_file=config,
-        started=_started(host, daemon.pid),
+        started=started_at(host, daemon.pid),
         changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
     )
 
@@ -325,7 +325,8 @@ def pid_file(host: Host, service: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _started(host: Host, pid: int) -> float:
+def started_at(host: Host, pid: int) -> float:
+    """When a process started, seconds since the epoch; 0 where there is none."""
     stat, uptime = host.read(f"/proc/{pid}/stat") if pid else None, host.read("/proc/uptime")
     if not stat or not uptime:
         return 0.0

@@ -214,8 +214,8 @@ def absent(daemon: Daemon, record: Record) -> Plan:
             after[path] = None
         elif found is not None:
             conflicts.append(f"{path} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.")
-            rest, first = _without_ours(path, found, record), record.first(path)
-            after[path] = rest._replace(mode=first.mode) if first and rest.mode == first.mode & 0o700 else rest
+            rest, mode = _without_ours(path, found, record), record.mode(path)
+            after[path] = rest._replace(mode=mode) if rest.mode == mode & 0o700 and not holds_secret(path, rest) else rest
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     start = next_start(daemon, after)
     _check_config(daemon, strict=False)
@@ -390,13 +390,13 @@ def _protect(after: Files, daemon: Daemon, record: Record) -> None:
     """A file that receives a password loses group and other read; one that lost it gets its mode back."""
     for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file):
         file = after.get(path)
-        if file is None or (file == daemon.files.get(path) and not record.knows(path)):
+        known = record.knows(path) and not replaced(path, daemon, record)
+        if file is None or (file == daemon.files.get(path) and not known):
             continue
-        first = record.first(path) if record.knows(path) else daemon.files.get(path)
-        own_mode = first.mode if first else (0o600 if path == daemon.environment_file else 0o644)
+        own_mode = 0o600 if path == daemon.environment_file else record.mode(path) if known else 0
         if holds_secret(path, file):
             after[path] = file._replace(mode=file.mode & 0o700)
-        elif record.knows(path) and file.mode == own_mode & 0o700:
+        elif known and file.mode == own_mode & 0o700:
             after[path] = file._replace(mode=own_mode)
 
 
@@ -589,6 +589,14 @@ def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Effecti
             )
         if winner and winner.path != daemon.environment_file and environment_file.MARK not in _line(after, winner):
             conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} wins over it.")
+
+
+def replaced(path: str, daemon: Daemon, record: Record) -> bool:
+    """Whether others put another file in the place of ours: nothing of ours is in it, so it is what undo has to give back."""
+    found = daemon.files.get(path)
+    if not record.knows(path) or record.as_we_left_it(path, found) or path in (daemon.drop_in, daemon.environment_file):
+        return False
+    return found is None or _without_ours(path, found, record) == found
 
 
 def _without_ours(path: str, found: File, record: Record) -> File:

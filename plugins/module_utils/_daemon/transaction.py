@@ -184,6 +184,9 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
     foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
     new_folders = _new_folders(host, plan.changes)
+    for path in plan.changes:
+        if daemon_proxy.replaced(path, daemon, record):
+            record.drop(path)  # the file of others is the first one now
     record.remember(plan.changes)
     record.put_note("folders", sorted({*(record.note("folders") or []), *new_folders}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))

@@ -64,8 +64,20 @@ class Record:
             # Others edited it between two writes of ours: the first bytes would lose their edit.
             if self.knows(path) and not self.as_we_left_it(path, found):
                 self._data["files"][path]["shared"] = True
+                self._note_mode(path, found)
             entry = self._data["files"].setdefault(path, {"first": _packed(found)})
             entry["before"], entry["left"] = self._digest(found), self._digest(after)
+            entry["left_mode"] = after.mode if after else None
+
+    def mode(self, path: str) -> int:
+        """The mode that the file has without us: its first one, or the one that others gave it since."""
+        first = self.first(path)
+        return int(self._data["files"][path].get("mode") or (first.mode if first else 0o644))
+
+    def _note_mode(self, path: str, found: t.Optional[File]) -> None:
+        entry = self._data["files"][path]
+        if found and found.mode != entry.get("left_mode", found.mode):
+            entry["mode"] = found.mode
 
     def drop(self, path: str) -> None:
         """The file is as it was without us: what is found there later is others' again."""

@@ -21,7 +21,13 @@ WORK = {
     "a pull": ("python3 /var/tmp/held.py pull", "a program uses the daemon's API, and the daemon talks to a registry"),
     "a push": ("python3 /var/tmp/held.py push", "a program uses the daemon's API, and the daemon talks to a registry"),
     "an export": ("python3 /var/tmp/held.py export", "export"),
+    "an import": ("python3 /var/tmp/held.py import", "a program uses the daemon's API, and the daemon"),
+    "a load": ("python3 /var/tmp/held.py load", "a program uses the daemon's API, and the daemon works in"),
+    "a context that comes slowly": ("python3 /var/tmp/held.py upload", "a program uses the daemon's API, and the daemon works in"),
+    "a copy": ("python3 /var/tmp/held.py copy", "a program uses the daemon's API, and the daemon reads a layer"),
 }
+# A monitoring agent, which listens all day and connects again when the daemon was restarted.
+MONITOR = "while true; do docker events > /dev/null 2>&1; sleep 1; done"
 
 
 def result(done):
@@ -49,6 +55,7 @@ def test_work_goes_on_and_the_next_idle_run_finishes(engine, mirrors):
     engine.write("/var/tmp/held.py", HELD)
     engine.host.check_output("docker pull -q busybox:1 && docker tag busybox:1 127.0.0.1:5000/pushed:1 && docker create --name held busybox:1")
     engine.host.check_output("nohup python3 /var/tmp/held.py serve > /var/tmp/registry.log 2>&1 & echo $! > /var/tmp/registry.pid")
+    engine.host.check_output(f"nohup setsid sh -c '{MONITOR}' > /dev/null 2>&1 & echo $! > /var/tmp/monitor.pid")
     try:
         for work, (command, reason) in WORK.items():
             engine.host.check_output("rm -f /run/held /run/released /var/tmp/work.*")
@@ -62,7 +69,31 @@ def test_work_goes_on_and_the_next_idle_run_finishes(engine, mirrors):
         done = mirrors("https://relay.lab")
         assert done["restarted"] and done["registry_mirrors"] == ["https://mirror.lab", "https://relay.lab"], done
     finally:
-        engine.host.run("kill $(cat /var/tmp/registry.pid); docker rm -f held; rm -f /run/held /run/released")
+        engine.host.run("kill $(cat /var/tmp/registry.pid); kill -- -$(cat /var/tmp/monitor.pid); docker rm -f held; rm -f /run/held /run/released")
+
+
+KILL = {
+    "its client": "kill -9 $(pgrep -f 'docker.*[b]uild --no-cache')",
+    "its daemon": "systemctl reset-failed docker; systemctl restart docker",
+}
+
+
+@pytest.mark.parametrize("killed", KILL)
+def test_what_a_killed_build_left_is_no_work(engine, mirrors, killed):
+    step = "^sleep 3001$"
+    engine.host.check_output("docker pull -q busybox:1; mkdir -p /var/tmp/killed; printf 'FROM busybox:1\\nRUN sleep 3001\\n' > /var/tmp/killed/Dockerfile")
+    engine.host.check_output(f"nohup setsid sh -c '{MONITOR}' > /dev/null 2>&1 & echo $! > /var/tmp/monitor.pid")
+    try:
+        engine.host.check_output("DOCKER_BUILDKIT=1 nohup docker build --no-cache /var/tmp/killed > /var/tmp/work.log 2>&1 &")
+        until(engine, f"pgrep -f '{step}'")
+        assert "is running" in mirrors("https://relay.lab")["pending_reason"]
+        engine.host.check_output(KILL[killed])
+        until(engine, "docker info && ! pgrep -f 'docker.*[b]uild --no-cache'")
+        time.sleep(2)  # the monitor is there again
+        done = mirrors("https://relay.lab")
+        assert done["restarted"] and not done["restart_pending"], done
+    finally:
+        engine.host.run(f"kill -- -$(cat /var/tmp/monitor.pid); pkill -f '{step}'; rm -rf /var/tmp/killed")
 
 
 def test_with_live_restore_a_container_outlives_the_restart(engine, mirrors):

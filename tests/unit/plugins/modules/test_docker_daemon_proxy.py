@@ -827,6 +827,73 @@ def test_a_host_that_was_broken_meanwhile_still_gets_its_first_files_back(run):
     assert machine.starts == 0 and {path for path in seen(machine) if path not in before} == {f"{DROP_INS}/option.conf"}
 
 
+def test_a_first_state_with_which_docker_does_not_start_is_not_given_back(run):
+    bad = b'{"registry-mirrors": ["m.example.com"]}'
+    machine = failed(Machine(), bad)
+    run(machine, registry_mirrors=["https://m.example.com"])
+    before, machine.starts = dict(machine.files), 0
+    done = run(machine, state="absent")
+    assert done["failed"] and done["msg"] == (
+        f"Docker does not start with {CONFIG} as it was before the first run, so it was not given back, and nothing was written. {CONFIG}, line 1, column 2, "
+        "entry 1: registry_mirrors: 'm.example.com': a mirror needs the scheme https:// (or http://). Write https://host. Correct the file as it is now, "
+        "or keep it; once others have changed it, state: absent takes our settings alone out of it."
+    )
+    assert machine.files == before and machine.starts == 0
+
+
+# --- the record -----------------------------------------------------------------------------------
+
+SECRET = {**ASKED, "proxy_username": "joe", "proxy_password": "s3cret-pass"}
+THEIRS = b'{"debug": true, "data-root": "/srv"}'
+
+
+@pytest.mark.parametrize("first", [None, b'{"debug": false}'])
+@pytest.mark.parametrize("theirs", [File(THEIRS, 0o644), File(THEIRS, 0o600), None])
+@pytest.mark.parametrize("options", [SECRET, {"registry_mirrors": ["https://m.example.com"]}])
+def test_a_file_that_others_put_in_the_place_of_ours_is_what_undo_gives_back(run, first, theirs, options):
+    machine = Machine(**({CONFIG: first} if first else {}))
+    run(machine, **options)
+    machine.files.pop(CONFIG)
+    if theirs:
+        machine.write(CONFIG, theirs)
+    machine.start()
+    assert run(machine, **options)["changed"]
+    assert not run(machine, state="absent")["conflicts"]
+    assert machine.files.get(CONFIG) == theirs
+
+
+@pytest.mark.parametrize("first", [None, File(b'{"debug": false}', 0o644), File(b'{"debug": false}', 0o640)])
+def test_a_file_that_others_edited_beside_ours_gets_the_mode_back_that_they_gave_it(run, first):
+    machine = Machine(**({CONFIG: first} if first else {}))
+    run(machine, registry_mirrors=["https://m.example.com"])
+    machine.write(CONFIG, File(machine.files[CONFIG].contents.replace(b"{", b'{"data-root": "/srv", ', 1), 0o444))
+    machine.start()
+    run(machine, **SECRET, registry_mirrors=["https://m.example.com"])
+    assert machine.files[CONFIG].mode == 0o400
+    assert run(machine, state="absent")["conflicts"]
+    assert machine.files[CONFIG].mode == 0o444 and b'"data-root": "/srv"' in machine.files[CONFIG].contents
+
+
+def test_a_file_that_we_made_and_others_edited_is_readable_again(run):
+    machine = Machine()
+    run(machine, **SECRET)
+    assert machine.files[CONFIG].mode == 0o600
+    machine.write(CONFIG, machine.files[CONFIG]._replace(contents=machine.files[CONFIG].contents.replace(b"{", b'{"data-root": "/srv", ', 1)))
+    machine.start()
+    run(machine, state="absent")
+    assert machine.files[CONFIG].mode == 0o644 and b"s3cret" not in machine.files[CONFIG].contents
+
+
+def test_a_secret_that_others_put_beside_ours_stays_closed(run):
+    machine = Machine("20.10.24", unit=None)
+    run(machine, **SECRET)
+    ours = machine.files[DEFAULTS]
+    machine.write(DEFAULTS, ours._replace(contents=ours.contents + b"export FTP_PROXY=http://a:b@c:1\n"))
+    machine.start()
+    run(machine, state="absent")
+    assert machine.files[DEFAULTS] == File(b"export FTP_PROXY=http://a:b@c:1\n", 0o600)
+
+
 def test_a_daemon_that_was_stopped_on_purpose_is_left_so_and_that_is_said(run):
     machine = Machine(running=False)
     done = run(machine, **ASKED)
@@ -1053,6 +1120,14 @@ def test_work_asked_for_by_a_client(run, argv, parent, words):
     machine = Machine()
     machine.processes[77], machine.parents[77] = argv, parent
     machine.processes[os.getpid()], machine.files["/proc/uptime"] = ["docker", "build", "."], File(b"")  # ourselves, and what is no process
+    assert run(machine, check=True, **ASKED).get("pending_reason", "") == words
+
+
+@pytest.mark.parametrize(("age", "words"), [(61, ""), (59, "'docker build' is running (process 77)")])
+def test_a_client_whose_daemon_has_ended_is_no_work(run, age, words):
+    machine = Machine()
+    machine.processes[77] = ["/usr/bin/docker", "build", "."]
+    machine.files["/proc/77/stat"] = File(b"77 (docker) S" + b" 1" * 18 + f" {int((machine.started - age) * os.sysconf('SC_CLK_TCK'))} 0".encode())
     assert run(machine, check=True, **ASKED).get("pending_reason", "") == words
 
 

@@ -244,7 +244,10 @@ def test_our_own_change_may_be_the_repair(config, planned, refused):
         (daemon("active", UP), ""),
         (daemon("failed", engine=""), ""),
         (daemon("active"), "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."),
-        (daemon("inactive"), "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (systemctl start docker)."),
+        (
+            daemon("inactive"),
+            "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (systemctl start docker).",
+        ),
         (
             daemon("inactive", systemd=False),
             "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (service docker start).",

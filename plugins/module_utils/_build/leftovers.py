@@ -1,0 +1,42 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a build that was stopped leaves on the engine: some engines let a step run on and keep its records. It is said, and not ended by force."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+
+_RUNTIMES = ("runc", "buildkit-runc")
+
+
+def running_steps(host: Host) -> t.Dict[int, str]:
+    """The first process of each BuildKit step on this host, and its command."""
+    found = {}
+    for pid in filter(str.isdigit, host.names("/proc")):
+        argv = host.process(int(pid))
+        parent = host.process(host.parent(int(pid))) if argv else []
+        if parent and parent[0].rpartition("/")[2] in _RUNTIMES and "--bundle" in parent:
+            found[int(pid)] = " ".join(argv)
+    return found
+
+
+def sentences(host: Host, before: t.Collection[int], log: str, records: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[str, ...]:
+    """Steps of this log that still run, and its records that the engine does not give up."""
+    commands = [_bare(found) for found in re.findall(r"^#\d+ \[[^\]]*\d+/\d+\] RUN (.+)$", log, re.M)]
+    ours = {pid: text for pid, text in running_steps(host).items() if pid not in before and any(_bare(text) in command for command in commands)}
+    found = [f"A step of this build still runs on the engine (process {pid}: {text}). End it with: kill {pid}." for pid, text in ours.items()]
+    if records:
+        count, them = ("A cache record", "it") if len(records) == 1 else (f"{len(records)} cache records", "them")
+        names = ", ".join(str(one["ID"]) for one in records)
+        found.append(f"{count} of this build could not be removed; the engine holds {them} until it starts next ({names}).")
+    return tuple(found)
+
+
+def _bare(command: str) -> str:
+    """A command without its shell and its quotes."""
+    return " ".join(re.sub(r"^/bin/sh -c ", "", command).replace("'", "").replace('"', "").split())
