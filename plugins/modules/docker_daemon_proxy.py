@@ -27,7 +27,10 @@ notes:
   - Docker Desktop, rootless Docker, the snap, podman's C(docker) and WSL without systemd read other settings. They are detected and rejected
     with an explanation of what to do there instead.
   - A restart is postponed while work is detected. Work is a running container without live-restore, a client or worker process,
-    or an open request to the daemon's API while the daemon communicates with a registry, writes to its C(tmp) or reads a layer.
+    or an open request to the daemon's API while the daemon communicates with a registry, writes to its C(tmp), or writes or reads a layer.
+    What a killed build or an earlier daemon left there is no work.
+  - A host that was broken before the run (a unit that systemd refuses, a daemon that failed) is rejected before anything is written, unless the run's
+    own change is the repair. A daemon that was stopped on purpose gets its files and stays stopped, and a warning says so.
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:

@@ -13,6 +13,7 @@ import re
 import typing as t
 from urllib.parse import quote
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import reference
@@ -24,7 +25,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.value
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
-from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
