@@ -634,6 +634,11 @@ REFUSED = [
     ({CONFIG: b'{"proxies": {"default": {}}}'}, {}, f"{CONFIG}, line 1, column 14: Docker does not start with the key 'default' in 'proxies'"),
     ({CONFIG: b'{"registry-mirrors": "https://m"}'}, {}, f"{CONFIG}, line 1, column 2: 'registry-mirrors' is no list of texts."),
     ({CONFIG: b'{"registry-mirrors": ["m.example.com"]}'}, {}, f"{CONFIG}, line 1, column 2, entry 1: registry_mirrors: 'm.example.com': a mirror needs"),
+    (
+        {CONFIG: b'{"registry-mirrors": ["https://m.example.com/%zz"]}'},
+        {},
+        f"{CONFIG}, line 1, column 2, entry 1: Docker does not start with the mirror 'https://m.example.com/%zz': it is not a valid URL. Write https://host",
+    ),
     ({CONFIG: b'{"bip": "999.1.1.1/8"}'}, {}, f"{CONFIG}, line 1, column 2: 'bip' is '999.1.1.1/8', with which Docker does not start."),
     ({CONFIG: b'{"hosts": []}'}, {}, f"{CONFIG}, line 1, column 2: 'hosts' is set here and by --host in the command line ({DEBIAN[0]}, line 3)"),
     ({DEFAULTS: b"# x\nDOCKER_OPTS=--http-proxy=http://p:1\n"}, {}, f"http_proxy: {DEFAULTS}, line 2 has --http-proxy in the command line"),

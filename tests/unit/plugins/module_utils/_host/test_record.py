@@ -43,6 +43,27 @@ def test_every_byte_is_given_back_and_the_record_goes(host, tmp_path):
     assert host.names(str(tmp_path)) == ["file"]
 
 
+def test_what_is_saved_already_is_not_written_again(host, tmp_path):
+    saved(host, tmp_path)
+    before = (tmp_path / "records/test.json").stat()
+    Record(host, "test", str(tmp_path / "records")).save()
+    assert (tmp_path / "records/test.json").stat() == before
+
+
+def test_a_run_that_did_not_hold_leaves_the_record_as_it_found_it(host, tmp_path):
+    record = Record(host, "test", str(tmp_path / "records"))
+    record.save()
+    record.take_back()
+    assert host.names(str(tmp_path)) == ["file"]
+    saved(host, tmp_path)
+    before = (tmp_path / "records/test.json").read_bytes()
+    record = Record(host, "test", str(tmp_path / "records"))
+    record.put_note("a", 1)
+    record.save()
+    record.take_back()
+    assert (tmp_path / "records/test.json").read_bytes() == before
+
+
 def test_only_its_owner_reads_it(host, tmp_path):
     saved(host, tmp_path)
     assert (tmp_path / "records").stat().st_mode & 0o777 == 0o700
