@@ -90,7 +90,7 @@ def test_what_a_killed_build_left_is_no_work(engine, mirrors, killed):
         engine.host.check_output(KILL[killed])
         until(engine, "docker info && ! pgrep -f 'docker.*[b]uild --no-cache'")
         time.sleep(2)  # the monitor is there again
-        done = mirrors("https://relay.lab")
+        done = mirrors("https://relay.lab", "https://second.lab")
         assert done["restarted"] and not done["restart_pending"], done
     finally:
         engine.host.run(f"kill -- -$(cat /var/tmp/monitor.pid); pkill -f '{step}'; rm -rf /var/tmp/killed")
