@@ -245,9 +245,6 @@ def _restart(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.
     broken = preflight.broken(host, daemon, plan, due.due)
     if broken and present:
         raise Refused(broken.refusal, **_untouched())
-    bad = "" if present or broken else preflight.bad_first_state(host, daemon, plan)
-    if bad:
-        raise Refused(bad, **_untouched())
     if options["validate"] and plan.changes and present:
         transaction.validate(host, daemon, plan)
     if broken:  # the first files are given back even so

@@ -62,17 +62,6 @@ def broken(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, due: bool) -> t.
     return problem
 
 
-def bad_first_state(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> str:
-    """Why undo would give back files with which the daemon, which runs now, does not start; '' where it would start."""
-    faults = config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})) if daemon.up and daemon.config_file in plan.changes else []
-    if not faults:
-        return ""
-    return (
-        f"Docker does not start with {daemon.config_file} as it was before the first run, so it was not given back, and nothing was written. "
-        f"{faults[0]} Correct the file as it is now, or keep it; once others have changed it, state: absent takes our settings alone out of it."
-    )
-
-
 def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     """Why systemd would refuse to start the unit as its files are now: it is asked itself, and reads them afresh."""
     if not daemon.systemd:

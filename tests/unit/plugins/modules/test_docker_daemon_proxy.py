@@ -832,20 +832,6 @@ def test_a_host_that_was_broken_meanwhile_still_gets_its_first_files_back(run):
     assert machine.starts == 0 and {path for path in seen(machine) if path not in before} == {f"{DROP_INS}/option.conf"}
 
 
-def test_a_first_state_with_which_docker_does_not_start_is_not_given_back(run):
-    bad = b'{"registry-mirrors": ["m.example.com"]}'
-    machine = failed(Machine(), bad)
-    run(machine, registry_mirrors=["https://m.example.com"])
-    before, machine.starts = dict(machine.files), 0
-    done = run(machine, state="absent")
-    assert done["failed"] and done["msg"] == (
-        f"Docker does not start with {CONFIG} as it was before the first run, so it was not given back, and nothing was written. {CONFIG}, line 1, column 2, "
-        "entry 1: registry_mirrors: 'm.example.com': a mirror needs the scheme https:// (or http://). Write https://host. Correct the file as it is now, "
-        "or keep it; once others have changed it, state: absent takes our settings alone out of it."
-    )
-    assert machine.files == before and machine.starts == 0
-
-
 # --- the record -----------------------------------------------------------------------------------
 
 SECRET = {**ASKED, "proxy_username": "joe", "proxy_password": "s3cret-pass"}
