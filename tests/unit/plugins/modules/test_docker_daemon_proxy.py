@@ -664,7 +664,7 @@ def test_present_without_a_setting_is_refused(run):
     before = seen(machine)
     done = run(machine)
     assert done["failed"] and done["msg"] == (
-        "state: present needs at least one of http_proxy, https_proxy, no_proxy, registry_mirrors, insecure_registries. Give one, or state: absent."
+        "state: present needs at least one of http_proxy, https_proxy, no_proxy, registry_mirrors, insecure_registries. Set one, or use state: absent."
     )
     assert (done["changed"], done["restarted"], done["rolled_back"]) == (False, False, False) and seen(machine) == before
 
