@@ -121,7 +121,7 @@ def test_ten_files_that_cannot_be_read_are_named_and_the_others_counted(tree):
     result, module = run(tree)
     assert result["counts"]["unreadable"] == 12
     assert len(module.warnings) == 11 and module.warnings[-1] == "2 more files could not be read."
-    assert all(re.fullmatch(rf"{tree}/a/Dockerfile\.pipe\d+ is no regular file\.", warning) for warning in module.warnings[:10])
+    assert all(re.fullmatch(rf"{tree}/a/Dockerfile\.pipe\d+ is not a regular file\.", warning) for warning in module.warnings[:10])
 
 
 def test_backup(tree):
