@@ -88,7 +88,7 @@ def test_state_and_processes(observed, state, processes):
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"docker_build_env": dict(fleet.UNREACHABLE, msg="Task failed: No route\nto host")}}, "unreachable",
-            ["Ansible did not reach the host: No route."], ["Start the host, or correct how Ansible logs in there."], id="unreachable at the end",
+            ["Ansible did not reach the host: No route."], ["Start the host, or correct how Ansible connects to it."], id="unreachable at the end",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": DEAD, "docker_daemon_proxy": CHANGED}}, "drift",
