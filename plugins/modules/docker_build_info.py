@@ -221,6 +221,35 @@ builders:
     selected:
       description: Whether C(docker buildx build) uses it by default.
       type: bool
+    proxies:
+      description: Proxies that it was created with (C(--driver-opt env.NAME=URL)), by name.
+      type: dict
+    mirrors:
+      description: Mirrors of the C(buildkitd.toml) that it was created with, by registry.
+      type: dict
+registry_hosts:
+  description: The C(hosts.toml) files below C(/etc/docker/certs.d), a layer of their own beside C(registry-mirrors).
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    path:
+      description: The file.
+      type: str
+    registry:
+      description: The registry that it is about.
+      type: str
+    mirrors:
+      description: Its mirrors, in the order in which they are asked.
+      type: list
+      elements: str
+    server:
+      description: The registry's own address, as the file names it.
+      type: str
+    read_by:
+      description: Who uses the file on this engine and image store, of V(buildkit), V(pull) and V(legacy). For these it wins over C(registry-mirrors).
+      type: list
+      elements: str
 findings:
   description: Errors and surprises, the most severe first.
   type: list

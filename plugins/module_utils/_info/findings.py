@@ -17,6 +17,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.setti
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import registry_hosts
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import (
     ValueRefused,
     bypasses,
@@ -54,6 +55,7 @@ class Client(t.NamedTuple):
     engine: str = ""  # where builds go, if not to this host's engine
     buildx: bool = True
     policy_missing: bool = False  # the file that the source policy variable names
+    helpers_missing: t.Tuple[t.Tuple[str, str, str], ...] = ()  # credential helpers without a program: place, key, program
     stale: t.Tuple[str, ...] = ()  # variables that a running service has otherwise than its files say
     settings: t.Tuple[Setting, ...] = ()
 
@@ -87,6 +89,8 @@ class Builder(t.NamedTuple):
     name: str
     driver: str
     selected: bool
+    proxies: t.Tuple[t.Tuple[str, str], ...] = ()  # its own, by name
+    mirrors: t.Tuple[t.Tuple[str, t.Tuple[str, ...]], ...] = ()  # its own, by registry
 
 
 class Runner(t.NamedTuple):
@@ -132,6 +136,9 @@ class Facts(t.NamedTuple):
     runners: t.Tuple[Runner, ...] = ()
     nested: t.Tuple[str, ...] = ()  # containers with an engine of their own
     readable: t.Tuple[str, ...] = ()  # files with a password that everybody can read
+    hosts_files: t.Tuple[registry_hosts.HostsFile, ...] = ()
+    hosts_mirrors: t.Tuple[t.Tuple[str, Mirror], ...] = ()  # what the mirrors of these files answered, by URL
+    image_store: str = ""
     unsupported: str = ""  # why this engine is configured in another way, and how
     unit_problem: t.Tuple[str, ...] = ()  # why systemd does not start the unit, and the remedy
     down_problem: t.Tuple[str, ...] = ()  # why the engine does not answer, if nobody stopped it on purpose, and the remedy
@@ -312,6 +319,14 @@ def _mirrors(facts: Facts) -> t.Iterator[Finding]:
                 "or give daemon and client a proxy (docker_daemon_proxy https_proxy, docker_build_env daemon_token: true)."
             )
             yield Finding("mirror_sends_token_elsewhere", "warning", "daemon", message, cure)
+        elif mirror.status == 401 and not mirror.realm_host:
+            message = f"The mirror {port} wants a login, and Docker sends a mirror of daemon.json no credentials."
+            cure = "Have its owner allow anonymous pulls, or set docker_registry_hosts with username and password (engine 28 and newer)."
+            cure = cure.replace("28", versions.text("hosts_toml"))
+            yield Finding("mirror_wants_login", "warning", "daemon", message, cure)
+        elif mirror.error == "status 429":
+            message = f"The mirror {port} answers that it was asked too often (status 429): all hosts that use it share its limit at Docker Hub."
+            yield Finding("rate_limit_shared", "warning", "daemon", message, "Give that cache a login at Docker Hub, which has a limit of its own, or wait.")
         elif mirror.error:
             cure = "Set docker_daemon_proxy registry_mirrors to a mirror that answers; only this one's owner can change what it says."
             yield Finding("mirror_error", "warning", "daemon", f"The mirror {port} answers with an error ({mirror.error}).", cure)
@@ -403,6 +418,9 @@ def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
     for one in facts.builders:
         used = "docker buildx build and compose use it" if one.selected else "it is not selected"
         message = f"The user {one.user} has a builder {one.name} with the driver {one.driver} ({used}): it reads neither daemon.json nor the daemon's proxy."
+        if one.proxies or one.mirrors:
+            own = [*(f"{name} {value}" for name, value in one.proxies), *(f"{name} from {', '.join(urls)}" for name, urls in one.mirrors)]
+            message += f" It has settings of its own: {'; '.join(own)}."
         cure = "Set docker_build_env builder_mirrors and make it anew, or give it its proxy (--driver-opt env.https_proxy=URL)."
         yield Finding("container_builder", "info", "client", message, cure)
     for runner in facts.runners:
@@ -435,8 +453,35 @@ def _secrets(facts: Facts) -> t.Iterator[Finding]:
         yield Finding("readable_password", "warning", "", message, "Set it with docker_daemon_proxy proxy_username and proxy_password, which closes the file.")
 
 
+def _hosts_files(facts: Facts) -> t.Iterator[Finding]:
+    """The files themselves, and what their mirrors answered."""
+    for row in registry_hosts.problems(facts.hosts_files, facts.engine, facts.image_store, facts.value("registry_mirrors")):
+        yield Finding(*row)
+    used = [file for file in facts.hosts_files if registry_hosts.readers(file, facts.engine, facts.image_store)]
+    places = {mirror.url: f"{file.path}, line {mirror.line}" for file in used for mirror in file.mirrors}
+    cure = "Set docker_registry_hosts to a mirror that answers, or remove it there."
+    for url, mirror in facts.hosts_mirrors:
+        if url not in places:
+            continue
+        if mirror.status == 401 and not mirror.realm_host:
+            message = f"The mirror {url} ({places[url]}) wants a login, or another one."
+            yield Finding("mirror_wants_login", "warning", "daemon", message, "Set docker_registry_hosts with its username and password.")
+        elif mirror.error:
+            yield Finding("mirror_error", "warning", "daemon", f"The mirror {url} ({places[url]}) answers with an error ({mirror.error}).", cure)
+        elif not mirror.status:
+            yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {url} ({places[url]}) was not reached ({mirror.reason}).", cure)
+
+
+def _helpers(facts: Facts) -> t.Iterator[Finding]:
+    for client in facts.clients:
+        for place, key, program in client.helpers_missing:
+            message = f"{place} names the credential helper {program} ({key}), which is not in the PATH of {client.said}: builds there end with an error."
+            yield Finding("credential_helper_missing", "error", "client", message, f"Install {program}, or remove the key from the file.")
+
+
 RULES: t.Tuple[t.Callable[[Facts], t.Iterator[Finding]], ...] = (
     _engine, _unit, _config, _restart, _daemon_proxies, _token_path, _mirrors, _builders, _clients, _elsewhere, _steps, _secrets,
+    _hosts_files, _helpers,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
@@ -23,6 +24,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import client_files, registry_hosts
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
     Builder,
     Client,
@@ -70,6 +72,9 @@ class Reader(Host):
             return []
 
 
+CERTIFICATES = "/etc/docker/certs.d"
+
+
 class Survey(t.NamedTuple):
     """What was read, as facts and as a result to show."""
 
@@ -87,8 +92,9 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         daemon_proxy.effective(daemon, daemon.files) if config_valid else daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset())
     )
     running = daemon_proxy.running(daemon.info) if daemon.up else None
+    hosts_files = list(_hosts_files(host))
     urls = [url for url in dict.fromkeys([*effective.registry_mirrors, *(running.registry_mirrors if running else [])]) if "://" in url]
-    asked = _ask(host, daemon, urls, environment_of, own, timeout, bool(daemon.up))
+    asked = _ask(host, daemon, urls, environment_of, own, timeout, bool(daemon.up), hosts_files)
     client, client_go = asked.get("cli") or ("", "")
     features = _features(daemon) if config_valid else None
     unreadable: t.List[str] = []
@@ -124,6 +130,9 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         nested=tuple(asked.get("nested") or ()),
         readable=tuple(_readable(daemon)),
         unsupported=daemon.unsupported,
+        hosts_files=tuple(hosts_files),
+        hosts_mirrors=tuple((asked.get("hosts mirrors") or {}).items()),
+        image_store=components.image_store(daemon.info),
         unit_problem=asked.get("unit") or (),
         down_problem=asked.get("down") or (),
     )
@@ -131,6 +140,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
     result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not config_valid else bool(pending))
     values = [value for one in _all_settings(facts) for _source, value in one.layers]
+    values += [value for one in facts.builders for _name, value in one.proxies]
     return Survey(facts, dict(result, unreadable=unreadable, seconds=round(host.now() - started, 2)), values)
 
 
@@ -138,15 +148,29 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
 
 
 def _ask(
-    host: Host, daemon: Daemon, urls: t.Sequence[str], environment_of: t.Sequence[str], own: t.Mapping[str, str], timeout: float, up: bool
+    host: Host,
+    daemon: Daemon,
+    urls: t.Sequence[str],
+    environment_of: t.Sequence[str],
+    own: t.Mapping[str, str],
+    timeout: float,
+    up: bool,
+    hosts_files: t.Sequence[registry_hosts.HostsFile],
 ) -> t.Dict[str, t.Any]:
     """Programs, logins and mirrors each take their time; together they take the longest one's."""
     mirrors = {url: functools.partial(ask_mirror, host.http_get, url, "", timeout) for url in urls}
+    by_file = {
+        mirror.url: functools.partial(ask_mirror, _with_headers(host, mirror), mirror.url, "", timeout)
+        for file in hosts_files
+        for mirror in file.mirrors
+        if "://" in mirror.url
+    }
     calls: t.Dict[str, t.Callable[[], t.Any]] = {
         "cli": lambda: components.cli(host),
         "buildx": lambda: components.buildx(host),
         "compose": lambda: components.compose(host),
         "mirrors": lambda: host.run_parallel(mirrors, timeout + 1),
+        "hosts mirrors": lambda: host.run_parallel(by_file, timeout + 1),
         "objection": lambda: _objection(host, daemon),
         "unit": lambda: preflight.unit_problem(host, daemon) if daemon.engine else None,
         "down": lambda: preflight.down_problem(host, daemon),
@@ -163,6 +187,21 @@ def _objection(host: Host, daemon: Daemon) -> str:
         return transaction.validation_error(host, daemon, daemon.files)
     except daemon_json.NotJson:
         return ""
+
+
+def _with_headers(host: Host, mirror: registry_hosts.Mirror) -> t.Callable[[str, t.Mapping[str, str], float], Answer]:
+    """Asked as the engine asks: with the headers of the file, a login among them."""
+    return lambda url, headers, timeout: host.http_get(url, {**headers, **dict(mirror.headers)}, timeout)
+
+
+def _hosts_files(host: Host) -> t.Iterator[registry_hosts.HostsFile]:
+    for registry in host.names(CERTIFICATES):
+        path = f"{CERTIFICATES}/{registry}/hosts.toml"
+        file = host.read(path)
+        if file:
+            found = registry_hosts.read_file(path, registry, file.contents)
+            missing = [name for mirror in found.mirrors for name in mirror.ca if not host.exists(name)]
+            yield found._replace(missing=tuple(missing))
 
 
 def _nested(host: Host) -> t.List[str]:
@@ -255,6 +294,7 @@ def _client(host: Host, who: str, answer: t.Union[build.Builder, str, None], cli
         policy_missing=bool(policy) and not host.exists(policy),
         stale=_stale(unit, environment),
         settings=settings,
+        helpers_missing=tuple(_helpers_missing(host, document, f"{config}/config.json", (environment or {}).get("PATH") or components.PATH)),
     )
     return _Home(client, Steps(user, tuple(_steps(document, f"{config}/config.json", client.engine))), tuple(_builders(host, user, config, values)))
 
@@ -322,6 +362,14 @@ def _steps(document: t.Optional[daemon_json.Document], path: str, engine: str) -
             yield winning_layer(name, found)
 
 
+def _helpers_missing(host: Host, document: t.Optional[daemon_json.Document], path: str, search: str) -> t.Iterator[t.Tuple[str, str, str]]:
+    """Credential helpers that are not in the PATH of whoever builds: the place, the key and the program."""
+    for program, keys in client_files.helpers(document.value if document else {}).items():
+        if document and not any(host.exists(f"{folder}/{program}") for folder in search.split(":") if folder):
+            for key in keys:
+                yield f"{path}, line {document.line(*key.split(' '))}", key, program
+
+
 def _builders(host: Host, user: str, config: str, values: t.Mapping[str, str]) -> t.Iterator[Builder]:
     folder = values.get("BUILDX_CONFIG") or f"{config}/buildx"
     current = _json(host, f"{folder}/current")
@@ -329,7 +377,9 @@ def _builders(host: Host, user: str, config: str, values: t.Mapping[str, str]) -
     for name in host.names(f"{folder}/instances"):
         found = _json(host, f"{folder}/instances/{name}")
         if found and found.value.get("Driver") not in (None, "", "docker"):
-            yield Builder(user, name, str(found.value["Driver"]), name == selected)
+            proxies = tuple(sorted(client_files.builder_proxies(found.value).items()))
+            mirrors = tuple((registry, tuple(urls)) for registry, urls in sorted(client_files.builder_mirrors(found.value).items()))
+            yield Builder(user, name, str(found.value["Driver"]), name == selected, proxies, mirrors)
 
 
 def _runners(host: Host) -> t.Iterator[Runner]:
@@ -387,7 +437,17 @@ def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: D
             {"url": one.url, "status": one.status, "reason": one.reason, "realm": one.realm, "sends_token_elsewhere": one.sends_elsewhere}
             for one in facts.mirrors
         ],
-        "builders": [one._asdict() for one in facts.builders],
+        "registry_hosts": [
+            {
+                "path": one.path,
+                "registry": one.registry,
+                "mirrors": [mirror.url for mirror in one.mirrors],
+                "server": one.server,
+                "read_by": registry_hosts.readers(one, facts.engine, facts.image_store),
+            }
+            for one in facts.hosts_files
+        ],
+        "builders": [dict(one._asdict(), proxies=dict(one.proxies), mirrors={name: list(urls) for name, urls in one.mirrors}) for one in facts.builders],
         "findings": [one._asdict() for one in found],
     }  # fmt: skip
 

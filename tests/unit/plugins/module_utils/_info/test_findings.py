@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._info import findings as f
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import HostsFile
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import Mirror as HostsMirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 URL, LOOP, SOCKS5H = "http://proxy.lab:3128", "http://127.0.0.1:3128", "socks5h://proxy.lab:1080"
@@ -34,6 +36,13 @@ def trouble(id, stops=True):
 
 def mirror(url="https://mirror.lab", **answer):
     return (Mirror(url, **answer),)
+
+
+def in_file(**answer):
+    """A mirror of a hosts.toml on an engine that reads it, and what it answered."""
+    file = HostsFile("/etc/docker/certs.d/ghcr.io/hosts.toml", "ghcr.io", (HostsMirror("https://m.lab", 3),))
+    answers = (("https://m.lab", Mirror("https://m.lab", **answer)), ("https://elsewhere.lab", Mirror("https://elsewhere.lab", reason="dns")))
+    return {"hosts_files": (file,), "hosts_mirrors": answers, "engine": "28.5.2", "image_store": "graphdriver"}
 
 
 PROXIED = daemon(https_proxy=URL)
@@ -180,6 +189,19 @@ CASES = [
     ("container_builder", "info", "client", {"builders": (f.Builder("root", "ci", "docker-container", True),)}, {}),
     ("builds_in_containers", "info", "client", {"runners": (f.Runner("/etc/gitlab-runner/config.toml", "docker", False),)}, {}),
     ("docker_in_docker", "info", "daemon", {"nested": ("dind",)}, {}),
+    ("mirror_wants_login", "warning", "daemon", {"mirrors": mirror(status=401)}, {"mirrors": ELSEWHERE}),
+    ("rate_limit_shared", "warning", "daemon", {"mirrors": mirror(status=429)}, {"mirrors": mirror(status=500)}),
+    (
+        "credential_helper_missing",
+        "error",
+        "client",
+        {"clients": client(helpers_missing=(("/root/.docker/config.json, line 2", "credsStore", "docker-credential-desktop"),))},
+        {"clients": client()},
+    ),
+    ("mirror_wants_login", "warning", "daemon", in_file(status=401), in_file(status=200)),
+    ("mirror_error", "warning", "daemon", in_file(status=502), in_file(status=200)),
+    ("mirror_unreachable", "warning", "daemon", in_file(reason="dns"), dict(in_file(reason="dns"), engine="26.1.5")),
+    ("registry_hosts_buildkit_only", "info", "daemon", in_file(status=200), dict(in_file(status=200), image_store="containerd")),
     ("readable_password", "warning", "", {"readable": ("/etc/docker/daemon.json",)}, {}),
 ]
 
@@ -198,7 +220,13 @@ def test_what_is_wrong_is_found_and_its_twin_is_not(id, severity, process, wrong
 def test_every_finding_has_a_case():
     source = Path(f.__file__).read_text()
     known = set(re.findall(r'Finding\(\s*"(\w+)"', source)) | set(f._TROUBLE_CURES)
-    assert known == {case[0] for case in CASES}
+    assert known | {"registry_hosts_buildkit_only"} == {case[0] for case in CASES}  # the rest of hosts.toml's: test_registry_hosts.py
+
+
+def test_a_builders_own_settings_are_shown():
+    own = f.Builder("root", "ci", "docker-container", True, (("https_proxy", URL),), (("docker.io", ("m.lab", "n.lab")),))
+    (one,) = f.findings(HEALTHY._replace(builders=(own,)))
+    assert one.message.endswith(f" It has settings of its own: https_proxy {URL}; docker.io from m.lab, n.lab.")
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -291,3 +292,34 @@ def test_a_clients_file_that_is_no_json_is_as_none(contents):
 @pytest.mark.parametrize(("contents", "found"), [('{"Driver": "docker-container"}', ["ci"]), ('{"Driver": "docker"}', []), ("{}", []), ("{", [])])
 def test_builders_of_their_own_are_those_that_are_not_the_engine(contents, found):
     assert [one["name"] for one in survey(FakeHost({"/root/.docker/buildx/instances/ci": contents}))["builders"]] == found
+
+
+HOSTS = "/etc/docker/certs.d/docker.io/hosts.toml"
+
+
+def test_hosts_files_are_a_layer_of_their_own_and_their_mirrors_are_asked_with_their_headers():
+    asked = []
+    text = '[host."https://m.lab"]\n  header = {Authorization = "Basic eA=="}\n  ca = ["there.pem", "gone.pem"]\n[host."m.lab"]\n'
+    host = FakeHost({HOSTS: text, HOSTS.replace("hosts.toml", "there.pem"): "x", "/etc/docker/certs.d/quay.io/ca.crt": "x"}, engine="28.5.2")
+    host.http_get = lambda url, headers, timeout=5: asked.append((url, headers)) or Answer(401, {})
+    result = survey(host)
+    assert result["registry_hosts"] == [{"path": HOSTS, "registry": "docker.io", "mirrors": ["https://m.lab", "m.lab"], "server": "", "read_by": ["buildkit"]}]
+    assert asked == [("https://m.lab/v2/", {"Authorization": "Basic eA=="})]
+    assert {"registry_hosts_ca_missing", "mirror_wants_login", "registry_hosts_buildkit_only"} <= set(ids(result))
+
+
+@pytest.mark.parametrize(("programs", "missing"), [((), True), (("/opt/bin/docker-credential-pass",), False)])
+def test_a_credential_helper_is_looked_for_in_the_builders_path(programs, missing):
+    files = {"/root/.docker/config.json": '{\n"credsStore": "pass"}', **dict.fromkeys(programs, "x")}
+    found = survey(FakeHost(files, login={"PATH": ":/opt/bin"}))
+    assert ("credential_helper_missing" in ids(found)) == missing
+    if missing:
+        (message,) = [one["message"] for one in found["findings"] if one["id"] == "credential_helper_missing"]
+        assert message.startswith("/root/.docker/config.json, line 2 names the credential helper docker-credential-pass (credsStore)")
+
+
+def test_a_builders_own_proxies_and_mirrors_are_read():
+    text = base64.b64encode(b'[registry."docker.io"]\nmirrors = ["m.lab"]\n').decode()
+    node = {"DriverOpts": {"env.HTTPS_PROXY": "http://u:sesame1@p:1"}, "Files": {"buildkitd.toml": text}}
+    (one,) = survey(FakeHost({"/root/.docker/buildx/instances/ci": json.dumps({"Driver": "docker-container", "Nodes": [node]})}))["builders"]
+    assert (one["proxies"], one["mirrors"]) == ({"https_proxy": "http://u:sesame1@p:1"}, {"docker.io": ["m.lab"]})

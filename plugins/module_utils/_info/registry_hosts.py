@@ -1,0 +1,123 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hosts.toml files of a host as a layer of its own: which registries they send where, who reads them, and what is wrong with them. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import toml
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB
+
+_CAPABILITIES = ("pull", "resolve", "push")
+_UNREAD_NAMES = ("registry-1.docker.io", "index.docker.io")
+
+Row = t.Tuple[str, str, str, str, str]  # the fields of a finding
+
+
+class Mirror(t.NamedTuple):
+    """One [host] table."""
+
+    url: str
+    line: int
+    capabilities: t.Tuple[str, ...] = _CAPABILITIES
+    headers: t.Tuple[t.Tuple[str, str], ...] = ()
+    ca: t.Tuple[str, ...] = ()  # files
+
+    @property
+    def serves(self) -> bool:
+        return "pull" in self.capabilities and "resolve" in self.capabilities
+
+
+class HostsFile(t.NamedTuple):
+    path: str
+    registry: str
+    mirrors: t.Tuple[Mirror, ...] = ()
+    server: str = ""
+    error: str = ""  # why the engine does not read it
+    missing: t.Tuple[str, ...] = ()  # certificates that it names and that are not there
+
+
+def read_file(path: str, registry: str, contents: bytes) -> HostsFile:
+    """What the engine makes of a file; relative certificates are beside it."""
+    try:
+        document = toml.parse(contents.decode(), path)
+    except UnicodeDecodeError:
+        return HostsFile(path, registry, error=f"{path}: it is not UTF-8 text.")
+    except toml.NotToml as error:
+        return HostsFile(path, registry, error=str(error))
+    tables = document.value.get("host")
+    mirrors = [_mirror(path, str(url), table, document) for url, table in (tables.items() if isinstance(tables, dict) else ()) if isinstance(table, dict)]
+    for mirror in mirrors:
+        unknown = [name for name in mirror.capabilities if name not in _CAPABILITIES]
+        if unknown:
+            return HostsFile(path, registry, error=f"{path}, line {mirror.line}: the capability {unknown[0]!r} is unknown.")
+    server = document.value.get("server")
+    return HostsFile(path, registry, tuple(mirrors), server if isinstance(server, str) else "")
+
+
+def _mirror(path: str, url: str, table: t.Dict[str, t.Any], document: toml.Document) -> Mirror:
+    headers = table.get("header")
+    pairs = [(str(name), _first(value)) for name, value in (headers.items() if isinstance(headers, dict) else ())]
+    given = table.get("capabilities")
+    capabilities = tuple(str(name) for name in given) if isinstance(given, list) else _CAPABILITIES
+    folder = path.rpartition("/")[0]
+    files = tuple(name if name.startswith("/") else f"{folder}/{name}" for name in _texts(table.get("ca")))
+    return Mirror(url, document.lines.get(("host", url), 0), capabilities, tuple(pairs), files)
+
+
+def _texts(value: t.Any) -> t.List[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _first(value: t.Any) -> str:
+    return next(iter(_texts(value)), "")
+
+
+def readers(file: HostsFile, engine: str, store: str) -> t.List[str]:
+    """Who uses a file on this engine and image store (seen on 28.5 and 29)."""
+    if file.error or file.registry in _UNREAD_NAMES or not versions.has("hosts_toml", engine):
+        return []
+    return ["buildkit", "pull", "legacy"] if store == "containerd" else ["buildkit"]
+
+
+def problems(files: t.Sequence[HostsFile], engine: str, store: str, registry_mirrors: str) -> t.Iterator[Row]:
+    """Findings about the files themselves; ``registry_mirrors`` are those of the daemon, '' if it has none."""
+    for file in files:
+        if file.error:
+            message = f"The engine does not read {file.path}, and asks {file.registry} itself: {file.error}"
+            yield "registry_hosts_invalid", "error", "daemon", message, "Correct the file, or set docker_registry_hosts."
+        elif file.registry in _UNREAD_NAMES:
+            message = f"Nobody reads {file.path}: the engine looks for Docker Hub's mirrors in {DOCKER_HUB}."
+            yield "registry_hosts_unread", "warning", "daemon", message, f"Move it to the folder {DOCKER_HUB}, or set docker_registry_hosts for {DOCKER_HUB}."
+        elif engine and not versions.has("hosts_toml", engine):
+            message = f"Nobody reads {file.path}: engine {engine} takes mirrors from daemon.json alone, and hosts.toml from {versions.text('hosts_toml')}."
+            yield "registry_hosts_unread", "warning", "daemon", message, "Set docker_daemon_proxy registry_mirrors, or upgrade the engine."
+        else:
+            yield from _of_readable(file, store, registry_mirrors)
+
+
+def _of_readable(file: HostsFile, store: str, registry_mirrors: str) -> t.Iterator[Row]:
+    for name in file.missing:
+        message = f"{file.path} names the certificate {name}, which is not there: every build and pull that reads the file fails."
+        yield "registry_hosts_ca_missing", "error", "daemon", message, "Put the certificate there, or set docker_registry_hosts with ca."
+    for mirror in file.mirrors:
+        if not mirror.serves:
+            message = f"{file.path}, line {mirror.line}: {mirror.url} needs the capabilities pull and resolve to be used as a mirror."
+            yield "registry_hosts_capabilities", "warning", "daemon", message, 'Write capabilities = ["pull", "resolve"], or leave the key out.'
+    if not file.mirrors:
+        return
+    urls = ", ".join(mirror.url for mirror in file.mirrors)
+    if file.registry == DOCKER_HUB and registry_mirrors:
+        who = "Nobody uses" if store == "containerd" else "BuildKit does not use"
+        message = f"{file.path} sends images of Docker Hub to {urls}. {who} the registry mirrors that docker info shows ({registry_mirrors})."
+        cure = "Keep one: remove the file (docker_registry_hosts state: absent), or set docker_daemon_proxy registry_mirrors: []."
+        yield "registry_hosts_wins", "warning", "daemon", message, cure
+    if store != "containerd":
+        instead = f"use {registry_mirrors}" if file.registry == DOCKER_HUB and registry_mirrors else "ask the registry itself"
+        message = f"{file.path} is read by BuildKit alone: with the image store of this engine docker pull and the legacy builder {instead}."
+        cure = "Build with BuildKit, or turn on the containerd image store."
+        yield "registry_hosts_buildkit_only", "info", "daemon", message, cure

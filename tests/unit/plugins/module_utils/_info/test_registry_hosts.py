@@ -1,0 +1,157 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import HostsFile, Mirror, problems, read_file, readers
+
+PATH = "/etc/docker/certs.d/docker.io/hosts.toml"
+BASIC = """
+server = "https://registry-1.docker.io"
+[host."https://m.lab"]
+  capabilities = ["pull", "resolve"]
+  ca = "m.pem"
+  [host."https://m.lab".header]
+    Authorization = ["Basic eA=="]
+    x = 1
+[host."https://n.lab"]
+  ca = ["/etc/n.pem", 1]
+"""
+ALL = ("pull", "resolve", "push")
+MIRRORED = HostsFile(PATH, "docker.io", (Mirror("https://m.lab", 1),))
+
+
+@pytest.mark.parametrize(
+    ("contents", "found"),
+    [
+        (
+            BASIC.encode(),
+            HostsFile(
+                PATH,
+                "docker.io",
+                (
+                    Mirror("https://m.lab", 3, ("pull", "resolve"), (("Authorization", "Basic eA=="), ("x", "")), ("/etc/docker/certs.d/docker.io/m.pem",)),
+                    Mirror("https://n.lab", 9, ALL, (), ("/etc/n.pem",)),
+                ),
+                "https://registry-1.docker.io",
+            ),
+        ),
+        (b"server = 1\nhost = 1\n", HostsFile(PATH, "docker.io")),
+        (b"[host]\nx = 1\n", HostsFile(PATH, "docker.io")),
+        (b"\xff", HostsFile(PATH, "docker.io", error=f"{PATH}: it is not UTF-8 text.")),
+        (
+            b'\n[host."https://m.lab"]\ncapabilities = ["fly"]\n',
+            HostsFile(PATH, "docker.io", error=f"{PATH}, line 2: the capability 'fly' is unknown."),
+        ),
+    ],
+)
+def test_a_file_is_read_as_the_engine_reads_it(contents, found):
+    assert read_file(PATH, "docker.io", contents) == found
+
+
+def test_a_file_that_is_no_toml_is_named_with_its_line():
+    assert read_file(PATH, "docker.io", b"a = 1\nx = [\n").error.startswith(f"{PATH}, line ")
+
+
+@pytest.mark.parametrize(
+    ("file", "engine", "store", "who"),
+    [
+        (MIRRORED, "28.5.2", "graphdriver", ["buildkit"]),
+        (MIRRORED, "28.5.2", "containerd", ["buildkit", "pull", "legacy"]),
+        (MIRRORED, "26.1.5", "graphdriver", []),
+        (MIRRORED._replace(registry="registry-1.docker.io"), "28.5.2", "containerd", []),
+        (MIRRORED._replace(error="x"), "28.5.2", "containerd", []),
+    ],
+)
+def test_who_reads_a_file(file, engine, store, who):
+    assert readers(file, engine, store) == who
+
+
+@pytest.mark.parametrize(
+    ("file", "engine", "store", "mirrors", "found"),
+    [
+        (
+            MIRRORED._replace(error="line 1: x."),
+            "28.5.2",
+            "containerd",
+            "",
+            [("registry_hosts_invalid", f"The engine does not read {PATH}, and asks docker.io itself: line 1: x.")],
+        ),
+        (
+            MIRRORED._replace(registry="index.docker.io"),
+            "28.5.2",
+            "containerd",
+            "",
+            [("registry_hosts_unread", f"Nobody reads {PATH}: the engine looks for Docker Hub's mirrors in docker.io.")],
+        ),
+        (
+            MIRRORED,
+            "26.1.5",
+            "graphdriver",
+            "",
+            [("registry_hosts_unread", f"Nobody reads {PATH}: engine 26.1.5 takes mirrors from daemon.json alone, and hosts.toml from 28.0.")],
+        ),
+        (MIRRORED, "28.5.2", "containerd", "", []),
+        (HostsFile(PATH, "docker.io"), "28.5.2", "graphdriver", "https://o.lab", []),
+        (
+            MIRRORED._replace(missing=("/m.pem",)),
+            "28.5.2",
+            "containerd",
+            "",
+            [("registry_hosts_ca_missing", f"{PATH} names the certificate /m.pem, which is not there: every build and pull that reads the file fails.")],
+        ),
+        (
+            MIRRORED._replace(mirrors=(Mirror("https://m.lab", 4, ("pull",)),)),
+            "28.5.2",
+            "containerd",
+            "",
+            [("registry_hosts_capabilities", f"{PATH}, line 4: https://m.lab needs the capabilities pull and resolve to be used as a mirror.")],
+        ),
+        (
+            MIRRORED,
+            "28.5.2",
+            "containerd",
+            "https://o.lab",
+            [
+                (
+                    "registry_hosts_wins",
+                    f"{PATH} sends images of Docker Hub to https://m.lab. Nobody uses the registry mirrors that docker info shows (https://o.lab).",
+                )
+            ],
+        ),
+        (
+            MIRRORED,
+            "28.5.2",
+            "graphdriver",
+            "https://o.lab",
+            [
+                (
+                    "registry_hosts_wins",
+                    f"{PATH} sends images of Docker Hub to https://m.lab. BuildKit does not use the registry mirrors that docker info shows (https://o.lab).",
+                ),
+                (
+                    "registry_hosts_buildkit_only",
+                    f"{PATH} is read by BuildKit alone: with the image store of this engine docker pull and the legacy builder use https://o.lab.",
+                ),
+            ],
+        ),
+        (
+            MIRRORED._replace(registry="ghcr.io"),
+            "28.5.2",
+            "graphdriver",
+            "https://o.lab",
+            [
+                (
+                    "registry_hosts_buildkit_only",
+                    f"{PATH} is read by BuildKit alone: with the image store of this engine docker pull and the legacy builder ask the registry itself.",
+                )
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_cure(file, engine, store, mirrors, found):
+    rows = list(problems([file], engine, store, mirrors))
+    assert [(id, message) for id, _severity, _process, message, _cure in rows] == found
+    assert all(process == "daemon" and cure.endswith((".", ".]")) for _id, _severity, process, _message, cure in rows)
