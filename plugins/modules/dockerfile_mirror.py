@@ -379,12 +379,12 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
             return Outcome(file.path, is_source=False) if name in BAKE_FILES else Outcome(file.path, refusal=file)
         kind = tree.extra.get(file.path, "") if tree else ""
         is_yaml = kind == "compose" or (not kind and _is_yaml(name))
-        supplied = tree.supplied(file.path) if tree else {}
+        supplied, given = (tree.supplied(file.path), tree.given(file.path)) if tree else ({}, frozenset())
 
         def work(contents: bytes, to: Mirrors) -> Rewrite:
             if name in BAKE_FILES:
                 return tree.bake(file._replace(path=str(found)), contents, to, kinds)
-            return tree.compose(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds, supplied=supplied)
+            return tree.compose(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds, supplied=supplied, given_elsewhere=given)
 
         result, note = work(file.contents, mirrors), b""
         if result.after != file.contents:
@@ -430,10 +430,10 @@ def _tree(params: t.Mapping[str, t.Any], found: t.Sequence[t.Union[str, Refusal]
 
     is_source, is_default = matches(params["patterns"]), matches(PATTERNS)
 
-    def follows(read: t.Any) -> bool:
+    def follows(read: t.Any, followed: t.Container[str]) -> bool:
         """Not what the patterns leave out on purpose, and nothing that a file names which they leave out."""
         by, name = read.by.rpartition("/")[2], read.path.rpartition("/")[2]
-        return (by in BAKE_FILES or is_source(by)) and (is_source(name) or not is_default(name))
+        return (by in BAKE_FILES or is_source(by) or read.by in followed) and bool(is_source(name) or not is_default(name))
 
     return survey(compose, bake, frozenset(path for path, _name in names), paths, params["excludes"], follows, "compose" in kinds)
 

@@ -17,6 +17,7 @@ import typing as t
 
 _TEMPLATE = re.compile(r"[$%]\{")
 _UNKNOWN = "${}"
+_INLINE = "dockerfile-inline"
 _WORKING_DIRECTORY = "cwd://"
 _ELSEWHERE = {"context": _UNKNOWN, "dockerfile": _UNKNOWN}  # a target that is declared in no file here
 
@@ -68,8 +69,8 @@ def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
             text = data.decode("utf-8")
             for name, attributes in _json(text) if file.endswith(".json") else _hcl(text):
                 for key, value in _flat(attributes):
-                    if isinstance(value, Value):
-                        value.file = file
+                    value = value if isinstance(value, Value) else Value(value)
+                    value.file = file
                     declared.setdefault(name, {})[key] = value
                     every.append((key, value))
                 declared.setdefault(name, {})
@@ -80,7 +81,7 @@ def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
 
 def _target(target: _Target) -> Target:
     context, dockerfile = target.get("context", "."), target.get("dockerfile", "Dockerfile")
-    inline = target.get("dockerfile-inline")
+    inline = target.get(_INLINE)
     place = None
     if not _TEMPLATE.search(f"{context}\n{dockerfile}"):
         if dockerfile.startswith(_WORKING_DIRECTORY):
@@ -98,7 +99,7 @@ def _json(text: str) -> t.Iterator[t.Tuple[str, t.Any]]:
     found = json.loads(text).get("target", {})
     places: t.Dict[str, t.Any] = {}
     with contextlib.suppress(ValueError, RecursionError):
-        places = _placed(_tokens(text), 3).get("target", {})
+        places = _placed([token for token in _tokens(text) if token != "\n"], 3).get("target", {})
     for name, attributes in found.items():
         placed = places.get(name, {}) if isinstance(places, dict) else {}
         yield name, {key: _with_place(value, placed.get(key) if isinstance(placed, dict) else None) for key, value in attributes.items()}
@@ -107,8 +108,7 @@ def _json(text: str) -> t.Iterator[t.Tuple[str, t.Any]]:
 def _placed(tokens: _Tokens, depth: int) -> t.Any:
     if not depth or tokens[:1] != ["{"]:
         return _value(tokens) if tokens else None
-    parts = (part for part in _parts([token for token in tokens[1:-1] if token != "\n"], ","))
-    return {part[0][1:]: _placed(part[2:], depth - 1) for part in parts if part[1:2] == [":"]}
+    return {part[0][1:]: _placed(part[2:], depth - 1) for part in _parts(tokens[1:-1], ",") if part[1:2] == [":"]}
 
 
 def _with_place(value: t.Any, placed: t.Any) -> t.Any:
@@ -148,7 +148,18 @@ def _flat(attributes: t.Mapping[str, t.Any]) -> t.Iterator[t.Tuple[str, str]]:
 def _hcl(text: str) -> t.Iterator[t.Tuple[str, t.Any]]:
     for head, body in _statements(_tokens(text)):
         if head[0] == "target" and len(head) == 3:
-            yield head[1].lstrip('"'), {name: _value(value) for (name, *_rest), value in _statements(body)}
+            attributes = {name: value for (name, *_rest), value in _statements(body)}
+            yield head[1].lstrip('"'), {name: (_heredoc(value) if name == _INLINE else None) or _value(value) for name, value in attributes.items()}
+
+
+def _heredoc(tokens: _Tokens) -> t.Optional[Value]:
+    """The lines of a heredoc, where no template is in them."""
+    token = tokens[0] if len(tokens) == 1 else ""
+    if not isinstance(token, Value) or not token.startswith("<<"):
+        return None
+    first = token.index("\n") + 1
+    body = token[first : token.rstrip("\r\n").rindex("\n") + 1]
+    return Value.at(body, token.start + first, -1 if _TEMPLATE.search(body) or not body else token.start + first + len(body))
 
 
 def _statements(tokens: _Tokens) -> t.Iterator[t.Tuple[_Tokens, _Tokens]]:

@@ -41,6 +41,7 @@ _EXPRESSION = "an expression gives its registry, which is not known here; write 
 _NO_VALUE = "a FROM begins with this argument, and an expression gives its value, which is not known here; write the mirror's name where it is written"
 _UNREAD = "it may be an image, but the Dockerfile that gets it is not known here; if it feeds a FROM there, write the mirror's name"
 _AGAIN = "a stage declares this build argument too, where its new value would be visible; use a separate argument for the image"
+_SUPPLIED = "a build context replaces it"
 _TWO_TARGETS = "targets need different texts in this place; give each a value of its own"
 _NO_ARG = "it is the value of a build argument, and kinds does not contain arg"
 _INLINE = "it is a Dockerfile inside the Bake file, which cannot be edited in place; put it into a file of its own"
@@ -86,7 +87,7 @@ class _BakeRewriter:
         self._dockerfile_of = dockerfile_of
         self._kinds = kinds
         self._supplied = supplied
-        self._plans: t.Dict[int, t.List[_Plan]] = {}
+        self._plans: t.Dict[t.Tuple[int, str], t.List[_Plan]] = {}
 
     def result(self) -> Rewrite:
         for key, value in self._found.declared:
@@ -106,12 +107,12 @@ class _BakeRewriter:
         edits: t.List[Edit] = []
         changes: t.List[Change] = []
         skipped: t.List[Skip] = []
-        for start in sorted(self._plans):
-            plans = self._plans[start]
+        for (start, _value), plans in sorted(self._plans.items()):
+            plans = [plan for plan in plans if plan.reason != _UNREAD] or plans  # a target that others inherit from is not built itself
             wanted = next((plan for plan in plans if plan.reason), None) or next((plan for plan in plans if plan.edits), None)
             if wanted is None:
                 continue
-            line = self._text.count("\n", 0, start) + 1
+            line = self._text.count("\n", 0, max(start, 0)) + 1
             reason = wanted.reason or (_TWO_TARGETS if any(plan.edits != wanted.edits for plan in plans) else "")
             if reason:
                 skipped.append(Skip(line, "bake", wanted.text, f"{reason[:1].upper()}{reason[1:].rstrip('.')}."))
@@ -129,7 +130,7 @@ class _BakeRewriter:
             edits, reason = (), reason or _IN_PLACE
         moved = tuple(Edit(edit.start + value.start, edit.end + value.start, edit.text) for edit in edits)
         shown = self._text[value.start : value.end] if value.end > 0 else name or str(value)
-        self._plans.setdefault(value.start, []).append(_Plan(shown, moved, reason))
+        self._plans.setdefault((value.start, str(value)), []).append(_Plan(shown, moved, reason))
 
     def _plan_reference(self, value: str, start: int, end: int) -> None:
         result = self._reference(value[start:end])
@@ -156,7 +157,7 @@ class _BakeRewriter:
     def _arguments(self, target: Target) -> None:
         contents = target.inline.encode("utf-8") if target.inline is not None else self._dockerfile_of(*target.place) if target.place else None
         known = {name: value for name, value in target.args.items() if "{" not in value and value.isascii() and name != "BUILDKIT_SYNTAX"}
-        supplied = {**(self._supplied(*target.place) if target.place else {}), **dict.fromkeys(_names(target.contexts), "")}
+        supplied = {**(self._supplied(*target.place) if target.place else {}), **dict.fromkeys(_names(target.contexts), _SUPPLIED)}
         if target.inline is not None:
             self._inline(target.inline, known, supplied)
         if contents is None:
@@ -173,12 +174,21 @@ class _BakeRewriter:
             edits = given.get(name, ())
             self._plan(value, edits, (_AGAIN if name in stages else no_arg) if edits else "")
         for name, value in target.args.items():
-            if name not in known and name != "BUILDKIT_SYNTAX" and _begins_with(contents, known, name):
+            if name in known or name == "BUILDKIT_SYNTAX":
+                continue
+            fed = _fed(contents, known, name)
+            is_written = isinstance(value, Value) and value.end > 0
+            if MARK in fed and is_written and name not in seen_in_stages(contents, known) and "arg" in self._kinds:
+                self._plan_reference(value, 0, len(value))
+            elif any(image.startswith(MARK) for image in fed):
                 self._plan(value, reason=_NO_VALUE, name=name)
 
     def _inline(self, text: str, args: t.Mapping[str, str], supplied: t.Mapping[str, str]) -> None:
         result = rewrite(text.encode("utf-8"), self._mirrors, args, IN_DOCKERFILES, supplied=supplied)
-        self._plan(text, reason=_INLINE if result.changes or result.skipped else "", name="dockerfile-inline")
+        if result.skipped or (result.changes and not (isinstance(text, Value) and text.end > 0 and text.isascii())):
+            self._plan(text, reason=next((skip.reason for skip in result.skipped if text.isascii()), _INLINE), name="dockerfile-inline")
+        elif result.changes:
+            self._plan(text, result.edits)
 
 
 def _is_named(reference: bytes, mirrors: Mirrors) -> bool:
@@ -192,9 +202,9 @@ def _names(contexts: t.Iterable[str]) -> t.Set[str]:
     return {name.partition("::")[0] for name in contexts}  # NAME::PLATFORM
 
 
-def _begins_with(contents: bytes, args: t.Mapping[str, str], name: str) -> bool:
-    """Whether a reference of the Dockerfile begins with the value of the argument."""
+def _fed(contents: bytes, args: t.Mapping[str, str], name: str) -> t.List[str]:
+    """The references of the Dockerfile with a mark for the value of the argument."""
     try:
-        return any(value.startswith(MARK) for _kind, value in references(contents, {**args, name: MARK}))
+        return [value for _kind, value in references(contents, {**args, name: MARK})]
     except Rejected:
-        return False
+        return []

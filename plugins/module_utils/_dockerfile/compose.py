@@ -9,6 +9,7 @@ Writing the parsed document out again would change most files; cutting the text 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 
@@ -39,6 +40,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror
 
 _IMAGE_CONTEXT = "docker-image://"
 _DECISIVE = (b"build", b"include", b"extends")  # words without which a file says nothing about other files
+_ANY_IMAGE = re.compile(r"^[ \t-]*(?:image|name):[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
 _ENV = re.compile(
     r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(?:'([^'\n]*)'|\"([^\"\n]*)\"|(.*?))[ \t]*(?:(?<![^ \t])#.*)?\r?$", re.MULTILINE
 )
@@ -95,10 +97,23 @@ def rewrite_compose(
     if "compose" not in kinds:
         return Rewrite(data, [], [])
     try:
-        return ComposeRewriter(_document(data), mirrors, dockerfile_of, kinds, built_by, around).result()
+        document = _document(data)
+        other = document.other_format()
+        if other:
+            return Rewrite(data, [], list(_other_skips(document.yaml, other, mirrors)))
+        return ComposeRewriter(document, mirrors, dockerfile_of, kinds, built_by, around).result()
     except Unreadable as error:
         reason = f"This compose file cannot be read: {error}. Nothing in it was changed."
         return Rewrite(data, [], [Skip(error.line, "compose", "", reason)])
+
+
+def _other_skips(yaml: Yaml, other: str, mirrors: Mirrors) -> t.Iterator[Skip]:
+    """The first image that the map names."""
+    for found in _ANY_IMAGE.finditer(yaml.text):
+        with contextlib.suppress(InvalidImageName):
+            if mirrors.replacement(found[1]):
+                yield Skip(yaml.line(found.start(1)), "compose", found[1], f"This is {other} and not a compose file. Nothing in it was changed.")
+                return
 
 
 class ComposeBuild(t.NamedTuple):
@@ -106,6 +121,7 @@ class ComposeBuild(t.NamedTuple):
     contexts: t.Sequence[str]
     is_inline: bool
     line: int
+    args: t.Sequence[str] = ()
 
 
 class ComposeFacts(t.NamedTuple):
@@ -131,7 +147,13 @@ def read_compose(data: bytes) -> ComposeFacts:
     included = [(text, line) for text, line in document.included()]
     extended = [(document.extended(service), document.yaml.line(service.start_mark.index)) for _name, service in document.services]
     builds = [
-        ComposeBuild(document.dockerfile(build), document.named(build), document.inline(build) is not None, document.yaml.line(build.start_mark.index))
+        ComposeBuild(
+            document.dockerfile(build),
+            document.named(build),
+            document.inline(build) is not None,
+            document.yaml.line(build.start_mark.index),
+            document.args(build),
+        )
         for _name, build in document.builds()
     ]
     builds += [ComposeBuild((context, "Dockerfile"), (), False, line) for context, line in document.short_builds()]
@@ -199,6 +221,18 @@ class _Document:
         base = self.yaml.entry(service, "extends")
         return self.yaml.word(base, "file"), self.yaml.word(base, "service")
 
+    def other_format(self) -> str:
+        """What the file is, where it is certainly no compose file."""
+        for root in self.yaml.roots:
+            entries = self.yaml.entries(root)
+            if {"apiVersion", "kind"} <= entries.keys():
+                return "a Kubernetes manifest"
+            if is_map(entries.get("jobs")) and "on" in entries:
+                return "a GitHub workflow"
+            if not is_map(entries.get("services")) and any("script" in self.yaml.entries(job) for job in entries.values()):
+                return "a GitLab CI file"
+        return ""
+
     def is_never_pulled(self, name: str) -> bool:
         policy = next(self._inherited_values("pull_policy", name), None)
         return policy is not None and policy.id == "scalar" and policy.value in _NEVER_PULLED
@@ -243,6 +277,10 @@ class _Document:
 
     def named(self, build: Node) -> t.List[str]:
         return [item.name for item in self.yaml.items(self.yaml.entry(build, "additional_contexts"))]
+
+    def args(self, build: Node) -> t.List[str]:
+        """The names of the build arguments that have a value here."""
+        return [item.name for item in self.yaml.items(self.yaml.entry(build, "args")) if item.scalar]
 
     def used(self) -> t.Set[int]:
         """The nodes that say something else than images and builds; extensions (x-) say nothing by themselves."""
@@ -521,6 +559,9 @@ class ComposeRewriter:
         """Why the registry of this image cannot be edited here; nothing where .env does not say it."""
         if not self._around.env or not reference.own:
             return ""
+        nested = next((name for name in _VARIABLES.findall(value) if "$" in self._around.env.get(name, "")), "")
+        if nested and reference.origin[:1] == [UNKNOWN]:
+            return f".env gives {nested} the value {self._around.env[nested]}, which is not evaluated here; write the mirror's name there"
         try:
             move = self._mirrors.move(reference.value)
         except InvalidImageName:

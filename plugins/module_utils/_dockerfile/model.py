@@ -38,6 +38,7 @@ class Project(t.NamedTuple):
     compose: t.Mapping[str, ComposeFacts] = {}
     reads: t.Sequence[Read] = ()
     named: t.Mapping[str, Names] = {}  # by Dockerfile
+    args: t.Mapping[str, t.AbstractSet[str]] = {}  # by Dockerfile: the arguments that builds give, which are moved where they stand
     named_below: t.Mapping[str, Names] = {}  # by folder: of builds that do not say which Dockerfile
     included: t.Mapping[str, t.Sequence[str]] = {}  # by compose file, what it includes, and what that includes
     together: t.Mapping[str, t.Sequence[str]] = {}  # by compose file, the others that may make one project with it
@@ -101,19 +102,22 @@ def survey(compose: t.Iterable[str], bake: t.Mapping[str, t.Sequence[str]], cont
                     known.add(other)
                     waiting.append(other)
     named: t.Dict[str, Names] = {}
+    args: t.Dict[str, t.Set[str]] = {}
     below: t.Dict[str, Names] = {}
     for path, found in facts.items():
         for build in found.builds:
             if build.place and _ELSEWHERE not in build.place[0] and not build.is_inline:
+                args.setdefault(located(path, *build.place), set()).update(build.args)
                 reads.append(Read(located(path, *build.place), False, path, build.line, posixpath.join(*build.place)))
             _note(path, build.place, build.contexts, build.is_inline, named, below)
     for folder, names in bake.items():
         own = posixpath.join(folder, names[-1])
         for target in read_bake({name: contents_of(posixpath.join(folder, name)) or b"" for name in names}).targets:
             if target.place and _ELSEWHERE not in target.place[0] and target.inline is None:
+                args.setdefault(located(own, *target.place), set()).update(target.args)
                 reads.append(Read(located(own, *target.place), False, own, 1, posixpath.join(*target.place)))
             _note(own, target.place, target.contexts, target.inline is not None, named, below)
-    return Project(facts, reads, named, below, *_related(facts))
+    return Project(facts, reads, named, args, below, *_related(facts))
 
 
 def _note(

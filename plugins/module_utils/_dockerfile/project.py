@@ -33,6 +33,10 @@ class Tree:
         """To a Dockerfile."""
         return self._project.supplied(path)
 
+    def given(self, path: str) -> t.AbstractSet[str]:
+        """The arguments that builds give to a Dockerfile."""
+        return self._project.args.get(path, frozenset())
+
     def compose(self, file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
         """The compose file as it would be rewritten if it had these contents."""
         folder = os.path.dirname(file.path)
@@ -84,7 +88,7 @@ def survey(
     known: t.Container[str],
     roots: t.Sequence[str],
     excludes: t.Sequence[str],
-    follows: t.Callable[[model.Read], bool],
+    follows: t.Callable[[model.Read, t.Container[str]], bool],
     needs_yaml: bool,
 ) -> Tree:
     """``known``: the files that are looked at already; ``follows``: whether a file that is named is looked at too."""
@@ -103,7 +107,7 @@ def survey(
     extra: t.Dict[str, str] = {}
     outside: t.Dict[str, t.List[model.Read]] = {}
     for read in project.reads:
-        if read.path in known or read.path in extra or not follows(read):
+        if read.path in known or read.path in extra or not follows(read, extra):
             continue
         if within(read.path, roots, excludes):
             extra[read.path] = "compose" if read.is_compose else "dockerfile"

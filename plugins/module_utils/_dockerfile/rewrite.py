@@ -34,9 +34,10 @@ KINDS = ("from", "arg", "copy", "mount", "syntax", "compose", "bake")
 _SIMPLE_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::-)?\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
 _OWN_FRONTEND = re.compile(r"(?:^|/)docker/dockerfile(?:-upstream)?(?:[:@]|$)")
 _LOOKS_LIKE_A_REFERENCE = re.compile(
-    r"(?:^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*|[ ,=]from=|#[ \t]*syntax[ \t]*=[ \t]*)[\"']?([^\s,\"']+)", re.IGNORECASE | re.MULTILINE
+    r"(?:^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*|[ ,=-]from=|#[ \t]*syntax[ \t]*=[ \t]*)[\"']?([^\s,\"']+)", re.IGNORECASE | re.MULTILINE
 )
 _USED_TWICE = "the variable in it is also used for something else, which would change; use a separate variable for the image"
+_VARIABLES = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 
 
 class Change(t.NamedTuple):
@@ -92,10 +93,12 @@ def rewrite(
     kinds: t.Container[str] = KINDS,
     edit_given: bool = False,
     supplied: t.Mapping[str, str] = {},
+    given_elsewhere: t.AbstractSet[str] = frozenset(),
 ) -> Rewrite:
     """``edit_given``: the build arguments can be edited by the caller, who finds the edits in the result.
 
     ``supplied``: the images that named contexts replace, by their shortest names, and what supplies each.
+    ``given_elsewhere``: the build arguments that compose or Bake files give, where their values are moved.
     """
     given = dict(build_args or {})
     try:
@@ -106,7 +109,7 @@ def rewrite(
         unsure = ambiguous(data, given, found)
     except Rejected as error:
         return _refused(data, mirrors, kinds, error)
-    result = Planner(data, mirrors, found, given, kinds, unsure, edit_given, supplied=supplied).result()
+    result = Planner(data, mirrors, found, given, kinds, unsure, edit_given, supplied=supplied, given_elsewhere=given_elsewhere).result()
     if result.changes and len(result.after) > LONGEST_LINE:
         try:
             read(result.after)
@@ -227,6 +230,7 @@ class Planner:
         edit_given: bool = False,
         is_dockerfile: bool = True,
         supplied: t.Mapping[str, str] = {},
+        given_elsewhere: t.AbstractSet[str] = frozenset(),
     ) -> None:
         self._data = data
         self._mirrors = mirrors
@@ -237,6 +241,7 @@ class Planner:
         self._edit_given = edit_given
         self._is_dockerfile = is_dockerfile
         self._supplied = supplied
+        self._given_elsewhere = given_elsewhere
         self._lines = Lines(data)
         self._skipped: t.List[Skip] = []
 
@@ -282,10 +287,8 @@ class Planner:
     def _other_ways(self, group: t.Sequence[_Plan]) -> t.Iterator[t.List[_Plan]]:
         """The registry in the ARG for all of them: with full names, then with what else the mirror's name has put into the word."""
         for way in (self._in_full, self._parted):
-            try:
+            with contextlib.suppress(_Impossible):
                 yield [way(plan.reference) for plan in group]
-            except _Impossible:
-                continue
 
     def _in_full(self, reference: Reference) -> _Plan:
         after = t.cast("ImageName", self._replacement(reference)).full
@@ -368,7 +371,7 @@ class Planner:
             slash = value.find("/") if "/" in value else len(value)
             end = min(at for at in (value.find(":", max(0, value.rfind("/"))), value.find("@"), len(value)) if at >= 0)
             if UNKNOWN in reference.origin[: min(slash, end)]:
-                if _chooses_a_stage(reference):
+                if _chooses_a_stage(reference) or set(_VARIABLES.findall(reference.spelling) or [""]) <= self._given_elsewhere:
                     return None
                 advice = "give it one, or a value in build_args" if self._is_dockerfile else "give it one"
                 raise _Impossible(f"a variable in it has no default, so its registry is not known; {advice}")

@@ -489,3 +489,65 @@ def test_a_host_without_yaml_needs_it_for_compose_alone(tree, monkeypatch):
     (tree / "a/compose.yaml").write_bytes(b"services: {}\n")
     with pytest.raises(Refused, match=r"^Compose files need PyYAML on the host: install python3-yaml there, or remove compose from kinds.$"):
         run(tree)
+    assert run(tree, kinds=["from"])[0]["counts"]["files"] == 4
+
+
+def test_a_file_that_compose_reads_outside_of_paths_is_reported_where_the_map_names_something(tree):
+    (tree / "a/compose.yaml").write_text("include: [../c/db.yml, ../c/quay.yml, ../c/none.yml]\nservices:\n  x: {build: {context: ../c, dockerfile: x.df}}\n")
+    (tree / "c/db.yml").write_text("services: {db: {image: redis}}\n")
+    (tree / "c/quay.yml").write_text("services: {db: {image: quay.io/a/b}}\n")
+    (tree / "c/x.df").write_text("FROM alpine\n")
+    result, _module = run(tree / "a")
+    reason = "Compose reads {} too, which lies outside paths or is excluded; name it in paths."
+    assert left(result, tree / "a/compose.yaml") == [reason.format("../c/db.yml"), reason.format("../c/x.df")]
+    assert (tree / "c/db.yml").read_text() == "services: {db: {image: redis}}\n"
+    result, _module = run(tree)
+    assert (left(result, tree / "a/compose.yaml"), (tree / "c/x.df").read_text()) == ([], "FROM mirror.example.com/hub/library/alpine\n")
+
+
+def test_what_the_patterns_leave_out_is_not_followed(tree):
+    (tree / "a/compose.yaml").write_text("services: {x: {build: .}}\n")
+    result, _module = run(tree, patterns=["compose.yaml"])
+    assert (result["counts"]["files"], (tree / "a/Dockerfile").read_text()) == (1, "FROM alpine\n")
+    result, _module = run(tree, patterns=["Dockerfile.dev"])
+    assert (result["counts"]["files"], (tree / "a/Dockerfile").read_text()) == (1, "FROM alpine\n")
+
+
+def test_one_compose_file_that_is_named_alone_reports_nothing_beside_it(tree):
+    (tree / "a/my.yml").write_text("services: {x: {build: .}, y: {image: redis}}\n")
+    result, module = run(tree / "a/my.yml")
+    assert (result["counts"]["files"], result["counts"]["edits"], result["counts"]["skipped"], module.warnings) == (1, 1, 0, [])
+    (tree / "a/compose.yaml").write_text("include: [my.yml]\nservices: {x: {build: .}, y: {image: redis}}\n")
+    result, module = run(tree / "a/compose.yaml")
+    assert (result["counts"]["files"], result["counts"]["edits"], result["counts"]["skipped"], module.warnings) == (1, 1, 0, [])
+
+
+def test_a_built_service_of_a_folder_below_is_named_with_its_folder(tree):
+    (tree / "compose.yaml").write_text("services: {web: {extends: {file: a/base.yml, service: web}, image: me/web}}\n")
+    (tree / "a/base.yml").write_text("services: {web: {image: me/web}, b: {build: .}}\n")
+    (tree / "b/compose.yaml").write_text("include: [../compose.yaml]\nservices: {web: {image: me/web, build: .}}\n")
+    result, _module = run(tree)
+    (skip,) = left(result, tree / "compose.yaml")
+    assert skip.startswith("Its service is built by b/compose.yaml, so it names the result")
+
+
+def test_a_service_that_a_file_above_builds(tree):
+    (tree / "compose.yaml").write_text("include: [a/base.yml]\nservices: {web: {image: me/web, build: a}}\n")
+    (tree / "a/base.yml").write_text("services: {b: {image: me/web}}\n")
+    result, _module = run(tree)
+    (skip,) = left(result, tree / "a/base.yml")
+    assert skip.startswith(f"An image of this name is built by {tree}/compose.yaml, so it names the result")
+
+
+def test_bake_files_know_what_compose_files_supply(tree):
+    (tree / "a/compose.yaml").write_text("services: {x: {build: {context: ., additional_contexts: {redis: ./x}}}}\n")
+    (tree / "a/Dockerfile").write_text("ARG B\nFROM $B\n")
+    (tree / "a/docker-bake.hcl").write_text('target "x" { args = { B = "redis" } }\n')
+    assert run(tree)[0]["counts"]["edits"] == 0
+
+
+def test_an_argument_that_a_build_gives_is_no_skip(tree):
+    (tree / "a/compose.yaml").write_text("services: {x: {build: {context: ../b, args: {X: redis}}}}\n")
+    result, _module = run(tree)
+    assert (result["counts"]["skipped"], (tree / "b/Dockerfile").read_bytes()) == (0, b"ARG X\nFROM $X\n")
+    assert "X: mirror.example.com/hub/library/redis" in (tree / "a/compose.yaml").read_text()

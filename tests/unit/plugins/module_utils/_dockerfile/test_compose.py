@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import read_compose, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import Surroundings, env_values, read_compose, rewrite_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
@@ -353,3 +353,90 @@ def test_arguments_see_the_dockerfile_as_it_will_be():
     text = b"services: {a: {build: {args: {B: redis}}}}\n"
     for contents in (dockerfile, rewrite(dockerfile, HUB).after):
         assert rewrite_compose(text, HUB, lambda _context, _name, contents=contents: contents).after == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        pytest.param("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: redis\n", 5, "a Kubernetes manifest", id="Kubernetes"),
+        pytest.param("on: push\njobs:\n  a:\n    container:\n      image: redis\n", 5, "a GitHub workflow", id="GitHub"),
+        pytest.param("a:\n  image: Ö/É\n  script: [make]\nb:\n  image:\n    name: redis\n", 6, "a GitLab CI file", id="GitLab"),
+        pytest.param("services: [redis]\na:\n  image: 'redis'\n  script: make\n", 3, "a GitLab CI file", id="GitLab with services"),
+    ],
+)
+def test_what_is_no_compose_file_is_named_and_left(text, line, what):
+    result = rewrite_compose(text.encode(), HUB)
+    assert result.after == text.encode()
+    assert result.skipped == [(line, "compose", "redis", f"This is {what} and not a compose file. Nothing in it was touched.")]
+    assert rewrite_compose(text.replace("redis", "quay.io/a/b").encode(), HUB).skipped == []
+
+
+def test_a_compose_file_with_such_names_is_one():
+    text = "kind: x\nservices: {a: {image: redis, script: x}}\njobs: {}\n"
+    assert rewrite_compose(text.encode(), HUB).after.decode() == text.replace("redis", "m.x/hub/library/redis")
+
+
+def test_the_values_of_a_file_env():
+    text = "# A=1\nA=b\r\n export B = 'c d' # e\nC=\"f\"\nD=g#h\nE=i #j\nF=\nnone\n"
+    assert env_values(text.encode()) == {"A": "b", "B": "c d", "C": "f", "D": "g#h", "E": "i", "F": ""}
+
+
+def test_env_decides_where_the_registry_of_an_image_is_written():
+    text = "services:\n  a: {image: '${A:-redis}'}\n  b: {image: '${NONE:-redis}:${TAG}'}\n  c: {image: '${Q}'}\n  d: {image: '${B}'}\n  e: {image: '${BAD}'}\n"
+    env = {"A": "nginx", "TAG": "7", "Q": "quay.io/a/b", "B": "$A", "BAD": "a:b:c"}
+    result = rewrite_compose(text.encode(), HUB, around=Surroundings(env=env))
+    assert result.after.decode() == text.replace("NONE:-", "NONE:-m.x/hub/library/")
+    assert [(skip.line, skip.reason) for skip in result.skipped] == [
+        (2, ".env gives A the value nginx; write the mirror's name there."),
+        (5, ".env gives B the value $A, which is not evaluated here; write the mirror's name there."),
+        (6, "'a:b:c' is no valid image name; correct it, or exclude the file if it is a template."),
+    ]
+
+
+@pytest.mark.parametrize(("builds", "after", "skips"), [(True, "acme/a", 0), (False, "m.x/hub/acme/a", 0), (None, "acme/a", 1)])
+def test_a_service_that_extends_one_of_another_file(builds, after, skips):
+    text = "services: {a: {extends: {file: b.yml, service: b}, image: acme/a}}\n"
+    result = rewrite_compose(text.encode(), HUB, around=Surroundings(builds=lambda file, service: builds if (file, service) == ("b.yml", "b") else None))
+    assert (result.after.decode(), len(result.skipped)) == (text.replace("acme/a", after), skips)
+
+
+def test_what_an_included_file_builds_is_a_result():
+    text = "services: {a: {image: acme/a, volumes: [{type: image, source: acme/a}], pre_start: [{image: redis}, x]}}\n"
+    result = rewrite_compose(text.encode(), HUB, around=Surroundings(results={"docker.io/acme/a:latest"}))
+    assert result.after.decode() == text.replace("redis", "m.x/hub/library/redis")
+
+
+@pytest.mark.parametrize(
+    ("service", "after"),
+    [
+        pytest.param("volumes: [{type: image, source: redis}, {type: bind, source: redis}, 'redis:/x']", 1, id="volumes"),
+        pytest.param("volumes: {type: image, source: redis}", 0, id="no list of volumes"),
+        pytest.param('volumes: [{type: image, source: "\\x72edis"}]', 0, id="escapes"),
+        pytest.param("pre_start: [{command: redis}]", 0, id="a step without an image"),
+        pytest.param("build: {sbom: 'generator=redis,x=y'}", 1, id="a generator"),
+        pytest.param("build: {sbom: true}", 0, id="no generator"),
+        pytest.param("build: {args: {BUILDKIT_SYNTAX: redis}}", 1, id="a frontend"),
+        pytest.param("build: {args: {BUILDKIT_SYNTAX: dockerfile.v0}}", 0, id="the frontend inside"),
+        pytest.param("build: {args: [BUILDKIT_SYNTAX]}", 0, id="a frontend from outside"),
+        pytest.param(f"image: 'sha256:{'a' * 64}'", 0, id="a local image"),
+    ],
+)
+def test_other_places_of_images(service, after):
+    text = f"services: {{a: {{{service}}}}}\n"
+    assert rewrite_compose(text.encode(), HUB).after.decode() == text.replace("redis", "m.x/hub/library/redis", after)
+
+
+def test_what_a_compose_file_says_about_others():
+    text = (
+        "include:\n  - a.yml\n  - path: b.yml\n  - path: [c.yml, '$NONE', {}]\n  - {}\n  - '${X:-d.yml}'\n"
+        "services:\n  a: {extends: {file: e.yml, service: b}, build: ctx}\n  b: {build: {context: c, args: {A: b, N: null}, additional_contexts: {x: y}}}\n"
+        "  c: {build: '$NONE'}\n"
+    )
+    facts = read_compose(text.encode())
+    assert facts.files == [("a.yml", 2), ("b.yml", 3), ("c.yml", 4), ("d.yml", 6), ("e.yml", 8)]
+    assert facts.includes == ["a.yml", "b.yml", "c.yml", "d.yml"]
+    assert [(build.place, build.contexts, build.args, build.line) for build in facts.builds] == [
+        (("c", "Dockerfile"), ["x"], ["A"], 9),
+        (("ctx", "Dockerfile"), (), (), 8),
+    ]
+    assert not read_compose(b"include: [").is_readable

@@ -263,3 +263,66 @@ def test_a_line_never_grows_beyond_what_buildkit_reads():
     assert tuple(skip) == (
         2, "from", "redis", f"With the mirror's name a line is longer than {LONGEST_LINE} bytes; shorten it. Nothing in the file was changed.",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "after"),
+    [
+        pytest.param(
+            b"ARG R=docker.io\nFROM $R/node\nFROM $R/a/b\nFROM $R/library/c\n",
+            b"ARG R=m.x\nFROM $R/library/node\nFROM $R/a/b\nFROM $R/library/c\n",
+            id="parted",
+        ),
+        pytest.param(b"ARG R=m.x/\nFROM ${R}library/redis\nFROM ${R}a/b\n", b"ARG R=docker.io/\nFROM ${R}library/redis\nFROM ${R}a/b\n", id="in full"),
+        pytest.param(b"ARG N=a\nFROM $N/b\nFROM ${N}/c:$X\n", b"ARG N=a\nFROM m.x/$N/b\nFROM m.x/${N}/c:$X\n", id="a namespace"),
+        pytest.param(b"ARG B\nFROM x AS b\nFROM ${B:-a:1}\n", b"ARG B\nFROM m.x/library/x AS b\nFROM ${B:-m.x/library/a:1}\n", id="a default behind a stage"),
+        pytest.param(b"ARG T=\nARG I=a/b:${T}-x\nFROM $I\n", b"ARG T=\nARG I=m.x/a/b:${T}-x\nFROM $I\n", id="a gap in an argument"),
+        pytest.param(b"ARG I=a/${I}b\nARG I=a/b\nFROM $I\n", b"ARG I=a/${I}b\nARG I=m.x/a/b\nFROM $I\n", id="an argument declared again"),
+        pytest.param(b"FROM x AS base-a\nFROM base-$X\n", b"FROM m.x/library/x AS base-a\nFROM base-$X\n", id="a stage that an argument chooses"),
+        pytest.param("FROM x\nRUN a \\\n 　b\n".encode(), "FROM m.x/library/x\nRUN a \\\n 　b\n".encode(), id="a blank in a continuation"),
+        pytest.param("FROM x\nRUN <<E\n　b\nE\n".encode(), "FROM m.x/library/x\nRUN <<E\n　b\nE\n".encode(), id="a blank in a heredoc"),
+        pytest.param(b"# syntax=a/b\nINCLUDE x\n", b"# syntax=m.x/a/b\nINCLUDE x\n", id="another frontend"),
+        pytest.param(b"# syntax=dockerfile.v0\nFROM ${x}\n", b"# syntax=dockerfile.v0\nFROM ${x}\n", id="the frontend inside"),
+    ],
+)
+def test_what_is_moved_where_it_can_be(data, after):
+    mirrors = Mirrors({"m.x": "docker.io"} if data.startswith(b"ARG R=m.x/") else {"docker.io": "m.x"})
+    result = rewrite(data, mirrors)
+    assert (result.after, [skip for skip in result.skipped if "${x}" not in skip.reference]) == (after, [])
+    assert rewrite(result.after, mirrors).changes == []
+
+
+@pytest.mark.parametrize("line", ["RUN a 　<<E\nE\n", "RUN a\\\n　\nX\n", "RUN <<E\n　\n", "RUN <<E\nE\n　x\n"])
+def test_a_strange_blank_elsewhere_is_still_ambiguous(line):
+    (skip,) = rewrite(f"FROM alpine\n{line}".encode(), HUB).skipped
+    assert skip.reason.startswith(("It cannot be said how BuildKit reads this file", "BuildKit refuses this file"))
+
+
+@pytest.mark.parametrize(
+    ("data", "skips"),
+    [
+        (b"RUN true\n", 0),
+        (b"", 0),
+        (b"FROM quay.io/a\nWRONG x\n", 0),
+        (b"FROM docker.io/A\nWRONG x\n", 1),
+        (b"FROM quay.io/A\nWRONG x\n", 0),
+        (b"FROM $X\nWRONG x\n", 1),
+        (b"WRONG x\nCOPY --from=redis a b\n", 1),
+        (b"# syntax=docker/dockerfile:1\nWRONG x\n", 1),
+        (b"# syntax=a/b\nWRONG x\nFROM redis\n", 1),
+    ],
+)
+def test_a_refused_file_is_a_skip_where_a_line_names_something(data, skips):
+    assert len(rewrite(data, HUB).skipped) == skips
+
+
+def test_an_image_that_a_named_context_supplies():
+    data = b"# syntax=a/b\nFROM redis:latest\nFROM Redis\nCOPY --from=node a b\n"
+    result = rewrite(data, Mirrors({"docker.io": "m.x"}), supplied={"redis": "the context r supplies it", "docker.io/a/b": "x", "a/b": "x"})
+    assert result.after == b"# syntax=m.x/a/b\nFROM redis:latest\nFROM Redis\nCOPY --from=m.x/library/node a b\n"
+    assert [skip.reason for skip in result.skipped] == ["The context r supplies it.", TEMPLATE.format("'Redis'")]
+
+
+def test_an_argument_that_a_build_gives_is_moved_there():
+    assert rewrite(b"ARG A\nFROM $A\nFROM ${A}/b\n", HUB, given_elsewhere={"A"}).skipped == []
+    assert len(rewrite(b"ARG A\nARG B\nFROM $A$B\n", HUB, given_elsewhere={"A"}).skipped) == 1

@@ -1,0 +1,4 @@
+target "a" {
+  context = "."
+  contexts = { redis = "docker-image://redis:7" }
+}
