@@ -52,6 +52,16 @@ def test_compose_builds_and_starts_the_project(engine):
     assert outcome.ok, outcome.log
 
 
+@pytest.mark.parametrize("command", ["docker compose build --no-cache", "docker buildx bake --no-cache default inline"])
+def test_a_project_of_compose_and_bake_files_is_built_as_a_whole(engine, command):
+    """Named contexts, arguments, a Dockerfile of another name, an included file, Dockerfiles inside other files."""
+    if engine.major < 26:
+        pytest.skip("the client has no buildx")
+    outcome = run(engine, "buildkit", f"cd /srv/src/project && {command}")
+    assert outcome.ok, outcome.log
+    assert not run(engine, "buildkit", f"cd /srv/first/project && {command}").ok
+
+
 def test_no_other_byte_changed(engine):
     text = engine.host.file("/srv/src/stages/Dockerfile").content
     first = engine.host.file("/srv/first/stages/Dockerfile").content

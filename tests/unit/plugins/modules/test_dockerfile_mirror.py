@@ -498,7 +498,7 @@ def test_a_file_that_compose_reads_outside_of_paths_is_reported_where_the_map_na
     (tree / "c/quay.yml").write_text("services: {db: {image: quay.io/a/b}}\n")
     (tree / "c/x.df").write_text("FROM alpine\n")
     result, _module = run(tree / "a")
-    reason = "Compose reads {} too, which lies outside paths or is excluded; name it in paths."
+    reason = "Compose reads {} too, which is outside paths or excluded; add it to paths."
     assert left(result, tree / "a/compose.yaml") == [reason.format("../c/db.yml"), reason.format("../c/x.df")]
     assert (tree / "c/db.yml").read_text() == "services: {db: {image: redis}}\n"
     result, _module = run(tree)

@@ -91,7 +91,7 @@ def test_what_is_edited(before, after):
         pytest.param(
             'dockerfile = "again"\nargs = { BASE = "debian:12" }',
             "debian:12",
-            "A stage declares this build argument too, where its new value would show; give the image an argument of its own.",
+            "A stage declares this build argument too, where its new value would be visible; use a separate argument for the image.",
             id="an argument that a stage declares",
         ),
         pytest.param(
@@ -129,7 +129,7 @@ def test_kinds_may_leave_bake_files_or_arguments_out():
     text = target('args = { BASE = "debian:12" }')
     assert rewritten(text, kinds={"from", "arg"}).skipped == []
     (skip,) = rewritten(text, kinds={"bake", "from"}).skipped
-    assert (skip.line, skip.reason) == (2, "It is the value of a build argument, and kinds leaves arg out.")
+    assert (skip.line, skip.reason) == (2, "It is the value of a build argument, and kinds does not contain arg.")
 
 
 def test_json_is_edited_as_hcl_is():
@@ -153,7 +153,7 @@ def test_json_that_bake_reads_and_we_cannot_place_is_reported():
 def test_a_bake_file_that_cannot_be_read_is_left_and_named_where_the_map_names_something(text, lines):
     result = rewritten(text)
     assert (result.changes, [skip.line for skip in result.skipped]) == ([], lines)
-    assert all(skip.reason == "This Bake file, or one beside it, cannot be read. Nothing in it was touched." for skip in result.skipped)
+    assert all(skip.reason == "This Bake file, or one beside it, cannot be read. Nothing in it was changed." for skip in result.skipped)
 
 
 def test_each_file_gets_its_own_edits():

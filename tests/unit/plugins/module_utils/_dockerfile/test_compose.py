@@ -367,7 +367,7 @@ def test_arguments_see_the_dockerfile_as_it_will_be():
 def test_what_is_no_compose_file_is_named_and_left(text, line, what):
     result = rewrite_compose(text.encode(), HUB)
     assert result.after == text.encode()
-    assert result.skipped == [(line, "compose", "redis", f"This is {what} and not a compose file. Nothing in it was touched.")]
+    assert result.skipped == [(line, "compose", "redis", f"This is {what} and not a compose file. Nothing in it was changed.")]
     assert rewrite_compose(text.replace("redis", "quay.io/a/b").encode(), HUB).skipped == []
 
 
@@ -389,7 +389,7 @@ def test_env_decides_where_the_registry_of_an_image_is_written():
     assert [(skip.line, skip.reason) for skip in result.skipped] == [
         (2, ".env gives A the value nginx; write the mirror's name there."),
         (5, ".env gives B the value $A, which is not evaluated here; write the mirror's name there."),
-        (6, "'a:b:c' is no valid image name; correct it, or exclude the file if it is a template."),
+        (6, "'a:b:c' is not a valid image name; correct it, or exclude the file if it is a template."),
     ]
 
 
