@@ -147,14 +147,15 @@ def words(text: str) -> t.List[str]:
 
 
 def without(contents: bytes, names: t.Collection[str]) -> bytes:
-    """A unit, drop-in or environment file without these variables; every other line stays as it is."""
+    """A unit, drop-in or environment file without these variables; every other line, and what systemd ignores, stays as it is."""
     lines = contents.splitlines(keepends=True)
     drop: t.Dict[int, bytes] = {}
     for directive in directives(contents):
         if directive.name != "Environment":
             continue
-        kept = [word for word in words(directive.value) if "=" not in word or word.partition("=")[0] not in names]
-        if len(kept) != len(words(directive.value)):
+        found = read_assignments(directive, "")
+        kept = [word for word, one in zip(words(directive.value), found) if one.ignored or one.setting.name not in names]
+        if len(kept) != len(found):
             drop.update(dict.fromkeys(range(directive.line, directive.last + 1), b""))
             if kept:
                 drop[directive.line] = f"Environment={' '.join(_quoted(word) for word in kept)}\n".encode()

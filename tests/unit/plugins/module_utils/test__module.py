@@ -15,7 +15,13 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.buildfleet.docker.plugins.module_utils import _module
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
-from ansible_collections.buildfleet.docker.plugins.modules import docker_build_check, docker_build_env, docker_daemon_proxy, dockerfile_mirror
+from ansible_collections.buildfleet.docker.plugins.modules import (
+    docker_build_check,
+    docker_build_env,
+    docker_daemon_proxy,
+    docker_registry_hosts,
+    dockerfile_mirror,
+)
 
 LOGIN = "builder:s3cret%40lab"
 URL = f"http://{LOGIN}@proxy.example.com:3128"
@@ -31,6 +37,11 @@ URL = f"http://{LOGIN}@proxy.example.com:3128"
         pytest.param(docker_daemon_proxy, {"restart": "sometimes", "https_proxy": f"{LOGIN}@h:1"}, id="a wrong value beside a proxy"),
         pytest.param(docker_daemon_proxy, {"timeout": "soon", "no_proxy": [URL]}, id="a wrong type beside an exception"),
         pytest.param(docker_daemon_proxy, {"no_such": URL}, id="a wrong option"),
+        pytest.param(
+            docker_registry_hosts,
+            {"registries": {"ghcr.io": [{"url": f"https://{LOGIN}@m", "username": "builder", "password": "s3cret@lab"}]}, "no_such": "s3cret@lab"},
+            id="a login within a dictionary",
+        ),
     ],
 )
 def test_a_refusal_hides_logins(module, options, capsys):

@@ -346,3 +346,32 @@ def test_a_password_is_masked_when_another_option_is_wrong(capsys):
     assert "no_such_option" in said
     assert "s3cret" not in said
     assert "0ther1" not in said
+
+
+def test_services_need_systemd():
+    machine = Machine()
+    machine.folders.discard("/run/systemd/system")
+    with pytest.raises(Refused) as refused:
+        run(machine, daemon_token=True, services=["agent"])
+    assert str(refused.value) == "services needs systemd, which does not run here. Set the variables of the agent with its init system."
+
+
+def test_a_template_runs_under_other_names():
+    machine = Machine()
+    machine.running = {"agent@.service": {}}
+    assert run(machine, daemon_token=True, services=["agent@"])["pending"] == []
+
+
+def test_what_systemctl_refuses_is_repeated():
+    machine = Machine()
+    machine.run = lambda argv, **_more: Run(1, "", "Access denied") if argv[1] == "daemon-reload" else Run(0, "", "")
+    with pytest.raises(Refused) as refused:
+        run(machine, daemon_token=True, services=["agent"])
+    assert str(refused.value) == "systemctl daemon-reload: Access denied"
+
+
+def test_a_file_of_another_owner_keeps_its_owner(monkeypatch):
+    given = []
+    monkeypatch.setattr(change, "hand_over", lambda path, user, uid, gid: given.append((path, user.name, uid, gid)))
+    run(Machine({CONFIG: File(b"{}", 0o644, os.geteuid(), 77)}), step_proxy={"https_proxy": PROXY}, users=["jane"])
+    assert given == [(CONFIG, "jane", os.geteuid(), 77)]

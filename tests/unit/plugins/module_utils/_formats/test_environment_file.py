@@ -68,6 +68,8 @@ def test_words_of_a_line_with_an_open_quote_are_told_by_blanks():
         pytest.param(b"[Service]\nEnvironment=A=1 \\\n  A=2\nUser=x\n", b"[Service]\nUser=x\n", id="alone, in two lines"),
         pytest.param(b'[Service]\nEnvironment=A=1 "B=a\\"b\\\\"\n', b'[Service]\nEnvironment="B=a\\"b\\\\"\n', id="quotes in what stays"),
         pytest.param(b"[Service]\nEnvironment=AA=1 lone\nExecStart=x A=1\n", None, id="another name"),
+        pytest.param(b"[Service]\nEnvironment=A=%Q B=1\n", None, id="a word that systemd ignores"),
+        pytest.param(b"[Service]\nEnvironment=A=1 C=\\ B=2\n", None, id="a line that systemd ignores"),
         pytest.param(b"# A=0\nexport A=1\nB=2\nA=3", b"# A=0\nB=2\n", id="a shell's file"),
         pytest.param(b"A=1\\\n 2\\\n 3\nB=2\n", b"B=2\n", id="a value in three lines"),
         pytest.param(b"B=2\nA=1\\", b"B=2\n", id="a value that is cut off"),
