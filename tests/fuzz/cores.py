@@ -30,6 +30,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import normal_form
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import observe as daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis, legacy, proof
@@ -115,7 +116,7 @@ def proxy_fault(data: bytes, dice: random.Random) -> str:
         return f"not one plain word: {url!r}"
     if proxy.proxy(url, "http_proxy") != found:
         return f"read again as something else: {url!r}"
-    if len(found.password) > 4 and found.password in found.masked() and found.password not in found.address:
+    if len(found.password) > 4 and found.password in normal_form.proxy_url(url) and found.password not in found.address:
         return "the password is shown"
     proxy.is_loopback(found)
     return ""

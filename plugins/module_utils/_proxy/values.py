@@ -46,11 +46,6 @@ class Proxy(t.NamedTuple):
         name, port = _split_port(self.address) or (self.address.strip("[]"), "")
         return name, int(port or _PORTS[self.scheme])
 
-    def masked(self) -> str:
-        """As ``docker info`` shows it."""
-        userinfo = f"{MASK}:{MASK}@" if self.user or self.password else ""
-        return f"{self.scheme}://{userinfo}{self.address}"
-
 
 def proxy(text: str, option: str, username: str = "", password: str = "") -> Proxy:
     """Read a proxy's URL (http, https, socks5 or socks5h), with the credentials beside it."""
