@@ -37,6 +37,8 @@ _LOOKS_LIKE_A_REFERENCE = re.compile(
     r"(?:^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*|[ ,=-]from=|#[ \t]*syntax[ \t]*=[ \t]*)[\"']?([^\s,\"']+)", re.IGNORECASE | re.MULTILINE
 )
 _USED_TWICE = "the variable in it is also used for something else, which would change; use a separate variable for the image"
+_REST_IS_BLANK = re.compile(rb"[ \t\r]*(?:\n|\Z)")
+_ESCAPES = (b"\\", b"`")
 _VARIABLES = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 
 
@@ -303,7 +305,7 @@ class Planner:
         place = reference.origin[slash] if slash < len(reference.value) else NOWHERE
         if rest or not library or not first or not reference.word[0] <= place <= reference.word[-1]:
             return self._in_full(reference)
-        edits = _replaced(reference.origin[:first], 0, head[:-1] if slash > first else head)
+        edits = self._replaced(reference.origin[:first], 0, head[:-1] if slash > first else head)
         return _Plan(reference, [*edits, Edit(place, place, library)], after)
 
     def _is_harmless(self, plans: t.Sequence[_Plan]) -> bool:
@@ -344,7 +346,7 @@ class Planner:
                 raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
             after = _text(image, reference)
             if not reference.own:
-                return _Plan(reference, _literal_edits(reference, after), after)
+                return _Plan(reference, self._literal_edits(reference, after), after)
             try:
                 return _Plan(reference, self._edits_to(reference, after, arguments_too), after)
             except _Impossible:
@@ -403,9 +405,9 @@ class Planner:
         if all(own):
             if not first and _may_be_a_stage(reference, in_the_word=origin[0] != reference.own[0]):
                 raise _Impossible("with another value of its variable this is a stage; write the image itself")
-            return _replaced(places, before, prefix)
+            return self._replaced(places, before, prefix)
         if not first and _begins_with_a_namespace(reference):
-            return _replaced((), reference.own[0], prefix)
+            return self._replaced((), reference.own[0], prefix)
         homes = {self._home(place) for place in decisive}
         if any(own) or len(homes) != 1:
             raise _Impossible("its registry is written in two places; write it in one")
@@ -416,13 +418,36 @@ class Planner:
             raise _Impossible(f"it comes from ARG {name}, and kinds does not contain arg")
         is_declared_again = argument is not None and name in self._scene.again  # who edits what is given sees to that himself
         if arguments_too and not is_declared_again:
-            return _replaced(places, before, prefix)
+            return self._replaced(places, before, prefix)
         if not first and _begins_with_a_bare_name(reference) and not _may_be_a_stage(reference):
-            return _replaced((), reference.own[0], prefix)
+            return self._replaced((), reference.own[0], prefix)
         if not is_declared_again:
             raise _Impossible(_USED_TWICE)
         line = self._lines.of(self._scene.again[name])
         raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would be visible; use a separate variable for the image")
+
+    def _literal_edits(self, reference: Reference, after: str) -> t.List[Edit]:
+        first, prefix, _rest = moved(reference.value, after)
+        return self._replaced(reference.origin[:first], reference.origin[0], prefix)
+
+    def _replaced(self, places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]:
+        """Put the prefix in these places, piece by piece where continuation lines or escapes part them; without any, insert it."""
+        if not places:
+            return [Edit(before, before, prefix)]
+        edits: t.List[Edit] = []
+        start = places[0]
+        for left, right in zip(places, [*places[1:], -1]):
+            if right != left + 1:
+                edits.append(Edit(start, left + 1, "" if edits else prefix))
+                is_escaped = right > 0 and self._data[right - 1 : right] in _ESCAPES  # alone, its escape would continue the line
+                start = right - is_escaped
+        if len(edits) > 1 and self._is_whole_line(edits[-1]):
+            edits[0], edits[-1] = edits[0]._replace(text=""), edits[-1]._replace(text=prefix)
+        return edits
+
+    def _is_whole_line(self, edit: Edit) -> bool:
+        """Without text it would leave an empty line, behind which BuildKit continues the one before."""
+        return self._data[edit.start - 1 : edit.start] == b"\n" and _REST_IS_BLANK.match(self._data, edit.end) is not None
 
     def _into_gap(self, gap: Empty, prefix: str) -> Edit:
         """A variable that is empty unless somebody gives it: the mirror becomes its default."""
@@ -476,24 +501,6 @@ class Planner:
                 if argument.start <= edit.start <= argument.end:
                     return "arg", argument.start, argument.end
         return "arg", edit.start, edit.end
-
-
-def _literal_edits(reference: Reference, after: str) -> t.List[Edit]:
-    first, prefix, _rest = moved(reference.value, after)
-    return _replaced(reference.origin[:first], reference.origin[0], prefix)
-
-
-def _replaced(places: t.Sequence[int], before: int, prefix: str) -> t.List[Edit]:
-    """Put the prefix in these places, piece by piece where continuation lines part them; without any, insert it."""
-    if not places:
-        return [Edit(before, before, prefix)]
-    edits: t.List[Edit] = []
-    start = places[0]
-    for left, right in zip(places, [*places[1:], -1]):
-        if right != left + 1:
-            edits.append(Edit(start, left + 1, "" if edits else prefix))
-            start = right
-    return edits
 
 
 def _begins_with_a_bare_name(reference: Reference) -> bool:

@@ -490,6 +490,10 @@ def test_a_host_without_yaml_needs_it_for_compose_alone(tree, monkeypatch):
     with pytest.raises(Refused, match=r"^Compose files need PyYAML on the host: install python3-yaml there, or remove compose from kinds.$"):
         run(tree)
     assert run(tree, kinds=["from"])[0]["counts"]["files"] == 4
+    (tree / "a/compose.yaml").write_bytes(b"services: {x: {build: .}}\n")
+    with pytest.raises(Refused, match=r"^Compose files need PyYAML on the host: "):
+        run(tree)
+    assert run(tree, kinds=["from"])[0]["counts"]["files"] == 4
 
 
 def test_a_file_that_compose_reads_outside_of_paths_is_reported_where_the_map_names_something(tree):

@@ -440,3 +440,26 @@ def test_what_a_compose_file_says_about_others():
         (("ctx", "Dockerfile"), (), (), 8),
     ]
     assert not read_compose(b"include: [").is_readable
+
+
+def test_an_argument_without_a_value_that_feeds_a_from_is_reported():
+    text = "services:\n  a:\n    build:\n      args:\n        BASE: $X\n        OTHER: $X\n"
+    result = rewrite_compose(text.encode(), HUB, lambda context, dockerfile: b"ARG BASE\nARG OTHER\nFROM ${BASE}\n")
+    assert (result.after.decode(), result.changes) == (text, [])
+    assert [(skip.line, skip.reference, skip.reason) for skip in result.skipped] == [
+        (5, "$X", "It is in a FROM of its Dockerfile, and compose finds no value for it here; give it a default, or set it in .env to the mirror's name.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "after"),
+    [
+        ("${R:-docker.io}/${N:-redis}", "${R:-m.x/hub/library}/${N:-redis}"),
+        ("${R:-docker.io}/a/b", "${R:-m.x/hub}/a/b"),
+        ("${R:-docker}${S:-.io}/a/b", "${R:-m.x/hub}${S:-}/a/b"),
+    ],
+)
+def test_an_argument_made_of_several_values(value, after):
+    text = "services: {{a: {{build: {{args: {{BASE: '{}'}}}}}}}}\n"
+    result = rewrite_compose(text.format(value).encode(), HUB, lambda context, dockerfile: b"ARG BASE\nFROM ${BASE}\n")
+    assert (result.after.decode(), result.skipped) == (text.format(after), [])

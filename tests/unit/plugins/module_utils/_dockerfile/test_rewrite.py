@@ -326,3 +326,35 @@ def test_an_image_that_a_named_context_supplies():
 def test_an_argument_that_a_build_gives_is_moved_there():
     assert rewrite(b"ARG A\nFROM $A\nFROM ${A}/b\n", HUB, given_elsewhere={"A"}).skipped == []
     assert len(rewrite(b"ARG A\nARG B\nFROM $A$B\n", HUB, given_elsewhere={"A"}).skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "after"),
+    [
+        pytest.param(b"FROM docke\\r\\\n.io/a/b\n", b"FROM m.x\\\n/a/b\n", id="the last of a line"),
+        pytest.param(b"FROM docke\\\n\\r.io/a/b\n", b"FROM m.x\\\n/a/b\n", id="the first of a line"),
+        pytest.param(b"# escape=`\nFROM docke`r`\n.io/a/b\n", b"# escape=`\nFROM m.x`\n/a/b\n", id="another escape"),
+        pytest.param(b"FROM docke\\r.io/a/b\n", b"FROM m.x/a/b\n", id="within a line"),
+        pytest.param(b"ARG R=docke\\r\\\n.io/a\nFROM $R/b\n", b"ARG R=m.x\\\n/a\nFROM $R/b\n", id="in an ARG"),
+        pytest.param(b"FROM 'docke'\\\nr.io/a/b\n", b"FROM 'm.x'\\\n/a/b\n", id="quotes stay"),
+        pytest.param(b"FROM qua\\y.io/a/b\nFROM b/\\a\n", b"FROM qua\\y.io/a/b\nFROM m.x/b/\\a\n", id="what is not replaced stays"),
+    ],
+)
+def test_a_letter_goes_with_its_escape(data, after):
+    result = rewrite(data, Mirrors({"docker.io": "m.x"}))
+    assert (result.after, result.skipped) == (after, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "after"),
+    [
+        pytest.param(b"FROM re\\\ndis\nRUN x\n", b"FROM \\\nm.x/y\nRUN x\n", id="an instruction follows"),
+        pytest.param(b"FROM re\\\r\ndis \r\nRUN x\r\n", b"FROM \\\r\nm.x/y \r\nRUN x\r\n", id="with CR LF"),
+        pytest.param(b"FROM re\\\ndis", b"FROM \\\nm.x/y", id="the file ends"),
+        pytest.param(b"FROM re\\\ndis:7\n", b"FROM m.x/y\\\n:7\n", id="something is left in the line"),
+        pytest.param(b"ARG R=re\\\ndis\nFROM $R\n", b"ARG R=\\\nm.x/y\nFROM $R\n", id="in an ARG"),
+    ],
+)
+def test_no_empty_line_is_left_behind_a_continuation(data, after):
+    result = rewrite(data, Mirrors({"docker.io/library/redis": "m.x/y"}))
+    assert (result.after, result.skipped) == (after, [])
