@@ -358,3 +358,18 @@ def test_a_letter_goes_with_its_escape(data, after):
 def test_no_empty_line_is_left_behind_a_continuation(data, after):
     result = rewrite(data, Mirrors({"docker.io/library/redis": "m.x/y"}))
     assert (result.after, result.skipped) == (after, [])
+
+
+@pytest.mark.parametrize("line", ["COPY --from=$X a b", "RUN --mount=from=$X,target=/a b", "RUN --mount=type=cache,from=redis:${X} b"])
+def test_a_variable_where_buildkit_expands_none_is_reported_and_the_rest_is_moved(line):
+    result = rewrite(f"ARG X=redis\nFROM alpine\n{line}\n".encode(), Mirrors({"docker.io": "m.x"}))
+    assert result.after.decode() == f"ARG X=redis\nFROM m.x/library/alpine\n{line}\n"
+    assert [(skip.line, skip.reason) for skip in result.skipped] == [
+        (3, "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage.")
+    ]
+
+
+@pytest.mark.parametrize("line", ["COPY --newer=1 a b", "ADD --newer a b", "RUN --newer=1 b"])
+def test_flags_that_a_newer_frontend_may_know_are_not_judged(line):
+    result = rewrite(f"FROM alpine\n{line}\n".encode(), Mirrors({"docker.io": "m.x"}))
+    assert (result.after.decode(), result.skipped) == (f"FROM m.x/library/alpine\n{line}\n", [])
