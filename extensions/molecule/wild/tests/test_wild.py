@@ -51,6 +51,8 @@ SENTENCE = "/etc/docker/daemon.json, line 1, column 2: a key stands twice. Remov
 REFUSED = {"before": seen(), "check": step(seen(), failed=True, msg=SENTENCE), "run": step(seen(), failed=True, msg=SENTENCE)}
 DOWN = {"before": seen(info={}), "check": step(seen(info={}), failed=True, msg="x"), "run": step(seen(info={}), failed=True, msg="x")}
 
+NOT_JSON = {"id": "config_not_json", "message": "m"}
+
 
 @pytest.mark.parametrize(
     ("row", "change", "ends"),
@@ -61,6 +63,13 @@ DOWN = {"before": seen(info={}), "check": step(seen(info={}), failed=True, msg="
         pytest.param(HELD, {"again": step(seen(OURS, IN_FORCE), changed=True)}, ["fault"], id="the second run changes something"),
         pytest.param(HELD, {"again": step(seen({**OURS, "/etc/x": 1}, IN_FORCE))}, ["fault"], id="the second run writes and does not say it"),
         pytest.param(HELD, {"info": {**HELD["info"], "findings": [{"id": "restart_pending", "message": "m"}]}}, ["fault"], id="a finding that is not true"),
+        pytest.param(
+            HELD,
+            {"info": {**HELD["info"], "findings": [{"id": "config_not_json", "severity": "error", "message": "m"}]}},
+            ["fault"],
+            id="an error that is none",
+        ),
+        pytest.param(HELD, {"info": {**HELD["info"], "findings": [{**NOT_JSON, "severity": "warning"}]}}, ["held"], id="a warning"),
         pytest.param(HELD, {"undo": step(seen({}, starts=1))}, ["fault"], id="undo is not exact"),
         pytest.param(HELD, {"undo": step(seen(info=IN_FORCE))}, ["fault"], id="undo is not in force"),
         pytest.param(HELD, {"run": step(seen(), failed=True, rolled_back=True, msg="m")}, ["rolled back"], id="rolled back"),
