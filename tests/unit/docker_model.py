@@ -144,8 +144,8 @@ class Unit:
             if name == "ExecStart":
                 self.commands = [*self.commands, list(words(value))] if value else []
 
-    def start(self, files: Texts, manager: t.Mapping[str, str] = {}) -> Start:
-        environment = {**manager, **self.own}
+    def start(self, files: Texts, manager: t.Optional[t.Mapping[str, str]] = None) -> Start:
+        environment = {**(manager or {}), **self.own}
         for path in self.files:
             environment.update(environment_file(files.get(path.lstrip("-"), b"")))
         argv: t.List[str] = []

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import fails_by_itself, judge_step
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
@@ -64,8 +64,7 @@ def _role(host: str, reference: t.Optional[str], known: Evidence) -> str:
 
 
 def _step(log: Log, known: Evidence) -> Verdict:
-    assert log.step is not None
-    step = log.step
+    step = t.cast(Step, log.step)
     failure = judge_step(step.output, step.command, step.ended, log.lines)
     if failure and failure.cause in NO_NETWORK:
         return Verdict(failure.cause, reason=failure.reason)

@@ -204,17 +204,16 @@ class _Reader:
         if _END_OF_SUMMARY.match(stripped) or _QUOTED.match(line) or _QUOTED.match(stripped):
             self.summary = None
         elif self.summary is not None and not _CLIENTS.match(stripped) and not _SUMMARY.match(line):
-            self._in_summary(line)
+            self._in_summary(self.summary, line)
         else:
             self.summary = None
             self._line(line, stripped)
 
-    def _in_summary(self, line: str) -> None:
-        assert self.summary is not None
+    def _in_summary(self, summary: _Part, line: str) -> None:
         said = re.sub(r"^#\d+ ", "", line)
         seconds = _SECONDS.match(said)
-        self.summary.output.append((seconds.group(2) or "") if seconds else said)
-        self.rest.append(self.summary.output[-1])
+        summary.output.append((seconds.group(2) or "") if seconds else said)
+        self.rest.append(summary.output[-1])
 
     def _line(self, line: str, stripped: str) -> None:
         vertex = _VERTEX.match(stripped)

@@ -253,7 +253,7 @@ ENGINE = (
 _PROGRAM = (
     r"^(?=.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|\d+\.\d+\.\d+\.\d+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
     r"|wget2?:|fatal: |git|npm |yarn|ERR_|UND_ERR"
-    r"|ConnectionPool|HTTPS?Connection\(|urlopen|urllib3?|requests\.exceptions|NewConnectionError|Failed to establish a new connection|Retrying"
+    r"|ConnectionPool|HTTPS?Connection\(|url[o]pen|urllib3?|requests\.exceptions|NewConnectionError|Failed to establish a new connection|Retrying"
     r"|W: |E: |Err[: ]|\[IP: |Gem::|Net::|SocketError|Errno::|Bundler"
     r"|java\.net\.|javax\.net\.|Connect to |Could not (?:transfer|resolve|GET|HEAD|download|connect to)|transfer failed|Unknown host"
     r"|spurious network|os error"
@@ -303,8 +303,8 @@ STEP = (
     # A name was not found.
     Rule(
         "step",
-        r"bad address '(?P<host>[\w.-]+)|unable to resolve host address [‘'`\"](?P<gnu>[\w.-]+)|[Cc]ould not resolve (?:host(?:name)?"
-        r"|address)(?: name)?:? [\"'‘(]?(?P<curl>[\w.-]+)"
+        r"bad address '(?P<host>[\w.-]+)|unable to resolve host address [\u2018'`\"](?P<gnu>[\w.-]+)|[Cc]ould not resolve (?:host(?:name)?"
+        r"|address)(?: name)?:? [\"'\u2018(]?(?P<curl>[\w.-]+)"
         r"|Could not resolve '(?P<apt>[\w.-]+)|(?:Temporary failure|wicked happened) resolving '(?P<apt2>[\w.-]+)|(?:ENOTFOUND"
         r"|EAI_AGAIN) (?P<node>[\w.-]+\.[\w-]+)"
         r"|UnknownHostException: (?P<java>[\w.-]+)|Unknown [Hh]ost:? (?P<maven>[\w.-]+\.[\w-]+)|lookup (?P<go>[\w.-]+\.[\w-]+)(?: on [\w.:\[\]]+)?: "
@@ -354,7 +354,8 @@ STEP = (
         "step",
         r"certificate verif|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|x509: |SELF_SIGNED_CERT|self[- ]signed certificate"
         r"|unable to get (?:local )?issuer"
-        r"|UNABLE_TO_(?:VERIFY|GET)\w+|cannot verify (?P<wget>[\w.-]+)'s certificate|certificate of ['‘](?P<gnu>[\w.-]+)['’] (?:is not trusted|doesn.t have)"
+        r"|UNABLE_TO_(?:VERIFY|GET)\w+|cannot verify (?P<wget>[\w.-]+)'s certificate"
+        r"|certificate of ['\u2018](?P<gnu>[\w.-]+)['\u2019] (?:is not trusted|doesn.t have)"
         r"|certificate is NOT trusted|unable to find valid certification path|PKIX path|UntrustedRoot|PartialChain|UnknownIssuer|invalid peer certificate"
         r"|SSL peer certificate or SSH remote key was not OK|server certificate not trusted|problem confirming the ssl certificate"
         r"|RemoteCertificateChainErrors"

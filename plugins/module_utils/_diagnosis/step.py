@@ -43,7 +43,8 @@ _DIAGNOSTIC = re.compile(
 _FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the import that it wanted to fetch
 _OWN_FAULT = re.compile(
     r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
-    r"|COMPILATION ERROR|error: could not compile|code (?:ELIFECYCLE|E404|ERESOLVE|ETARGET|EUSAGE)|Segmentation fault|undefined: |: undeclared|expected ['‘`]"
+    r"|COMPILATION ERROR|error: could not compile|code (?:ELIFECYCLE|E404|ERESOLVE|ETARGET|EUSAGE)"
+    r"|Segmentation fault|undefined: |: undeclared|expected ['\u2018`]"
     r"|cannot find package|has no exported member|Type error:"
 )
 # What comes after these has got over what came before.

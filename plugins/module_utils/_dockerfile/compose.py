@@ -144,7 +144,7 @@ def read_compose(data: bytes) -> ComposeFacts:
         document = _document(data)
     except Unreadable:
         return ComposeFacts(is_readable=False)
-    included = [(text, line) for text, line in document.included()]
+    included = list(document.included())
     extended = [(document.extended(service), document.yaml.line(service.start_mark.index)) for _name, service in document.services]
     builds = [
         ComposeBuild(

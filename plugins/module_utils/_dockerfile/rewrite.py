@@ -94,7 +94,7 @@ def rewrite(
     build_args: t.Optional[t.Mapping[str, str]] = None,
     kinds: t.Container[str] = KINDS,
     edit_given: bool = False,
-    supplied: t.Mapping[str, str] = {},
+    supplied: t.Optional[t.Mapping[str, str]] = None,
     given_elsewhere: t.AbstractSet[str] = frozenset(),
 ) -> Rewrite:
     """``edit_given``: the build arguments can be edited by the caller, who finds the edits in the result.
@@ -231,7 +231,7 @@ class Planner:
         unsure: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
         edit_given: bool = False,
         is_dockerfile: bool = True,
-        supplied: t.Mapping[str, str] = {},
+        supplied: t.Optional[t.Mapping[str, str]] = None,
         given_elsewhere: t.AbstractSet[str] = frozenset(),
     ) -> None:
         self._data = data
@@ -242,7 +242,7 @@ class Planner:
         self._unsure = unsure
         self._edit_given = edit_given
         self._is_dockerfile = is_dockerfile
-        self._supplied = supplied
+        self._supplied = supplied or {}
         self._given_elsewhere = given_elsewhere
         self._lines = Lines(data)
         self._skipped: t.List[Skip] = []

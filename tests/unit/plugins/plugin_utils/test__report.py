@@ -106,8 +106,10 @@ def test_state_and_processes(observed, state, processes):
         ),
         pytest.param({"check": {"failed": True, "msg": "x" * 9000}}, "module_failed", ["x" * 600 + " …"], [], id="a long story"),
         *[
-            pytest.param({result: dict(failed=True, **message)}, "module_failed", ["sudo is not installed on this host."],
-                ["Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."], id=f"no sudo, {result}")
+            pytest.param(
+                {result: dict(failed=True, **message)}, "module_failed", ["sudo is not installed on this host."],
+                ["Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."], id=f"no sudo, {result}",
+            )
             for result, message in (
                 ("info", {"msg": "Task failed: Premature end of stream waiting for become success.\n>>> Standard Error\n/bin/sh: 1: sudo: not found"}),
                 ("check", {"msg": "Module result deserialization failed", "module_stderr": "sh: line 1: sudo: command not found\n"}),

@@ -391,7 +391,10 @@ def test_a_record_that_a_stopped_build_makes_when_its_client_is_gone_goes_too():
 
 def test_a_record_that_the_engine_does_not_give_up_is_said():
     engine = Engine()
-    brings = lambda: engine.cache.append({"ID": "held", "Type": "source.local", "InUse": True, "Description": "", "CreatedAt": "1"})  # noqa: E731
+
+    def brings():
+        engine.cache.append({"ID": "held", "Type": "source.local", "InUse": True, "Description": "", "CreatedAt": "1"})
+
     outcome = checked(FakeHost(engine, log("dns-silent/28.5-buildkit"), 124, brings), timeout=2)
     assert outcome.left == ("A cache record of this build could not be removed; the engine holds it until it starts next (held).",)
 

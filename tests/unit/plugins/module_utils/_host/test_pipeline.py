@@ -103,7 +103,7 @@ def test_nobody_may_want_the_rest(pools):
 
 def test_a_worker_ends_when_the_process_that_started_it_does(monkeypatch):
     order = []
-    monkeypatch.setattr(os, "_exit", lambda code: order.append(code))
+    monkeypatch.setattr(os, "_exit", order.append)
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: types.SimpleNamespace(join=lambda: order.append("joined")))
     pipeline._begin("".join)
     limit = time.monotonic() + 20

@@ -65,7 +65,8 @@ def wants_token(answer, challenge):
 
 
 def tried(answers=None, images=("busybox",), most=9):
-    return try_candidate(URL, images, most, *(lambda mirror: (mirror, mirror.clock))(FakeMirror(answers)))
+    mirror = FakeMirror(answers)
+    return try_candidate(URL, images, most, mirror, mirror.clock)
 
 
 def test_a_mirror_is_asked_as_docker_asks():
