@@ -21,6 +21,13 @@ def checked(engine, **options):
     return json.loads(done.stdout[done.stdout.index("{\n") :]), done.returncode
 
 
+@pytest.fixture(autouse=True)
+def home(engine):
+    """What the commands of these tests leave in root's home goes; what the module leaves is found by the tests themselves."""
+    yield
+    engine.host.check_output("rm -rf /root/.docker")
+
+
 def has_buildx(engine):
     return engine.host.run("docker buildx version").rc == 0
 
