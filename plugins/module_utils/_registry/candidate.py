@@ -27,7 +27,8 @@ _NO_CREDENTIALS = "Docker sends no credentials to a mirror"
 class Ask(t.Protocol):
     """One question; redirects are not followed, and at most so many bytes of the body come back."""
 
-    def __call__(self, method: str, url: str, headers: t.Mapping[str, str], most: int) -> Answer: ...
+    def __call__(self, method: str, url: str, headers: t.Mapping[str, str], most: int) -> Answer:
+        """The answer; status 0 where there is none."""
 
 
 class Candidate(t.NamedTuple):
@@ -55,7 +56,8 @@ class Request(t.Protocol):
 
     def __call__(
         self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = ..., most: int = ..., proxies: t.Optional[t.Mapping[str, str]] = ...
-    ) -> Answer: ...
+    ) -> Answer:
+        """The answer; status 0 where there is none."""
 
 
 def asker(
