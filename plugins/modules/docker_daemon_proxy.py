@@ -344,6 +344,8 @@ def _learn(module: Module, daemon: Daemon) -> None:
     for setting in (*layers(daemon, daemon.files), *(one.setting for one in assignments(daemon, daemon.files))):
         if setting.name.upper().endswith("PROXY"):
             module.secrets.learn_url(setting.value)
+    for url in daemon_proxy.running(daemon.info).proxies.values():  # Docker shows a login that has no scheme before it
+        module.secrets.learn_url(url)
     try:
         for url in daemon_proxy.effective(daemon, daemon.files).proxies.values():
             module.secrets.learn_url(url)

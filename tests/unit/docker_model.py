@@ -207,7 +207,7 @@ def mirrors(texts: t.Iterable[str], engine: str) -> t.List[str]:
             raise Failed(f"invalid mirror: {text}")
         if engine.startswith("20.") and parts.path not in ("", "/"):
             raise Failed(f"invalid mirror: path in {text}")
-        shown = text.removesuffix("/") + "/"
+        shown = (text[:-1] if text.endswith("/") else text) + "/"
         if shown not in found:
             found.append(shown)
     return found

@@ -20,6 +20,7 @@ _SHORT_FLAGS = {
     "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
 }  # fmt: skip
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_DOCKERD = re.compile(r"(?:\S*/)?dockerd[\w.-]*\Z")
 MANAGER = "systemd's own environment (systemctl show-environment)"
 
 
@@ -228,7 +229,11 @@ def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
 
 
 def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:
-    """The command line without these flags."""
+    """The command line without these flags, from dockerd on (env may stand before it); [] where another program starts it."""
+    start = next((number for number, word in enumerate(argv) if _DOCKERD.match(word)), None)
+    if start is None:
+        return []
+    argv = argv[start:]
     return [argv[0], *(word for name, _value, written in _flags(argv) if name not in names for word in written)]
 
 

@@ -206,6 +206,7 @@ def absent(daemon: Daemon, record: Record) -> Plan:
         return Plan("", {}, running(daemon.info), [], [])
     after: Files = dict(daemon.files)
     conflicts = []
+    kept: Files = {}
     for path in record.paths:
         found = after.get(path)
         if record.as_we_left_it(path, found):
@@ -215,8 +216,14 @@ def absent(daemon: Daemon, record: Record) -> Plan:
         elif found is not None:
             conflicts.append(f"{path} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.")
             rest, mode = _without_ours(path, found, record), record.mode(path)
-            after[path] = rest._replace(mode=mode) if rest.mode == mode & 0o700 and not holds_secret(path, rest) else rest
+            first = record.first(path)
+            taken = environment_file.lost(first.contents, rest.contents, set(VARIABLES)) if first and not _is_json(path, found.contents) else []
+            if first and taken:  # put into a file of others they could undo what those wanted; lost they must not be
+                kept[f"{path}.before-buildfleet"] = first._replace(mode=first.mode & 0o700)
+                conflicts.append(f"{path} set {', '.join(taken)} before our first run and does not now; its first bytes are kept in {path}.before-buildfleet.")
+            after[path] = rest._replace(mode=mode) if _narrowed_by_us(path, rest, record) else rest
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
+    changes.update(kept)
     start = next_start(daemon, after)
     _check_config(daemon, strict=False)
     # A record of 1.0 does not say what was asked for.
@@ -377,6 +384,11 @@ def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
         after[path] = (file or File(b""))._replace(contents=contents)
 
 
+def _narrowed_by_us(path: str, file: File, record: Record) -> bool:
+    """Whether the mode is ours, and no password is left that it hides."""
+    return file.mode == record.mode(path) & 0o700 and record.left_mode(path) in (None, file.mode) and not holds_secret(path, file)
+
+
 def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
     if not isinstance(found, list):
         return False
@@ -396,7 +408,7 @@ def _protect(after: Files, daemon: Daemon, record: Record) -> None:
         own_mode = 0o600 if path == daemon.environment_file else record.mode(path) if known else 0
         if holds_secret(path, file):
             after[path] = file._replace(mode=file.mode & 0o700)
-        elif known and file.mode == own_mode & 0o700:
+        elif known and file.mode == own_mode & 0o700 and record.left_mode(path) in (None, file.mode):
             after[path] = file._replace(mode=own_mode)
 
 
@@ -405,8 +417,13 @@ def holds_secret(path: str, file: File) -> bool:
     return b"@" in file.contents and any("@" in url for url in _urls(path, file))
 
 
+def _is_json(path: str, contents: bytes) -> bool:
+    """The daemon's configuration may have any name; no environment file and no unit begins with a brace."""
+    return path.endswith(".json") or contents.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
 def _urls(path: str, file: File) -> t.List[str]:
-    if path.endswith(".json"):
+    if _is_json(path, file.contents):
         block = _parsed(file.contents, path).value.get("proxies")
         return [str(value) for value in block.values()] if isinstance(block, dict) else []
     settings = environment_file.environment_file(path, file.contents, shell=True)
@@ -534,7 +551,7 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
     keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
     for key, place in keys.items():
         flag = engine_rules.FLAG_OF_KEY.get(key, key)
-        if flag in given or key in given:
+        if key != "runtimes" and (flag in given or key in given):  # moby's config.go merges runtimes (skipDuplicates)
             sentence = (
                 f"{document.place(*place)}: '{key}' is set here and by --{flag} in the command line ({_flag_place(daemon, after, flag)}), "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
@@ -602,7 +619,7 @@ def replaced(path: str, daemon: Daemon, record: Record) -> bool:
 def _without_ours(path: str, found: File, record: Record) -> File:
     if environment_file.MARK.encode() in found.contents:
         return found._replace(contents=environment_file.with_exports(found.contents, {}))
-    if not path.endswith(".json"):
+    if not _is_json(path, found.contents):
         return found
     contents = found.contents
     first = record.first(path)

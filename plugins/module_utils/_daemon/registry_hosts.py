@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import typing as t
+from urllib.parse import urlsplit
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
@@ -127,11 +128,14 @@ def _files(host: Host, record: Record, registries: Registries, fallback: bool) -
 def _with_mode(record: Record, path: str, contents: bytes, found: t.Optional[File], secret: bool) -> File:
     """A file with a login is its owner's alone; one that lost it gets its first mode back."""
     first = record.first(path) if record.knows(path) else found
-    mode = first.mode if first else 0o644
-    if found and secret:
-        mode = found.mode & 0o700
+    if found is None:
+        mode = 0o600 if secret else first.mode if first else 0o644
     elif secret:
-        mode = 0o600
+        mode = found.mode & 0o700
+    elif record.knows(path) and record.left_mode(path) == found.mode and not hosts_toml.secrets(contents, path):
+        mode = first.mode if first else 0o644
+    else:
+        mode = found.mode
     return File(contents, mode, found.uid if found else 0, found.gid if found else 0)
 
 
@@ -182,11 +186,12 @@ def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
     if DEFAULT in registries:
         named = [name for name in host.names(FOLDER) if name != DEFAULT and name not in registries and host.names(f"{FOLDER}/{name}")]
         found += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not asked for {name}." for name in named]
-    proxy, no_proxy = info.get("HttpsProxy") or "", info.get("NoProxy") or ""
+    no_proxy = info.get("NoProxy") or ""
     for mirror in {mirror.url: mirror for some in registries.values() for mirror in some}.values():
-        address = mirror.url.partition("://")[2].partition("/")[0]
-        name, _colon, port = address.partition(":")
-        if proxy and not bypasses(no_proxy, name, int(port or 443)):
+        parts = urlsplit(mirror.url)
+        address, name = parts.netloc, str(parts.hostname)
+        proxy = info.get("HttpsProxy" if parts.scheme == "https" else "HttpProxy") or ""
+        if proxy and not bypasses(no_proxy, name, parts.port or (443 if parts.scheme == "https" else 80)):
             found.append(
                 f"BuildKit asks the mirror {address} through the daemon's proxy, since no_proxy does not name it. "
                 f"Add {name} to docker_daemon_proxy no_proxy, unless the proxy is the way to it."

@@ -17,7 +17,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import p
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.busy import busy, play_inside
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, pid_file, without_flags
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
 _DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
@@ -43,7 +43,7 @@ _ALONE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--m
 _OWN = ("config-file", "containerd", "data-root", "exec-root", "graph", "host", "hosts", "pidfile")
 # What a trial start in an empty network, with empty folders and without system services may stumble over though the host has it.
 _OF_THE_HOST = {
-    "authorization-plugin", "authorization-plugins", "bridge", "default-gateway", "default-gateway-v6", "exec-opt", "exec-opts", "fixed-cidr",
+    "metrics-addr", "authorization-plugin", "authorization-plugins", "bridge", "default-gateway", "default-gateway-v6", "exec-opt", "exec-opts", "fixed-cidr",
     "fixed-cidr-v6", "ip", "selinux-enabled", "storage-driver", "storage-opt", "storage-opts", "userns-remap",
 }  # fmt: skip
 
@@ -129,6 +129,8 @@ def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
         words = engine_rules.unknown_words(keys)
     else:
         argv = without_flags(next_start(daemon, files).argv, ("config-file",))
+        if not argv:
+            return ""
         said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
         words = "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
     places = engine_rules.places(words, document)
@@ -149,10 +151,15 @@ def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: in
     daemon_proxy.check_start(daemon, files)
     argv = next_start(daemon, files).argv
     of_the_host = sorted(_OF_THE_HOST & {*daemon_proxy.keys(files, daemon.config_file), *flags(argv)})
-    said = host.run(
-        [*_ALONE, "sh", "-c", _TRIAL_START, "sh", str(timeout), *without_flags(argv, _OWN)],
-        stdin=daemon_proxy.without_keys(files, daemon.config_file, _OWN).decode(errors="replace"),
-        timeout=timeout + 10,
+    trial = without_flags(argv, _OWN)
+    said = (
+        host.run(
+            [*_ALONE, "sh", "-c", _TRIAL_START, "sh", str(timeout), *trial],
+            stdin=daemon_proxy.without_keys(files, daemon.config_file, _OWN).decode(errors="replace"),
+            timeout=timeout + 10,
+        )
+        if trial
+        else Run(4, "", "ExecStart= starts another program than dockerd.")
     )
     words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
     words = words.replace("/run/trial/daemon.json", daemon.config_file)

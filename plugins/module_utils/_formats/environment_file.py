@@ -169,6 +169,17 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
     return b"".join(drop.get(number, line) for number, line in enumerate(lines, 1))
 
 
+def lost(first: bytes, contents: bytes, names: t.Collection[str]) -> t.List[str]:
+    """Those of these variables that a file set at first and sets no more."""
+    now = {one.name for one in _settings(contents)}
+    return sorted({one.name for one in _settings(first) if one.name in names and one.name not in now})
+
+
+def _settings(contents: bytes) -> t.List[Setting]:
+    found = [one for each in directives(contents) if each.name == "Environment" for one in assignments(each, "")]
+    return found if directives(contents) else environment_file("", contents, shell=True)
+
+
 def _quoted(word: str) -> str:
     return word if re.match(r"[\w=:/.,%@+-]+$", word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

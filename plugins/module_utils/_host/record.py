@@ -79,6 +79,10 @@ class Record:
         if found and found.mode != entry.get("left_mode", found.mode):
             entry["mode"] = found.mode
 
+    def left_mode(self, path: str) -> t.Optional[int]:
+        """The mode that our last write gave the file; None where there is no file or an older record does not say it."""
+        return t.cast("t.Optional[int]", self._data["files"].get(path, {}).get("left_mode"))
+
     def drop(self, path: str) -> None:
         """The file is as it was without us: what is found there later is others' again."""
         self._data["files"].pop(path, None)

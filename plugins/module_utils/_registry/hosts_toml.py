@@ -116,13 +116,13 @@ def _mirror(entry: t.Any, where: str) -> Mirror:
 
 
 def _url(text: str, where: str) -> t.Any:
-    shown = re.sub(r"[^/@]*@", "xxxxx:xxxxx@", text)
+    shown = re.sub(r"(?<=//).*@", "xxxxx:xxxxx@", text)
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         port, parts = -1, urlsplit("")
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == -1 or re.search(r"[\s\x00-\x1f\x7f\"\\?#]", text):
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == -1 or "@" in parts.path or re.search(r"[\s\x00-\x1f\x7f\"\\?#]", text):
         raise RegistryHostsError(f"{where}: {shown!r} is not the URL of a mirror. Write https://host, https://host:port or https://host/path.")
     return parts
 
@@ -204,8 +204,9 @@ def secrets(contents: bytes, path: str) -> t.List[str]:
     """What the headers of a file say: each may be a login."""
     try:
         document = toml.parse(contents.decode(errors="replace"), path)
-    except toml.NotToml:
-        return []
+    except toml.NotToml:  # nobody says what is a header in it: every string on a line that may be one
+        lines = [line for line in contents.decode(errors="replace").splitlines() if re.search(r"(?i)header|authorization|basic|bearer", line)]
+        return [found for line in lines for pair in re.findall(r"\"([^\"]*)\"|'([^']*)'", line) for found in pair if found]
     return list(_header_values(document.value))
 
 

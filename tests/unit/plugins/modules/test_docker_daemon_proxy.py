@@ -865,6 +865,14 @@ def test_a_file_that_others_edited_beside_ours_gets_the_mode_back_that_they_gave
     assert machine.files[CONFIG].mode == 0o444 and b'"data-root": "/srv"' in machine.files[CONFIG].contents
 
 
+def test_a_file_that_others_closed_stays_closed(run):
+    machine = Machine()
+    run(machine, registry_mirrors=["https://m.example.com"])
+    machine.write(CONFIG, machine.files[CONFIG]._replace(mode=0o600))
+    assert not run(machine, registry_mirrors=["https://m.example.com"])["changed"]
+    assert machine.files[CONFIG].mode == 0o600
+
+
 def test_a_file_that_we_made_and_others_edited_is_readable_again(run):
     machine = Machine()
     run(machine, **SECRET)

@@ -243,3 +243,24 @@ def test_who_reads_it_and_what_else_decides(files, info, registries, covers, con
     done = run(host, registries=registries)
     assert {name: (one["pull"], one["buildkit"], one["legacy"]) for name, one in done["covers"].items()} == covers
     assert done["conflicts"] == conflicts
+
+
+def test_a_file_that_others_closed_stays_closed(host):
+    run(host, registries={"ghcr.io": "https://m.lab"})
+    foreign = b'[host."https://b.lab"]\nheader = { Authorization = "Basic eDp5" }\n'
+    host.files[GHCR] = File(host.files[GHCR].contents + foreign, 0o600)
+    assert not run(host, registries={"ghcr.io": "https://m.lab"})["changed"]
+    assert host.files[GHCR].mode == 0o600
+
+
+def test_a_login_in_a_file_that_is_no_toml_any_more_is_masked(host):
+    run(host, registries={"ghcr.io": [LOGIN]})
+    host.files[GHCR] = host.files[GHCR]._replace(contents=host.files[GHCR].contents + b"since = 2026-01-01\n")
+    module = Module(host, state="absent")
+    shown = json.dumps(module.secrets.tree(docker_registry_hosts.work(module)))
+    assert "YnVpbGRlcjpwQHNzOncvcmQ" not in shown
+
+
+def test_an_ipv6_mirror_beside_a_proxy():
+    host = MemoryHost(folders=["/run/systemd/system"], api=engine(**CONTAINERD, HttpsProxy="http://p:1", HttpProxy="", NoProxy="2001:db8::/32"))
+    assert run(host, registries={"ghcr.io": ["https://[2001:db8::1]:5000", "http://n.lab"]})["conflicts"] == []

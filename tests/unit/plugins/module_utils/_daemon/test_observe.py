@@ -30,3 +30,15 @@ def test_a_command_line_without_some_of_them():
     argv = ["dockerd", "-Hfd://", "--config-file", "/x", "--host", "unix:///y", "--config-file=/z", "--debug"]
     assert without_flags(argv, ("config-file",)) == ["dockerd", "-Hfd://", "--host", "unix:///y", "--debug"]
     assert without_flags(argv, ("host", "debug")) == ["dockerd", "--config-file", "/x", "--config-file=/z"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["/usr/bin/env", "PATH=/opt/bin", "/opt/bin/dockerd", "-H", "fd://"], ["/opt/bin/dockerd", "-H", "fd://"]),
+        (["/bin/sh", "-c", "exec /usr/bin/dockerd -H fd://"], []),
+        (["/usr/bin/dockerd-current", "--debug"], ["/usr/bin/dockerd-current", "--debug"]),
+    ],
+)
+def test_what_stands_before_dockerd_is_not_run(argv, expected):
+    assert without_flags(argv, ("config-file",)) == expected

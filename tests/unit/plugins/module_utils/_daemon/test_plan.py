@@ -269,9 +269,26 @@ def test_our_lines_in_a_file_of_a_shell_go_and_those_of_others_stay():
     assert done.changes["/etc/default/docker"].contents == b"A=1\nB=2\n" and "our settings alone were taken out" in done.conflicts[0]
 
 
-def test_a_file_that_was_taken_over_and_changed_since_stays_as_it_is():
+def test_a_file_that_was_taken_over_and_changed_since_stays_and_its_first_bytes_are_kept_beside_it():
     done = changed_by_others(daemon(**{DOCS: FOREIGN}), {DOCS: lambda contents: contents + b"User=x\n"}, adopt=True, https_proxy=URL)
-    assert DOCS not in done.changes and DOCS in done.conflicts[0]
+    kept = f"{DOCS}.before-buildfleet"
+    assert DOCS not in done.changes
+    assert done.changes[kept] == File(FOREIGN, 0o600)
+    assert done.conflicts == [
+        f"{DOCS} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.",
+        f"{DOCS} set HTTP_PROXY, NO_PROXY before our first run and does not now; its first bytes are kept in {kept}.",
+    ]
+
+
+def test_runtimes_may_stand_in_the_file_and_in_the_command_line():
+    unit = EXEC.replace(b" $DOCKER_OPTS", b" --add-runtime=nvidia=/usr/bin/nvidia-container-runtime")
+    assert daemon_proxy.config_problems(daemon(config=b'{"runtimes": {"kata": {"path": "/usr/bin/kata"}}}', unit=unit)) == []
+
+
+def test_a_configuration_of_any_name_is_json():
+    secret = b' {"proxies": {"https-proxy": "http://joe:s3cret@p:1"}}'
+    assert daemon_proxy.holds_secret("/etc/docker/dockerd.conf", File(secret))
+    assert not daemon_proxy.holds_secret("/etc/docker/dockerd.conf", File(b"https_proxy=http://p:1\n"))
 
 
 @pytest.mark.parametrize(

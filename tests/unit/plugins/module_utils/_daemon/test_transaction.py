@@ -10,7 +10,9 @@ import types
 
 import pytest
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 
 
@@ -52,3 +54,15 @@ def test_a_restart_says_why_the_daemon_did_not_come_up(code, info, journal, trou
     assert transaction.restart_alone(machine, daemon, 9) == trouble
     starts = ["systemctl daemon-reload"] * reload + ["systemctl reset-failed", "systemctl restart"]
     assert machine.ran == starts + ["journalctl -u"] * bool(trouble)
+
+
+WRAPPED = b"[Service]\nExecStart=/bin/sh -c 'exec /usr/bin/dockerd -H fd://'\n"
+
+
+def test_a_program_that_starts_dockerd_is_not_run_to_validate():
+    unit, config = "/usr/lib/systemd/system/docker.service", "/etc/docker/daemon.json"
+    files = {unit: File(WRAPPED), config: File(b"{}")}
+    daemon = Daemon("docker", "28.5.2", "", {}, True, "active", 1, 1.0, unit, (), False, config, files, {})
+    machine = Machine(0, None, "")
+    assert transaction.validation_error(machine, daemon, files) == ""
+    assert machine.ran == []

@@ -76,6 +76,10 @@ def test_the_option(option, expected):
             {"ghcr.io": ["https://m:x"]},
             "registries: ghcr.io: 'https://m:x' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
         ),
+        (
+            {"ghcr.io": ["https://user:12/secret@m.lab"]},
+            "registries: ghcr.io: 'https://xxxxx:xxxxx@m.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
+        ),
         ({"ghcr.io": [{"url": "https://m", "password": "x"}]}, "registries: ghcr.io: m has only a username or only a password. Set both, or neither."),
         (
             {"ghcr.io": [{"url": "https://m", "username": "a:b", "password": "x"}]},
@@ -195,6 +199,7 @@ def test_what_stands_in_the_way_is_named(contents, fallback, message):
         (b'[host."https://m".header]\nAuthorization = "Basic x"\nx-a = ["b", "c"]\n', ["Basic x", "b", "c"]),
         (b'header = { Authorization = "Basic y" }\nserver = "https://m"\nclient = [["/a", "/b"]]\n', ["Basic y"]),
         (b"no TOML", []),
+        (b"no TOML\nheader = { Authorization = 'Basic z' }\n", ["Basic z"]),
     ],
 )
 def test_headers_may_be_logins(contents, expected):
