@@ -51,6 +51,20 @@ def mirrors(engine):
     result(engine.module("docker_daemon_proxy", registry_mirrors=[mirror]))
 
 
+# Dockerd keeps the connection of a pull or push for some seconds more, and nobody can tell it from one that is used; 20.10 unpacks in a process of its own.
+OTHERWISE = ("the daemon talks to a registry or a proxy", "the daemon is at work")
+
+
+def when_idle(mirrors, *more):
+    """The result of the run that restarts: the first one, or one within a minute, in which connections and killed steps end."""
+    for _attempt in range(30):
+        done = mirrors(*more)
+        if not done["restart_pending"]:
+            return done
+        time.sleep(2)
+    raise AssertionError(done)
+
+
 def test_work_goes_on_and_the_next_idle_run_finishes(engine, mirrors):
     engine.write("/var/tmp/held.py", HELD)
     engine.host.check_output("docker pull -q busybox:1 && docker tag busybox:1 127.0.0.1:5000/pushed:1 && docker create --name held busybox:1")
@@ -62,11 +76,12 @@ def test_work_goes_on_and_the_next_idle_run_finishes(engine, mirrors):
             engine.host.check_output(f"nohup sh -c '{command.replace(chr(39), chr(34))}; echo $? > /var/tmp/work.code' > /var/tmp/work.log 2>&1 &")
             until(engine, "test -e /run/held")
             done = mirrors("https://relay.lab")
-            assert done["restart_pending"] and not done["restarted"] and reason in done["pending_reason"], (work, done)
+            assert done["restart_pending"] and not done["restarted"], (work, done)
+            assert any(words in done["pending_reason"] for words in (reason, *OTHERWISE)), (work, done)
             engine.host.check_output("touch /run/released")
             until(engine, "test -s /var/tmp/work.code")
             assert engine.host.check_output("cat /var/tmp/work.code") == "0", (work, engine.host.check_output("cat /var/tmp/work.log"))
-        done = mirrors("https://relay.lab")
+        done = when_idle(mirrors, "https://relay.lab")
         assert done["restarted"] and done["registry_mirrors"] == ["https://mirror.lab", "https://relay.lab"], done
     finally:
         engine.host.run("kill $(cat /var/tmp/registry.pid); kill -- -$(cat /var/tmp/monitor.pid); docker rm -f held; rm -f /run/held /run/released")
@@ -86,11 +101,11 @@ def test_what_a_killed_build_left_is_no_work(engine, mirrors, killed):
     try:
         engine.host.check_output("DOCKER_BUILDKIT=1 nohup docker build --no-cache /var/tmp/killed > /var/tmp/work.log 2>&1 &")
         until(engine, f"pgrep -f '{step}'")
-        assert "is running" in mirrors("https://relay.lab")["pending_reason"]
+        assert mirrors("https://relay.lab")["restart_pending"]
         engine.host.check_output(KILL[killed])
         until(engine, "docker info && ! pgrep -f 'docker.*[b]uild --no-cache'")
         time.sleep(2)  # the monitor is there again
-        done = mirrors("https://relay.lab", "https://second.lab")
+        done = when_idle(mirrors, "https://relay.lab", "https://second.lab")
         assert done["restarted"] and not done["restart_pending"], done
     finally:
         engine.host.run(f"kill -- -$(cat /var/tmp/monitor.pid); pkill -f '{step}'; rm -rf /var/tmp/killed")
