@@ -187,7 +187,7 @@ backup_files:
 import functools
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import diff as diff_entry
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, assignments, layers, observe
@@ -228,7 +228,9 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         raise Refused(str(error), **_untouched()) from error
     for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not due.now else ""])]:
         module.warn(warning)
-    diff = [_diff(module, path, daemon.files.get(path), file) for path, file in plan.changes.items()]
+    for url in daemon_proxy.urls(plan.changes):  # what undo gives back may be a login that no file has now
+        module.secrets.learn_url(url)
+    diff = [diff_entry(path, daemon.files.get(path), file, module.secrets.text) for path, file in plan.changes.items()]
     copies = []
     if not module.check_mode:
         copies = transaction.back_up(host, daemon, plan) if options["backup"] and (plan.changes or due.now) else []
@@ -249,7 +251,7 @@ def _restart(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.
         transaction.validate(host, daemon, plan)
     if broken:  # the first files are given back even so
         due = due._replace(pending=broken.text)
-    if due.now and not present and all(file == record.first(path) for path, file in plan.changes.items()):
+    if due.now and not present and all(record.knows(path) and file == record.first(path) for path, file in plan.changes.items()):
         left_alone = preflight.not_restarted_for_undo(host, daemon, plan)
         if left_alone:
             plan.conflicts.append(left_alone)
@@ -355,18 +357,6 @@ def _learn(module: Module, daemon: Daemon) -> None:
 
 def _untouched() -> t.Dict[str, bool]:
     return {"changed": False, "restarted": False, "rolled_back": False}
-
-
-def _diff(module: Module, path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
-    def side(file: t.Optional[File]) -> t.Tuple[str, str]:
-        if file is None:
-            return f"{path} (absent)", ""
-        return f"{path} (mode {file.mode:04o})", file.contents.decode(errors="replace")
-
-    (before_header, before_text), (after_header, after_text) = side(before), side(after)
-    if before_text != after_text and module.secrets.text(before_text) == module.secrets.text(after_text):
-        after_text += "(with other credentials)\n"
-    return {"before_header": before_header, "before": before_text, "after_header": after_header, "after": after_text}
 
 
 def main() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
@@ -38,6 +39,7 @@ PROXIES = {
 VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
 _LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
 SETTINGS = (*PROXIES, *_LISTS)
+KEPT = ".before-buildfleet"  # beside a file of others: what it was before our first run
 _CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
 
@@ -209,6 +211,8 @@ def absent(daemon: Daemon, record: Record) -> Plan:
     kept: Files = {}
     for path in record.paths:
         found = after.get(path)
+        if path.endswith(KEPT):  # by an undo whose restart is pending
+            continue
         if record.as_we_left_it(path, found):
             after[path] = record.first(path)
         elif path in (daemon.drop_in, daemon.environment_file):
@@ -218,9 +222,9 @@ def absent(daemon: Daemon, record: Record) -> Plan:
             rest, mode = _without_ours(path, found, record), record.mode(path)
             first = record.first(path)
             taken = environment_file.lost(first.contents, rest.contents, set(VARIABLES)) if first and not _is_json(path, found.contents) else []
-            if first and taken:  # put into a file of others they could undo what those wanted; lost they must not be
-                kept[f"{path}.before-buildfleet"] = first._replace(mode=first.mode & 0o700)
-                conflicts.append(f"{path} set {', '.join(taken)} before our first run and does not now; its first bytes are kept in {path}.before-buildfleet.")
+            if first and taken and not record.knows(path + KEPT):  # put into a file of others they could undo what those wanted; lost they must not be
+                kept[path + KEPT] = first._replace(mode=first.mode & 0o700)
+                conflicts.append(f"{path} set {', '.join(taken)} before our first run and does not now; its first bytes are kept in {path}{KEPT}.")
             after[path] = rest._replace(mode=mode) if _narrowed_by_us(path, rest, record) else rest
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     changes.update(kept)
@@ -415,6 +419,17 @@ def _protect(after: Files, daemon: Daemon, record: Record) -> None:
 def holds_secret(path: str, file: File) -> bool:
     """Whether a proxy's URL with a user or password stands in the file."""
     return b"@" in file.contents and any("@" in url for url in _urls(path, file))
+
+
+def urls(files: Files) -> t.List[str]:
+    """Every proxy's URL in these files, also those that nobody reads: each may hold a password."""
+    found = []
+    for path, file in files.items():
+        with contextlib.suppress(daemon_json.NotJson):  # it is given back as it was
+            found += _urls(path, file) if file else []
+        words = [one for each in environment_file.directives(file.contents if file else b"") for one in environment_file.read_assignments(each, path)]
+        found += [one.setting.value for one in words if one.ignored]
+    return found
 
 
 def _is_json(path: str, contents: bytes) -> bool:

@@ -1266,3 +1266,17 @@ def test_nothing_else_is_hidden(run, credentials):
     assert done["proxies"]["https_proxy"] == "http://xxxxx:xxxxx@proxy.example.com:3128"
     assert re.fullmatch(rf"{CONFIG} \(mode 0600\)", done["diff"][0]["after_header"])
     assert run(Machine(), **ASKED)["proxies"]["https_proxy"] == URL
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["as we left it", "changed by others since"])
+def test_a_login_without_a_scheme_that_undo_gives_back_is_masked(run, edited):
+    old = b'[Service]\nEnvironment="HTTPS_PROXY=olduser:0ldsecret@old.example.com:3128" "OTHER=x"\n'
+    machine = Machine(**{DOCS: old})
+    run(machine, **ASKED, adopt=True)
+    if edited:
+        machine.write(DOCS, machine.files[DOCS]._replace(contents=machine.files[DOCS].contents + b"LimitNOFILE=9\n"))
+    done = run(machine, state="absent")
+    assert done["changed"]
+    assert "0ldsecret" not in json.dumps(done)
+    kept = machine.files[f"{DOCS}.before-buildfleet"] if edited else machine.files[DOCS]
+    assert kept.contents == old
