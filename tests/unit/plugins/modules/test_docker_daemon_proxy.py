@@ -1280,3 +1280,16 @@ def test_a_login_without_a_scheme_that_undo_gives_back_is_masked(run, edited):
     assert "0ldsecret" not in json.dumps(done)
     kept = machine.files[f"{DOCS}.before-buildfleet"] if edited else machine.files[DOCS]
     assert kept.contents == old
+
+
+def test_first_bytes_are_kept_once_where_the_restart_has_to_wait(run):
+    machine = Machine(**{DOCS: FOREIGN})
+    run(machine, **ASKED, adopt=True)
+    machine.write(DOCS, machine.files[DOCS]._replace(contents=machine.files[DOCS].contents + b"LimitNOFILE=9\n"))
+    kept = f"{DOCS}.before-buildfleet"
+    assert run(machine, state="absent", restart="never")["restart_pending"]
+    first = machine.files[kept]
+    again = run(machine, state="absent", restart="never")
+    assert (again["diff"], machine.files[kept]) == ([], first)
+    assert run(machine, state="absent")["restarted"]
+    assert machine.files[kept] == first
