@@ -264,3 +264,10 @@ def test_a_login_in_a_file_that_is_no_toml_any_more_is_masked(host):
 def test_an_ipv6_mirror_beside_a_proxy():
     host = MemoryHost(folders=["/run/systemd/system"], api=engine(**CONTAINERD, HttpsProxy="http://p:1", HttpProxy="", NoProxy="2001:db8::/32"))
     assert run(host, registries={"ghcr.io": ["https://[2001:db8::1]:5000", "http://n.lab"]})["conflicts"] == []
+
+
+def test_a_file_that_others_closed_for_no_login_stays_closed_too(host):
+    run(host, registries={"ghcr.io": "https://m.lab"})
+    host.files[GHCR] = host.files[GHCR]._replace(mode=0o600)
+    assert not run(host, registries={"ghcr.io": "https://m.lab"})["changed"]
+    assert host.files[GHCR].mode == 0o600
