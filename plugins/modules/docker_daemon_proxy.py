@@ -11,7 +11,7 @@ short_description: Configure proxies and mirrors of the Docker daemon
 version_added: 1.0.0
 description:
   - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if a setting that is
-    given here is not in force. Settings are compared as C(docker info) shows them, so another spelling is no difference.
+    given here is not in force. Settings are compared as C(docker info) shows them, so a different spelling does not count as a difference.
   - A run is about the settings that are given to it. No other setting of the host causes a restart or a failure. What is odd there is a finding of
     M(buildfleet.docker.docker_build_info).
   - From Docker Engine 23.0 the proxies are written into C(daemon.json); below, into an environment file and a systemd drop-in,
@@ -28,7 +28,7 @@ notes:
     with an explanation of what to do there instead.
   - A restart is postponed while work is detected. Work is a running container without live-restore, a client or worker process,
     or an open request to the daemon's API while the daemon communicates with a registry, writes to its C(tmp), or writes or reads a layer.
-    What a killed build or an earlier daemon left there is no work.
+    What a killed build or an earlier daemon left there does not count as work.
   - A host that was broken before the run (a unit that systemd refuses, a daemon that failed) is rejected before anything is written, unless the run's
     own change is the repair. A daemon that was stopped on purpose gets its files and stays stopped, and a warning says so.
 extends_documentation_fragment:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whom a restart would hurt now: containers, builds, pulls, pushes and exports, whoever asked for them."""
+"""What a restart would interrupt: containers, builds, pulls, pushes and exports, no matter who requested them."""
 
 from __future__ import annotations
 

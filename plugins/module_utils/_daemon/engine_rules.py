@@ -90,13 +90,13 @@ def mirror_error(text: str, engine: str) -> str:
     rest, _mark, query = rest.partition("?")
     host, slash, path = rest.partition("/")
     if "@" in host:
-        return "a user or password stands in it"
+        return "it contains a user or password"
     if _NOT_IN_A_HOST.search(host) or re.search(r"%(?![0-9A-Fa-f]{2})", rest) or not re.match(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?$", host):
         return "it is not a valid URL"
     if query or fragment:
-        return "a query or fragment stands in it"
+        return "it contains a query or fragment"
     if slash and path and not versions.has("mirror_path", engine):
-        return f"a path stands in it, which engines know from {versions.text('mirror_path')}"
+        return f"it contains a path, which engines accept from {versions.text('mirror_path')}"
     return ""
 
 

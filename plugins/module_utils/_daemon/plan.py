@@ -510,7 +510,8 @@ def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
         yield ConfigProblem(
             "key_stops_start",
             True,
-            f'{document.place("proxies")}: \'proxies\' is no object. Write it as {{"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}}, or remove it.',
+            f"{document.place('proxies')}: 'proxies' must be an object. "
+            'Write it as {"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}, or remove it.',
         )
         block = {}
     for key in block:
@@ -526,7 +527,7 @@ def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
     for key, value in document.value.items():
         where = document.place(key)
         if key in _LISTS.values() and not (value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
-            yield ConfigProblem("key_stops_start", True, f"{where}: '{key}' is no list of texts. Write it as [\"...\"], or remove it.")
+            yield ConfigProblem("key_stops_start", True, f"{where}: '{key}' must be a list of strings. Write it as [\"...\"], or remove it.")
         if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
             remedy = (
                 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'

@@ -69,7 +69,7 @@ class Restart(t.NamedTuple):
 
 
 def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
-    """A restart is due when a setting of this run, or one that we wrote since the daemon started, is not in force; it is put off when it would hurt."""
+    """A restart is due when a setting of this run, or one that we wrote since the daemon started, is not in force; it is postponed when it would hurt."""
     waiting = not_in_force(daemon, record, plan) if daemon.up else []
     # What was stopped on purpose stays so.
     due = bool(waiting) if daemon.up else bool(plan.changes) and daemon.state in ("failed", "activating", "active")
@@ -138,7 +138,7 @@ def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
 
 
 def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
-    """Start the daemon once beside the real one, in namespaces and folders of its own, with the files as they shall be.
+    """Start the daemon once beside the real one, in namespaces and folders of its own, with the planned files.
 
     Only where a file was changed since the daemon started: a fault in it lies in wait for the next start,
     --validate misses some (an unknown runtime), and rolling back cannot help, since the old file does not start either.

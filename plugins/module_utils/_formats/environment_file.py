@@ -107,7 +107,8 @@ def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
         if not re.search(r"(?:^|[\s\]])Environment\s*=", text):
             continue
         if broken:
-            found.append((number, "it stands on the line of its section" if number == broken else f"line {broken} is no section, so the file ends there"))
+            later = f"line {broken} is not a section header, so the file ends there"
+            found.append((number, "it is on the line of its section" if number == broken else later))
         elif section != "[Service]":
             found.append((number, f"it stands in {section}" if section else "no section stands before it"))
     return found

@@ -175,7 +175,7 @@ class Document:
         # Only a word that cannot be part of a password is repeated.
         word = re.match(r"-?(?:NaN|Infinity|True|False|None|undefined)\b", rest)
         what = repr(word.group()) if word else "this"
-        return f"{what} is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes"
+        return f"{what} is not a JSON value; strings need double quotes"
 
 
 def _parsed(text: str) -> t.Any:

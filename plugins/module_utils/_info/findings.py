@@ -352,7 +352,7 @@ def _builders(facts: Facts) -> t.Iterator[Finding]:
         wanted = parse_bool(said.value)
         upgrade = "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin)."
         if said.value and wanted is None:
-            message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker ends with an error: it is no boolean."
+            message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker ends with an error: it is not a boolean."
             yield Finding("bad_docker_buildkit", "error", "client", message, "Set docker_build_env buildkit to true or false.")
         elif modern and wanted and not client.buildx:
             message = f"DOCKER_BUILDKIT is set in {client.said} ({said.source}), and the buildx plugin is missing or broken: docker build ends with an error."

@@ -101,9 +101,9 @@ def _address(text: str, refuse: t.Callable[[str], ValueRefused]) -> str:
         if ":" in port:
             raise refuse(f"'{address}' has more than one ':'. Write an IPv6 address in brackets: [2001:db8::1]:3128.")
         if not _HOST.match(host):
-            raise refuse(f"'{host}' is no host name. Use letters, digits, '-' and '.'.")
+            raise refuse(f"'{host}' is not a host name. Use letters, digits, '-' and '.'.")
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise refuse(f"the port '{port}' is no number from 1 to 65535.")
+        raise refuse(f"the port '{port}' is not a number between 1 and 65535.")
     return address
 
 
@@ -123,7 +123,7 @@ def no_proxy(entries: t.Sequence[str], option: str = "no_proxy") -> t.Tuple[str,
         entry = entry.strip()
         if re.search(r"[\s\x00-\x1f\x7f\"'`$\\;]", entry):
             raise ValueRefused(
-                f"{option}: the entry {entry[:60]!r} holds a blank, a quote or another character that stands in no "
+                f"{option}: the entry {entry[:60]!r} holds a blank, a quote or another character that cannot be in a "
                 f"host name. Give one host, domain, address or network an entry."
             )
         if "://" in entry or "@" in entry:

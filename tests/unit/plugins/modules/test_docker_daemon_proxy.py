@@ -628,11 +628,11 @@ def test_another_order_of_mirrors_restarts(run):
 
 REFUSED = [
     ({CONFIG: b'{"a": 1,}'}, {}, f"{CONFIG}, line 1, column 8: a ',' stands before the closing '}}', which JSON does not allow. Remove the ','."),
-    ({CONFIG: b'{"proxies": 1}'}, {}, f"{CONFIG}, line 1, column 2: 'proxies' is no object. Write it as "),
+    ({CONFIG: b'{"proxies": 1}'}, {}, f"{CONFIG}, line 1, column 2: 'proxies' must be an object. Write it as "),
     ({CONFIG: b'{\n "httpProxy": "x"}'}, {}, f"{CONFIG}, line 2, column 2: Docker does not start with the key 'httpProxy' at the top of daemon.json"),
     ({CONFIG: b'{"http-proxy": "x"}'}, {}, f"{CONFIG}, line 1, column 2: the engine ignores 'http-proxy' at the top of daemon.json"),
     ({CONFIG: b'{"proxies": {"default": {}}}'}, {}, f"{CONFIG}, line 1, column 14: Docker does not start with the key 'default' in 'proxies'"),
-    ({CONFIG: b'{"registry-mirrors": "https://m"}'}, {}, f"{CONFIG}, line 1, column 2: 'registry-mirrors' is no list of texts."),
+    ({CONFIG: b'{"registry-mirrors": "https://m"}'}, {}, f"{CONFIG}, line 1, column 2: 'registry-mirrors' must be a list of strings."),
     ({CONFIG: b'{"registry-mirrors": ["m.example.com"]}'}, {}, f"{CONFIG}, line 1, column 2, entry 1: registry_mirrors: 'm.example.com': a mirror needs"),
     (
         {CONFIG: b'{"registry-mirrors": ["https://m.example.com/%zz"]}'},

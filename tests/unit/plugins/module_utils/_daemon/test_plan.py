@@ -91,7 +91,7 @@ def test_below_23_an_empty_value_clears_the_foreign_one(record):
     ("config", "words"),
     [
         (b'{"hosts": ["x"]}', "'hosts' is set here and by --host"),
-        (b'{"proxies": 1}', "'proxies' is no object"),
+        (b'{"proxies": 1}', "'proxies' must be an object"),
         (b'{"proxies":\n{"httpProxy": "x"}}', "line 2, column 2: .*'httpProxy'"),
         (b'{"buildkit": false}', "docker_build_env buildkit"),
         (b'{"registry-mirrors": ["m.lab"]}', "entry 1: .*needs the scheme"),

@@ -80,8 +80,8 @@ FOUND = [
     pytest.param(
         {DROP_IN: f'[Service] Environment="HTTP_PROXY={PROXY}"\n[Service]\nEnvironment=NO_PROXY=a\n'},
         [
-            ignores(1, f"it stands on the line of its section): {OUTSIDE}"),
-            ignores(3, f"line 1 is no section, so the file ends there): {OUTSIDE}"),
+            ignores(1, f"it is on the line of its section): {OUTSIDE}"),
+            ignores(3, f"line 1 is not a section header, so the file ends there): {OUTSIDE}"),
         ],
         id="behind its section",
     ),

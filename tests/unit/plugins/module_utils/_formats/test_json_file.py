@@ -136,7 +136,7 @@ def test_any_bytes_are_read_or_refused_with_a_sentence(contents):
             b'{"a":"x\n"}',
             "line 1, column 6: a string that does not end on its line, or has a wrong '\\' in it. Close it with '\"' and write a '\\' as '\\\\'.",
         ),
-        (b'{"a": s3cret}', "line 1, column 7: this is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes."),
+        (b'{"a": s3cret}', "line 1, column 7: this is not a JSON value; strings need double quotes."),
         (
             b'{"a":' + b"[" * 101 + b"]" * 101 + b"}",
             "line 1, column 106: values are nested more than 100 deep, which no setting of Docker is. Simplify it.",
@@ -146,7 +146,7 @@ def test_any_bytes_are_read_or_refused_with_a_sentence(contents):
         (b"\xff\xfe{\x00", "line 1, column 1: the file is written in UTF-16 or UTF-32. Save it as UTF-8."),
         (
             b'{"a": NaN}',
-            "line 1, column 7: 'NaN' is no value of JSON. Numbers are decimal, words are true, false and null, text stands in double quotes.",
+            "line 1, column 7: 'NaN' is not a JSON value; strings need double quotes.",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
         ("p:3128", "no scheme"),
         ("http://", "no host"),
         ("socks4://p:1", "unknown to Docker"),
-        ("http://p:99999", "no number from 1 to 65535"),
+        ("http://p:99999", "not a number between 1 and 65535"),
         ("http://p:1 ", "control character"),
         ("http://p:1\nX", "control character"),
         ("http://j:s3cret@x@p:1", "more than one '@'"),
@@ -47,7 +47,7 @@ def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
         ("http://[2001:db8::1]3128", "something other than a port after the bracket"),
         ("http://j:s3cret%0a@p:1", "control character, which no proxy can take"),
         ("http://a b:1", "a blank"),
-        ("http://pröxy:1", "is no host name"),
+        ("http://pröxy:1", "is not a host name"),
     ],
 )
 def test_a_proxy_that_cannot_work_is_refused_without_its_password(text, words):
@@ -202,7 +202,7 @@ def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
         ("http://m.lab/hub", "'http://m.lab/hub': it has a path. Write http://m.lab."),
         ("ftp://m.lab", "'ftp://m.lab': the scheme is unknown to Docker. Write http://host:port, https://host:port or host:port."),
         ("http://joe:s3cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it has a login, which Docker does not take here. Write the host alone."),
-        ("m_lab:x", "'m_lab:x': the port 'x' is no number from 1 to 65535."),
+        ("m_lab:x", "'m_lab:x': the port 'x' is not a number between 1 and 65535."),
     ],
 )
 def test_a_registry_that_is_none_is_refused(text, message):
