@@ -369,10 +369,14 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
     tree = _tree(params, found, paths, kinds)
     named = named_singly(paths) if tree else frozenset()
 
+    def is_looked_at(found: t.Union[str, Refusal], name: str) -> bool:
+        if name in BAKE_FILES:
+            return is_bake
+        return isinstance(found, Refusal) or is_source(name) or not tree or found in tree.extra or found in named
+
     def one(found: t.Union[str, Refusal]) -> Outcome:
         name = "" if isinstance(found, Refusal) else found.rpartition("/")[2]
-        is_ours = name in BAKE_FILES or isinstance(found, Refusal) or is_source(name) or not tree or found in tree.extra or found in named
-        if not is_ours or (name in BAKE_FILES and not is_bake):
+        if not is_looked_at(found, name):
             return Outcome(str(found), is_source=False)
         file = found if isinstance(found, Refusal) else source(found)
         if isinstance(file, Refusal):
@@ -386,16 +390,7 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
                 return tree.bake(file._replace(path=str(found)), contents, to, kinds)
             return tree.compose(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds, supplied=supplied, given_elsewhere=given)
 
-        result, note = work(file.contents, mirrors), b""
-        if result.after != file.contents:
-            encoding = "utf-8" if is_yaml or name in BAKE_FILES else "latin-1"
-            result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, encoding, work)
-        if result.after == file.contents:
-            return Outcome(file.path, False, result.changes, result.skipped)
-        failure = _written(file, result.after, note, params["backup"]) if write else write_blocker(file)
-        if failure:
-            return Outcome(file.path, skipped=result.skipped, failure=failure)
-        return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "")
+        return _outcome(module, file, mirrors, work, "utf-8" if is_yaml or name in BAKE_FILES else "latin-1", write)
 
     listed = 0  # by this process; what it comes to later stands later in the result
 
@@ -413,6 +408,19 @@ def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: 
     if write and report.counts["changed"]:
         sync()
     return report
+
+
+def _outcome(module: Module, file: Source, mirrors: Mirrors, work: t.Callable[[bytes, Mirrors], Rewrite], encoding: str, write: bool) -> Outcome:
+    """Rewrite one file, or say what would become of it."""
+    result, note = work(file.contents, mirrors), b""
+    if result.after != file.contents:
+        result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, encoding, work)
+    if result.after == file.contents:
+        return Outcome(file.path, False, result.changes, result.skipped)
+    failure = _written(file, result.after, note, module.params["backup"]) if write else write_blocker(file)
+    if failure:
+        return Outcome(file.path, skipped=result.skipped, failure=failure)
+    return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "")
 
 
 def _is_yaml(name: str) -> bool:

@@ -112,7 +112,6 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
         text, at = file.syntax
         found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
     started = False
-    evaluates: t.Optional[bool] = None
     for instruction in file.instructions:
         keyword = instruction.keyword
         if keyword == "FROM":
@@ -123,14 +122,9 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
             if stage:
                 stages |= {stage}
         elif keyword == "ARG" and not started and not instruction.onbuild:
-            if evaluates is None:
-                evaluates = any("$" in each.text for each in file.instructions if each.keyword == "FROM")
-            if evaluates or not _PLAIN_VALUE.fullmatch(instruction.text):
-                arguments.declare(instruction)
+            arguments.declare_where_needed(instruction, file.instructions)
         elif keyword == "ARG":
-            for word in WORD[file.escape].findall(instruction.text):
-                if "=" not in word:
-                    again.setdefault(word, instruction.at)
+            _note_again(again, instruction, file.escape)
         elif instruction.flags and keyword in ("COPY", "RUN", "ADD"):
             inner.append(instruction)
     if not started:
@@ -139,10 +133,14 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
         found += _mounted(instruction, stages) if instruction.keyword == "RUN" else _copied(instruction, stages)
     if inner:
         found.sort(key=_place)
-    for name in list(again):
-        for source in arguments.sources.get(name, ()):
-            again.setdefault(source, again[name])
-    return ParsedReferences(found, arguments.written, again, file.ambiguous)
+    return ParsedReferences(found, arguments.written, arguments.with_sources(again), file.ambiguous)
+
+
+def _note_again(again: t.Dict[str, int], instruction: Instruction, escape: str) -> None:
+    """The arguments that a stage declares without a value of its own."""
+    for word in WORD[escape].findall(instruction.text):
+        if "=" not in word:
+            again.setdefault(word, instruction.at)
 
 
 def is_built_in(kind: str, value: str) -> bool:
@@ -186,6 +184,7 @@ class _Arguments:
     def __init__(self, escape: str, given: t.Mapping[str, Text]) -> None:
         self.written: t.Dict[str, t.List[Argument]] = {}
         self._escape = escape
+        self._evaluates: t.Optional[bool] = None
         self._given = given
         self._values: t.Dict[str, Text] = {}
         self._gapped: t.Dict[str, Text] = {}  # the same with a gap for each part that has no value
@@ -205,6 +204,21 @@ class _Arguments:
         """None also for an empty one: it is there for others to fill."""
         value = self._gapped.get(name) or self.look(name)
         return value if value and value.text else None
+
+    def with_sources(self, again: t.Dict[str, int]) -> t.Dict[str, int]:
+        """These arguments, and those that their values come from."""
+        found = dict(again)
+        for name, at in again.items():
+            for source in self.sources.get(name, ()):
+                found.setdefault(source, at)
+        return found
+
+    def declare_where_needed(self, instruction: Instruction, all_of_file: t.Sequence[Instruction]) -> None:
+        """A plain value matters only where a FROM has a variable."""
+        if self._evaluates is None:
+            self._evaluates = any("$" in each.text for each in all_of_file if each.keyword == "FROM")
+        if self._evaluates or not _PLAIN_VALUE.fullmatch(instruction.text):
+            self.declare(instruction)
 
     def declare(self, instruction: Instruction) -> None:
         for word in WORD[self._escape].finditer(instruction.text):

@@ -220,7 +220,10 @@ class Lexer:
             return self._replaced(name, start)
         if sign in (":#", ":%") or (sign[0] != ":" and sign not in ("+", "-", "?", "#", "%")):
             raise ShellError(f"the modifier {sign} is not known")
-        word = self._until("}", sign in ("#", "%"))
+        return self._modified(name, sign, self._until("}", sign in ("#", "%")), start)
+
+    def _modified(self, name: str, sign: str, word: t.List[_Char], start: int) -> t.List[_Char]:
+        """The value of ${name<sign>word}."""
         value = self._look(name)
         if value is None and self._keep_unset:
             return self._word_between(start, name + sign, word)
@@ -230,17 +233,18 @@ class Lexer:
         if sign[-1] == "+":
             return [] if missing else word
         if sign[-1] == "?":
-            if missing and value is not None:
-                raise ShellError(f"{name} must not be empty")
-            if missing and self._unset_is_unknown:
-                return [_Char("x", UNKNOWN, UNKNOWN)]
-            if missing:
-                self.unset.append(name)
-                return []
-            return value or []
+            return self._required(name, value) if missing else value or []
         if sign not in ("#", "%"):  # ${X:y} is no error where unset variables stay as they are written
             raise ShellError(f"the modifier {sign} is not known")
         return _trimmed(value or [], word, sign)
+
+    def _required(self, name: str, value: t.Optional[t.List[_Char]]) -> t.List[_Char]:
+        if value is not None:
+            raise ShellError(f"{name} must not be empty")
+        if self._unset_is_unknown:
+            return [_Char("x", UNKNOWN, UNKNOWN)]
+        self.unset.append(name)
+        return []
 
     def _sign(self) -> str:
         if not self._peek():
