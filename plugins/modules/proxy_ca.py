@@ -83,6 +83,7 @@ pending_reason:
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import diff as diff_entry
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
@@ -119,7 +120,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     due = daemon.up and (bool(changes) or changed_at > daemon.started)
     pending = transaction.restart_blocker(host, daemon, options["restart"]) if due else ""
     restarts = due and not pending
-    diff = [_diff(path, host.read(path), file) for path, file in changes.items()]
+    diff = [diff_entry(path, host.read(path), file, module.secrets.text) for path, file in changes.items()]
     if not module.check_mode:
         if restarts:
             _rehearse(host, daemon, options["timeout"])
@@ -192,11 +193,6 @@ def _rehearse(host: Host, daemon: Daemon, timeout: int) -> None:
         transaction.trial_start(host, daemon, daemon_proxy.Plan("", {}, effective, [], []), timeout)
     except (daemon_proxy.PlanRefused, NotJson) as error:
         raise Refused(str(error), changed=False, restarted=False) from error
-
-
-def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
-    before_text, after_text = (file.contents.decode(errors="replace") if file else "" for file in (before, after))
-    return {"before_header": path, "before": before_text, "after_header": path, "after": after_text}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 CONFIG_FILE = "/etc/docker/daemon.json"
@@ -20,6 +21,7 @@ _SHORT_FLAGS = {
     "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
 }  # fmt: skip
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_PROPERTIES = ("LoadState", "ActiveState", "FragmentPath", "DropInPaths", "MainPID", "NeedDaemonReload", "Environment", "EnvironmentFiles", "ExecStart")
 _DOCKERD = re.compile(r"(?:\S*/)?dockerd[\w.-]*\Z")
 MANAGER = "systemd's own environment (systemctl show-environment)"
 
@@ -274,14 +276,12 @@ def _contents(files: Files, path: str) -> bytes:
 
 
 def _show(host: Host, service: str) -> t.Tuple[t.Dict[str, str], t.Optional[Loaded]]:
-    names = "LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,NeedDaemonReload,Environment,EnvironmentFiles,ExecStart"
-    pairs = [line.split("=", 1) for line in host.run(["systemctl", "show", f"{service}.service", "-p", names]).out.splitlines() if "=" in line]
-    unit: t.Dict[str, str] = dict(pairs)
+    unit = systemd.show(host, f"{service}.service", *_PROPERTIES)
     if "Environment" not in unit or unit.get("LoadState") != "loaded":
         return unit, None
     words = (_plain(word) for word in re.findall(r'"(?:[^"\\]|\\.)*"|[^\s"]+', unit["Environment"]))
-    files = tuple(re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for name, value in pairs if name == "EnvironmentFiles" and value)
-    commands = [value for name, value in pairs if name == "ExecStart"]
+    files = tuple(re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for value in unit.get("EnvironmentFiles", "").splitlines() if value)
+    commands = unit.get("ExecStart", "").splitlines()
     found = re.search(r"argv\[\]=(.*?) ; ignore_errors=", commands[-1]) if commands else None
     return unit, Loaded(dict(t.cast(t.Tuple[str, str], word.split("=", 1)) for word in words if "=" in word), files, found[1] if found else "")
 
@@ -295,7 +295,7 @@ def _asleep(host: Host, service: str, unit: t.Mapping[str, str]) -> bool:
     """Whether systemd keeps the socket of a daemon that does not run: who asks there would start it."""
     if unit.get("ActiveState") not in ("inactive", "failed", "activating"):
         return False
-    return "SubState=listening" in host.run(["systemctl", "show", f"{service}.socket", "-p", "SubState"]).out.split()
+    return systemd.show(host, f"{service}.socket", "SubState").get("SubState") == "listening"
 
 
 def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import p
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, unit_files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.transaction import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document, NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 _OUR_SOCKETS = ("fd://", "unix:///run/docker.sock", "unix:///var/run/docker.sock")
@@ -199,7 +200,7 @@ def _failed_dependency(host: Host, unit: str) -> str:
 
 
 def _property(host: Host, unit: str, name: str) -> str:
-    return host.run(["systemctl", "show", unit, "-p", name]).out.strip().partition("=")[2]
+    return systemd.show(host, unit, name).get(name, "")
 
 
 def _exec_starts(daemon: Daemon) -> t.List[str]:

@@ -39,6 +39,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings i
     variable,
     winning_layer,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror, ask_mirror
 
 # Nothing else of a builder's environment is looked at.
@@ -70,9 +71,6 @@ class Reader(Host):
         except HostError:
             self.closed.append(folder)
             return []
-
-
-CERTIFICATES = "/etc/docker/certs.d"
 
 
 class Survey(t.NamedTuple):
@@ -195,8 +193,8 @@ def _with_headers(host: Host, mirror: registry_hosts.Mirror) -> t.Callable[[str,
 
 
 def _hosts_files(host: Host) -> t.Iterator[registry_hosts.HostsFile]:
-    for registry in host.names(CERTIFICATES):
-        path = f"{CERTIFICATES}/{registry}/hosts.toml"
+    for registry in host.names(hosts_toml.FOLDER):
+        path = hosts_toml.path_of(registry)
         file = host.read(path)
         if file:
             found = registry_hosts.read_file(path, registry, file.contents)

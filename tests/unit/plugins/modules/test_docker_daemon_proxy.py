@@ -151,7 +151,7 @@ class Machine(Host):
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
         command = " ".join(argv)
         self.ran.append(command)
-        if command.startswith("systemctl show docker.service") and self.unit:
+        if command.startswith("systemctl show ") and argv[-1] == "docker.service" and self.unit:
             pid = DOCKERD if self.info is not None else 0
             reload = "no" if self.known == self.units() else "yes"
             shown = {"LoadState": "loaded", "ActiveState": self.state, "FragmentPath": self.unit[0], "MainPID": pid, "NeedDaemonReload": reload}
@@ -160,7 +160,7 @@ class Machine(Host):
             return Run(0, "\n".join(lines), "")
         if command == "systemctl daemon-reload":
             self.known = self.units()
-        if command == "systemctl show docker.socket -p SubState":
+        if command == "systemctl show --property=SubState -- docker.socket":
             return Run(0, f"SubState={self.socket}\n", "")
         if argv[0] == "systemd-analyze":
             return Run(1 if self.verify else 0, "", self.verify)
@@ -923,7 +923,7 @@ def test_a_daemon_that_is_starting_is_looked_at_again(run):
     ran = machine.run
 
     def answered(argv, **options):
-        if argv == ["systemctl", "show", "docker.service", "-p", "SubState"]:
+        if argv == ["systemctl", "show", "--property=SubState", "--", "docker.service"]:
             machine.info, machine.state = info, "active"
             return Run(0, "SubState=running\n", "")
         return ran(argv, **options)

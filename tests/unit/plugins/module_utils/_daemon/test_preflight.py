@@ -47,7 +47,7 @@ class Machine(Host):
             return Run(0, self.journal, "")
         if "--validate" in argv:
             return Run(1 if self.objection in stdin and self.objection else 0, "", f"unable to configure: {self.objection}")
-        unit, name = argv[2], argv[4]
+        unit, name = argv[4], argv[2].partition("=")[2]
         value = self.shown.get(f"{unit} {name}", "")
         return Run(0, f"{name}={value(self.clock) if callable(value) else value}\n", "")
 

@@ -43,7 +43,7 @@ class Files(Host):
         return None
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
-        if argv[:3] != ["systemctl", "show", "docker.service"]:
+        if argv[:2] != ["systemctl", "show"] or argv[-1] != "docker.service":
             return Run(0, "", "")
         shown = ["LoadState=loaded", f"FragmentPath={UNIT}", f"NeedDaemonReload={'yes' if self.reload else 'no'}", "MainPID=0"]
         return Run(0, "\n".join([*shown, *model.Unit(model.unit_texts(self.files, UNIT)).show()]), "")
