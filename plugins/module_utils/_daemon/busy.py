@@ -88,8 +88,7 @@ def _trace_on_disk(host: Host, daemon: Daemon) -> str:
         return f"works in {root}/tmp"
     if any("/layerdb/tmp/" in path for path in opened) or any(_fresh(host, f"{folder}/data") for folder in _ingests(host, root)):
         return "writes a layer"
-    layers = [path for path in _layers(host, daemon, root) if host.changed_at(os.path.dirname(path)) >= daemon.started]
-    return "reads a layer" if set(layers) - _container_layers(host, daemon, layers) else ""
+    return "reads or unpacks a layer" if _works_apart(host, daemon) else ""
 
 
 def _fresh(host: Host, path: str) -> bool:
@@ -103,22 +102,13 @@ def _ingests(host: Host, root: str) -> t.Iterator[str]:
         yield from (f"{folder}/{name}" for name in host.names(folder))
 
 
-def _layers(host: Host, daemon: Daemon, root: str) -> t.Iterator[str]:
-    """The mounted layers, without those of BuildKit's steps: a step that is at work is a process, and its mount may outlive it."""
-    mounts = host.read(f"/proc/{daemon.pid}/mountinfo")
-    for line in mounts.contents.decode(errors="replace").splitlines() if mounts else []:
-        found = re.search(rf" ({re.escape(root)}/\S+) .* - overlay ", line)
-        if found and not found[1].startswith(f"{root}/buildkit/executor/"):
-            yield found[1]
+def _works_apart(host: Host, daemon: Daemon) -> bool:
+    """Whether a thread of the daemon has mounts of its own (moby pkg/chrootarchive): it copies, exports or unpacks.
 
-
-def _container_layers(host: Host, daemon: Daemon, layers: t.Sequence[str]) -> t.Set[str]:
-    """Those of running containers, which live-restore keeps."""
-    found: t.Set[str] = set()
-    for container in (host.engine_api("/containers/json") or []) if layers and _running(daemon) else []:
-        data = ((host.engine_api(f"/containers/{container['Id']}/json") or {}).get("GraphDriver") or {}).get("Data") or {}
-        found.update({str(data.get("MergedDir")), *(path for path in layers if path.endswith(f"/{container['Id']}"))})
-    return found
+    The mounts themselves tell nothing: 26.1 keeps that of an export for ever, and a killed build leaves its own. 20.10 starts a process instead.
+    """
+    threads = [f"/proc/{daemon.pid}", *(f"/proc/{daemon.pid}/task/{thread}" for thread in host.names(f"/proc/{daemon.pid}/task"))]
+    return len({link for thread in threads for link in host.links(f"{thread}/ns") if link.startswith("mnt:")}) > 1
 
 
 class _Connections(t.NamedTuple):

@@ -1034,13 +1034,9 @@ UNIX = (
 OUTGOING = "sl local rem st q t r uid timeout inode\n0: 0100007F:9000 0200007F:01BB 01 0:0 0:0 0 0 0 3 1\n"
 
 
-LAYER, STEP, TMP = "/var/lib/docker/overlay2/a", "/var/lib/docker/buildkit/executor/q", "/var/lib/docker/tmp/docker-builder1"
+LAYER, TMP = "/var/lib/docker/overlay2/a/merged", "/var/lib/docker/tmp/docker-builder1"
 INGEST = "/io.containerd.content.v1.content/ingest/1"
-NOW, BEFORE_THE_START, LONG_AGO = 10**9, 1, 10  # Machine starts its daemon at 1101, and this test looks on at 5000
-
-
-def mounted(*places):
-    return "".join(f"9 1 0:1 / {place} rw - overlay overlay rw\n" for place in places)
+NOW, LONG_AGO = 10**9, 10  # Machine starts its daemon at 1101, and this test looks on at 5000
 
 
 @pytest.mark.parametrize(
@@ -1059,13 +1055,7 @@ def mounted(*places):
             id="into the containerd of the daemon",
         ),
         pytest.param({f"/var/lib/containerd{INGEST}/data": ""}, (), {f"/var/lib/containerd{INGEST}/data": LONG_AGO}, "", id="a transfer that broke off"),
-        pytest.param({f"/proc/{DOCKERD}/mountinfo": mounted(f"{LAYER}/merged")}, (), {LAYER: NOW}, "reads a layer", id="an export"),
-        pytest.param({f"/proc/{DOCKERD}/mountinfo": mounted(f"{LAYER}/merged")}, (), {LAYER: BEFORE_THE_START}, "", id="a mount of the daemon before"),
-        pytest.param({f"/proc/{DOCKERD}/mountinfo": mounted(f"{STEP}/rootfs")}, (), {STEP: NOW}, "", id="a mount that a killed build left"),
-        pytest.param(
-            {f"/proc/{DOCKERD}/mountinfo": mounted(f"{STEP}/rootfs", f"{LAYER}/merged")}, (), {STEP: NOW, LAYER: NOW}, "reads a layer",
-            id="an export beside it",
-        ),
+        pytest.param({f"/proc/{DOCKERD}/mountinfo": f"9 1 0:1 / {LAYER} rw - overlay overlay rw\n"}, (), {LAYER: NOW}, "", id="a mount that was left"),
     ],
 )  # fmt: skip
 def test_work_asked_for_through_the_api(run, files, opened, changed, words):
@@ -1084,22 +1074,20 @@ def test_work_asked_for_through_the_api(run, files, opened, changed, words):
 
 
 @pytest.mark.parametrize(
-    ("layer", "words"),
+    ("threads", "words"),
     [
-        pytest.param("/var/lib/docker/overlay2/b/merged", "reads a layer", id="an export"),
-        pytest.param("/var/lib/docker/overlay2/c/merged", "", id="the container's own"),
-        pytest.param("/var/lib/docker/rootfs/overlayfs/c1", "", id="the container's own in containerd's store"),
+        pytest.param({"7": "mnt:[1]", "8": "mnt:[1]"}, "", id="threads like the daemon itself"),
+        pytest.param({"7": "mnt:[1]", "8": "mnt:[2]"}, "reads or unpacks a layer", id="one with mounts of its own"),
+        pytest.param({"7": "mnt:[1]", "8": ""}, "", id="one that ended while we look"),
     ],
 )
-def test_layers_of_containers_that_live_restore_keeps_are_no_work(run, layer, words):
-    machine = say(Machine(), ContainersRunning=1, LiveRestoreEnabled=True)
-    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]"]}
-    machine.extra = {
-        "/containers/json": [{"Id": "c1"}], "/containers/c1/json": {"GraphDriver": {"Data": {"MergedDir": "/var/lib/docker/overlay2/c/merged"}}}
-    }  # fmt: skip
-    machine.changed[os.path.dirname(layer)] = NOW
-    for path, text in {f"/proc/{DOCKERD}/net/unix": UNIX, f"/proc/{DOCKERD}/mountinfo": mounted(layer)}.items():
-        machine.files[path] = File(text.encode())
+def test_a_thread_with_mounts_of_its_own_is_at_work(run, threads, words):
+    machine = Machine()
+    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]"], f"/proc/{DOCKERD}/ns": ["net:[9]", "mnt:[1]"]}
+    for thread, link in threads.items():
+        machine.files[f"/proc/{DOCKERD}/task/{thread}/stat"] = File(b"")
+        machine.link[f"/proc/{DOCKERD}/task/{thread}/ns"] = ["net:[9]", link] if link else []
+    machine.files[f"/proc/{DOCKERD}/net/unix"] = File(UNIX.encode())
     reason = run(machine, check=True, **ASKED).get("pending_reason", "")
     assert (words in reason) if words else not reason
 
