@@ -63,6 +63,13 @@ def _flattened(value: t.Mapping[str, t.Any]) -> t.Iterator[str]:
             yield key
 
 
+def storage(value: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
+    """The storage driver that needs a file system of its own name, and the folder that must be on it; '' for any other (moby daemon/graphdriver)."""
+    driver = value.get("storage-driver")
+    named = driver == "btrfs" or (driver == "zfs" and not value.get("storage-opts"))  # zfs.fsname may name another place
+    return str(driver) if named else "", str(value.get("data-root") or value.get("graph") or "/var/lib/docker")
+
+
 def unknown_words(keys: t.Sequence[str]) -> str:
     """What the engine says about such keys when it starts."""
     return f"the following directives don't match any configuration option: {', '.join(keys)}" if keys else ""

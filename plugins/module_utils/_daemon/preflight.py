@@ -125,7 +125,22 @@ def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
         with contextlib.suppress(NotJson):  # which the engine reads though we do not
             words = validation_error(host, daemon, daemon.files)
             found = [f"{daemon.config_file}: {words}."] if words else []
-    return found
+    return found or _storage_faults(host, daemon)
+
+
+def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
+    """A storage driver of one file system on another, which neither --validate nor a trial start in a folder of its own can tell."""
+    file = daemon.files.get(daemon.config_file)
+    with contextlib.suppress(NotJson):
+        document = Document(file.contents if file else b"", daemon.config_file)
+        driver, folder = engine_rules.storage(document.value)
+        found = host.run(["stat", "-f", "-c", "%T", folder]) if driver else None
+        if found and found.code == 0 and not found.out.startswith((driver, "UNKNOWN")):
+            return [
+                f"{document.place('storage-driver')}: Docker does not start with storage-driver '{driver}', since {folder} is not on a {driver} file system "
+                f"({found.out.strip()}). Remove the key, or mount {driver} there."
+            ]
+    return []
 
 
 def not_restarted_for_undo(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> str:

@@ -26,10 +26,11 @@ RELOAD = "then: systemctl daemon-reload, systemctl start docker."
 class Machine(Host):
     """A host that answers from what it is given; ``shown`` are properties of units."""
 
-    def __init__(self, verify="", code=None, shown=(), journal="", objection="", log=None):
+    def __init__(self, verify="", code=None, shown=(), journal="", objection="", log=None, filesystems=()):
         super().__init__()
         self.verify, self.code = verify, (1 if verify else 0) if code is None else code
         self.shown, self.journal, self.objection, self.log, self.clock = dict(shown), journal, objection, log, 0.0
+        self.filesystems = dict(filesystems)
 
     def read(self, path):
         return File(self.log.encode()) if path == "/var/log/docker.log" and self.log is not None else None
@@ -47,6 +48,8 @@ class Machine(Host):
             return Run(0, self.journal, "")
         if "--validate" in argv:
             return Run(1 if self.objection in stdin and self.objection else 0, "", f"unable to configure: {self.objection}")
+        if argv[0] == "stat":
+            return Run(0, f"{self.filesystems[argv[-1]]}\n", "") if argv[-1] in self.filesystems else Run(1, "", "No such file or directory")
         unit, name = argv[4], argv[2].partition("=")[2]
         value = self.shown.get(f"{unit} {name}", "")
         return Run(0, f"{name}={value(self.clock) if callable(value) else value}\n", "")
@@ -207,6 +210,40 @@ def test_a_run_is_refused_before_it_writes():
         "Repair that, start Docker (systemctl start docker). Then run this again."
     )
     assert refused.text == f"Docker does not run (docker.service is failed). Its log says: {METRICS}. Repair that, start Docker (systemctl start docker)."
+
+
+EXT4 = {"/var/lib/docker": "ext2/ext3", "/srv/docker": "btrfs", "/net": "UNKNOWN (0x5346)"}
+
+
+@pytest.mark.parametrize(
+    ("config", "faults"),
+    [
+        pytest.param(
+            '{"storage-driver": "btrfs"}',
+            [f"{CONFIG}, line 1, column 2: Docker does not start with storage-driver 'btrfs', since /var/lib/docker is not on a btrfs file system (ext2/ext3). "
+             "Remove the key, or mount btrfs there."], id="btrfs on ext4",
+        ),
+        pytest.param(
+            '{"storage-driver": "zfs"}',
+            [f"{CONFIG}, line 1, column 2: Docker does not start with storage-driver 'zfs', since /var/lib/docker is not on a zfs file system (ext2/ext3). "
+             "Remove the key, or mount zfs there."], id="zfs on ext4",
+        ),
+        pytest.param('{"storage-driver": "btrfs", "data-root": "/srv/docker"}', [], id="btrfs on btrfs"),
+        pytest.param('{"storage-driver": "btrfs", "data-root": "/new"}', [], id="a folder that is not there yet"),
+        pytest.param('{"storage-driver": "btrfs", "data-root": "/net"}', [], id="a file system that nobody can name"),
+        pytest.param('{"storage-driver": "zfs", "storage-opts": ["zfs.fsname=pool/docker"]}', [], id="zfs of a named pool"),
+        pytest.param('{"storage-driver": "overlay2"}', [], id="a driver for many file systems"),
+        pytest.param("{}", [], id="no driver"),
+    ],
+)  # fmt: skip
+def test_a_storage_driver_needs_its_own_file_system(config, faults):
+    assert preflight.config_faults(Machine(filesystems=EXT4), daemon(config=config)) == faults
+
+
+def test_a_repair_that_leaves_another_fault_is_refused():
+    config = '{"proxies": {"httpProxy": "http://p.lab"}, "storage-driver": "btrfs"}'
+    refused = preflight.broken(Machine(filesystems=EXT4), daemon(config=config), plan('{"storage-driver": "btrfs"}'), True)
+    assert refused and "'httpProxy' in 'proxies'" in refused.sentence
 
 
 BAD_MIRROR = '{"registry-mirrors": ["m.lab"]}'
