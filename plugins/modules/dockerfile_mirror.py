@@ -160,16 +160,14 @@ counts:
   sample: {files: 12, changed: 4, edits: 9, skipped: 1, unreadable: 0}
 """
 
-import contextlib
-import difflib
 import itertools
-import json
 import os
-import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS, Change, Rewrite, Skip, rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import restore_or_rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.report import Outcome, Report, unified
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.selection import COMPOSE, PATTERNS, Selection, base, follows, is_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import Work, restore_or_rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import (
     BAKE_FILES,
@@ -184,169 +182,25 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree impor
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, read_note, replace, sync, write_blocker
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors, apply_policy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors
 
-COMPOSE = tuple(f"{name}{rest}.{end}" for name in ("compose", "docker-compose") for rest in ("", ".*", "-*", "_*") for end in ("yaml", "yml"))
-PATTERNS = (
-    *(f"{name}{rest}" for name in ("Dockerfile", "Containerfile") for rest in ("", ".*", "-*", "_*")),
-    "*.Dockerfile",
-    "*.Containerfile",
-    "dockerfile",
-    "*.dockerfile",
-    *COMPOSE,
-)
 POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
-MOST_FILES = 200
-MOST_LISTED = 2_000
-MOST_DIFF = 1024 * 1024
-MOST_NAMES = 10
-MOST_REMEMBERED = 10_000
-
-
-class Outcome(t.NamedTuple):
-    """What became of one file."""
-
-    path: str
-    changed: bool = False
-    changes: t.Sequence[Change] = ()
-    skipped: t.Sequence[Skip] = ()
-    diff: str = ""
-    refusal: t.Optional[Refusal] = None
-    failure: str = ""  # why it was not written
-    is_source: bool = True
-
-
-class Report:
-    """The result, bounded whatever the size of the tree. Those of its parts are made apart and put together in order."""
-
-    def __init__(self, with_diff: bool, listed: int = 0) -> None:
-        """``listed``: files that are known to come before these in the result."""
-        self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
-        self.files: t.List[t.Tuple[str, t.Sequence[Change], t.Sequence[Skip]]] = []
-        self.refusals: t.List[Refusal] = []
-        self.failures: t.List[str] = []
-        self.first_skip = ""
-        self._rewritten: t.List[t.Tuple[str, str, str]] = []
-        self._diff = "" if with_diff else None
-        self._listed = listed
-        self._room = MOST_LISTED
-        self._truncated = False
-
-    def add(self, outcome: Outcome) -> None:
-        if outcome.refusal:
-            self.counts["unreadable"] += 1
-            self.refusals.append(outcome.refusal)
-            return
-        self.counts["files"] += outcome.is_source
-        self.counts["changed"] += outcome.changed
-        self.counts["edits"] += len(outcome.changes)
-        self.counts["skipped"] += len(outcome.skipped)
-        for skip in outcome.skipped[: not self.first_skip]:
-            self.first_skip = f"{outcome.path}, line {skip.line}{skip.reference and f' ({skip.reference})'}: {skip.reason}"
-        if outcome.failure:
-            self.failures.append(outcome.failure)
-        if outcome.changes or outcome.skipped:
-            self._list(outcome.path, outcome.changes, outcome.skipped)
-            self._show(outcome.diff)
-            self._rewritten += [(outcome.path, change.before, change.after) for change in outcome.changes]
-
-    def put(self, part: Report) -> None:
-        for name, count in part.counts.items():
-            self.counts[name] += count
-        for file in part.files:
-            self._list(*file)
-        self.refusals += part.refusals[: MOST_NAMES - len(self.refusals)]
-        self.failures += part.failures
-        self.first_skip = self.first_skip or part.first_skip
-        self._rewritten += part._rewritten[: MOST_REMEMBERED - len(self._rewritten)]
-        self._show(part._diff or "")
-        self._truncated |= part._truncated
-
-    def _list(self, path: str, changes: t.Sequence[Change], skipped: t.Sequence[Skip]) -> None:
-        if self._listed == MOST_FILES or not self._room:
-            self._truncated = True
-            return
-        edits, skips = changes[: self._room], skipped[: max(0, self._room - len(changes))]
-        self._truncated |= len(edits) + len(skips) < len(changes) + len(skipped)
-        self._listed += 1
-        self._room -= len(edits) + len(skips)
-        self.files.append((path, edits, skips))
-
-    def _show(self, diff: str) -> None:
-        if self._diff is not None and len(self._diff) < MOST_DIFF:
-            self._diff += diff
-
-    def lost_rules(self, policy: t.Any, file: str) -> t.Iterator[str]:
-        """A rule that was about an image does not match its new name, unless it had the same effect."""
-        for path, before, after in self._rewritten:
-            try:
-                wanted = apply_policy(policy, before)
-                lost = wanted is not None and apply_policy(policy, after) is None and wanted != _with_tag(after)
-            except InvalidImageName:
-                continue  # a part of a name, or one with a variable
-            if lost:
-                yield f"{path}: the source policy {file} has a rule about {before}, which no longer matches; give it the mirror's name."
-
-    def result(self) -> t.Dict[str, t.Any]:
-        files = [
-            {"path": path, "edits": [change._asdict() for change in changes], "skipped": [skip._asdict() for skip in skipped]}
-            for path, changes, skipped in self.files
-        ]
-        shown = {"changed": self.counts["changed"] > 0, "files": files, "truncated": self._truncated, "counts": self.counts}
-        if self._diff is not None:
-            cut = "[The diff ends here because of its size.]\n" if len(self._diff) >= MOST_DIFF else ""
-            shown["diff"] = {"prepared": self._diff[:MOST_DIFF] + cut}
-        return shown
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
-    params = module.params
-    mirrors = _mirrors(params["mirrors"])
-    given = [path for path in params["paths"] if path]
-    if params["paths"] and not given:
-        raise Refused("paths: name at least one file or directory.")
-    missing = [path for path in given if not exists(path)]
-    if missing and not module.check_mode:
-        raise Refused(f"paths: {missing[0]} does not exist.")
-    for path in missing:
-        module.warn(f"{path} does not exist; an earlier task may create it when this is not check mode.")
-    paths = [path for path in given if path not in missing]
-
-    if params["strict"]:
-        dry = _rewritten(module, mirrors, paths, write=False)
-        if dry.counts["skipped"]:
-            found = f"strict: {_references(dry.counts['skipped'])} cannot be rewritten, so nothing was changed. The first: {dry.first_skip}"
-            raise Refused(found, **{**dry.result(), "changed": False})
-        if dry.failures:
-            raise Refused(f"strict: {_shown(dry.failures)} Nothing was changed.", **{**dry.result(), "changed": False})
+    mirrors, paths = _mirrors(module.params["mirrors"]), _paths(module)
+    if module.params["strict"]:
+        trial = _rewritten(module, mirrors, paths, write=False)
+        if trial.strict_error():
+            raise Refused(trial.strict_error(), **{**trial.result(), "changed": False})
     report = _rewritten(module, mirrors, paths, write=not module.check_mode)
-    for warning in itertools.islice(_lost_rules(report), MOST_NAMES):
+    policy_file = os.environ.get(POLICY_VARIABLE, "")
+    for warning in report.warnings(contents_of(policy_file) or b"", policy_file):
         module.warn(warning)
-    if report.counts["skipped"]:
-        module.warn(f"{_references(report.counts['skipped'])} left as written. The first: {report.first_skip}")
-    for refusal in report.refusals:
-        module.warn(f"{refusal.path} {refusal.reason}.")
-    if report.counts["unreadable"] > len(report.refusals):
-        module.warn(f"{report.counts['unreadable'] - len(report.refusals)} more files could not be read.")
-    if report.failures:
-        rest = "Make it writable first." if module.check_mode else "Make it writable and run this again; all other files are done."
-        raise Refused(f"{_shown(report.failures)} {rest}", **report.result())
+    error = report.write_error(module.check_mode)
+    if error:
+        raise Refused(error, **report.result())
     return report.result()
-
-
-def _references(count: int) -> str:
-    return "1 reference" if count == 1 else f"{count} references"
-
-
-def _shown(failures: t.Sequence[str]) -> str:
-    return failures[0] + (f" {len(failures)} files in all cannot be." if len(failures) > 1 else "")
-
-
-def _lost_rules(report: Report) -> t.Iterator[str]:
-    file = os.environ.get(POLICY_VARIABLE, "")
-    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError, re.error):  # no policy that we could read
-        yield from report.lost_rules(json.loads(contents_of(file) or b"{}"), file)
 
 
 def _mirrors(wanted: t.Mapping[str, str]) -> Mirrors:
@@ -359,58 +213,67 @@ def _mirrors(wanted: t.Mapping[str, str]) -> Mirrors:
     return mirrors
 
 
+def _paths(module: Module) -> t.List[str]:
+    given = [path for path in module.params["paths"] if path]
+    if module.params["paths"] and not given:
+        raise Refused("paths: name at least one file or directory.")
+    missing = [path for path in given if not exists(path)]
+    if missing and not module.check_mode:
+        raise Refused(f"paths: {missing[0]} does not exist.")
+    for path in missing:
+        module.warn(f"{path} does not exist; an earlier task may create it when this is not check mode.")
+    return [path for path in given if path not in missing]
+
+
 def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: bool) -> Report:
     params = module.params
-    kinds = frozenset(params["kinds"])
-    build_args = {name: str(value) for name, value in (params["build_args"] or {}).items()}
-
-    is_source, is_bake = matches(params["patterns"]), "bake" in kinds
+    is_source = matches(params["patterns"])
     found = list(files(paths, [*params["patterns"], *COMPOSE], params["excludes"], tidy=write))
-    tree = _tree(params, found, paths, kinds)
-    named = named_singly(paths) if tree else frozenset()
-
-    def is_looked_at(found: t.Union[str, Refusal], name: str) -> bool:
-        if name in BAKE_FILES:
-            return is_bake
-        return isinstance(found, Refusal) or is_source(name) or not tree or found in tree.extra or found in named
-
-    def one(found: t.Union[str, Refusal]) -> Outcome:
-        name = "" if isinstance(found, Refusal) else found.rpartition("/")[2]
-        if not is_looked_at(found, name):
-            return Outcome(str(found), is_source=False)
-        file = found if isinstance(found, Refusal) else source(found)
-        if isinstance(file, Refusal):
-            return Outcome(file.path, is_source=False) if name in BAKE_FILES else Outcome(file.path, refusal=file)
-        kind = tree.extra.get(file.path, "") if tree else ""
-        is_yaml = kind == "compose" or (not kind and _is_yaml(name))
-        supplied, given = (tree.supplied(file.path), tree.given(file.path)) if tree else ({}, frozenset())
-
-        def work(contents: bytes, to: Mirrors) -> Rewrite:
-            if name in BAKE_FILES:
-                return tree.bake(file._replace(path=str(found)), contents, to, kinds)
-            return tree.compose(file, contents, to, kinds) if is_yaml else rewrite(contents, to, build_args, kinds, supplied=supplied, given_elsewhere=given)
-
-        return _outcome(module, file, mirrors, work, "utf-8" if is_yaml or name in BAKE_FILES else "latin-1", write)
-
+    project = _project(params, found, paths, is_source)
+    selection = Selection(params, is_source, BAKE_FILES, project, named_singly(paths) if project else ())
     listed = 0  # by this process; what it comes to later stands later in the result
 
     def some(found: t.Sequence[t.Union[str, Refusal]]) -> Report:
         nonlocal listed
         part = Report(module._diff, listed)
-        for each_one in found:
-            part.add(one(each_one))
+        for one in found:
+            part.add(_outcome(module, selection, one, mirrors, write))
         listed += len(part.files)
         return part
 
     report = Report(module._diff)
-    for part in each(some, iter([*found, *(tree.extra if tree else ())])):
+    for part in each(some, itertools.chain(found, project.extra if project else ())):
         report.put(part)
     if write and report.counts["changed"]:
         sync()
     return report
 
 
-def _outcome(module: Module, file: Source, mirrors: Mirrors, work: t.Callable[[bytes, Mirrors], Rewrite], encoding: str, write: bool) -> Outcome:
+def _project(params: t.Mapping[str, t.Any], found: t.Sequence[t.Union[str, Refusal]], paths: t.Sequence[str], is_source: t.Callable[[str], t.Any]) -> t.Any:
+    """The project around the files; nothing where none of them says anything about another: what reads YAML takes 15 ms to import."""
+    known = [path for path in found if isinstance(path, str)]
+    bake = [path for path in known if base(path) in BAKE_FILES]
+    compose = [path for path in known if is_compose(base(path))]
+    if not bake and not compose:
+        return None
+    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import survey
+
+    is_followed = follows(is_source, matches(PATTERNS), BAKE_FILES)
+    return survey(compose, bake, frozenset(known), paths, params["excludes"], is_followed, "compose" in params["kinds"])
+
+
+def _outcome(module: Module, selection: Selection, found: t.Union[str, Refusal], mirrors: Mirrors, write: bool) -> Outcome:
+    if isinstance(found, Refusal):
+        return Outcome(found.path, unread=found.reason)
+    if not selection.includes(found):
+        return Outcome(found, is_source=False)
+    file = source(found)
+    if isinstance(file, Refusal):
+        return Outcome(file.path, is_source=False) if base(found) in BAKE_FILES else Outcome(file.path, unread=file.reason)
+    return _file(module, file, mirrors, *selection.rewriter(found, file), write)
+
+
+def _file(module: Module, file: Source, mirrors: Mirrors, work: Work, encoding: str, write: bool) -> Outcome:
     """Rewrite one file, or say what would become of it."""
     result, note = work(file.contents, mirrors), b""
     if result.after != file.contents:
@@ -420,30 +283,7 @@ def _outcome(module: Module, file: Source, mirrors: Mirrors, work: t.Callable[[b
     failure = _written(file, result.after, note, module.params["backup"]) if write else write_blocker(file)
     if failure:
         return Outcome(file.path, skipped=result.skipped, failure=failure)
-    return Outcome(file.path, True, result.changes, result.skipped, _unified(file, result.after) if module._diff else "")
-
-
-def _is_yaml(name: str) -> bool:
-    return name.endswith((".yml", ".yaml")) and not name.lower().startswith(("dockerfile", "containerfile"))
-
-
-def _tree(params: t.Mapping[str, t.Any], found: t.Sequence[t.Union[str, Refusal]], paths: t.Sequence[str], kinds: t.Container[str]) -> t.Any:
-    """The project around the files; nothing where none of them says anything about another: what reads YAML takes 15 ms to import."""
-    names = [(path, path.rpartition("/")[2]) for path in found if isinstance(path, str)]
-    bake = [path for path, name in names if name in BAKE_FILES]
-    compose = [path for path, name in names if _is_yaml(name)]
-    if not bake and not compose:
-        return None
-    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import survey
-
-    is_source, is_default = matches(params["patterns"]), matches(PATTERNS)
-
-    def follows(read: t.Any, followed: t.Container[str]) -> bool:
-        """Not what the patterns leave out on purpose, and nothing that a file names which they leave out."""
-        by, name = read.by.rpartition("/")[2], read.path.rpartition("/")[2]
-        return (by in BAKE_FILES or is_source(by) or read.by in followed) and bool(is_source(name) or not is_default(name))
-
-    return survey(compose, bake, frozenset(path for path, _name in names), paths, params["excludes"], follows, "compose" in kinds)
+    return Outcome(file.path, True, result.changes, result.skipped, unified(file.path, file.contents, result.after) if module._diff else "")
 
 
 def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
@@ -453,17 +293,6 @@ def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
     except NotWritten as error:
         return str(error)
     return ""
-
-
-def _with_tag(reference: str) -> str:
-    image = parse(reference)
-    return image.full if image.suffix else f"{image.full}:latest"
-
-
-def _unified(source: Source, after: bytes) -> str:
-    before_lines, after_lines = (text.decode("utf-8", "replace").splitlines(keepends=True) for text in (source.contents, after))
-    lines = difflib.unified_diff(before_lines, after_lines, f"{source.path} (before)", f"{source.path} (after)")
-    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 
 def main() -> None:
