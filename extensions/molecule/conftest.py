@@ -18,7 +18,7 @@ import pytest
 import testinfra
 
 LAB = Path(__file__).resolve().parent / "lab"
-INVENTORY = LAB.parent / "inventory" / "hosts.yml"
+INVENTORY = Path(os.environ.get("BUILDFLEET_INVENTORY", LAB.parent / "inventory" / "hosts.yml"))
 PLACES = "/etc/docker /etc/systemd/system /etc/environment /etc/profile.d /etc/buildfleet /var/lib/buildfleet"
 sys.path.insert(0, str(LAB))
 

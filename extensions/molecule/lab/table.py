@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -79,6 +80,7 @@ GHCR_MIRROR = "ghcr-mirror.lab"  # as the mirror, for a registry that Docker's r
 IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu")
 GHCR_IMAGES = ("lab/tool:1",)
 
-HOSTS = {"engine20": "bookworm", "engine26": "trixie", "engine28": "forky"}
+# Two people at one lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie names hosts of one's own, and BUILDFLEET_INVENTORY the inventory that has them.
+HOSTS: dict[str, str] = dict(pair.split("=") for pair in os.environ.get("BUILDFLEET_HOSTS", "engine20=bookworm,engine26=trixie,engine28=forky").split(","))
 # Not among the engines of the scenarios: `lab.py reset cache` makes it.
 OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit"}

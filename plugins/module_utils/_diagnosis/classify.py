@@ -23,6 +23,9 @@ _HELP = re.compile(r"https?://(?:www\.|docs\.|hub\.)docker\.com|/issues/\d|/docs
 _TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*service=")
 
 
+_NO_PROXY_HOST = re.compile(r"proxyconnect tcp: dial tcp :\d+: ")
+
+
 class Answer(t.NamedTuple):
     """A line that a rule knows, and where it belongs."""
 
@@ -58,6 +61,8 @@ def _role(host: str, reference: t.Optional[str], known: Evidence) -> str:
         return "mirror"
     if hosts.is_store(host):
         return "store"
+    if not host and reference is None:
+        return "other"
     if not host or hosts.is_hub(host):
         return "hub" if hosts.of_hub(reference) or host else "registry"
     return "registry" if host == hosts.registry_of(reference or "") else "other"
@@ -116,12 +121,19 @@ def _engine(log: Log, known: Evidence, reference: t.Optional[str]) -> t.Optional
         return git
     if answer is None:
         return None
-    if answer.rule.reason == "ended during the build" and log.builder == "legacy" and log.last.upper().startswith("FROM"):
-        return Verdict("reset", asked_by="daemon", host=_layers_of(reference), reason="reset")  # a layer was cut off
+    if answer.rule.reason == "ended during the build" and _pulled(log):
+        return Verdict("reset", asked_by="daemon", host=_layers_of(reference) if reference else None, reason="reset")  # a layer was cut off
     if answer.rule.cause in NO_NETWORK:
         client = answer.reason.startswith("docker-credential") or answer.reason == "credential helper"
         return Verdict(answer.rule.cause, asked_by="client" if client else None, reason=answer.reason or None)
     return _through_mirrors(_placed(answer, log, known), answer, known)
+
+
+def _pulled(log: Log) -> bool:
+    """Whether an image was being pulled when the log ends, by the legacy builder or docker pull."""
+    if log.builder == "legacy":
+        return log.last.upper().startswith("FROM")
+    return log.builder is None and any(re.match(r"[0-9a-f]{12}: (?:Downloading|Download complete|Verifying|Pulling fs)", line) for line in log.lines)
 
 
 def _git(log: Log) -> t.Optional[Verdict]:
@@ -159,12 +171,12 @@ def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
     by_client = token and log.builder != "legacy" and not known.daemon_token and "response from daemon" not in line
     by_client = by_client or "unable to prepare context" in line
     asked_by = "client" if by_client else "daemon"
-    host = host_of(answer.url)
+    host = host_of(answer.url).strip("*")  # a CI system's mask
     role = ""
     if cause in _PROXY:
         own = known.client_proxy if by_client else "" if log.instance else known.daemon_proxy
         proxy = _proxy_host(line, own)
-        host, role = (proxy, "proxy") if proxy else (host, "")
+        host, role = (proxy, "proxy") if proxy else ("" if _NO_PROXY_HOST.search(line) else host, "")
     elif token and cause in UNREACHED:
         cause = "token_unreachable"
     elif (token and cause in ("denied", "rate_limited")) or (token and cause == "registry_error" and answer.reason != "html page"):
@@ -248,7 +260,8 @@ def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
     hub_inside = re.match(r"(?:docker\.io/|library/|registry-1\.docker\.io/)", path) is not None or "docker.io%2F" in answer.url
     if registry == host or host.endswith(f".{registry}"):
         return hub_inside
-    return answer.reference is not None and hosts.is_hub(registry) and ("/v2/" in answer.url or answer.of_token)
+    asked_for_it = "/v2/" in answer.url or answer.of_token or f"pulling from host {host}" in answer.line
+    return answer.reference is not None and hosts.is_hub(registry) and asked_for_it
 
 
 def _with_words(reason: t.Optional[str], line: str) -> t.Optional[str]:
@@ -325,6 +338,7 @@ _SAID_REFERENCE = tuple(
         r"failed to resolve source metadata for (\S+?):\s",
         r"invalid from flag value ([^\s:]+(?::[\w.-]+)?(?:@sha256:\w+)?):",
         r"pull access denied for ([^\s,]+)",
+        r"manifest for (\S+) (?:is )?not found",
         r"ERROR.{0,9} load metadata for (\S+)",
         r"pulling image (\S+)$",
         r"failed to solve: (?:[A-Z]\w+: )*([a-z\d][\w./-]*(?::[\w./-]+)?(?:@sha256:\w+)?): (?:failed|error|pull|no match|unexpected)",

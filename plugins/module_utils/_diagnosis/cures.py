@@ -291,6 +291,10 @@ CURES = {
         "See why the engine ended (journalctl -u docker), and build again when it runs.",
         "用 `journalctl -u docker` 看引擎为什么退出，等它运行后再构建。",
     ),
+    "the engine's certificate is not accepted": Cure(
+        "Check DOCKER_HOST, DOCKER_CERT_PATH and no_proxy in the environment of the user who builds: the client does not accept the engine's certificate.",
+        "检查构建用户环境变量里的 `DOCKER_HOST`、`DOCKER_CERT_PATH` 和 `no_proxy`：客户端不信任引擎的证书。",
+    ),
     "permission denied": Cure(
         "Run the task with become: true, or add the user to the group docker.",
         "任务加上 `become: true`，或者把用户加入 `docker` 组。",

@@ -31,6 +31,7 @@ _PREFIX = re.compile(
     r"|remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
     r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
+    r"|\d{1,6} \| (?=[^\s>])"  # a Dockerfile that BuildKit quotes has blanks before the number or behind the bar
     r"|\[(?:INFO|WARN|WARNING|ERROR|FATAL|DEBUG)\](?=[ \t]+(?:#\d+ |=> |Step \d|The command|failed to solve|ERROR: ))[ \t]+"
     r")"
 )
@@ -40,7 +41,7 @@ _JSON_ERROR = re.compile(r'"(?:error|err|msg)": ?"((?:[^"\\]|\\.)*)"')
 STEP_FAILED = re.compile(
     r'process "(?P<a>.*)" did not complete successfully: (?:exit code: (?P<ca>\d+)|(?P<oa>.*))'
     r"|executor failed running \[(?P<b>.*)\]: (?:exit code: (?P<cb>\d+)|(?P<ob>.*))"
-    r"|The command '(?P<c>.*)' returned a non-zero code: (?P<cc>\d+)"
+    r"|The command (?:'(?P<c>.*)'|\[(?P<f>.*)\]) returned a non-zero code: (?P<cc>\d+)"
     r'|building at STEP "RUN (?P<d>.*)": .*exit status (?P<cd>\d+)'
     r"|failed to execute command: waiting for process to exit: exit status (?P<ce>\d+)"
 )
@@ -59,6 +60,7 @@ _CLIENTS = re.compile(
     r"|executor failed running|Service '"
     r"|process \"|(?:buildx|buildx call|docker build) failed|Error response from daemon|The command ')"
 )
+_TRANSFER = re.compile(r"exporting (?:to|cache)|importing cache|pushing ")  # what a vertex of these says is the engine's
 _PROGRESS = re.compile(
     r"^(?:DONE|CACHED|CANCELED|\.\.\.|sha256:|transferring|resolve |extracting|exporting|pushing|writing|naming|unpacking|inferred|preparing|sending)"
 )
@@ -114,9 +116,15 @@ def clean(text: str) -> t.Tuple[str, ...]:
     if text.count("\\n") > 2 * text.count("\n"):  # a whole log in one line of JSON
         text = text.replace("\\r", "\n").replace("\\n", "\n")
     lines: t.List[str] = []
-    for line in re.split(r"\r\n|\n|\r", text):
+    for line in _unquoted(re.split(r"\r\n|\n|\r", text)):
         lines += map(_shortened, _unwrapped(line))
     return tuple(_joined(lines))
+
+
+def _unquoted(lines: t.Sequence[str]) -> t.Sequence[str]:
+    """Without the mark of a quotation, where every line has it."""
+    written = [line for line in lines if line.strip()]
+    return [line[1:].lstrip(" ") for line in lines] if written and all(line.startswith(">") for line in written) else lines
 
 
 def _shortened(line: str) -> str:
@@ -148,12 +156,26 @@ def _unwrapped(line: str) -> t.List[str]:
     return [line.replace('\\"', '"').rstrip() if '\\"' in line and not line.startswith("{") else line.rstrip()]
 
 
+# An error of Go that was broken inside its URL, or behind a colon.
+_OPEN_URL = re.compile(r"(?:Get|Head|Post) \"https?://[^\"\s]*$")
+_OPEN_BARE_URL = re.compile(r"(?:Get|Head|Post) https?://\S{60,}$")
+_ENDS_OPEN = re.compile(r"(?:token|request|\"|Get|Head|Post|error|tcp):?\s*$")
+_GOES_ON = re.compile(r"(?:(?:Get|Head|Post) \"?https?://|(?:dial|read|write) tcp|net/http: |proxyconnect tcp|tls: |x509: |unexpected status|lookup \S+ on )")
+
+
 def _joined(lines: t.Sequence[str]) -> t.List[str]:
-    """Lines that a terminal broke with a backslash are one."""
+    """Lines that a terminal or a form broke are one."""
     found: t.List[str] = []
     for line in lines:
-        if found and found[-1].endswith("\\") and len(found[-1]) > 70 and not line.startswith((" ", "#", ">")):
-            found[-1] = found[-1][:-1] + line
+        before = found[-1] if found else ""
+        if before.endswith("\\") and len(before) > 70 and not line.startswith((" ", "#", ">")):
+            found[-1] = before[:-1] + line
+        elif (_OPEN_URL.search(before) and re.match(r"[^\"\s]*\":", line)) or (
+            _OPEN_BARE_URL.search(before) and not before.endswith(":") and re.match(r"\S*[?&=%/]\S*(?:: .*)?$", line)
+        ):
+            found[-1] = before + line
+        elif before.endswith(":") and _ENDS_OPEN.search(before) and _GOES_ON.match(line):
+            found[-1] = f"{before} {line}"
         else:
             found.append(line)
     return found
@@ -246,6 +268,10 @@ class _Reader:
                 part.failed = True
             self.failed = self.failed or not (part and part.is_run)
             self.engine.append(rest)
+        elif part is None and _TRANSFER.match(rest):
+            self.vertices[number] = self.add(rest)
+        elif seconds and part and _TRANSFER.match(part.header):
+            self.engine.append(seconds.group(2) or "")
         elif seconds:
             (part.output if part else self.loose).append(seconds.group(2) or "")
             self.rest.append(seconds.group(2) or "")
@@ -300,7 +326,7 @@ def read(text: str) -> Log:
 def _step(reader: _Reader, failure: t.Optional[t.Match[str]], cut: bool, lines: t.Sequence[str]) -> t.Optional[Step]:
     command, ended = "", ""
     if failure:
-        command = failure["a"] or failure["b"] or failure["c"] or failure["d"] or ""
+        command = failure["a"] or failure["b"] or failure["c"] or failure["d"] or failure["f"] or ""
         code = failure["ca"] or failure["cb"] or failure["cc"] or failure["cd"] or failure["ce"]
         ended = f"exit code {code}" if code else failure["oa"] or failure["ob"] or ""
     runs = [part for part in reader.parts if part.is_run]

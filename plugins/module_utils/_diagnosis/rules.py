@@ -43,6 +43,12 @@ CLIENT = (
     ),
     Rule(
         "client",
+        r"error during connect: .*(?:x509: |tls: |CERTIFICATE_VERIFY_FAILED)|^(?:ERROR: )?SSL error: \[SSL",
+        "engine_down",
+        "the engine's certificate is not accepted",
+    ),
+    Rule(
+        "client",
         r"[Cc]annot connect to the Docker daemon|error during connect|Is (?:the docker daemon|'docker daemon') running|failed to connect to the docker API"
         r"|[Cc]ould(?:n't| not) connect to Docker daemon|request returned (?:\d+ )?Internal Server Error for API route|docker daemon is not running"
         r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
@@ -80,7 +86,7 @@ CLIENT = (
     Rule("engine", r"[Dd]ockerfile parse error[^:]*: *(.*)", "bad_dockerfile", "{1}"),
     Rule(
         "engine",
-        r"(unknown instruction: \S+|base name .* should not be blank|file with no instructions|the Dockerfile \([^)]*\) cannot be empty"
+        r"(unknown instruction: \S+|base name .* should not be blank|file with no instructions|the Dockerfile (?:\([^)]*\) )?cannot be empty"
         r"|[Nn]o build stage in current context|circular dependency detected on stage: \S+|(?:[Tt]arget stage|build target"
         r"|target stage) \S+ (?:could not be found|in \S+)"
         r"|failed to reach build target \S+|failed to parse stage name \S+|failed to process \"[^\"]*\": .*|Forbidden path outside the build context.*"
@@ -119,6 +125,7 @@ CLIENT = (
 )
 
 ENGINE = (
+    Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client asks a credential helper before it asks the network.
     Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
     Rule("engine", r"error getting credentials", "unknown", "credential helper"),
@@ -193,7 +200,7 @@ ENGINE = (
     ),
     Rule(
         "engine",
-        r"manifest unknown|manifest for \S+ not found|name unknown|repository \S+ not found|no matching manifest for"
+        r"manifest unknown|manifest for \S+ (?:is )?not found|name unknown|repository \S+ not found|no matching manifest for"
         r"|(?<![\w./-])(?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?:[:@][\w.:-]+)?: not found|failed to resolve source metadata for .*: not found",
         "not_found",
         "not found",
@@ -262,7 +269,7 @@ _PROGRAM = (
 )
 
 STEP = (
-    Rule("step", r"No space left on device|ENOSPC", "disk_full", "no space left"),
+    Rule("step", r"[Nn]o space left on device|ENOSPC", "disk_full", "no space left"),
     # The proxy that the step was given.
     Rule("step", r"[Cc]ould not resolve proxy(?: name)?(?:: (?P<host>[\w.-]+))?|[Cc]ouldn't resolve proxy", "proxy_unreachable", "dns"),
     Rule(
@@ -304,7 +311,7 @@ STEP = (
     Rule(
         "step",
         r"bad address '(?P<host>[\w.-]+)|unable to resolve host address [\u2018'`\"](?P<gnu>[\w.-]+)|[Cc]ould not resolve (?:host(?:name)?"
-        r"|address)(?: name)?:? [\"'\u2018(]?(?P<curl>[\w.-]+)"
+        r"|address)(?: name)?:? [\"'\u2018(]?(?P<curl>(?!Could )[\w.-]+)"
         r"|Could not resolve '(?P<apt>[\w.-]+)|(?:Temporary failure|wicked happened) resolving '(?P<apt2>[\w.-]+)|(?:ENOTFOUND"
         r"|EAI_AGAIN) (?P<node>[\w.-]+\.[\w-]+)"
         r"|UnknownHostException: (?P<java>[\w.-]+)|Unknown [Hh]ost:? (?P<maven>[\w.-]+\.[\w-]+)|lookup (?P<go>[\w.-]+\.[\w-]+)(?: on [\w.:\[\]]+)?: "
@@ -333,6 +340,7 @@ STEP = (
         "dns",
     ),
     Rule("step", r"https?://(?P<host>[\w.-]+)\S*: (?:temporary error|DNS)", "dns", "dns"),
+    Rule("step", r"no such name \(https?://|UnknownHostError: timed out", "dns", "dns"),
     Rule("step", r"keyserver receive failed: No name|gpgkeys: .*[Nn]o name", "dns", "dns"),
     # The server was reached, and its certificate is not accepted.
     Rule("step", r"certificate is not yet valid|CERT_NOT_YET_VALID|not yet activated|CertificateNotYetValid", "tls", "clock is behind"),
@@ -359,7 +367,7 @@ STEP = (
         r"|certificate is NOT trusted|unable to find valid certification path|PKIX path|UntrustedRoot|PartialChain|UnknownIssuer|invalid peer certificate"
         r"|SSL peer certificate or SSH remote key was not OK|server certificate not trusted|problem confirming the ssl certificate"
         r"|RemoteCertificateChainErrors"
-        r"|unable to verify the first certificate|error setting certificate (?:verify locations|file)|https?://(?P<apk>[\w.-]+)\S*: Permission denied",
+        r"|unable to verify the first certificate|error setting certificate (?:verify locations|file)|https?://(?P<apk>[\w.-]+)\S*: +Permission denied",
         "tls",
         "unknown authority",
     ),
@@ -388,7 +396,7 @@ STEP = (
         r"|RemoteDisconnected|Remote end closed connection|socket hang up|ECONNRESET|Client network socket disconnected|Empty reply from server"
         r"|transfer closed with"
         r"|unexpected disconnect while reading|HTTP/2 stream \d+ was|HTTP2 framing|IncompleteRead|Premature (?:end of|close)|ERR_STREAM_PREMATURE_CLOSE"
-        r"|too many connection resets|kex_exchange_identification|Unable to establish SSL connection|:econnreset|SSL connect error"
+        r"|too many connection resets|tls handshake eof|kex_exchange_identification|Unable to establish SSL connection|:econnreset|SSL connect error"
         r"|Connection aborted|connection aborted"
         r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
         r"|result=(?:18|35|52|55|56|92))"
@@ -401,7 +409,8 @@ STEP = (
     Rule(
         "step",
         _PROGRAM
-        + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|Cannot assign requested address)|\bENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL",
+        + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|[Cc]annot assign requested address|Address not available)"
+        r"|\bENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL",
         "refused",
         "no route",
     ),
@@ -434,7 +443,8 @@ UNCLEAR = (
     Rule("step", r"is not valid yet \(invalid for another", "step_failed", "clock is behind"),
     Rule(
         "step",
-        r"NU1301: Unable to load the service index|Could not fetch specs from|HTTP 000 CONNECTION FAILED|Failed to fetch .* from Google Fonts"
+        r"NU1301: Unable to load the service index|Transfer failed for https?://\S+$"
+        r"|Could not fetch specs from|HTTP 000 CONNECTION FAILED|Failed to fetch .* from Google Fonts"
         r"|All attempts to connect to \S+ failed|unable to access index for repository|Unexpected token '?<'? |does the network require authentication"
         r"|keyserver receive failed: (?:Server indicated a failure|No data)",
         "step_failed",

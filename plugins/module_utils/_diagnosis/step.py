@@ -47,11 +47,18 @@ _OWN_FAULT = re.compile(
     r"|Segmentation fault|undefined: |: undeclared|expected ['\u2018`]"
     r"|cannot find package|has no exported member|Type error:"
 )
+# How package managers and build programs end, where nothing says that they ran in a step.
+_ENDED_BADLY = re.compile(
+    r"^\s*(?:npm (?:ERR!|error) |ERROR: unsatisfiable constraints|ERROR: unable to select packages|E: |error: subprocess-exited-with-error"
+    r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
+    r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed)|⨯ "
+)
 # What comes after these has got over what came before.
 _SUCCESS = re.compile(
     r"^\s*(?:Successfully installed|added \d+ packages|Setting up \S+ \(|OK: \d+|\(\d+/\d+\) Installing|Complete!$|success Saved|Fetched [\d.,]+ ?\w?B in"
     r"|Compiling \S+ v\d|Receiving objects: 100%|Resolving deltas: 100%|Bundle complete!|Finished |Done in \d)|saved \[\d+|✨"
 )
+_NO_TLS = re.compile(r"can't execute 'ssl_helper'")  # busybox wget ends with a reset then
 _KILLED = ("exit code 132", "exit code 134", "exit code 135", "exit code 136", "exit code 137", "exit code 139")
 _URL = re.compile(r"(?:https?|git|ssh|hkps?|ftp)://(?:[^@/\s'\"]*@)?(\[[\da-f:]+\]|[\w.-]+)")
 _NAMED = re.compile(
@@ -86,7 +93,7 @@ def how(line: str) -> str:
 
 def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequence[str] = ()) -> t.Optional[StepFailure]:
     """The network's failure for which a step ended, None where it failed by itself."""
-    if ended in _KILLED or any(_TESTS.search(line) for line in output):
+    if ended in _KILLED or any(_TESTS.search(line) or _NO_TLS.search(line) for line in output):
         return None
     start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
     proxies = {a or b for line in (*log, command) for a, b in _PROXY_SET.findall(line)}
@@ -105,7 +112,9 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
 
 def fails_by_itself(output: t.Sequence[str]) -> bool:
     """Whether a step's own fault is seen in lines of which nobody says that they are a step's."""
-    return any(_TESTS.search(line) or _OWN_FAULT.search(line) or (_OWN_SERVICE.search(line) and "refused" in line) for line in output)
+    return any(
+        _TESTS.search(line) or _OWN_FAULT.search(line) or _ENDED_BADLY.search(line) or (_OWN_SERVICE.search(line) and "refused" in line) for line in output
+    )
 
 
 def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:

@@ -239,6 +239,8 @@ NOT_RECORDED = {
     'error getting credentials - err: exec: "docker-credential-pass": executable file not found in $PATH, out: ``': "unknown",
     "error getting credentials - err: exit status 1, out: ``": "unknown",
     "failed to solve: no active sessions": "unknown",
+    "ERROR: failed to copy to tar: EOF": "unknown",
+    'error during connect: Get "https://docker:2376/v1.44/version": tls: failed to verify certificate: x509: x': "engine_down",
     "failed to solve: failed to load cache key: content digest : not found": "unknown",
     "ERROR: Multi-platform build is not supported for the docker driver.": "unknown",
     'Get https://registry-1.docker.io/v2/: invalid proxy URL port "port"': "proxy_unreachable",

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logs of others (tests/field): 54 outputs of 23 kinds with all that is said of them, and 95 logs scored by group."""
+"""Logs of others (tests/field): 54 outputs of 23 kinds with all that is said of them, 95 logs scored by group, and kinds that later logs showed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.value
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 FIELD = Path(__file__).parents[4] / "field"
-KINDS, LOGS = ([json.loads(line) for line in (FIELD / name).read_text().splitlines()] for name in ("kinds.jsonl", "logs.jsonl"))
+KINDS, LOGS, LATER = ([json.loads(line) for line in (FIELD / name).read_text().splitlines()] for name in ("kinds.jsonl", "logs.jsonl", "later.jsonl"))
 CAUSES = {
     *("dns", "refused", "reset", "timeout", "tls", "token_unreachable", "token_denied", "proxy_unreachable", "proxy_auth", "proxy_refused"),
     *("mirror_error", "mirror_sends_token_elsewhere", "rate_limited", "denied", "not_found", *NO_NETWORK),
@@ -88,7 +88,15 @@ def test_the_logs_of_the_field_by_group():
     assert total["host"] >= 0.95 * len(LOGS)
 
 
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry["id"]) for entry in LATER])
+def test_a_kind_that_a_later_log_showed(entry):
+    found = diagnose(entry["log"], evidence(entry["evidence"]))
+    assert judged(entry, found) == ("right", "")
+    assert found.asked_by == entry["asked_by"]
+    assert found.host in (entry["host"], *entry["host_also"])
+
+
 def test_no_cure_speaks_of_the_registry_for_a_step():
-    for entry in LOGS:
+    for entry in LOGS + LATER:
         found = diagnose(entry["log"], evidence(entry["evidence"]))
         assert found.asked_by != "step" or ("the registry" not in found.sentence and "docker_daemon_proxy" not in found.sentence), entry["id"]
