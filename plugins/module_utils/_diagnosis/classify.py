@@ -339,6 +339,7 @@ _SAID_REFERENCE = tuple(
         r"invalid from flag value ([^\s:]+(?::[\w.-]+)?(?:@sha256:\w+)?):",
         r"pull access denied for ([^\s,]+)",
         r"manifest for (\S+) (?:is )?not found",
+        r"failed to push (\S+?):? (?:unexpected status|failed to|server message)",
         r"ERROR.{0,9} load metadata for (\S+)",
         r"pulling image (\S+)$",
         r"failed to solve: (?:[A-Z]\w+: )*([a-z\d][\w./-]*(?::[\w./-]+)?(?:@sha256:\w+)?): (?:failed|error|pull|no match|unexpected)",

@@ -28,7 +28,7 @@ _PREFIX = re.compile(
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+"
     r"|\[[\w./-]+:\d+\][ \t]"
     r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
-    r"|remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
+    r"|\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
     r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
     r"|\d{1,6} \| (?=[^\s>])"  # a Dockerfile that BuildKit quotes has blanks before the number or behind the bar

@@ -23,12 +23,12 @@ _ASKED = r"(?:https?://\S|dial (?:tcp|udp)|(?:read|write) (?:tcp|udp)|failed to 
 # What a proxy answers to CONNECT: it stands between the last URL and the end of a Go error, without a number.
 _PROXY_WORDS = (
     r'https?://\S+?"?: (Bad Gateway|Bad Request|Blocked|Connection refused|Connection established|Filtered|Forbidden|Gateway Time-?out'
-    r"|Internal Server Error|Method Not Allowed|Not Found|Service Unavailable|Unable to connect|Tunnel (?:or SSL )?\w+|Access [a-z]+)"
+    r"|AuthorizedOnly|Internal Server Error|Method Not Allowed|Not Found|Service Unavailable|Unable to connect|Tunnel (?:or SSL )?\w+|Access [a-z]+)"
     r"\.?\s*(?:\(did you mean .*\))?$"
 )
 _STATUS = (
     r"(?:unexpected status(?: code)? (?:from \w+ request to )?https?://\S+?: |received unexpected HTTP status: |status code \[[^\]]*\]: "
-    r"|failed with status: )"
+    r"|failed with status: |failed to push \S+: unexpected status: )"
 )
 _BUILDKIT_FLAGS = r"(?:mount|link|chmod|network|security|checksum|exclude|parents|keep-git-dir|unpack)"
 
@@ -168,7 +168,7 @@ ENGINE = (
     ),
     Rule("engine", r"socks connect tcp \S+?: (?:dial tcp .*?connection refused)", "proxy_unreachable", "refused"),
     Rule("engine", r"socks connect tcp .*: (?:unknown error )?([\w /]+?)\s*(?:\(did you mean .*\))?$", "proxy_refused", "{1}"),
-    Rule("engine", r'https?://\S+?"?: Proxy [Aa]uthentication [Rr]equired|407 Proxy Authentication', "proxy_auth", "status 407"),
+    Rule("engine", r'https?://\S+?"?: (?:Proxy )?[Aa]uthentication ?[Rr]equired|407 Proxy Authentication', "proxy_auth", "status 407"),
     Rule("engine", r'https?://[^"\s]+": Unauthorized\s*(?:\(did you mean .*\))?$', "proxy_auth", "status 401"),
     Rule("engine", _PROXY_WORDS, "proxy_refused", "{1}"),
     # The token server said no.
@@ -178,6 +178,7 @@ ENGINE = (
         "token_denied",
         "status {1}",
     ),
+    Rule("engine", r"authorization server did not include a token", "token_denied", "no token"),
     Rule("engine", r"fetch (?:anonymous|oauth) token: .*(?:invalid character '<'|text/html)", "registry_error", "html page"),
     Rule("engine", r'Head "https?://[^"]+/manifests/[^"]+": (unauthorized|denied)\b(?!.*(?:expired|retrieved))', "token_denied", "{1}"),
     # The registry's answer.
@@ -193,7 +194,7 @@ ENGINE = (
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
     Rule(
         "engine",
-        r"pull access denied|insufficient_scope|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
+        r"pull access denied|insufficient_scope|^Authentication is required\.$|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
         r"|UNAUTHORIZED)\b",
         "denied",
         "denied",

@@ -11,6 +11,7 @@ import time
 import pytest
 import table
 
+SAMPLE = 9  # each kind once, on one of the engines
 CANDIDATES = [table.SLOW, table.MIRROR, table.RELAY, table.OWN_REALM, table.ALLOWLIST, *table.UNUSABLE]
 SITE = {"buildfleet_mirror_candidates": [table.SLOW, table.DROPS, table.OWN_REALM, table.MIRROR], "buildfleet_restart": "if_needed"}
 
@@ -69,7 +70,7 @@ def test_what_is_usable_builds(engine, url):
         engine.reset()
 
 
-def test_site_uses_what_works_and_verify_says_what_has_died(engine, site, playbook):
+def test_site_uses_what_works_and_verify_and_report_say_what_has_died(engine, site, playbook, tmp_path):
     try:
         done, recap = site(engine.name, SITE)
         assert done.returncode == 0, done.stdout
@@ -82,6 +83,10 @@ def test_site_uses_what_works_and_verify_says_what_has_died(engine, site, playbo
         assert done.returncode == 2
         assert f"The mirror {table.OWN_REALM}, which the daemon uses, does not work: own-realm.lab was not reached (timeout)." in done.stdout
         assert f"The candidate {table.MIRROR} works." in done.stdout
+        page = tmp_path / "fleet.html"
+        done = playbook("report", engine.name, f"-e{json.dumps({**SITE, 'buildfleet_report_file': str(page)})}")
+        assert done.returncode == 0, done.stdout
+        assert all(words in page.read_text() for words in (f"The mirror {table.OWN_REALM}, which the daemon uses", f"The candidate {table.MIRROR} works."))
         done, recap = site(engine.name, SITE)
         assert done.returncode == 0 and mirrors_of(engine) == [table.MIRROR, table.SLOW], done.stdout
     finally:
