@@ -14,6 +14,7 @@ import typing as t
 from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.bootstrap import Nodes
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import reference
@@ -157,6 +158,7 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         return Outcome(judge("", known._replace(cannot=cannot)))
     before = _store(host, sock, not _is_legacy(wish, environment))
     traces = _Traces(host, environment, builder.user)
+    nodes = Nodes(host, sock, traces.buildx, environment.get("BUILDX_BUILDER", ""))
     others = leftovers.running_steps(host) if sock else {}
     started, log, code = host.now(), "", 0
     sources = [wish.context] if wish.context else []
@@ -188,6 +190,7 @@ def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, 
         asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
         outcome = Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
     finally:
+        nodes.restore()
         _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
         traces.clean(sources)
     if code != 124 or not sock:
@@ -341,7 +344,7 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
 def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) -> bool:
     """Give names back and remove what is new; whether something of ours was still there."""
     after = _store(host, sock, False)
-    named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)", log)
+    named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)|^#\d+ pulling image (\S+)", log, re.M)
     tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {tag for tag in after.tags if tag.startswith(name)}
     made = re.findall(r"^ ---> ([0-9a-f]{12})$|^Successfully built ([0-9a-f]{12})|writing image (sha256:[0-9a-f]{64})", log, re.M)
     short = {next(part for part in parts if part) for parts in made}
@@ -416,16 +419,16 @@ class _Traces:
         self._config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME") or host.home(user or host.user()), ".docker")
         self._had = host.exists(self._config)
         self._before = set(host.names(self._config))
-        self._buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
+        self.buildx = environment.get("BUILDX_CONFIG") or os.path.join(self._config, "buildx")
         builder = environment.get("BUILDX_BUILDER") or "default"
         of_build = (".buildNodeID", ".lock", f"activity/{builder}", f"refs/{builder}/{builder}", f"refs/{builder}/{builder}0", f"refs/{builder}", "refs")
-        inside = [os.path.join(self._buildx, name) for name in of_build] if host.exists(self._buildx) else []
+        inside = [os.path.join(self.buildx, name) for name in of_build] if host.exists(self.buildx) else []
         self._missing = [path for path in inside if not host.exists(path)]
         self._refs_before = set(self._refs())
 
     def _refs(self) -> t.Iterator[str]:
         """The records of builds, by builder and node."""
-        top = os.path.join(self._buildx, "refs")
+        top = os.path.join(self.buildx, "refs")
         for builder in self._host.names(top):
             for node in self._host.names(os.path.join(top, builder)):
                 folder = os.path.join(top, builder, node)
@@ -437,7 +440,7 @@ class _Traces:
             if file and any(source.encode() in file.contents for source in sources):
                 self._host.remove(path)
         for path in filter(self._host.exists, self._missing):
-            if path.startswith(os.path.join(self._buildx, "refs")):
+            if path.startswith(os.path.join(self.buildx, "refs")):
                 self._host.remove_folder(path)  # which stays where another build's is in it
             else:
                 self._host.remove(path)

@@ -36,7 +36,9 @@ def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     # The builder does not run yet: it is the daemon that pulls its image, with the daemon's settings.
     known = (evidence or Evidence())._replace(image=image.group(1), daemon_token=True)
     found = diagnose(_USED_BUILDER.sub("", log), known)
-    sentence = f"The builder {used.group(1)} does not start, because its image {image.group(1)} cannot be pulled."
+    image_named = f"its image {image.group(1)}"
+    why = f"although {image_named} was pulled" if found.cause == "unknown" else f"because {image_named} cannot be pulled"  # a failed pull has a cause
+    sentence = f"The builder {used.group(1)} does not start, {why}."
     return found._replace(reference=image.group(1), sentence=f"{sentence} {found.sentence}")
 
 

@@ -194,7 +194,8 @@ ENGINE = (
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
     Rule(
         "engine",
-        r"pull access denied|insufficient_scope|^Authentication is required\.$|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
+        r"pull access denied|insufficient_scope|^Authentication is required\.$"
+        r"|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
         r"|UNAUTHORIZED)\b",
         "denied",
         "denied",
@@ -409,8 +410,7 @@ STEP = (
     # Nobody answered, or nobody could be asked.
     Rule(
         "step",
-        _PROGRAM
-        + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|[Cc]annot assign requested address|Address not available)"
+        _PROGRAM + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|[Cc]annot assign requested address|Address not available)"
         r"|\bENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL",
         "refused",
         "no route",

@@ -560,6 +560,13 @@ def test_a_builder_with_a_name_of_its_own_builds():
     assert outcome.verdict.cause == "buildx_missing"
 
 
+def test_the_image_of_a_builder_that_the_check_started_goes_with_it():
+    engine = Engine({"alpine:3": OLD})
+    text = "#1 [internal] booting buildkit\n#1 pulling image moby/buildkit:buildx-stable-1\n#1 pulling image moby/buildkit:buildx-stable-1 2.3s done\n"
+    checked(FakeHost(engine, text, 1, brings=lambda: engine.tags.update({"moby/buildkit:buildx-stable-1": BASE})), builder="ci")
+    assert engine.tags == {"alpine:3": OLD}
+
+
 def test_records_of_a_named_builder_go_and_those_of_others_stay():
     refs = "/root/.docker/buildx/refs/ci/ci0"
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={f"{refs}/old": "/tmp/probe", "/root/.docker/buildx/refs/default/default/x": "/src"})

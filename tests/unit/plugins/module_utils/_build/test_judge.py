@@ -49,6 +49,17 @@ def test_a_builder_whose_image_cannot_be_pulled_is_named_and_the_daemon_asked_fo
     assert "docker_daemon_proxy" in found.cure
 
 
+def test_a_builder_whose_container_ends_at_once_is_not_blamed_on_its_image():
+    started = (
+        '#0 building with "ci" instance using docker-container driver\n#1 [internal] booting buildkit\n#1 pulling image r.example.com/buildkit:1\n'
+        "#1 pulling image r.example.com/buildkit:1 1.2s done\n#1 creating container buildx_buildkit_ci0 0.3s done\n"
+        "ERROR: Error response from daemon: Container 0123 is restarting, wait until the container is running\n"
+    )
+    found = judge(started)
+    assert found.cause == "unknown"
+    assert found.sentence.startswith("The builder ci does not start, although its image r.example.com/buildkit:1 was pulled. ")
+
+
 def test_a_builder_that_started_is_not_to_blame_for_what_follows():
     assert judge(BOOTED).reference == "busybox:1"
     assert "does not start" not in judge(BOOTED).sentence

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A builder in a container of this engine that a build started: afterwards it is again what it was before, or gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from urllib.parse import quote
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+
+_PREFIX = "buildx_buildkit_"  # buildx driver/docker-container: the container of a node, and with _state its volume
+
+
+class Nodes:
+    """The containers and volumes of a builder's nodes, as they are now; nothing where the builder is the engine's own or elsewhere."""
+
+    def __init__(self, host: Host, sock: str, config: str, builder: str) -> None:
+        self._host, self._sock = host, sock
+        self._names = tuple(f"{_PREFIX}{node}" for node in _nodes(host, config, builder)) if sock and builder not in ("", "default") else ()
+        self._containers = self._find()
+        self._volumes = self._find_volumes()
+
+    def restore(self) -> None:
+        """Remove what is new and stop what was stopped, unless somebody else is connected to it by now."""
+        for name, (identity, running) in self._find().items():
+            before = self._containers.get(name)
+            if before and (before[1] or not running):
+                continue
+            if self._connected(identity):
+                continue
+            if before:
+                self._host.engine_api(f"/containers/{identity}/stop", "POST", sock=self._sock, timeout=60)
+            else:
+                self._host.engine_api(f"/containers/{identity}?force=1", "DELETE", sock=self._sock, timeout=60)
+        for volume in self._find_volumes() - self._volumes:  # the engine refuses while a container uses it
+            self._host.engine_api(f"/volumes/{quote(volume, safe='')}", "DELETE", sock=self._sock, timeout=60)
+
+    def _find(self) -> t.Dict[str, t.Tuple[str, bool]]:
+        """By the container's name: its id, and whether it runs."""
+        found: t.Dict[str, t.Tuple[str, bool]] = {}
+        for name in self._names:
+            answer = self._host.engine_api(f"/containers/json?all=1&filters={_named(name)}", sock=self._sock, timeout=30) or []
+            for each in answer:
+                if f"/{name}" in (each.get("Names") or []):
+                    found[name] = (str(each["Id"]), each.get("State") == "running")
+        return found
+
+    def _find_volumes(self) -> t.FrozenSet[str]:
+        wanted = {f"{name}_state" for name in self._names}
+        found: t.Set[str] = set()
+        for name in wanted:
+            answer = self._host.engine_api(f"/volumes?filters={_named(name)}", sock=self._sock, timeout=30) or {}
+            found.update(str(each["Name"]) for each in answer.get("Volumes") or [])
+        return frozenset(found & wanted)
+
+    def _connected(self, identity: str) -> bool:
+        """A client of buildx holds an exec in the container as long as it builds."""
+        answer = self._host.engine_api(f"/containers/{identity}/json", sock=self._sock, timeout=30) or {}
+        return bool(answer.get("ExecIDs"))
+
+
+def _named(name: str) -> str:
+    return quote(json.dumps({"name": [name]}))
+
+
+def _nodes(host: Host, config: str, builder: str) -> t.List[str]:
+    """The names of the nodes in the user's configuration of buildx; the first one's, where it cannot be read."""
+    file = host.read(os.path.join(config, "instances", builder))
+    try:
+        nodes = json.loads(file.contents)["Nodes"] if file else []
+        names = [str(node["Name"]) for node in nodes if node.get("Name")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        names = []
+    return names or [f"{builder}0"]
