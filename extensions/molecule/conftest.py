@@ -105,6 +105,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept -= set(own) - set(sample(own, size))
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
+    for item in items:  # where a scenario's tests run in several processes, those of one host do not
+        host = parameters(item).get("engine")
+        item.add_marker(pytest.mark.xdist_group(str(host) if host in table.HOSTS else "other hosts"))
 
 
 def parameters(item: pytest.Item) -> Mapping[str, object]:
