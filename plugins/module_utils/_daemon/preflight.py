@@ -23,6 +23,7 @@ _DEPENDENCIES = ("Requires", "Requisite", "BindsTo")
 _STARTING = ("start-pre", "start", "start-post")
 _PATIENCE = 10.0  # seconds for a daemon that is just starting
 _OF_DOCKERD = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|level=error")
+_LAST_START = re.compile(r"^Started |Main process exited|Failed with result '(?!start-limit-hit)")
 _OF_SYSTEMD = re.compile(r"Failed at step|Dependency failed|not found|Refusing|Failed with result|start operation timed out")
 
 
@@ -52,13 +53,13 @@ def settled(host: Host, daemon: Daemon) -> bool:
 
 
 def broken(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, due: bool) -> t.Optional[Problem]:
-    """Why this run must not write: no start could hold; None where one can, or where our own change is what repairs it."""
+    """Why this run must not write: no start could hold; None where one can, or where our own change or start repairs it."""
     if not daemon.engine or (daemon.up and not due and not plan.changes):
         return None
     problem = unit_problem(host, daemon)
     if problem is None:
         problem = down_problem(host, daemon)
-        if problem and _repairs(host, daemon, plan):
+        if problem and (_repairs(host, daemon, plan) or _started_too_often(host, daemon)):
             return None
     return problem
 
@@ -106,6 +107,9 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
         return Problem(why, f"Repair {failed} (systemctl status {failed} says why it failed), then: {start}.") if failed else None
     if daemon.state not in ("failed", "activating"):
         return None
+    if _started_too_often(host, daemon):
+        why = f"Docker does not run: {unit} was restarted too often in a short time (start-limit-hit), and its last start was good."
+        return Problem(why, f"Run: systemctl reset-failed {unit}, {start}.")
     faults = config_faults(host, daemon)
     words = "" if faults else last_words(host, daemon)
     because = faults[0] if faults else f"Its log says: {words}{_places(daemon, words)}" if words else f"journalctl -u {daemon.service} may say why."
@@ -162,13 +166,25 @@ def left_down(daemon: Daemon) -> str:
 def last_words(host: Host, daemon: Daemon) -> str:
     """The last thing that the daemon, or systemd about it, said of a start that failed."""
     if daemon.systemd:
-        text = host.run(["journalctl", "-u", f"{daemon.service}.service", "-o", "cat", "--no-pager", "-n", "100"]).out
+        text = _journal(host, daemon)
     else:
         file = host.read(f"/var/log/{daemon.service}.log")
         text = file.contents.decode(errors="replace")[-20_000:] if file else ""
     lines = text.splitlines()
     found = [line for line in lines if _OF_DOCKERD.search(line)] or [line for line in lines if _OF_SYSTEMD.search(line)]
     return found[-1].strip() if found else ""
+
+
+def _journal(host: Host, daemon: Daemon) -> str:
+    return host.run(["journalctl", "-u", f"{daemon.service}.service", "-o", "cat", "--no-pager", "-n", "100"]).out
+
+
+def _started_too_often(host: Host, daemon: Daemon) -> bool:
+    """Whether systemd does not start the unit for the number of its starts alone: the last one that it did was good."""
+    if not daemon.systemd or _property(host, f"{daemon.service}.service", "Result") != "start-limit-hit":
+        return False
+    starts = [line for line in _journal(host, daemon).splitlines() if _LAST_START.search(line)]
+    return bool(starts) and starts[-1].startswith("Started ")
 
 
 def _places(daemon: Daemon, words: str) -> str:

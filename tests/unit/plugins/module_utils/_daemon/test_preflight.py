@@ -20,6 +20,10 @@ TWICE = "docker.service: Service has more than one ExecStart= setting, which is 
 MISSING = "docker.service: Failed to create docker.service/start: Unit media.service not found.\n"
 METRICS = "failed to start metrics server: listen tcp 192.168.1.40:9323: bind: cannot assign requested address"
 UP = {"ID": "x"}
+TOO_OFTEN = {"docker.service Result": "start-limit-hit"}
+LIMIT = "docker.service: Start request repeated too quickly.\ndocker.service: Failed with result 'start-limit-hit'.\nFailed to start docker.service - D.\n"
+STARTED = f"level=error msg=harmless\nStarted docker.service - D.\nStopping docker.service - D...\nStopped docker.service - D.\n{LIMIT}{LIMIT}"
+CRASHED = f"Started docker.service - D.\ndocker.service: Main process exited, code=exited, status=1/FAILURE\n{LIMIT}"
 RELOAD = "then: systemctl daemon-reload, systemctl start docker."
 
 
@@ -147,6 +151,16 @@ def test_a_unit_that_systemd_starts(machine, found):
             "Repair that, start Docker (systemctl start docker).", id="a file that only an old engine reads",
         ),
         pytest.param(
+            Machine(shown=TOO_OFTEN, journal=STARTED), daemon(),
+            "Docker does not run: docker.service was restarted too often in a short time (start-limit-hit), and its last start was good.",
+            "Run: systemctl reset-failed docker.service, systemctl start docker.", id="restarted too often",
+        ),
+        pytest.param(
+            Machine(shown=TOO_OFTEN, journal=f"{CRASHED}{METRICS}\n{LIMIT}"), daemon(),
+            f"Docker does not run (docker.service is failed). Its log says: {METRICS}.", "Repair that, start Docker (systemctl start docker).",
+            id="failed too often",
+        ),
+        pytest.param(
             Machine(journal="docker.service: Failed at step EXEC spawning x: No such file\n"), daemon("activating"),
             "Docker does not run (docker.service is activating). Its log says: docker.service: Failed at step EXEC spawning x: No such file.",
             "Repair that, start Docker (systemctl start docker).", id="systemd's words, where dockerd said nothing",
@@ -244,6 +258,11 @@ def test_a_repair_that_leaves_another_fault_is_refused():
     config = '{"proxies": {"httpProxy": "http://p.lab"}, "storage-driver": "btrfs"}'
     refused = preflight.broken(Machine(filesystems=EXT4), daemon(config=config), plan('{"storage-driver": "btrfs"}'), True)
     assert refused and "'httpProxy' in 'proxies'" in refused.sentence
+
+
+@pytest.mark.parametrize(("journal", "refused"), [(STARTED, False), (CRASHED, True), ("", True)])
+def test_a_start_limit_that_others_have_reached_stops_no_run(journal, refused):
+    assert bool(preflight.broken(Machine(shown=TOO_OFTEN, journal=journal), daemon(), plan("{}"), True)) is refused
 
 
 BAD_MIRROR = '{"registry-mirrors": ["m.lab"]}'
