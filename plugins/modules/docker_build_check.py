@@ -232,119 +232,55 @@ seconds:
 """
 
 import os
-import re
 import typing as t
 import uuid
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._build import build, result
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.build_user import build_user
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import read_record
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, judge, judge_text, several
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import judge, judge_text
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import build_environment, is_secret, request
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-
-_SECRET_NAME = re.compile(r"pass|secret|token|key|auth", re.I)
-_NOTHING = dict.fromkeys(("ok", "builder_used", "cause", "asked_by", "host", "reason", "reference", "cure", "proved"))
-_SUBJECTS = ("image", "images", "context", "compose_file", "log", "history")
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
     params = module.params
-    wish = _wish(params)
+    wish = request(params)
     env = {str(name): str(value) for name, value in (params["env"] or {}).items()}
     _learn(module, env)
     if params["log"]:
-        return _shown(build.Outcome(judge_text(params["log"])))
+        return result.shown(result.Outcome(judge_text(params["log"])))
     if module.check_mode and not params["history"]:
-        return dict(_NOTHING, changed=False, log=[], seconds=0.0, msg="Check mode: nothing was built.")
-    builder = build.builder_of(module.host, params["environment_of"], os.environ)
+        return result.not_built()
+    builder = build_user(module.host, params["environment_of"], os.environ)
     _learn(module, builder.environment)
     if params["history"]:
-        environment = build.build_environment(builder, wish, env)
+        environment = build_environment(builder, wish, env)
         record = read_record(module.host, params["history"], wish.builder if wish.named else "", environment, builder.user, params["timeout"])
-        return dict(_shown(build.Outcome(judge(record.log, Evidence(code=record.code)))), record=record.id)
+        return dict(result.shown(result.Outcome(judge(record.log, Evidence(code=record.code)))), record=record.id)
     images = params["images"] or [wish.image]
     outcomes = [build.check(module.host, wish._replace(image=image), builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}") for image in images]
     for sentence in dict.fromkeys(sentence for outcome in outcomes for sentence in outcome.left):
         module.warn(sentence)
-    result = _several(images, outcomes) if params["images"] else _shown(outcomes[0])
-    if params["required"] and not result["ok"]:
-        raise Refused(result.pop("msg"), **result)
-    return result
-
-
-def _several(images: t.Sequence[str], outcomes: t.Sequence[build.Outcome]) -> t.Dict[str, t.Any]:
-    built = [Built(image, outcome.verdict) for image, outcome in zip(images, outcomes)]
-    verdict = several(built)
-    first = next((outcome for outcome in outcomes if outcome.verdict.cause != "ok"), outcomes[0])
-    total = round(sum(outcome.seconds for outcome in outcomes), 1)
-    builds = [dict(_shown(outcome), image=one.image, registry=one.registry) for one, outcome in zip(built, outcomes)]
-    return dict(_shown(first._replace(verdict=verdict, seconds=total)), builds=builds)
-
-
-def _shown(outcome: build.Outcome) -> t.Dict[str, t.Any]:
-    verdict: Verdict = outcome.verdict
-    result = {
-        "changed": False,
-        "ok": verdict.cause == "ok",
-        "msg": verdict.sentence,
-        "builder_used": verdict.builder_used,
-        "cause": verdict.cause,
-        "asked_by": verdict.asked_by,
-        "host": verdict.host,
-        "reason": verdict.reason,
-        "reference": verdict.reference,
-        "cure": verdict.cure,
-        "proved": outcome.proved,
-        "log": list(verdict.lines),
-        "seconds": outcome.seconds,
-    }
-    if outcome.mirrors:
-        names = ("url", "usable", "problem", "message")
-        result["mirrors"] = [{name: getattr(one, name) if name == "usable" else getattr(one, name) or None for name in names} for one in outcome.mirrors]
-    return result
-
-
-def _wish(params: t.Mapping[str, t.Any]) -> build.BuildRequest:
-    given = [name for name in _SUBJECTS if params[name]]
-    if len(given) > 1:
-        raise Refused(f"Give one of {', '.join(_SUBJECTS[:-1])} and {_SUBJECTS[-1]}, not {' and '.join(given)}.")
-    if params["file"] and not params["context"]:
-        raise Refused("file names a Dockerfile in context, so it needs context.")
-    if params["timeout"] < 1:
-        raise Refused("timeout must be at least 1 second.")
-    for name, image in [("image", params["image"]), *(("images", image) for image in params["images"] or [])]:
-        if image and not re.match(r"\w[\w./:@-]*\Z", image):
-            raise Refused(f"{name}: {image} is not the name of an image.")
-    if not re.match(r"[A-Za-z0-9][\w.-]*\Z", params["builder"]):
-        raise Refused(f"builder: {params['builder']!r} is neither default, buildkit, legacy nor the name of a builder of buildx.")
-    if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):
-        raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
-    context = params["context"] or ""
-    file = params["file"] or ""
-    return build.BuildRequest(
-        image=params["image"] or build.PROBE_IMAGE,
-        context=context,
-        file=os.path.join(context, file) if file else "",
-        compose_file=params["compose_file"] or "",
-        builder=params["builder"],
-        pull=params["pull"],
-        network_step=params["network_step"] or "",
-        timeout=params["timeout"],
-    )
+    shown = result.shown_together(images, outcomes) if params["images"] else result.shown(outcomes[0])
+    if params["required"] and not shown["ok"]:
+        raise Refused(shown.pop("msg"), **shown)
+    return shown
 
 
 def _learn(module: Module, environment: t.Mapping[str, str]) -> None:
     for name, value in environment.items():
         module.secrets.learn_url(value)
-        if _SECRET_NAME.search(name):
+        if is_secret(name):
             module.secrets.learn(value)
 
 
 def main() -> None:
     run(
         work,
-        host=Host,
+        host=BuildHost,
         argument_spec={
             "image": {"type": "str"},
             "context": {"type": "path"},

@@ -188,15 +188,15 @@ import functools
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import diff as diff_entry
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import decision, pending, preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, assignments, layers, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import Proxy, ValueRefused
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import proxy as read_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror_answer import mirror_problem
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import ask_mirror
 
@@ -218,12 +218,13 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     daemon = observe(host, options["service"], options["config_file"])
     if not preflight.settled(host, daemon):
         daemon = observe(host, options["service"], options["config_file"])
-    _learn(module, daemon)
+    for url in daemon_proxy.urls_on_host(daemon):
+        module.secrets.learn_url(url)
     if daemon.unsupported and options["state"] == "present":
         raise Refused(daemon.unsupported, **_untouched())
     try:
         plan = _plan(module, daemon, record)
-        due = _restart(module, daemon, record, plan)
+        due = decision.decide(host, daemon, record, plan, options)
     except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
         raise Refused(str(error), **_untouched()) from error
     for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not due.now else ""])]:
@@ -238,31 +239,6 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     return _result(module, daemon, plan, due, diff, copies)
 
 
-def _restart(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> transaction.Restart:
-    """Whether a restart is due and can be done now; refused where the engine would not start with the plan."""
-    options, host = module.params, module.host
-    present = options["state"] == "present"
-    transaction.can_write(host, plan)
-    due = transaction.restart(host, daemon, record, plan, options["restart"])
-    broken = preflight.broken(host, daemon, plan, due.due)
-    if broken and present:
-        raise Refused(broken.refusal, **_untouched())
-    if options["validate"] and plan.changes and present:
-        transaction.validate(host, daemon, plan)
-    if broken:  # the first files are given back even so
-        due = due._replace(pending=broken.text)
-    if due.now and not present and all(record.knows(path) and file == record.first(path) for path, file in plan.changes.items()):
-        left_alone = preflight.not_restarted_for_undo(host, daemon, plan)
-        if left_alone:
-            plan.conflicts.append(left_alone)
-            return transaction.Restart(False, "")
-    if options["validate"] and due.now:
-        doubt = transaction.trial_start(host, daemon, plan, options["timeout"], transaction.ours(daemon, record))
-        # A build may have begun meanwhile.
-        due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
-    return due
-
-
 def _apply(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: transaction.Restart, diff: t.List[t.Dict[str, str]]) -> Daemon:
     """Write, restart and prove; the daemon as it is afterwards."""
     options, host = module.params, module.host
@@ -273,7 +249,8 @@ def _apply(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Pl
             raise Refused(str(error), rolled_back=error.rolled_back, restarted=error.restarted, diff=diff) from error
     if due.now:
         daemon = observe(host, options["service"], options["config_file"])
-        transaction.note_start(daemon, record, plan)
+        pending.note_start(daemon, record, plan)
+        record.save()
     if options["state"] == "absent" and not due.pending and record.paths:
         transaction.forget(host, record)
     return daemon
@@ -324,35 +301,14 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
 def _answers(host: Host, wish: daemon_proxy.Wanted) -> t.List[str]:
     """Warnings from what proxies and mirrors say to this host, all asked side by side."""
     mirrors = wish.registry_mirrors or []
-    tls = {name: proxy for name, proxy in _proxies(wish) if proxy.scheme == "https"}
-    calls: t.Dict[str, t.Callable[[], t.Any]] = {url: functools.partial(ask_mirror, host.http_get, url, "") for url in mirrors}
+    tls = {name: proxy for name, proxy in wish.servers.items() if proxy.scheme == "https"}
+    calls: t.Dict[str, t.Callable[[], t.Any]] = {url: functools.partial(ask_mirror, host.http_get, url) for url in mirrors}
     calls.update({name: functools.partial(host.speaks_plain_http, *proxy.server()) for name, proxy in tls.items()})
     found = host.run_parallel(calls, 6)
     return [
         *(f"{name}: {proxy.address} answers to plain http and not to TLS. Write http://{proxy.address}." for name, proxy in tls.items() if found.get(name)),
         *(f"registry_mirrors: {problem}" for problem in (mirror_problem(found[url]) for url in mirrors if url in found) if problem),
     ]
-
-
-def _proxies(wish: daemon_proxy.Wanted) -> t.Iterator[t.Tuple[str, Proxy]]:
-    for name in ("http_proxy", "https_proxy"):
-        url = (wish.proxies or {}).get(name)
-        if url:
-            yield name, read_proxy(url, name)
-
-
-def _learn(module: Module, daemon: Daemon) -> None:
-    """The passwords that stand on this host already are as secret as the new ones."""
-    for setting in (*layers(daemon, daemon.files), *(one.setting for one in assignments(daemon, daemon.files))):
-        if setting.name.upper().endswith("PROXY"):
-            module.secrets.learn_url(setting.value)
-    for url in daemon_proxy.running(daemon.info).proxies.values():  # Docker shows a login that has no scheme before it
-        module.secrets.learn_url(url)
-    try:
-        for url in daemon_proxy.effective(daemon, daemon.files).proxies.values():
-            module.secrets.learn_url(url)
-    except NotJson:
-        pass  # the plan refuses the file with a sentence; masking of URLs needs no parsing
 
 
 def _untouched() -> t.Dict[str, bool]:

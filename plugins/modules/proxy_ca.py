@@ -87,7 +87,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply

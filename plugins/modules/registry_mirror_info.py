@@ -141,12 +141,12 @@ msg:
 import functools
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.web_host import WebHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused, bypasses, mirror, no_proxy, proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry import candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import PROBE_IMAGE
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import PROBE_IMAGE
 
 _FIELDS = ("url", "usable", "problem", "reason", "host", "message", "realm", "needs", "missing", "seconds", "bytes_per_second")
 
@@ -214,7 +214,7 @@ def _shown(tried: candidate.Candidate) -> t.Dict[str, t.Any]:
 def main() -> None:
     run(
         work,
-        host=Host,
+        host=WebHost,
         argument_spec={
             "candidates": {"type": "list", "elements": "str", "required": True},
             "images": {"type": "list", "elements": "str"},

@@ -16,6 +16,8 @@ from urllib.parse import quote
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.bootstrap import Nodes
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import reference
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import familiar
@@ -23,51 +25,15 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.legac
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import passed, proved
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import PROBE_IMAGE, ask_mirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import ask_for_image
 
-KINDS = ("default", "buildkit", "legacy")
 _NAME = "buildfleet-check"
 _PATIENCE = 8  # seconds for each mirror after a build that failed
-_MARK = "buildfleet-environment-of"
-# Nothing else ever leaves another process's environment.
-_NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
-
-
-class BuildRequest(t.NamedTuple):
-    image: str = PROBE_IMAGE
-    context: str = ""
-    file: str = ""
-    compose_file: str = ""
-    builder: str = "default"
-    pull: bool = True
-    network_step: str = ""
-    timeout: int = 180
-
-    @property
-    def named(self) -> bool:
-        """Whether it is to be built by a builder of buildx with a name of its own."""
-        return self.builder not in KINDS
-
-
-class Builder(t.NamedTuple):
-    """Whoever builds: the user, and the environment as that process reads it."""
-
-    user: str
-    environment: t.Dict[str, str]
-
-
-class Outcome(t.NamedTuple):
-    verdict: Verdict
-    seconds: float = 0.0
-    proved: t.Optional[t.Dict[str, str]] = None
-    left: t.Tuple[str, ...] = ()  # what could not be cleaned, in sentences
-    mirrors: t.Tuple[Candidate, ...] = ()  # the daemon's, asked for the image of a build that failed
 
 
 class _Store(t.NamedTuple):
@@ -78,71 +44,7 @@ class _Store(t.NamedTuple):
     cache: t.Optional[t.FrozenSet[str]]
 
 
-def builder_of(host: Host, environment_of: str, own: t.Mapping[str, str]) -> Builder:
-    """The environment that O(environment_of) names."""
-    kind, _colon, name = environment_of.partition(":")
-    if kind == "login" and not name:
-        return _login(host, host.user())
-    if kind == "user" and name:
-        return _login(host, name)
-    if kind == "service" and name:
-        return _service(host, name)
-    if environment_of == "task":
-        return Builder("", dict(own))
-    raise HostError(f"environment_of: {environment_of} is none of task, login, user:NAME and service:NAME.")
-
-
-def _login(host: Host, user: str) -> Builder:
-    host.home(user)
-    if host.user() != "root":
-        raise HostError("environment_of: the environment of a login is read with su, which needs become: true.")
-    answer = host.run(["su", "-", user, "-c", f"printf '\\n%s\\n' {_MARK}; exec env -0"], timeout=30)
-    _noise, mark, text = answer.out.partition(f"\n{_MARK}\n")
-    if not mark:
-        raise HostError(f"environment_of: {user} cannot log in: {answer.text or 'su ended with ' + str(answer.code)}.")
-    return Builder(user, _variables(text))
-
-
-def _service(host: Host, name: str) -> Builder:
-    shown = systemd.show(host, name, "LoadState", "MainPID", "User", "Environment", "EnvironmentFiles")
-    if shown.get("LoadState") != "loaded":
-        raise HostError(f"environment_of: there is no service {name} on this host.")
-    user = shown.get("User") or "root"
-    pid = shown.get("MainPID", "")
-    running = host.read(f"/proc/{pid}/environ") if pid not in ("", "0") else None
-    if running:
-        found = _variables(running.contents.decode(errors="replace"))
-    else:
-        pairs = (word.partition("=") for word in environment_file.words(shown.get("Environment", "").replace("\n", " ")))
-        found = {key: value for key, _equals, value in pairs}
-        for entry in shown.get("EnvironmentFiles", "").splitlines():
-            path = entry.rpartition(" (")[0] or entry
-            file = host.read(path)
-            if file:
-                found.update({setting.name: setting.value for setting in environment_file.environment_file(path, file.contents)})
-    named = {key: value for key, value in found.items() if _NAMED.match(key)}
-    return Builder(user, dict({"HOME": host.home(user), "PATH": components.PATH}, **named))
-
-
-def _variables(text: str) -> t.Dict[str, str]:
-    pairs = (entry.partition("=") for entry in text.split("\0") if "=" in entry)
-    return {key: value for key, _equals, value in pairs}
-
-
-def build_environment(builder: Builder, wish: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
-    """The builder's own environment, what the user puts on top, and what makes the log readable."""
-    found = dict(builder.environment, **env)
-    found["BUILDKIT_PROGRESS"] = "plain"  # in the environment: 20.10's legacy builder has no --progress
-    if wish.named:
-        found["BUILDX_BUILDER"] = wish.builder
-    elif wish.builder != "default":
-        found["DOCKER_BUILDKIT"] = "1" if wish.builder == "buildkit" else "0"
-    if wish.compose_file:
-        found.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
-    return found
-
-
-def check(host: Host, wish: BuildRequest, builder: Builder, env: t.Mapping[str, str], name: str) -> Outcome:
+def check(host: BuildHost, wish: BuildRequest, builder: BuildUser, env: t.Mapping[str, str], name: str) -> Outcome:
     """Build, judge, clean. ``name`` is unique to this run and marks what is ours."""
     environment = build_environment(builder, wish, env)
     known = Evidence(
@@ -222,7 +124,7 @@ def _steps(wish: BuildRequest) -> t.List[_Step]:
     return [own] + ([_Step({"Dockerfile": probe + fetch}, (*options, "--no-cache"))] if wish.network_step else [])
 
 
-def _compose(host: Host, wish: BuildRequest, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
+def _compose(host: BuildHost, wish: BuildRequest, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
     plugin = host.run(["docker", "compose", "version"], env=environment).code == 0
     program = ["docker", "compose"] if plugin else ["docker-compose"]
     return [*program, "--project-name", name, "--file", wish.compose_file, "build", *(["--pull"] if wish.pull else [])]
@@ -232,7 +134,7 @@ def _is_legacy(wish: BuildRequest, environment: t.Mapping[str, str]) -> bool:
     return wish.builder == "legacy" or (wish.builder == "default" and parse_bool(environment.get("DOCKER_BUILDKIT", "")) is False)
 
 
-def _will_be_legacy(host: Host, wish: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
+def _will_be_legacy(host: BuildHost, wish: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
     """Whether the legacy builder will be used, told before building: it ignores a heredoc's body without a word."""
     if wish.builder != "default" or environment.get("DOCKER_BUILDKIT"):
         return _is_legacy(wish, environment)
@@ -242,7 +144,7 @@ def _will_be_legacy(host: Host, wish: BuildRequest, environment: t.Mapping[str, 
     return builder_used_by("", components.cli(host)[0], components.has_buildx(host, environment), header == "2") == "legacy"
 
 
-def _dockerfiles(host: Host, wish: BuildRequest) -> t.List[str]:
+def _dockerfiles(host: BuildHost, wish: BuildRequest) -> t.List[str]:
     paths = [os.path.join(wish.context, wish.file or "Dockerfile")] if wish.context else []
     if wish.compose_file:
         file = host.read(wish.compose_file)
@@ -289,14 +191,14 @@ def _socket(environment: t.Mapping[str, str]) -> str:
     return address[len("unix://") :] or "/run/docker.sock"
 
 
-def _store(host: Host, sock: str, with_cache: bool) -> _Store:
+def _store(host: BuildHost, sock: str, with_cache: bool) -> _Store:
     images = (host.engine_api("/images/json?all=1", sock=sock, timeout=30) if sock else None) or []
     tags = {familiar(tag): image["Id"] for image in images for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"}
     cache = _records(host, sock) if with_cache and sock else None
     return _Store(tags, frozenset(image["Id"] for image in images), None if cache is None else frozenset(record["ID"] for record in cache))
 
 
-def _records(host: Host, sock: str) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
+def _records(host: BuildHost, sock: str) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
     answer = host.engine_api("/system/df?type=build-cache", sock=sock, timeout=60)
     return None if answer is None else answer.get("BuildCache") or []
 
@@ -305,16 +207,16 @@ def _left(sock: str) -> t.Tuple[str, ...]:
     return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
 
 
-def _with_facts(host: Host, sock: str, known: Evidence, reference: str) -> Evidence:
+def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str) -> Evidence:
     info = (host.engine_api("/info", sock=sock) if sock else None) or {}
     if sock:
         known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
-    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(ask_mirror(host.http_get, url, reference) for url in urls))
+    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(ask_for_image(host.http_get, url, reference) for url in urls))
 
 
-def _ask_mirrors(host: Host, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:
+def _ask_mirrors(host: BuildHost, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:
     """The daemon's words name one of its mirrors at most: each is asked for the image of Docker Hub that failed."""
     image = verdict.reference or ""
     if not urls or verdict.asked_by not in ("daemon", "client") or not image or split_registry(image)[0] != DOCKER_HUB:
@@ -327,7 +229,7 @@ def _ask_mirrors(host: Host, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple
     return tuple(answers.get(url) or too_late(url, _PATIENCE) for url in urls)
 
 
-def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
+def _clean(host: BuildHost, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
     """What this build brought goes, by name and id; what was there, or what others bring meanwhile, stays."""
     if not sock:
         return
@@ -341,7 +243,7 @@ def _clean(host: Host, sock: str, before: _Store, log: str, name: str, builds: i
         _clean_cache(host, sock, before.cache, log, builds, stopped)
 
 
-def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) -> bool:
+def _clean_images(host: BuildHost, sock: str, before: _Store, log: str, name: str) -> bool:
     """Give names back and remove what is new; whether something of ours was still there."""
     after = _store(host, sock, False)
     named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)|^#\d+ pulling image (\S+)", log, re.M)
@@ -359,7 +261,7 @@ def _clean_images(host: Host, sock: str, before: _Store, log: str, name: str) ->
     return bool(moved or new or images)
 
 
-def _clean_cache(host: Host, sock: str, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
+def _clean_cache(host: BuildHost, sock: str, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
     """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays.
 
     A stopped build still makes records, and lets go of them, when its client is gone already: on a busy host for seconds.
@@ -414,7 +316,7 @@ class _Traces:
 
     _OF_DOCKER = ("buildx", ".buildNodeID", ".token_seed", ".token_seed.lock")
 
-    def __init__(self, host: Host, environment: t.Mapping[str, str], user: str) -> None:
+    def __init__(self, host: BuildHost, environment: t.Mapping[str, str], user: str) -> None:
         self._host = host
         self._config = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME") or host.home(user or host.user()), ".docker")
         self._had = host.exists(self._config)

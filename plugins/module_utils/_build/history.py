@@ -11,7 +11,8 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 _NEWEST = ("true", "yes", "on", "1")
 
@@ -25,7 +26,7 @@ class Record(t.NamedTuple):
     log: str
 
 
-def read_record(host: Host, wanted: str, builder: str, environment: t.Mapping[str, str], user: str, timeout: float) -> Record:
+def read_record(host: BuildHost, wanted: str, builder: str, environment: t.Mapping[str, str], user: str, timeout: float) -> Record:
     """The newest record (``wanted`` is true), or the one of this id, with its log."""
 
     def buildx(*words: str) -> Run:

@@ -10,7 +10,8 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, started_at
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import started_at
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 _PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")

@@ -12,73 +12,14 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import MANAGER, Daemon, Loaded, corrections, environment_paths, flags, next_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 CONFIG_FILE = "/etc/docker/daemon.json"
-_SHORT_FLAGS = {
-    "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
-}  # fmt: skip
 _UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _PROPERTIES = ("LoadState", "ActiveState", "FragmentPath", "DropInPaths", "MainPID", "NeedDaemonReload", "Environment", "EnvironmentFiles", "ExecStart")
-_DOCKERD = re.compile(r"(?:\S*/)?dockerd[\w.-]*\Z")
-MANAGER = "systemd's own environment (systemctl show-environment)"
-
-
-class Loaded(t.NamedTuple):
-    """The unit as systemd has it loaded, so as its next start would be (systemctl show)."""
-
-    environment: t.Dict[str, str]
-    environment_files: t.Tuple[str, ...]
-    command: str  # of ExecStart, its words joined by blanks
-
-
-class Daemon(t.NamedTuple):
-    """A docker service as it was found."""
-
-    service: str
-    engine: str  # version, '' where there is no engine
-    go: str
-    info: t.Dict[str, t.Any]  # GET /info; {} when it does not answer
-    systemd: bool
-    state: str  # systemd's ActiveState, or 'active' / 'inactive'
-    pid: int
-    started: float  # seconds since the epoch, 0 when it does not run
-    fragment: str  # the unit file, '' where there is none
-    drop_ins: t.Tuple[str, ...]
-    reload_needed: bool
-    config_file: str
-    files: Files  # every file that takes part, by path
-    changed: t.Dict[str, float]  # when each of them changed
-    inherited: t.Tuple[environment_file.Setting, ...] = ()  # proxy variables that systemd gives every service
-    unsupported: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
-    loaded: t.Optional[Loaded] = None  # None where systemd has not read the files as they are now
-    # What systemd makes of a word of Environment= where our reading says otherwise, by path, name and text; None: it ignores it
-    corrections: t.Mapping[t.Tuple[str, str, str], t.Optional[str]] = {}
-
-    @property
-    def drop_in(self) -> str:
-        return f"/etc/systemd/system/{self.service}.service.d/zz-buildfleet.conf"
-
-    @property
-    def environment_file(self) -> str:
-        return f"/etc/systemd/system/{self.service}.service.d/zz-buildfleet.env"
-
-    @property
-    def defaults_file(self) -> str:
-        return f"/etc/default/{self.service}"
-
-    @property
-    def up(self) -> bool:
-        return bool(self.info)
-
-
-class Start(t.NamedTuple):
-    """What the next start of the daemon gets from these files."""
-
-    environment: t.Dict[str, environment_file.Setting]
-    argv: t.List[str]
 
 
 def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
@@ -109,7 +50,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         unsupported=unsupported.unsupported_reason(host, version, info or {}, systemd),
         loaded=None if reload_needed else shown,
     )
-    daemon = daemon._replace(corrections=_corrections(daemon))
+    daemon = daemon._replace(corrections=corrections(daemon))
     for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
         files.setdefault(path, host.read(path))
     for path in environment_paths(daemon, files):
@@ -121,158 +62,6 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         started=started_at(host, daemon.pid),
         changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
     )
-
-
-def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
-    """The environment files that the unit reads, in its order; systemd is asked, and ours is the only one that comes and goes."""
-    if daemon.loaded:
-        others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
-        return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
-    found: t.List[str] = []
-    for path in unit_files(daemon, files):
-        for directive in environment_file.directives(_contents(files, path)):
-            if directive.name == "EnvironmentFile":
-                found = [*found, directive.value.lstrip("-").strip('"')] if directive.value else []
-    return found
-
-
-def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
-    """The unit and its drop-ins as systemd reads them: by the drop-ins' names."""
-    drop_ins = {path for path in (*daemon.drop_ins, daemon.drop_in) if files.get(path) is not None}
-    return ([daemon.fragment] if daemon.fragment else []) + sorted(drop_ins, key=lambda path: path.rpartition("/")[2])
-
-
-def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
-    """Every variable that these files set, in the order in which they are read: the last one wins."""
-    if not _by_unit(daemon):
-        return environment_file.environment_file(daemon.defaults_file, _contents(files, daemon.defaults_file), shell=True)
-    found = [setting for one in assignments(daemon, files) for setting in _taken(daemon, one)]
-    if daemon.loaded:
-        known = {one.setting.name for one in assignments(daemon, daemon.files)}
-        place = f"systemd (systemctl show {daemon.service} -p Environment)"
-        found += [environment_file.Setting(name, value, place, 0) for name, value in daemon.loaded.environment.items() if name not in known]
-    for path in environment_paths(daemon, files):
-        found += environment_file.environment_file(path, _contents(files, path))
-    return [*daemon.inherited, *found]
-
-
-def assignments(daemon: Daemon, files: Files) -> t.List[environment_file.Assignment]:
-    """The words of Environment= in unit and drop-ins, those that systemd ignores too; an empty directive takes back what stood before it."""
-    found: t.List[environment_file.Assignment] = []
-    for path, directive in _directives(daemon, files):
-        if directive.name == "Environment":
-            found = [*found, *environment_file.read_assignments(directive, path)] if directive.value else []
-    return found
-
-
-def ignored(daemon: Daemon, one: environment_file.Assignment) -> str:
-    """Why systemd does not take this word; '' where it does."""
-    place = (one.setting.path, one.setting.name, one.setting.value)
-    if place not in daemon.corrections:
-        return one.ignored
-    return (one.ignored or "it does not understand it") if daemon.corrections[place] is None else ""
-
-
-def _taken(daemon: Daemon, one: environment_file.Assignment) -> t.Iterator[environment_file.Setting]:
-    if not ignored(daemon, one):
-        value = daemon.corrections.get((one.setting.path, one.setting.name, one.setting.value))
-        yield one.setting if value is None else one.setting._replace(value=value)
-
-
-def _corrections(daemon: Daemon) -> t.Dict[t.Tuple[str, str, str], t.Optional[str]]:
-    """Where systemd has another value than our reading of the files gives, the word that it has it from, and those that it ignores."""
-    found: t.Dict[t.Tuple[str, str, str], t.Optional[str]] = {}
-    words: t.Dict[str, t.List[environment_file.Assignment]] = {}
-    for one in assignments(daemon, daemon.files) if daemon.loaded else ():
-        words.setdefault(one.setting.name, []).append(one)
-    for name, ones in words.items():
-        value = daemon.loaded.environment.get(name) if daemon.loaded else None
-        if next((one.setting.value for one in reversed(ones) if not one.ignored), None) == value:
-            continue
-        # A specifier such as %H is another text than its value.
-        winner = next((number for number in reversed(range(len(ones))) if ones[number].setting.value == value), len(ones) - 1)
-        for number, one in enumerate(ones):
-            if value is None or number >= winner:
-                found[(one.setting.path, name, one.setting.value)] = value if number == winner else None
-    return found
-
-
-def next_start(daemon: Daemon, files: Files) -> Start:
-    """The environment and command line that these files give the daemon."""
-    environment = {one.name: one for one in layers(daemon, files)}
-    if _by_unit(daemon):
-        lines = [directive.value for _path, directive in _directives(daemon, files) if directive.name == "ExecStart" and directive.value]
-        words = _command_words(lines[-1] if lines else "/usr/bin/dockerd")
-        if daemon.loaded and daemon.loaded.command and " ".join(words) != daemon.loaded.command:
-            words = daemon.loaded.command.split()
-        return Start(environment, _expanded(words, environment))
-    text = _contents(files, daemon.defaults_file).decode(errors="replace")
-    exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
-    argv = _expanded(["dockerd", "-p", "/var/run/docker.pid", "$DOCKER_OPTS"], environment)
-    return Start({name: one for name, one in environment.items() if name in exported}, argv)
-
-
-def _by_unit(daemon: Daemon) -> bool:
-    return daemon.systemd or bool(daemon.fragment)
-
-
-def _directives(daemon: Daemon, files: Files) -> t.Iterator[t.Tuple[str, environment_file.Directive]]:
-    for path in unit_files(daemon, files) if _by_unit(daemon) else ():
-        for directive in environment_file.directives(_contents(files, path)):
-            yield path, directive
-
-
-def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
-    """dockerd's flags by their long names; a flag without a value has ''."""
-    found: t.Dict[str, t.List[str]] = {}
-    for name, value, _words in _flags(argv):
-        found.setdefault(name, []).append(value)
-    return found
-
-
-def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:
-    """The command line without these flags, from dockerd on (env may stand before it); [] where another program starts it."""
-    start = next((number for number, word in enumerate(argv) if _DOCKERD.match(word)), None)
-    if start is None:
-        return []
-    argv = argv[start:]
-    return [argv[0], *(word for name, _value, written in _flags(argv) if name not in names for word in written)]
-
-
-def _flags(argv: t.Sequence[str]) -> t.Iterator[t.Tuple[str, str, t.List[str]]]:
-    """Long name, value, and the words in which they are written."""
-    rest = list(argv[1:])
-    while rest:
-        written = [rest.pop(0)]
-        name, equals, value = written[0].lstrip("-").partition("=")
-        if not written[0].startswith("--") and name[:1] in _SHORT_FLAGS and len(name) > 1 and not equals:
-            name, value, equals = name[0], name[1:], "="
-        if not equals and rest and not rest[0].startswith("-"):
-            value = rest.pop(0)
-            written.append(value)
-        if written[0].startswith("-"):
-            yield _SHORT_FLAGS.get(name, name), value, written
-
-
-def _command_words(line: str) -> t.List[str]:
-    return [word.replace("%%", "%") for word in environment_file.words(line.lstrip("-@:+!"))]
-
-
-def _expanded(words: t.Iterable[str], environment: t.Dict[str, environment_file.Setting]) -> t.List[str]:
-    argv: t.List[str] = []
-    for word in words:
-        whole = re.match(r"\$(\w+)$", word)
-        if whole:  # systemd splits a $NAME that stands alone, and drops an empty one
-            value = environment.get(whole[1])
-            argv += value.value.split() if value else []
-        else:
-            argv.append(re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]].value if found[1] in environment else "", word))
-    return argv
-
-
-def _contents(files: Files, path: str) -> bytes:
-    file = files.get(path)
-    return file.contents if file else b""
 
 
 def _show(host: Host, service: str) -> t.Tuple[t.Dict[str, str], t.Optional[Loaded]]:

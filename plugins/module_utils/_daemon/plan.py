@@ -7,18 +7,19 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File, Files
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.first_state import FirstState
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules, normal_form
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import (
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import (
     MANAGER,
     Daemon,
     Start,
+    assignments,
     environment_paths,
     flags,
     layers,
@@ -27,7 +28,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe 
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
 
 # daemon.json's key under "proxies", the variable, and the field of `docker info`
@@ -54,6 +54,7 @@ class Wanted(t.NamedTuple):
     proxies: t.Optional[t.Dict[str, str]]  # http_proxy, https_proxy, no_proxy; '' removes
     registry_mirrors: t.Optional[t.List[str]]
     insecure_registries: t.Optional[t.List[str]]
+    servers: t.Mapping[str, proxy.Proxy] = {}  # http_proxy and https_proxy, where one is given
 
     @property
     def asked(self) -> t.List[str]:
@@ -82,6 +83,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
     """The options as values that the engine can use, and warnings; ValueRefused where it cannot."""
     warnings: t.List[str] = []
     proxies: t.Optional[t.Dict[str, str]] = None
+    servers: t.Dict[str, proxy.Proxy] = {}
     user, password = options.get("proxy_username") or "", options.get("proxy_password") or ""
     urls = {name: options[name] for name in ("http_proxy", "https_proxy") if options.get(name)}
     if (user or password) and not urls:
@@ -102,6 +104,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
                     f"reach it; give an address that containers reach."
                 )
             proxies[name] = found.url()
+            servers[name] = found
         if urls and "https_proxy" not in urls:
             warnings.append(
                 "https_proxy is not given: Docker Hub is asked by https, so the daemon would still go there directly. "
@@ -116,7 +119,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
         insecure, more = _insecure([text for text in insecure if text], mirrors or [], engine)
         warnings += more
     warnings += _plain_mirrors(mirrors or [], insecure or [], engine)
-    return Wanted(proxies, mirrors, insecure), warnings
+    return Wanted(proxies, mirrors, insecure, servers), warnings
 
 
 def _once(mirrors: t.Sequence[str]) -> t.List[str]:
@@ -182,7 +185,7 @@ def mechanism(asked: str, daemon: Daemon) -> str:
     return asked
 
 
-def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: bool) -> Plan:
+def present(wish: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt: bool) -> Plan:
     """The files that make the wish come true, and nothing else."""
     how = mechanism(asked, daemon)
     _check_config(daemon)
@@ -202,7 +205,7 @@ def present(wish: Wanted, daemon: Daemon, record: Record, asked: str, adopt: boo
     return Plan(how, changes, expected, conflicts, [], wish.asked)
 
 
-def absent(daemon: Daemon, record: Record) -> Plan:
+def absent(daemon: Daemon, record: FirstState) -> Plan:
     """The host's first state from the record; where files changed since, our settings alone are taken out."""
     if not record.paths:  # nothing of ours is here, whatever others have made of the files
         return Plan("", {}, running(daemon.info), [], [])
@@ -322,13 +325,7 @@ def without_keys(files: Files, path: str, names: t.Iterable[str]) -> bytes:
 
 def _config(files: Files, path: str) -> daemon_json.Document:
     file = files.get(path)
-    return _parsed(file.contents if file else b"", path)
-
-
-@functools.lru_cache(maxsize=8)
-def _parsed(contents: bytes, path: str) -> daemon_json.Document:
-    """One parse for each text of a file; nobody changes a document's value."""
-    return daemon_json.Document(contents, path)
+    return daemon_json.parsed(file.contents if file else b"", path)
 
 
 def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[str, str]) -> None:
@@ -388,7 +385,7 @@ def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
         after[path] = (file or File(b""))._replace(contents=contents)
 
 
-def _narrowed_by_us(path: str, file: File, record: Record) -> bool:
+def _narrowed_by_us(path: str, file: File, record: FirstState) -> bool:
     """Whether the mode is ours, and no password is left that it hides."""
     return file.mode == record.mode(path) & 0o700 and record.left_mode(path) in (None, file.mode) and not holds_secret(path, file)
 
@@ -402,7 +399,7 @@ def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
     return bool(form(map(str, found)) == form(value))
 
 
-def _protect(after: Files, daemon: Daemon, record: Record) -> None:
+def _protect(after: Files, daemon: Daemon, record: FirstState) -> None:
     """A file that receives a password loses group and other read; one that lost it gets its mode back."""
     for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file):
         file = after.get(path)
@@ -432,6 +429,16 @@ def urls(files: Files) -> t.List[str]:
     return found
 
 
+def urls_on_host(daemon: Daemon) -> t.Iterator[str]:
+    """Every proxy's URL that is set on this host already: their passwords are as secret as the new ones."""
+    for setting in (*layers(daemon, daemon.files), *(one.setting for one in assignments(daemon, daemon.files))):
+        if setting.name.upper().endswith("PROXY"):
+            yield setting.value
+    yield from running(daemon.info).proxies.values()  # Docker shows a login that has no scheme before it
+    with contextlib.suppress(daemon_json.NotJson):  # the plan refuses the file with a sentence; masking of URLs needs no parsing
+        yield from effective(daemon, daemon.files).proxies.values()
+
+
 def _is_json(path: str, contents: bytes) -> bool:
     """The daemon's configuration may have any name; no environment file and no unit begins with a brace."""
     return path.endswith(".json") or contents.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
@@ -439,7 +446,7 @@ def _is_json(path: str, contents: bytes) -> bool:
 
 def _urls(path: str, file: File) -> t.List[str]:
     if _is_json(path, file.contents):
-        block = _parsed(file.contents, path).value.get("proxies")
+        block = daemon_json.parsed(file.contents, path).value.get("proxies")
         return [str(value) for value in block.values()] if isinstance(block, dict) else []
     settings = environment_file.environment_file(path, file.contents, shell=True)
     for directive in environment_file.directives(file.contents):
@@ -624,7 +631,7 @@ def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Effecti
             conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} wins over it.")
 
 
-def replaced(path: str, daemon: Daemon, record: Record) -> bool:
+def replaced(path: str, daemon: Daemon, record: FirstState) -> bool:
     """Whether others put another file in the place of ours: nothing of ours is in it, so it is what undo has to give back."""
     found = daemon.files.get(path)
     if not record.knows(path) or record.as_we_left_it(path, found) or path in (daemon.drop_in, daemon.environment_file):
@@ -632,17 +639,17 @@ def replaced(path: str, daemon: Daemon, record: Record) -> bool:
     return found is None or _without_ours(path, found, record) == found
 
 
-def _without_ours(path: str, found: File, record: Record) -> File:
+def _without_ours(path: str, found: File, record: FirstState) -> File:
     if environment_file.MARK.encode() in found.contents:
         return found._replace(contents=environment_file.with_exports(found.contents, {}))
     if not _is_json(path, found.contents):
         return found
     contents = found.contents
     first = record.first(path)
-    before = _parsed(first.contents if first else b"", path).value
+    before = daemon_json.parsed(first.contents if first else b"", path).value
     for keys in [["proxies", key] for key, _variable, _field in PROXIES.values()] + [[key] for key in _LISTS.values()]:
         value = json.loads(json.dumps(record.note("written") or {})).get("/".join(keys))
-        now: t.Any = _parsed(contents, path).value
+        now: t.Any = daemon_json.parsed(contents, path).value
         old: t.Any = before
         for key in keys:
             now = now.get(key) if isinstance(now, dict) else None
@@ -650,15 +657,15 @@ def _without_ours(path: str, found: File, record: Record) -> File:
         if now is None or value is None or record.fingerprint(json.dumps(now)) != value:
             continue
         contents = daemon_json.drop(contents, path, keys) if old is None else daemon_json.put(contents, path, keys, old)
-    if _parsed(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
+    if daemon_json.parsed(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
         contents = daemon_json.drop(contents, path, ["proxies"])
     return found._replace(contents=contents)
 
 
-def written(record: Record, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
+def written(record: FirstState, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
     """Fingerprints of our values in daemon.json, so that undo knows them again."""
     file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
-    value = _parsed(file.contents if file else b"", daemon.config_file).value
+    value = daemon_json.parsed(file.contents if file else b"", daemon.config_file).value
     block = value.get("proxies") or {}
     names = {*plan.asked, *(record.note("asked") or ())}
     ours = {f"proxies/{key}": block[key] for name, (key, _variable, _field) in PROXIES.items() if name in names and key in block}

@@ -12,9 +12,9 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, unit_files
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.transaction import validation_error
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document, NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, next_start, unit_files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson, parsed
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
@@ -136,7 +136,7 @@ def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
     """A storage driver of one file system on another, which neither --validate nor a trial start in a folder of its own can tell."""
     file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
-        document = Document(file.contents if file else b"", daemon.config_file)
+        document = parsed(file.contents if file else b"", daemon.config_file)
         driver, folder = engine_rules.storage(document.value)
         found = host.run(["stat", "-f", "-c", "%T", folder]) if driver else None
         if found and found.code == 0 and not found.out.startswith((driver, "UNKNOWN")):
@@ -190,7 +190,7 @@ def _started_too_often(host: Host, daemon: Daemon) -> bool:
 def _places(daemon: Daemon, words: str) -> str:
     file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
-        found = engine_rules.places(words, Document(file.contents if file else b"", daemon.config_file))
+        found = engine_rules.places(words, parsed(file.contents if file else b"", daemon.config_file))
         return f" ({found})" if found else ""
     return ""
 
@@ -205,7 +205,7 @@ def _deaf(daemon: Daemon) -> t.Optional[Problem]:
     given = flags(next_start(daemon, daemon.files).argv).get("host", [])
     with contextlib.suppress(NotJson):
         file = daemon.files.get(daemon.config_file)
-        listed = Document(file.contents if file else b"", daemon.config_file).value.get("hosts")
+        listed = parsed(file.contents if file else b"", daemon.config_file).value.get("hosts")
         given = [*given, *map(str, listed if isinstance(listed, list) else [])]
     if not given or any(address in _OUR_SOCKETS for address in given):
         return None

@@ -10,13 +10,13 @@ import re
 import time
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, Files
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.busy import busy, play_inside
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, next_start, pid_file, without_flags
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, next_start, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import pid_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.pending import not_effective, unstarted
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
@@ -70,24 +70,12 @@ class Restart(t.NamedTuple):
 
 def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
     """A restart is due when a setting of this run, or one that we wrote since the daemon started, is not in force; it is postponed when it would hurt."""
-    waiting = not_in_force(daemon, record, plan) if daemon.up else []
+    waiting = not_effective(daemon, record, plan) if daemon.up else []
     # What was stopped on purpose stays so.
     due = bool(waiting) if daemon.up else bool(plan.changes) and daemon.state in ("failed", "activating", "active")
     kept_by = restart_blocker(host, daemon, policy) if due else ""
     # Nothing else shows it: `docker info` hides the password.
     return Restart(due, f"the daemon still runs with the old password ({kept_by})" if "credentials" in waiting and kept_by else kept_by)
-
-
-def not_in_force(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> t.List[str]:
-    """The settings that the daemon does not run with: by `docker info`, else by what we know that it was started with."""
-    names = {*plan.asked, *_unstarted(daemon, record)}
-    return daemon_proxy.differences(daemon_proxy.running(daemon.info), plan.expected, names) or _hidden_changes(daemon, record, plan, names)
-
-
-def _unstarted(daemon: Daemon, record: Record) -> t.List[str]:
-    """The settings that earlier runs wrote and did not start the daemon with."""
-    noted = record.note("unstarted") or {"at": 0, "settings": []}
-    return noted["settings"] if noted["at"] > daemon.started else []
 
 
 def restart_blocker(host: Host, daemon: Daemon, policy: str) -> str:
@@ -116,25 +104,6 @@ def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
     words = validation_error(host, daemon, {**daemon.files, **plan.changes})
     if words:
         raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
-
-
-def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
-    """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
-    file = files.get(daemon.config_file)
-    if file is None:
-        return ""
-    document = Document(file.contents, daemon.config_file)
-    if not versions.has("validate", daemon.engine):
-        keys = engine_rules.unknown_keys(document, host.run(["dockerd", "--help"]).text) if daemon.engine else []
-        words = engine_rules.unknown_words(keys)
-    else:
-        argv = without_flags(next_start(daemon, files).argv, ("config-file",))
-        if not argv:
-            return ""
-        said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
-        words = "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
-    places = engine_rules.places(words, document)
-    return f"{words} ({places})" if places else words
 
 
 def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
@@ -198,7 +167,7 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
     record.put_note("folders", sorted({*(record.note("folders") or []), *new_folders}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))
     record.put_note("asked", sorted({*(record.note("asked") or ()), *plan.asked}))
-    record.put_note("unstarted", {"at": host.now(), "settings": sorted({*_unstarted(daemon, record), *plan.asked})})
+    record.put_note("unstarted", {"at": host.now(), "settings": sorted({*unstarted(daemon, record), *plan.asked})})
     record.put_note("untried", [] if due.now else foreign)
     record.save()
     try:
@@ -270,27 +239,6 @@ def forget(host: Host, record: Record) -> None:
     for folder in sorted(record.note("folders") or [], key=len, reverse=True):
         host.remove_folder(folder)
     record.forget()
-
-
-def note_start(daemon: Daemon, record: Record, plan: daemon_proxy.Plan) -> None:
-    """Keep keyed digests of what the daemon was started with and `docker info` hides."""
-    hidden = {part: record.fingerprint(text) for part, text in daemon_proxy.hidden(plan.expected).items()}
-    record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), **hidden})
-    record.put_note("unstarted", None)
-    record.save()
-
-
-def _hidden_changes(daemon: Daemon, record: Record, plan: daemon_proxy.Plan, names: t.Collection[str]) -> t.List[str]:
-    """What differs from what the daemon was started with though `docker info` shows no difference."""
-    noted = record.note("started") or {}
-    known = noted.get("pid") == daemon.pid and abs(noted.get("at", 0) - daemon.started) < 2
-    carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]
-    written = bool(plan.changes) or any(daemon.changed[path] > daemon.started for path in carriers)
-    return [
-        part
-        for part, text in daemon_proxy.hidden(plan.expected, names).items()
-        if (noted[part] != record.fingerprint(text) if known and part in noted else bool(text) and written)
-    ]
 
 
 def _restore(host: Host, before: Changes) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import typing as t
@@ -70,7 +71,7 @@ class Document:
         rest = self._blanks(self.root.end)
         if rest < len(self.text):
             raise self._error(rest, "something stands after the last '}'. Remove it")
-        self.value = _parsed(self.text)
+        self.value = _value_of(self.text)
 
     def line(self, *keys: str) -> int:
         """The line, from 1, on which the key stands."""
@@ -128,7 +129,7 @@ class Document:
             found = _STRING.match(self.text, here)
             if not found:
                 raise self._error(self._unclosed(here, here), self._trouble(here, key=True))
-            key = _parsed(found.group())
+            key = _value_of(found.group())
             if any(key == name for name, _start, _value in members):
                 raise self._error(here, f"the key {key!r} stands twice in one object; Docker takes the last. Remove one of them")
             colon = self._blanks(found.end())
@@ -178,7 +179,7 @@ class Document:
         return f"{what} is not a JSON value; strings need double quotes"
 
 
-def _parsed(text: str) -> t.Any:
+def _value_of(text: str) -> t.Any:
     # Python refuses to convert integers of thousands of digits; none of them is ours.
     value = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
     if _HALF_A_PAIR.search(text):  # which Docker reads as U+FFFD, and no file can hold
@@ -203,12 +204,18 @@ def _place(text: str, at: int) -> str:
     return f"line {text.count(chr(10), 0, at) + 1}, column {at - text.rfind(chr(10), 0, at)}"
 
 
+@functools.lru_cache(maxsize=8)
+def parsed(contents: bytes, path: str) -> Document:
+    """One parse for each text of a file; nobody changes a document's value."""
+    return Document(contents, path)
+
+
 # --- edits ----------------------------------------------------------------------------------------
 
 
 def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> bytes:
     """The file with one key set (the objects on its way made); the same bytes where it has the value already."""
-    document = Document(contents, path)
+    document = parsed(contents, path)
     newline = "\r\n" if "\r\n" in document.text else "\n"
     if document.root is None:
         return (document.bom + json.dumps(_nested(keys, value), indent=2, ensure_ascii=False) + "\n").replace("\n", newline).encode()
@@ -218,14 +225,14 @@ def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> byte
         node, depth = child, depth + 1
         child = node.member(keys[depth])
     value = _nested(keys[depth + 1 :], value)
-    if child is not None and _parsed(document.text[child.start : child.end]) == value:
+    if child is not None and _value_of(document.text[child.start : child.end]) == value:
         return contents
     return _insert(document, node, depth, keys[depth], value, child, newline)
 
 
 def drop(contents: bytes, path: str, keys: t.Sequence[str]) -> bytes:
     """The file without the key; the same bytes where it is not there."""
-    document = Document(contents, path)
+    document = parsed(contents, path)
     node = document.root
     for key in keys[:-1]:
         node = node.member(key) if node else None

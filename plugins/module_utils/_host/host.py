@@ -9,14 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import http.client
 import json
 import os
 import pwd
 import re
-import shutil
-import signal
 import socket
 import ssl
 import stat
@@ -50,7 +47,8 @@ class Run(t.NamedTuple):
         return (self.out + self.err).strip()
 
 
-def _transport(error: t.Any) -> str:
+def transport(error: t.Any) -> str:
+    """Why a web server was not reached, in a word."""
     if isinstance(error, ssl.SSLCertVerificationError):
         known = {"match": "wrong name", "expired": "expired certificate", "not yet valid": "certificate of the future"}
         return next((reason for words, reason in known.items() if words in error.verify_message), "unknown authority")
@@ -68,43 +66,7 @@ def _path() -> str:
     return ":".join(filter(None, (os.environ.get("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")))
 
 
-def _become(user: str) -> None:
-    entry = pwd.getpwnam(user)
-    os.initgroups(user, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
-
-
-@functools.lru_cache(maxsize=None)
-def _authorities() -> ssl.SSLContext:
-    """The host's own store, read once: it costs more than a question."""
-    return ssl.create_default_context()
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_arguments: t.Any, **_keywords: t.Any) -> None:
-        """Nothing: whoever asks decides what goes to another host."""
-
-
-def _read(answer: t.Any, most: int, until: float) -> Answer:
-    """An answer with the first bytes of its body, as many as come in time."""
-    body, reason = b"", ""
-    try:
-        while len(body) < most and not reason:
-            chunk = answer.read1(min(65536, most - len(body)))
-            if not chunk:
-                break
-            body += chunk
-            reason = "timeout" if time.monotonic() > until else ""
-    except (OSError, http.client.HTTPException) as error:
-        reason = "cut off" if isinstance(error, http.client.IncompleteRead) else _transport(error)
-    length = answer.headers.get("Content-Length") or ""
-    if not reason and length.isdigit() and len(body) < min(most, int(length)):
-        reason = "cut off"
-    return Answer(answer.status, dict(answer.headers.items()), reason, body)
-
-
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("docker", timeout=timeout)
         self._path = path
@@ -316,63 +278,6 @@ class Host:
             thread.join(max(0.0, until - time.monotonic()))
         return dict(found)
 
-    def run_group(self, argv: t.Sequence[str], env: t.Mapping[str, str], cwd: str, timeout: float, user: str = "") -> Run:
-        """Run a program and end its whole process group when the time is up (code 124).
-
-        Its words come in the order in which they were said, errors among them, and a
-        child that keeps the output open cannot keep us waiting.
-        """
-        become = functools.partial(_become, user) if user and os.geteuid() == 0 else None
-        with tempfile.TemporaryFile() as output:
-            try:
-                child = subprocess.Popen(
-                    list(argv), env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, preexec_fn=become
-                )
-            except FileNotFoundError as error:
-                return Run(127, "", f"{error.filename or argv[0]}: not found")
-            except (OSError, subprocess.SubprocessError) as error:
-                raise HostError(f"{argv[0]} cannot be run{' as ' + user if user else ''}: {error}.") from error
-            code = 124
-            try:
-                code = child.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self._end_group(child)
-            except BaseException:
-                self._end_group(child)
-                raise
-            output.seek(0)
-            return Run(code, output.read().decode(errors="replace"), "")
-
-    @staticmethod
-    def _end_group(child: subprocess.Popen[bytes]) -> None:
-        # The client tells the engine to stop when it is asked to end; killed at once, it could not.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(5)
-                break
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(5)
-
-    @contextlib.contextmanager
-    def folder(self, files: t.Mapping[str, str], user: str = "") -> t.Iterator[str]:
-        """A folder with these files, the user's if one is named, gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="buildfleet-") as path:
-            for name, text in files.items():
-                with open(os.path.join(path, name), "w", encoding="utf-8") as handle:
-                    handle.write(text)
-            if user and os.geteuid() == 0:
-                entry = pwd.getpwnam(user)
-                for name in ["", *files]:
-                    os.chown(os.path.join(path, name), entry.pw_uid, entry.pw_gid)
-            yield path
-
-    def remove_tree(self, folder: str) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-
     def user(self) -> str:
         """Who we are."""
         try:
@@ -395,24 +300,7 @@ class Host:
         except urllib.error.HTTPError as error:
             return Answer(error.code, dict(error.headers.items()))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(0, {}, _transport(getattr(error, "reason", error)))
-
-    def http_request(
-        self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = "GET", most: int = 0, proxies: t.Optional[t.Mapping[str, str]] = None
-    ) -> Answer:
-        """One question, through these proxies alone: redirects are not followed, and at most so many bytes of the body are read."""
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler(dict(proxies or {})), urllib.request.HTTPSHandler(context=_authorities()), _NoRedirects()
-        )
-        until = time.monotonic() + timeout
-        try:
-            with opener.open(urllib.request.Request(url, headers=dict(headers), method=method), timeout=timeout) as answer:
-                return _read(answer, most if method == "GET" else 0, until)
-        except urllib.error.HTTPError as error:
-            with error:
-                return _read(error, most if method == "GET" else 0, until)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(0, {}, _transport(error.reason if isinstance(error, urllib.error.URLError) else error))
+            return Answer(0, {}, transport(getattr(error, "reason", error)))
 
     def speaks_plain_http(self, server: str, port: int, timeout: float = 1.5) -> bool:
         """Whether this port answers to plain HTTP, and not to TLS."""
@@ -434,7 +322,7 @@ class Host:
 
     def engine_api(self, path: str, method: str = "GET", sock: str = "/run/docker.sock", timeout: float = 10) -> t.Any:
         """The engine's answer to an API request as parsed JSON; None when it does not answer."""
-        connection = _UnixConnection(sock, timeout)
+        connection = UnixConnection(sock, timeout)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -446,25 +334,6 @@ class Host:
             return None
         finally:
             connection.close()
-
-    def ping(self, sock: str = "/run/docker.sock", timeout: float = 10) -> t.Dict[str, str]:
-        """The headers with which the engine answers a ping; none when it does not answer."""
-        connection = _UnixConnection(sock, timeout)
-        try:
-            connection.request("GET", "/_ping")
-            return dict(connection.getresponse().headers.items())
-        except (OSError, http.client.HTTPException):
-            return {}
-        finally:
-            connection.close()
-
-    def free(self, path: str) -> t.Optional[int]:
-        """Bytes that are free on the path's file system, as long as it can be told."""
-        try:
-            found = os.statvfs(path)
-        except OSError:
-            return None
-        return found.f_bavail * found.f_frsize
 
     def _make_folder(self, folder: str) -> None:
         if not os.path.isdir(folder):

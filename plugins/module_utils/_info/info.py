@@ -11,14 +11,18 @@ import hashlib
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.build_user import build_user
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildUser
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon, flags, layers, next_start, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.pending import not_effective
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -100,7 +104,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     if not any(one.stops for one in config_problems) and asked.get("objection"):
         config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. It says: {asked['objection']}"))
     plan = daemon_proxy.Plan("", {}, effective, [], [])
-    pending = transaction.not_in_force(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
+    pending = not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
     socket = host.exists("/run/docker.sock")
     facts = Facts(
         engine=daemon.engine,
@@ -156,9 +160,9 @@ def _ask(
     hosts_files: t.Sequence[registry_hosts.HostsFile],
 ) -> t.Dict[str, t.Any]:
     """Programs, logins and mirrors each take their time; together they take the longest one's."""
-    mirrors = {url: functools.partial(ask_mirror, host.http_get, url, "", timeout) for url in urls}
+    mirrors = {url: functools.partial(ask_mirror, host.http_get, url, timeout) for url in urls}
     by_file = {
-        mirror.url: functools.partial(ask_mirror, _with_headers(host, mirror), mirror.url, "", timeout)
+        mirror.url: functools.partial(ask_mirror, _with_headers(host, mirror), mirror.url, timeout)
         for file in hosts_files
         for mirror in file.mirrors
         if "://" in mirror.url
@@ -182,7 +186,7 @@ def _ask(
 def _objection(host: Host, daemon: Daemon) -> str:
     """Why the engine would not start with its files, as far as it can tell itself."""
     try:
-        return transaction.validation_error(host, daemon, daemon.files)
+        return validation_error(host, daemon, daemon.files)
     except daemon_json.NotJson:
         return ""
 
@@ -210,9 +214,9 @@ def _nested(host: Host) -> t.List[str]:
     return found
 
 
-def _builder_of(host: Host, who: str, own: t.Mapping[str, str]) -> t.Union[build.Builder, str]:
+def _builder_of(host: Host, who: str, own: t.Mapping[str, str]) -> t.Union[BuildUser, str]:
     try:
-        return build.builder_of(host, who, own)
+        return build_user(host, who, own)
     except HostError as error:
         return str(error)
 
@@ -265,9 +269,9 @@ class _Home(t.NamedTuple):
     builders: t.Tuple[Builder, ...]
 
 
-def _client(host: Host, who: str, answer: t.Union[build.Builder, str, None], cli: str, features: t.Optional[bool], unreadable: t.List[str]) -> _Home:
+def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: str, features: t.Optional[bool], unreadable: t.List[str]) -> _Home:
     kind, _colon, name = who.partition(":")
-    known = answer if isinstance(answer, build.Builder) else None
+    known = answer if isinstance(answer, BuildUser) else None
     user = (known.user if known else name if kind == "user" else "") or host.user()
     if known is None:
         unreadable.append(f"{who} was not asked itself, so what it uses is told from files alone: {answer or 'it did not answer in time.'}")

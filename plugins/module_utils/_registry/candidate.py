@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, quote, urljoin
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import split_registry
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import MANIFESTS, challenge, host_of, manifest_url, split_url
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import MANIFESTS, manifest_url
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import challenge, host_of, split_url
 
 _HUB_TOKEN_SERVER = "auth.docker.io"
 _LARGEST_DOCUMENT = 4 * 1024 * 1024  # BuildKit takes no larger manifest

@@ -11,13 +11,6 @@ import typing as t
 from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
-
-PROBE_IMAGE = "busybox:latest"
-MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-)
 
 WANTS_LOGIN = "wants a login"
 
@@ -71,23 +64,11 @@ class Challenge(t.NamedTuple):
     scope: str = ""
 
 
-def ask_mirror(get: Get, url: str, reference: str, timeout: float = 5) -> Mirror:
-    """Whether a mirror answers as a registry, and whether it has the image (none: not asked)."""
-    base = url.rstrip("/")
-    hello = get(f"{base}/v2/", {}, timeout)
+def ask_mirror(get: Get, url: str, timeout: float = 5) -> Mirror:
+    """Whether a mirror answers as a registry."""
+    hello = get(f"{url.rstrip('/')}/v2/", {}, timeout)
     page = hello.status == 200 and hello.is_page
-    mirror = Mirror(url, hello.status, challenge(hello).realm, reason="html page" if page else hello.reason)
-    registry, path = split_registry(reference)
-    if not reference or hello.status != 200 or page or registry != DOCKER_HUB:
-        return mirror
-    return mirror._replace(manifest=get(manifest_url(base, path), {"Accept": MANIFESTS}, timeout).status)
-
-
-def manifest_url(base: str, path: str) -> str:
-    """Where the manifest of a repository's tag or digest is; ``path`` as split_registry returns it."""
-    named, _at, digest = path.partition("@")
-    repository, _colon, tag = named.partition(":")
-    return f"{base}/v2/{repository}/manifests/{(digest if not tag else '') or tag or 'latest'}"
+    return Mirror(url, hello.status, challenge(hello).realm, reason="html page" if page else hello.reason)
 
 
 def challenge(answer: Answer) -> Challenge:

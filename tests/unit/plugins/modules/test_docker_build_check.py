@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
@@ -38,7 +39,7 @@ def built(monkeypatch):
 
     def check(host, wish, builder, env, name):
         asked.append((wish, builder, env, name))
-        return build.Outcome(FAILED, 1.5)
+        return Outcome(FAILED, 1.5)
 
     monkeypatch.setattr(build, "check", check)
     return asked
@@ -122,7 +123,7 @@ def test_each_of_several_images_is_built_and_every_registry_that_fails_is_named(
 
 def test_the_mirrors_of_a_failed_build_are_shown(monkeypatch):
     mirrors = (Candidate("https://a"), Candidate("https://b", "dns", message="b was not reached (dns)."))
-    monkeypatch.setattr(build, "check", lambda *_arguments: build.Outcome(FAILED, 1.5, mirrors=mirrors, left=("One.",)))
+    monkeypatch.setattr(build, "check", lambda *_arguments: Outcome(FAILED, 1.5, mirrors=mirrors, left=("One.",)))
     module = FakeModule(required=False)
     assert docker_build_check.work(module)["mirrors"] == [
         {"url": "https://a", "usable": True, "problem": None, "message": None},

@@ -23,9 +23,11 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values
 from ansible_collections.buildfleet.docker.plugins.modules import docker_daemon_proxy
 
 CONFIG, DEFAULTS = "/etc/docker/daemon.json", "/etc/default/docker"
@@ -323,6 +325,24 @@ def test_the_second_run_does_nothing_and_undo_gives_back_every_byte(run, case):
     assert {**predicted, "invocation": 0} == {**done, "invocation": 0}
     assert seen(machine) == before
     assert not run(machine, state="absent", restart="if_needed")["changed"]
+
+
+@pytest.mark.parametrize(
+    ("options", "texts", "urls"),
+    [
+        pytest.param(ASKED, 4, 2, id="three keys: the file before, after each key"),
+        pytest.param({"registry_mirrors": ["https://m.example.com"]}, 2, 0, id="one key: the file before and after"),
+    ],
+)
+def test_each_text_of_daemon_json_and_each_proxy_is_parsed_once(run, monkeypatch, options, texts, urls):
+    machine = Machine(**{CONFIG: b'{\n\t"debug": true\n}'})
+    json_file.parsed.cache_clear()
+    parsed, read, parse, read_url = [], [], json_file.Document.__init__, values.proxy
+    monkeypatch.setattr(json_file.Document, "__init__", lambda document, contents, path: (parsed.append(contents), parse(document, contents, path))[1])
+    monkeypatch.setattr(values, "proxy", lambda *given: (read.append(given), read_url(*given))[1])
+    assert run(machine, **options)["changed"]
+    assert len(parsed) == len(set(parsed)) == texts
+    assert len(read) == urls
 
 
 def test_the_next_idle_run_finishes(run):

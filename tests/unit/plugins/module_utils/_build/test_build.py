@@ -11,13 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
-    Builder,
-    BuildRequest,
-    build_environment,
-    builder_of,
     check,
     compose_dockerfiles,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.build_user import build_user
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -134,7 +132,7 @@ def log(name):
 
 
 def checked(host, **wish):
-    return check(host, BuildRequest(image="busybox:1", **wish), Builder("", {"HOME": "/root"}), {}, NAME)
+    return check(host, BuildRequest(image="busybox:1", **wish), BuildUser("", {"HOME": "/root"}), {}, NAME)
 
 
 def test_a_legacy_build_leaves_nothing_that_was_not_there():
@@ -262,14 +260,14 @@ def test_a_failed_build_asks_the_mirrors_for_their_realm():
 
 def test_what_the_legacy_builder_would_ignore_is_found_before_it_builds():
     host = FakeHost(Engine(), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
-    verdict = check(host, BuildRequest(context="/src", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(context="/src", builder="legacy"), BuildUser("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
     assert host.built == []
 
 
 def test_a_default_build_that_turned_out_to_be_legacy_is_not_green_with_a_heredoc():
     host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n"})
-    verdict = check(host, BuildRequest(context="/src"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(context="/src"), BuildUser("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, verdict.reason) == ("legacy_cannot", "heredocs")
 
 
@@ -296,14 +294,14 @@ def client(version):
 def test_what_the_legacy_builder_cannot_do_is_refused_before_building(version, header, files, environment, refused):
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={**HEREDOC, **files}, runs=client(version))
     host.header = {"Builder-Version": header} if header else {}
-    verdict = check(host, BuildRequest(context="/src"), Builder("", {"HOME": "/root", **environment}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(context="/src"), BuildUser("", {"HOME": "/root", **environment}), {}, NAME).verdict
     assert (verdict.cause == "legacy_cannot", host.built == []) == (refused, refused)
 
 
 def test_a_compose_file_is_looked_through_too():
     files = {"/src/compose.yml": "services:\n  app:\n    build: app\n", "/src/app/Dockerfile": HEREDOC["/src/Dockerfile"]}
     host = FakeHost(Engine(), log("legacy-heredoc/28.5-legacy"), files=files)
-    verdict = check(host, BuildRequest(compose_file="/src/compose.yml", builder="legacy"), Builder("", {"HOME": "/root"}), {}, NAME).verdict
+    verdict = check(host, BuildRequest(compose_file="/src/compose.yml", builder="legacy"), BuildUser("", {"HOME": "/root"}), {}, NAME).verdict
     assert (verdict.cause, host.built) == ("legacy_cannot", [])
 
 
@@ -368,7 +366,7 @@ def test_with_a_context_the_network_step_is_a_build_of_its_own():
 )
 def test_the_builder_is_chosen_by_the_environment(builder, before, after):
     own = {} if before is None else {"DOCKER_BUILDKIT": before}
-    found = build_environment(Builder("", own), BuildRequest(builder=builder), {"X": "y"})
+    found = build_environment(BuildUser("", own), BuildRequest(builder=builder), {"X": "y"})
     assert (found.get("DOCKER_BUILDKIT"), found["BUILDKIT_PROGRESS"], found["X"]) == (after, "plain", "y")
 
 
@@ -431,7 +429,7 @@ def test_what_a_build_writes_into_a_buildx_folder_that_was_there_goes():
 
 def test_a_remote_engine_is_not_cleaned_and_says_so():
     host = FakeHost(Engine(), log("ok/28.5-buildkit"))
-    outcome = check(host, BuildRequest(image="busybox:1"), Builder("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
+    outcome = check(host, BuildRequest(image="busybox:1"), BuildUser("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
     assert outcome.left == ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
     assert host.api.asked == []
 
@@ -439,11 +437,11 @@ def test_a_remote_engine_is_not_cleaned_and_says_so():
 def test_the_environment_of_a_login_is_what_the_login_says():
     text = "Welcome!\n\nbuildfleet-environment-of\nHOME=/home/ci\0HTTPS_PROXY=http://p:1\0LINES=a\nb\0"
     host = FakeHost(Engine(), runs={"su - ci -c": Run(0, text, "")})
-    assert builder_of(host, "user:ci", {}) == Builder("ci", {"HOME": "/home/ci", "HTTPS_PROXY": "http://p:1", "LINES": "a\nb"})
+    assert build_user(host, "user:ci", {}) == BuildUser("ci", {"HOME": "/home/ci", "HTTPS_PROXY": "http://p:1", "LINES": "a\nb"})
 
 
 def test_the_environment_of_the_task_is_our_own():
-    assert builder_of(FakeHost(Engine()), "task", {"A": "b"}) == Builder("", {"A": "b"})
+    assert build_user(FakeHost(Engine()), "task", {"A": "b"}) == BuildUser("", {"A": "b"})
 
 
 SHOWN = 'LoadState=loaded\nMainPID={pid}\nUser=ci\nEnvironment=DOCKER_BUILDKIT=1 "SECRET=x y"\nEnvironmentFiles=/etc/ci.env (ignore_errors=no)\n'
@@ -452,7 +450,7 @@ SHOWN = 'LoadState=loaded\nMainPID={pid}\nUser=ci\nEnvironment=DOCKER_BUILDKIT=1
 def test_only_named_variables_leave_a_running_service():
     files = {"/proc/42/environ": "DOCKER_BUILDKIT=0\0AWS_SECRET=x\0https_proxy=http://p:1\0HOME=/srv/ci\0BUILDKIT_NO_CLIENT_TOKEN=1\0"}
     host = FakeHost(Engine(), files=files, runs={"systemctl show": Run(0, SHOWN.format(pid=42), "")})
-    found = builder_of(host, "service:ci", {})
+    found = build_user(host, "service:ci", {})
     assert found.user == "ci"
     assert found.environment == {
         "DOCKER_BUILDKIT": "0", "https_proxy": "http://p:1", "HOME": "/srv/ci", "BUILDKIT_NO_CLIENT_TOKEN": "1",
@@ -462,7 +460,7 @@ def test_only_named_variables_leave_a_running_service():
 
 def test_a_service_that_does_not_run_is_read_from_its_unit():
     host = FakeHost(Engine(), files={"/etc/ci.env": "HTTPS_PROXY=http://p:1\nTOKEN=t\n"}, runs={"systemctl show": Run(0, SHOWN.format(pid=0), "")})
-    found = builder_of(host, "service:ci", {}).environment
+    found = build_user(host, "service:ci", {}).environment
     assert (found["DOCKER_BUILDKIT"], found["HTTPS_PROXY"], found["HOME"]) == ("1", "http://p:1", "/home/ci")
     assert not {"SECRET", "TOKEN"} & set(found)
 
@@ -480,13 +478,13 @@ def test_a_service_that_does_not_run_is_read_from_its_unit():
 )
 def test_an_environment_that_cannot_be_read(environment_of, user, sentence):
     with pytest.raises(HostError) as error:
-        builder_of(FakeHost(Engine(), user=user), environment_of, {})
+        build_user(FakeHost(Engine(), user=user), environment_of, {})
     assert str(error.value) == sentence
 
 
 def test_a_service_whose_file_is_missing_has_the_variables_of_its_unit():
     host = FakeHost(Engine(), runs={"systemctl show": Run(0, SHOWN.format(pid=0), "")})
-    assert builder_of(host, "service:ci", {}).environment == {"DOCKER_BUILDKIT": "1", "HOME": "/home/ci", "PATH": components.PATH}
+    assert build_user(host, "service:ci", {}).environment == {"DOCKER_BUILDKIT": "1", "HOME": "/home/ci", "PATH": components.PATH}
 
 
 @pytest.mark.parametrize(
@@ -509,13 +507,13 @@ def test_the_version_of_the_docker_command(said, expected):
 def test_where_only_the_log_tells_the_builder_the_build_is_made(wish, environment):
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={"/src/Dockerfile": "FROM a\nRUN <<E\ntrue\nE\n", "/src/c.yml": "services:\n  a:\n    build: .\n"})
     host.header = {"Builder-Version": "1"}
-    check(host, BuildRequest(**wish), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    check(host, BuildRequest(**wish), BuildUser("", {"HOME": "/root", **environment}), {}, NAME)
     assert len(host.built) == 1
 
 
 @pytest.mark.parametrize(("environment", "verdict"), [({}, "engine_down"), ({"DOCKER_HOST": "tcp://far:2376"}, "unknown")])
 def test_an_engine_elsewhere_is_not_asked_why_a_build_failed(environment, verdict):
-    outcome = check(FakeHost(Engine(), "something odd", 1), BuildRequest(), Builder("", {"HOME": "/root", **environment}), {}, NAME)
+    outcome = check(FakeHost(Engine(), "something odd", 1), BuildRequest(), BuildUser("", {"HOME": "/root", **environment}), {}, NAME)
     assert outcome.verdict.cause == verdict
 
 
@@ -548,7 +546,7 @@ def test_mirrors_of_docker_hub_are_not_asked_for_images_of_others(image):
     engine = Engine()
     engine.info = {"RegistryConfig": {"Mirrors": ["https://good.lab/"]}}
     text = log("wall-reset/28.5-buildkit").replace("docker.io/library/busybox:1", image)
-    assert check(FakeHost(engine, text, 1), BuildRequest(image=image), Builder("", {"HOME": "/root"}), {}, NAME).mirrors == ()
+    assert check(FakeHost(engine, text, 1), BuildRequest(image=image), BuildUser("", {"HOME": "/root"}), {}, NAME).mirrors == ()
 
 
 def test_a_builder_with_a_name_of_its_own_builds():

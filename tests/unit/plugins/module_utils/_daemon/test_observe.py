@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import flags, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import flags, without_flags
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 
 UNIT, FOLDER, CONFIG = "/lib/systemd/system/docker.service", "/etc/systemd/system/docker.service.d", "/etc/docker/daemon.json"

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 
 
@@ -64,5 +65,5 @@ def test_a_program_that_starts_dockerd_is_not_run_to_validate():
     files = {unit: File(WRAPPED), config: File(b"{}")}
     daemon = Daemon("docker", "28.5.2", "", {}, True, "active", 1, 1.0, unit, (), False, config, files, {})
     machine = Machine(0, None, "")
-    assert transaction.validation_error(machine, daemon, files) == ""
+    assert validation_error(machine, daemon, files) == ""
     assert machine.ran == []

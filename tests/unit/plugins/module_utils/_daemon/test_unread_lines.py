@@ -8,7 +8,8 @@ import docker_model as model
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import layers, observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import layers
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 

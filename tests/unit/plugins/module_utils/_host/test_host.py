@@ -24,8 +24,11 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import build_host, web_host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import host as host_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.web_host import WebHost
 
 HERE = {"PATH": os.environ["PATH"]}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
@@ -108,7 +111,7 @@ def test_no_is_said_in_a_sentence(tmp_path, monkeypatch, call, message):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)  # so that nobody becomes jane
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(HostError) as caught:
-        call(Host(), str(tmp_path))
+        call(BuildHost(), str(tmp_path))
     assert str(caught.value) == message.replace("{}", str(tmp_path))
 
 
@@ -119,7 +122,7 @@ def test_a_folder_goes_where_it_is_empty_and_is_private_where_it_was_made(tmp_pa
     (folder / "file").write_bytes(b"")
     Host().remove_folder(str(folder))
     assert folder.exists()
-    Host().remove_tree(str(tmp_path / "a"))
+    BuildHost().remove_tree(str(tmp_path / "a"))
     Host().remove_folder(str(folder))
     assert not (tmp_path / "a").exists()
 
@@ -161,8 +164,8 @@ def test_a_file_that_is_there_exists(tmp_path):
 
 def test_free_space_is_told_where_it_can_be(tmp_path):
     found = os.statvfs(tmp_path)
-    assert 0 <= Host().free(str(tmp_path)) <= found.f_blocks * found.f_frsize
-    assert Host().free(str(tmp_path / "none")) is None
+    assert 0 <= BuildHost().free(str(tmp_path)) <= found.f_blocks * found.f_frsize
+    assert BuildHost().free(str(tmp_path / "none")) is None
 
 
 def test_one_run_at_a_time(tmp_path):
@@ -251,7 +254,7 @@ def test_a_group_is_asked_before_it_is_killed(monkeypatch, ends_with, sent):
             raise subprocess.TimeoutExpired("x", seconds)
 
     monkeypatch.setattr(os, "killpg", killpg)
-    Host._end_group(types.SimpleNamespace(pid=42, wait=wait))
+    BuildHost._end_group(types.SimpleNamespace(pid=42, wait=wait))
     assert numbers == sent
 
 
@@ -267,7 +270,7 @@ def test_a_run_that_is_interrupted_leaves_no_program_behind(tmp_path, monkeypatc
 
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        Host().run_group(["sleep", "60"], HERE, "/", 60)
+        BuildHost().run_group(["sleep", "60"], HERE, "/", 60)
     assert started[0].returncode in (-signal.SIGINT, -signal.SIGTERM)  # what runs in the background of a shell ignores the first
 
 
@@ -276,15 +279,15 @@ def test_rights_go_before_the_right_to_give_them_away(monkeypatch):
     for name in ("initgroups", "setgid", "setuid"):
         monkeypatch.setattr(os, name, lambda *arguments, name=name: calls.append((name, *arguments)))
     entry = pwd.getpwnam("nobody")
-    host_file._become("nobody")
+    build_host._become("nobody")
     assert calls == [("initgroups", "nobody", entry.pw_gid), ("setgid", entry.pw_gid), ("setuid", entry.pw_uid)]
 
 
 @as_root
 def test_a_program_of_a_user_has_that_users_rights_alone():
-    assert Host().run_group(["sh", "-c", "id -un; id -Gn"], HERE, "/", 9, "nobody").out == "nobody\nnogroup\n"
+    assert BuildHost().run_group(["sh", "-c", "id -un; id -Gn"], HERE, "/", 9, "nobody").out == "nobody\nnogroup\n"
     with pytest.raises(HostError, match=r"^true cannot be run as no-such-user: "):
-        Host().run_group(["true"], HERE, "/", 9, "no-such-user")
+        BuildHost().run_group(["true"], HERE, "/", 9, "no-such-user")
 
 
 @pytest.mark.parametrize(("euid", "given"), [(0, ["", "Dockerfile"]), (1000, [])])
@@ -292,12 +295,12 @@ def test_a_folder_belongs_to_its_user_and_is_gone_afterwards(monkeypatch, euid, 
     nobody, owned = pwd.getpwnam("nobody"), []
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     monkeypatch.setattr(os, "chown", lambda path, uid, gid: owned.append((path, uid, gid)))
-    with Host().folder({"Dockerfile": "FROM ä\n"}, "nobody") as path:
+    with BuildHost().folder({"Dockerfile": "FROM ä\n"}, "nobody") as path:
         with open(f"{path}/Dockerfile", "rb") as file:
             assert file.read() == "FROM ä\n".encode()
         assert owned == [(os.path.join(path, name), nobody.pw_uid, nobody.pw_gid) for name in given]
     assert not os.path.exists(path)
-    with Host().folder({}) as path:
+    with BuildHost().folder({}) as path:
         assert os.listdir(path) == [] and len(owned) == len(given)
 
 
@@ -364,8 +367,8 @@ def test_the_engine_is_asked_through_its_socket(engine, path, method, answer):
 
 
 def test_an_engine_tells_its_builder_and_one_that_is_not_there_nothing(engine, tmp_path):
-    assert Host().ping(engine)["Builder-Version"] == "2"
-    assert Host().ping(str(tmp_path / "none")) == {}
+    assert BuildHost().ping(engine)["Builder-Version"] == "2"
+    assert BuildHost().ping(str(tmp_path / "none")) == {}
     assert Host().engine_api("/info", sock=str(tmp_path / "none")) is None
 
 
@@ -410,7 +413,7 @@ def test_one_question_gets_one_answer_with_the_first_bytes_of_its_body(method, p
         "GET /short": short, "GET /chunks": chunks, "GET /until-the-end": (200, {"Content-Length": ""}, b"12345"),
     }  # fmt: skip
     with web(answers) as url:
-        answer = Host().http_request(url + path, {"Accept": "x"}, 5, method, most)
+        answer = WebHost().http_request(url + path, {"Accept": "x"}, 5, method, most)
     assert (answer.status, answer.reason, answer.body) == found
     assert answer.header("location") == ("/whole" if path == "/moved" else "")
 
@@ -418,9 +421,9 @@ def test_one_question_gets_one_answer_with_the_first_bytes_of_its_body(method, p
 def test_a_question_goes_through_its_proxy_alone(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with web({"GET http://m.lab/v2/": (200, {}, b"from the proxy"), "CONNECT m.lab:443": (403, {}, b"")}) as url:
-        assert Host().http_request("http://m.lab/v2/", {}, 5, most=20, proxies={"http": url}).body == b"from the proxy"
-        assert Host().http_request("https://m.lab/v2/", {}, 5, most=20, proxies={"https": url}) == Answer(0, {}, "proxy status 403")
-    assert Host().http_request(url, {}, 5) == Answer(0, {}, "refused")
+        assert WebHost().http_request("http://m.lab/v2/", {}, 5, most=20, proxies={"http": url}).body == b"from the proxy"
+        assert WebHost().http_request("https://m.lab/v2/", {}, 5, most=20, proxies={"https": url}) == Answer(0, {}, "proxy status 403")
+    assert WebHost().http_request(url, {}, 5) == Answer(0, {}, "refused")
 
 
 class Slowly:
@@ -448,7 +451,7 @@ class Slowly:
     ],
 )
 def test_a_body_ends_with_its_time_or_its_connection(until, error, found):
-    answer = host_file._read(Slowly(error), 10, until)
+    answer = web_host._read(Slowly(error), 10, until)
     assert (answer.reason, answer.body) == found
 
 
@@ -525,7 +528,7 @@ def certificate_error(message):
     ],
 )
 def test_no_answer_has_a_reason(error, reason):
-    assert host_file._transport(error) == reason
+    assert host_file.transport(error) == reason
 
 
 def test_the_words_of_a_program_are_both_streams():
@@ -535,10 +538,10 @@ def test_the_words_of_a_program_are_both_streams():
 @pytest.mark.slow
 def test_a_program_and_its_children_end_with_the_time():
     started = time.monotonic()
-    done = Host().run_group(["sh", "-c", "echo one; echo two >&2; sleep 60 & sleep 60"], HERE, "/", 1)
+    done = BuildHost().run_group(["sh", "-c", "echo one; echo two >&2; sleep 60 & sleep 60"], HERE, "/", 1)
     assert (done.code, done.out) == (124, "one\ntwo\n")
     assert time.monotonic() - started < 20
 
 
 def test_a_program_that_is_missing():
-    assert Host().run_group(["docker-that-is-missing"], {"PATH": "/bin"}, "/", 1) == Run(127, "", "docker-that-is-missing: not found")
+    assert BuildHost().run_group(["docker-that-is-missing"], {"PATH": "/bin"}, "/", 1) == Run(127, "", "docker-that-is-missing: not found")

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is to be built, and in which environment."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import PROBE_IMAGE
+
+KINDS = ("default", "buildkit", "legacy")
+_SUBJECTS = ("image", "images", "context", "compose_file", "log", "history")
+_SECRET_NAME = re.compile(r"pass|secret|token|key|auth", re.I)
+
+
+class BuildRequest(t.NamedTuple):
+    image: str = PROBE_IMAGE
+    context: str = ""
+    file: str = ""
+    compose_file: str = ""
+    builder: str = "default"
+    pull: bool = True
+    network_step: str = ""
+    timeout: int = 180
+
+    @property
+    def named(self) -> bool:
+        """Whether it is to be built by a builder of buildx with a name of its own."""
+        return self.builder not in KINDS
+
+
+class BuildUser(t.NamedTuple):
+    """Whoever builds: the user, and the environment as that process reads it."""
+
+    user: str
+    environment: t.Dict[str, str]
+
+
+def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
+    """The options as a request; Refused if they contradict each other."""
+    given = [name for name in _SUBJECTS if params[name]]
+    if len(given) > 1:
+        raise Refused(f"Give one of {', '.join(_SUBJECTS[:-1])} and {_SUBJECTS[-1]}, not {' and '.join(given)}.")
+    if params["file"] and not params["context"]:
+        raise Refused("file names a Dockerfile in context, so it needs context.")
+    if params["timeout"] < 1:
+        raise Refused("timeout must be at least 1 second.")
+    for name, image in [("image", params["image"]), *(("images", image) for image in params["images"] or [])]:
+        if image and not re.match(r"\w[\w./:@-]*\Z", image):
+            raise Refused(f"{name}: {image} is not the name of an image.")
+    if not re.match(r"[A-Za-z0-9][\w.-]*\Z", params["builder"]):
+        raise Refused(f"builder: {params['builder']!r} is neither default, buildkit, legacy nor the name of a builder of buildx.")
+    if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):
+        raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
+    context = params["context"] or ""
+    file = params["file"] or ""
+    return BuildRequest(
+        image=params["image"] or PROBE_IMAGE,
+        context=context,
+        file=posixpath.join(context, file) if file else "",
+        compose_file=params["compose_file"] or "",
+        builder=params["builder"],
+        pull=params["pull"],
+        network_step=params["network_step"] or "",
+        timeout=params["timeout"],
+    )
+
+
+def build_environment(builder: BuildUser, wish: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
+    """The builder's own environment, what the user puts on top, and what makes the log readable."""
+    found = dict(builder.environment, **env)
+    found["BUILDKIT_PROGRESS"] = "plain"  # in the environment: 20.10's legacy builder has no --progress
+    if wish.named:
+        found["BUILDX_BUILDER"] = wish.builder
+    elif wish.builder != "default":
+        found["DOCKER_BUILDKIT"] = "1" if wish.builder == "buildkit" else "0"
+    if wish.compose_file:
+        found.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
+    return found
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a variable with this name is masked."""
+    return bool(_SECRET_NAME.search(name))

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the engine itself says against files of the daemon."""
+
+from __future__ import annotations
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, next_start, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import parsed
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+
+
+def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
+    """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
+    file = files.get(daemon.config_file)
+    if file is None:
+        return ""
+    document = parsed(file.contents, daemon.config_file)
+    if not versions.has("validate", daemon.engine):
+        keys = engine_rules.unknown_keys(document, host.run(["dockerd", "--help"]).text) if daemon.engine else []
+        words = engine_rules.unknown_words(keys)
+    else:
+        argv = without_flags(next_start(daemon, files).argv, ("config-file",))
+        if not argv:
+            return ""
+        said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+        words = "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
+    places = engine_rules.places(words, document)
+    return f"{words} ({places})" if places else words

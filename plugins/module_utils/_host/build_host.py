@@ -1,0 +1,108 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The host for a module that builds: programs that run long and may start others, and what the engine says about builders."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run, UnixConnection
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.web_host import WebHost
+
+# pylint: disable=ansible-bad-function
+
+
+def _become(user: str) -> None:
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+
+
+class BuildHost(WebHost):
+    def run_group(self, argv: t.Sequence[str], env: t.Mapping[str, str], cwd: str, timeout: float, user: str = "") -> Run:
+        """Run a program and end its whole process group when the time is up (code 124).
+
+        Its words come in the order in which they were said, errors among them, and a
+        child that keeps the output open cannot keep us waiting.
+        """
+        become = functools.partial(_become, user) if user and os.geteuid() == 0 else None
+        with tempfile.TemporaryFile() as output:
+            try:
+                child = subprocess.Popen(
+                    list(argv), env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, preexec_fn=become
+                )
+            except FileNotFoundError as error:
+                return Run(127, "", f"{error.filename or argv[0]}: not found")
+            except (OSError, subprocess.SubprocessError) as error:
+                raise HostError(f"{argv[0]} cannot be run{' as ' + user if user else ''}: {error}.") from error
+            code = 124
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._end_group(child)
+            except BaseException:
+                self._end_group(child)
+                raise
+            output.seek(0)
+            return Run(code, output.read().decode(errors="replace"), "")
+
+    @staticmethod
+    def _end_group(child: subprocess.Popen[bytes]) -> None:
+        # The client tells the engine to stop when it is asked to end; killed at once, it could not.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
+                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(5)
+
+    @contextlib.contextmanager
+    def folder(self, files: t.Mapping[str, str], user: str = "") -> t.Iterator[str]:
+        """A folder with these files, the user's if one is named, gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="buildfleet-") as path:
+            for name, text in files.items():
+                with open(os.path.join(path, name), "w", encoding="utf-8") as handle:
+                    handle.write(text)
+            if user and os.geteuid() == 0:
+                entry = pwd.getpwnam(user)
+                for name in ["", *files]:
+                    os.chown(os.path.join(path, name), entry.pw_uid, entry.pw_gid)
+            yield path
+
+    def remove_tree(self, folder: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def ping(self, sock: str = "/run/docker.sock", timeout: float = 10) -> t.Dict[str, str]:
+        """The headers with which the engine answers a ping; none when it does not answer."""
+        connection = UnixConnection(sock, timeout)
+        try:
+            connection.request("GET", "/_ping")
+            return dict(connection.getresponse().headers.items())
+        except (OSError, http.client.HTTPException):
+            return {}
+        finally:
+            connection.close()
+
+    def free(self, path: str) -> t.Optional[int]:
+        """Bytes that are free on the path's file system, as long as it can be told."""
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The host for a module that asks web servers more than whether they answer."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import ssl
+import time
+import typing as t
+import urllib.error
+import urllib.request
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, transport
+
+
+@functools.lru_cache(maxsize=None)
+def _authorities() -> ssl.SSLContext:
+    """The host's own store, read once: it costs more than a question."""
+    return ssl.create_default_context()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_arguments: t.Any, **_keywords: t.Any) -> None:
+        """Nothing: whoever asks decides what goes to another host."""
+
+
+def _read(answer: t.Any, most: int, until: float) -> Answer:
+    """An answer with the first bytes of its body, as many as come in time."""
+    body, reason = b"", ""
+    try:
+        while len(body) < most and not reason:
+            chunk = answer.read1(min(65536, most - len(body)))
+            if not chunk:
+                break
+            body += chunk
+            reason = "timeout" if time.monotonic() > until else ""
+    except (OSError, http.client.HTTPException) as error:
+        reason = "cut off" if isinstance(error, http.client.IncompleteRead) else transport(error)
+    length = answer.headers.get("Content-Length") or ""
+    if not reason and length.isdigit() and len(body) < min(most, int(length)):
+        reason = "cut off"
+    return Answer(answer.status, dict(answer.headers.items()), reason, body)
+
+
+class WebHost(Host):
+    def http_request(
+        self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = "GET", most: int = 0, proxies: t.Optional[t.Mapping[str, str]] = None
+    ) -> Answer:
+        """One question, through these proxies alone: redirects are not followed, and at most so many bytes of the body are read."""
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler(dict(proxies or {})), urllib.request.HTTPSHandler(context=_authorities()), _NoRedirects()
+        )
+        until = time.monotonic() + timeout
+        try:
+            with opener.open(urllib.request.Request(url, headers=dict(headers), method=method), timeout=timeout) as answer:
+                return _read(answer, most if method == "GET" else 0, until)
+        except urllib.error.HTTPError as error:
+            with error:
+                return _read(error, most if method == "GET" else 0, until)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return Answer(0, {}, transport(error.reason if isinstance(error, urllib.error.URLError) else error))
