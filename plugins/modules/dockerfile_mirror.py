@@ -12,7 +12,7 @@ author: The buildfleet authors (@buildfleet)
 description:
   - Rewrites every image reference that BuildKit would pull, and changes no other byte. They are in
     C(FROM), C(ARG) defaults that feed a C(FROM), C(COPY --from), C(RUN --mount) with C(from), their C(ONBUILD) forms, C(# syntax),
-    and the images of compose files and Bake files.
+    and the images of compose files and Bake files, also where C(.env) beside a compose file or a variable of a Bake file gives their registry.
   - Compose files and Bake files (C(docker-bake.hcl), C(docker-bake.json) and their overrides) are read as one project with the Dockerfiles
     beside them. An image that a named build context replaces stays unchanged and is reported.
   - Files that compose and Bake files name (C(include), C(extends), Dockerfiles of any name) are also read if they are in O(paths).

@@ -4,18 +4,23 @@
 
 """Which Dockerfiles the targets of Bake files build, with which named contexts and arguments, as buildx has it (bake/bake.go).
 
-Of HCL no more is read than that needs. A value that is no plain text is not guessed: it counts as a template.
+Of HCL no more is read than that needs. A value that is no plain text is not guessed: it counts as a template, and of templates only
+${NAME} is known, where a variable of that name has a text as its default.
 What is edited is the text between two quotes; every other byte stays.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import re
 import typing as t
 
 _TEMPLATE = re.compile(r"[$%]\{")
+_PART = re.compile(r"(?P<literal>(?:\$\$|%%)\{)|(?P<template>[$%]\{[^}]*\})|(?s:.)")
+_SIMPLE = re.compile(r"\$\{[ \t]*([^\W\d][\w-]*)[ \t]*\}")
+_NAME = re.compile(r"[^\W\d][\w-]*")
 _UNKNOWN = "${}"
 _INLINE = "dockerfile-inline"
 _WORKING_DIRECTORY = "cwd://"
@@ -37,6 +42,7 @@ class Value(str):
     file = ""
     start = -1
     end = -1
+    variable = ""  # whose value it is, where nothing but its name stands there
 
     @classmethod
     def at(cls, text: str, start: int, end: int) -> Value:
@@ -57,6 +63,8 @@ class Target(t.NamedTuple):
 class BakeFiles(t.NamedTuple):
     targets: t.Sequence[Target]
     declared: t.Sequence[t.Tuple[str, str]]  # the name and the value of every attribute
+    variables: t.Mapping[str, Value] = {}  # the defaults that are texts
+    mentions: t.Mapping[str, int] = {}  # how often each name stands in an expression or a template
 
 
 def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
@@ -64,19 +72,42 @@ def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
     declared: t.Dict[str, _Target] = {}
     resolved: t.Dict[str, _Target] = {}
     every: t.List[t.Tuple[str, str]] = []
+    variables: t.Dict[str, Value] = {}
+    mentions: t.Counter[str] = collections.Counter()
     try:
         for file, data in files.items():
-            text = data.decode("utf-8")
-            for name, attributes in _json(text) if file.endswith(".json") else _hcl(text):
+            found = _json(data.decode("utf-8")) if file.endswith(".json") else _hcl(data.decode("utf-8"))
+            mentions.update(found.mentions)
+            for name, default in found.variables:
+                variables.pop(name, None)
+                if isinstance(default, Value) and default.end > 0:
+                    default.file = file
+                    variables[name] = default
+            for name, attributes in found.targets:
                 for key, value in _flat(attributes):
                     value = value if isinstance(value, Value) else Value(value)
                     value.file = file
                     declared.setdefault(name, {})[key] = value
                     every.append((key, value))
                 declared.setdefault(name, {})
-        return BakeFiles([_target(_resolved(name, declared, resolved)) for name in declared], every)
+        for key, _value in every:
+            if key.startswith("matrix."):
+                variables.pop(key[len("matrix.") :], None)
+        return BakeFiles([_target(_resolved(name, declared, resolved)) for name in declared], every, variables, mentions)
     except (ValueError, AttributeError, RecursionError):
         return BakeFiles((), ())
+
+
+def templates(text: str) -> t.Iterator[t.Tuple[str, int, int]]:
+    """The parts of a value: the name in ${NAME}, nothing for plain text, and ? for any other template."""
+    for part in _PART.finditer(text):
+        name = _SIMPLE.fullmatch(part.group()) if part.lastgroup == "template" else None
+        yield name[1] if name else "?" if part.lastgroup == "template" else "", part.start(), part.end()
+
+
+def mentioned(text: str) -> t.List[str]:
+    """The names in the templates of a text."""
+    return [name for part in _PART.finditer(text) if part.lastgroup == "template" for name in _NAME.findall(part.group())]
 
 
 def _target(target: _Target) -> Target:
@@ -94,15 +125,33 @@ def _under(prefix: str, target: _Target) -> t.Dict[str, str]:
     return {key[len(prefix) :]: value for key, value in target.items() if key.startswith(prefix)}
 
 
-def _json(text: str) -> t.Iterator[t.Tuple[str, t.Any]]:
+class _File(t.NamedTuple):
+    targets: t.Iterable[t.Tuple[str, t.Any]]
+    variables: t.Iterable[t.Tuple[str, t.Any]]
+    mentions: t.Sequence[str]
+
+
+def _json(text: str) -> _File:
     """As JSON has it; with the places of values where they are to be had."""
-    found = json.loads(text).get("target", {})
+    root = json.loads(text)
     places: t.Dict[str, t.Any] = {}
     with contextlib.suppress(ValueError, RecursionError):
-        places = _placed([token for token in _tokens(text) if token != "\n"], 3).get("target", {})
-    for name, attributes in found.items():
-        placed = places.get(name, {}) if isinstance(places, dict) else {}
-        yield name, {key: _with_place(value, placed.get(key) if isinstance(placed, dict) else None) for key, value in attributes.items()}
+        places = _placed([token for token in _tokens(text) if token != "\n"], 3)
+    variables = [(name, block.get("default")) for name, block in _blocks(root, places, "variable") if isinstance(block, dict)]
+    return _File(_blocks(root, places, "target"), variables, [name for value in _texts(root) for name in mentioned(value)])
+
+
+def _blocks(root: t.Any, places: t.Any, kind: str) -> t.List[t.Tuple[str, t.Any]]:
+    placed = places.get(kind) if isinstance(places, dict) else None
+    return [(name, _with_place(block, placed.get(name) if isinstance(placed, dict) else None)) for name, block in root.get(kind, {}).items()]
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)
 
 
 def _placed(tokens: _Tokens, depth: int) -> t.Any:
@@ -145,11 +194,27 @@ def _flat(attributes: t.Mapping[str, t.Any]) -> t.Iterator[t.Tuple[str, str]]:
         yield from ((key, entry if isinstance(entry, str) else _UNKNOWN) for key, entry in entries.items() if entry is not None)
 
 
-def _hcl(text: str) -> t.Iterator[t.Tuple[str, t.Any]]:
-    for head, body in _statements(_tokens(text)):
-        if head[0] == "target" and len(head) == 3:
+def _hcl(text: str) -> _File:
+    tokens = _tokens(text)
+    targets, variables = [], []
+    for head, body in _statements(tokens):
+        if head[0] in ("target", "variable") and len(head) == 3:
+            name = head[1].lstrip('"')
             attributes = {name: value for (name, *_rest), value in _statements(body)}
-            yield head[1].lstrip('"'), {name: (_heredoc(value) if name == _INLINE else None) or _value(value) for name, value in attributes.items()}
+            if head[0] == "target":
+                targets.append((name, {name: (_heredoc(value) if name == _INLINE else None) or _value(value) for name, value in attributes.items()}))
+            else:
+                variables.append((name, _value(attributes["default"]) if "default" in attributes else None))
+    return _File(targets, variables, list(_mentions(tokens)))
+
+
+def _mentions(tokens: _Tokens) -> t.Iterator[str]:
+    """Names in expressions and templates, but not those of attributes."""
+    for before, token, after in zip(["\n", *tokens], tokens, [*tokens[1:], "\n"]):
+        if token[0] in '"<':
+            yield from mentioned(token)
+        elif _NAME.fullmatch(token) and not (before in "{,\n" and after in "=:"):
+            yield token
 
 
 def _heredoc(tokens: _Tokens) -> t.Optional[Value]:
@@ -189,7 +254,9 @@ def _word(tokens: _Tokens) -> t.Optional[str]:
     first = tokens[0]
     if len(tokens) == 1 and first.startswith('"'):
         return Value.at(first[1:], first.start, first.end) if isinstance(first, Value) else first[1:]
-    return Value.at(_UNKNOWN, first.start, -1) if isinstance(first, Value) else _UNKNOWN
+    value = Value.at(_UNKNOWN, first.start if isinstance(first, Value) else -1, -1)
+    value.variable = first if len(tokens) == 1 and _NAME.fullmatch(first) else ""
+    return value
 
 
 def _parts(tokens: _Tokens, separators: str) -> t.Iterator[t.List[str]]:

@@ -13,6 +13,8 @@ import contextlib
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import env_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.env_file import Env, EnvUse, is_in_env, mentioned
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.instructions import Rejected, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.references import (
     ParsedReferences,
@@ -31,24 +33,30 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewr
     line_of,
     references,
     rewrite,
+    shortest,
     spliced,
 )
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import NOWHERE, UNKNOWN, ShellError, Text, expand, written
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.yaml_nodes import NULL, Item, Node, Scalar, Unreadable, Yaml, is_map, is_text
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import ImageName, InvalidImageName, parse
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.shell import UNKNOWN, Look, ShellError, expand, written
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.yaml_nodes import (
+    NULL,
+    Item,
+    Node,
+    Scalar,
+    Unreadable,
+    Yaml,
+    is_map,
+    is_null,
+    is_text,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
 _IMAGE_CONTEXT = "docker-image://"
 _DECISIVE = (b"build", b"include", b"extends")  # words without which a file says nothing about other files
-_ANY_IMAGE = re.compile(r"^[ \t-]*(?:image|name):[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
-_ENV = re.compile(
-    r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(?:'([^'\n]*)'|\"([^\"\n]*)\"|(.*?))[ \t]*(?:(?<![^ \t])#.*)?\r?$", re.MULTILINE
-)
 _MOST_BASES = 20
 _IN_DOCKERFILES = frozenset(KINDS) - {"compose"}
 _NAMES = re.compile(r"(?:docker-)?compose(?:[._-].+)?\.ya?ml", re.ASCII)
 _MARK = "unset.invalid/x"
-_VARIABLES = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 _PARTS = re.compile(r"[^$]+|\$(?:\$|\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)  # $ alone is taken as it is
 _LOOKS_LIKE_AN_IMAGE = re.compile(r"[a-z][^:@]*[:@].+|[^/]*[.:][^/]*/.+", re.ASCII)
 
@@ -67,6 +75,8 @@ _NO_CONTEXT = "it may be an image, but this file does not say which Dockerfile g
 _AGAIN = "a stage declares this build argument too, where its new value would be visible; use a separate argument for the image"
 _NO_ARG = "it is the value of a build argument, and kinds does not contain arg"
 
+_NO_ENV = Env()
+
 # What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
 
@@ -76,7 +86,8 @@ class Surroundings(t.NamedTuple):
 
     results: t.AbstractSet[str] = frozenset()  # images that the files build that it includes, by their full names
     builds: t.Callable[[str, str], t.Optional[bool]] = lambda file, service: None  # whether a service of another file is built there; None: not known
-    env: t.Mapping[str, str] = {}  # of the file .env beside it
+    env: Env = _NO_ENV  # the file .env of its project, and of those that include it
+    env_verdicts: t.Mapping[env_file.Edits, str] = {}  # the edits in .env that this run makes or has made, or the reasons against them
     supplied: t.Callable[[str, str], t.Mapping[str, str]] = lambda context, dockerfile: {}  # by named contexts in that Dockerfile
     unlooked: t.Sequence[t.Tuple[int, str, str]] = ()  # line, name and reason of each file that it reads and that this run does not look at
 
@@ -97,7 +108,7 @@ def rewrite_compose(
     if "compose" not in kinds:
         return Rewrite(data, [], [])
     try:
-        document = _document(data)
+        document = _document(data, around.env)
         other = document.other_format()
         if other:
             return Rewrite(data, [], list(_other_skips(document.yaml, other, mirrors)))
@@ -109,11 +120,16 @@ def rewrite_compose(
 
 def _other_skips(yaml: Yaml, other: str, mirrors: Mirrors) -> t.Iterator[Skip]:
     """The first image that the map names."""
-    for found in _ANY_IMAGE.finditer(yaml.text):
-        with contextlib.suppress(InvalidImageName):
-            if mirrors.replacement(found[1]):
-                yield Skip(yaml.line(found.start(1)), "compose", found[1], f"This is {other} and not a compose file. Nothing in it was changed.")
-                return
+    found = []
+    for key, node in yaml.pairs():
+        images = [node] if key in ("image", "container") else node.value if key == "services" and node.id == "sequence" else []
+        for image in images:
+            named = yaml.entry(image, "name") if is_map(image) else image
+            with contextlib.suppress(InvalidImageName):
+                if named is not None and named.id == "scalar" and mirrors.replacement(str(named.value)):
+                    found.append((named.start_mark.index, str(named.value)))
+    for at, image in sorted(found)[:1]:
+        yield Skip(yaml.line(at), "compose", image, f"This is {other} and not a compose file. Nothing in it was changed.")
 
 
 class ComposeBuild(t.NamedTuple):
@@ -136,12 +152,12 @@ class ComposeFacts(t.NamedTuple):
     is_readable: bool = True
 
 
-def read_compose(data: bytes) -> ComposeFacts:
+def read_compose(data: bytes, env: Env = _NO_ENV) -> ComposeFacts:
     """Nothing where it cannot be read."""
     if not any(word in data for word in _DECISIVE):
         return ComposeFacts()
     try:
-        document = _document(data)
+        document = _document(data, env)
     except Unreadable:
         return ComposeFacts(is_readable=False)
     included = list(document.included())
@@ -167,22 +183,23 @@ def read_compose(data: bytes) -> ComposeFacts:
     )
 
 
-def env_values(data: bytes) -> t.Dict[str, str]:
-    """The variables of a file .env, as they are written."""
-    return {
-        found[1]: found[2] if found[2] is not None else found[3] if found[3] is not None else found[4]
-        for found in _ENV.finditer(data.decode("utf-8", "replace"))
-    }
-
-
 def is_part_of_a_project(name: str) -> bool:
     """Compose may be given several files of such names for one project."""
     return _NAMES.fullmatch(name) is not None
 
 
-def _document(data: bytes) -> _Document:
+def env_uses(data: bytes, mirrors: Mirrors, dockerfile_of: DockerfileOf, kinds: t.Container[str], around: Surroundings) -> t.List[EnvUse]:
+    """What a compose file makes of the variables of .env; nothing where it cannot be read."""
     try:
-        return _Document(Yaml(data.decode("utf-8")))
+        document = _document(data, around.env)
+        return [] if document.other_format() else ComposeRewriter(document, mirrors, dockerfile_of, kinds, lambda name: "", around).env_uses()
+    except Unreadable:
+        return []
+
+
+def _document(data: bytes, env: Env) -> _Document:
+    try:
+        return _Document(Yaml(data.decode("utf-8")), env.look)
     except UnicodeDecodeError as error:
         raise Unreadable(line_of(data, error.start), "it is not UTF-8") from error
 
@@ -190,8 +207,9 @@ def _document(data: bytes) -> _Document:
 class _Document:
     """What a compose file says: its services, what it builds, and the names of the results."""
 
-    def __init__(self, yaml: Yaml) -> None:
+    def __init__(self, yaml: Yaml, look: Look) -> None:
         self.yaml = yaml
+        self._look = look
         self.services = list(self._services())
         self._parts: t.Dict[str, t.List[Node]] = {}  # of one service in several documents, the last first
         for name, service in self.services:
@@ -202,7 +220,7 @@ class _Document:
         for name in sorted(self.built):
             image = next((found for found in self._inherited_values("image", name) if found.id == "scalar"), None)
             if image is not None:
-                self.results.add(_full_name(image.value))
+                self.results.add(self.full_name(image.value))
                 if not any(value is image for part in self._parts[name] for _key, value in part.value):
                     self.inherited[id(image)] = name
 
@@ -213,8 +231,9 @@ class _Document:
             for item in include.value if include is not None and include.id == "sequence" else ():
                 path = self.yaml.entry(item, "path") if is_map(item) else item
                 for node in [] if path is None else path.value if path.id == "sequence" else [path]:
-                    if node.id == "scalar" and _with_defaults(str(node.value)):
-                        yield str(_with_defaults(str(node.value))), self.yaml.line(node.start_mark.index)
+                    name = self.evaluated(str(node.value)) if node.id == "scalar" else None
+                    if name:
+                        yield name, self.yaml.line(node.start_mark.index)
 
     def extended(self, service: Node) -> t.Tuple[str, str]:
         """The file and the service that it extends; no file where it is the same."""
@@ -254,8 +273,9 @@ class _Document:
         """The contexts of services that say nothing else of their builds."""
         for _name, service in self.services:
             build = self.yaml.entry(service, "build")
-            if build is not None and build.id == "scalar" and self.yaml.word(service, "build") and _with_defaults(str(build.value)):
-                yield str(_with_defaults(str(build.value))), self.yaml.line(build.start_mark.index)
+            context = self.evaluated(self.yaml.word(service, "build")) if build is not None and build.id == "scalar" else None
+            if context:
+                yield context, self.yaml.line(build.start_mark.index)
 
     def builds(self) -> t.Iterator[t.Tuple[str, Node]]:
         seen: t.Set[int] = set()
@@ -267,9 +287,28 @@ class _Document:
 
     def dockerfile(self, build: Node) -> t.Optional[t.Tuple[str, str]]:
         """Context and Dockerfile; None where a variable without a default decides."""
-        context = _with_defaults(self.yaml.word(build, "context") or ".")
-        dockerfile = _with_defaults(self.yaml.word(build, "dockerfile") or "Dockerfile")
+        context = self.evaluated(self.yaml.word(build, "context") or ".")
+        dockerfile = self.evaluated(self.yaml.word(build, "dockerfile") or "Dockerfile")
         return None if context is None or dockerfile is None else (context, dockerfile)
+
+    def evaluated(self, text: str) -> t.Optional[str]:
+        """What compose makes of it; None where a variable has neither a value in .env nor a default."""
+        if "$" not in text:
+            return text
+        try:
+            value, _rest, unset = expand(written(text, range(len(text))), "\0", self._look)
+        except ShellError:
+            return None
+        return None if unset or UNKNOWN in value.origin else value.text
+
+    def full_name(self, text: str) -> str:
+        """The same for all spellings of an image; one with a variable that has no value is compared as it is written."""
+        value = self.evaluated(text) or text
+        try:
+            image = parse(value)
+        except InvalidImageName:
+            return text
+        return image.full if image.suffix else f"{image.full}:latest"
 
     def inline(self, build: Node) -> Node:
         """The Dockerfile that stands in the compose file; an empty one is ignored by compose."""
@@ -280,7 +319,37 @@ class _Document:
 
     def args(self, build: Node) -> t.List[str]:
         """The names of the build arguments that have a value here."""
-        return [item.name for item in self.yaml.items(self.yaml.entry(build, "args")) if item.scalar]
+        items = self.yaml.items(self.yaml.entry(build, "args"))
+        return [item.name for item in items if item.scalar or (self.is_passed_on(item) and self._look(item.name))]
+
+    def is_passed_on(self, item: Item) -> bool:
+        """A name without a value: compose takes it from the environment or .env."""
+        return item.scalar is None and item.node.id == "scalar" and (is_null(item.node) or item.node.value == item.name)
+
+    def passed_on(self) -> t.Iterator[t.Tuple[str, Node]]:
+        """The names of variables that stand for their values, and where."""
+        for _name, service in self.services:
+            for item in self.yaml.items(self.yaml.entry(service, "environment")):
+                if self.is_passed_on(item):
+                    yield item.name, item.node
+        for _name, build in self.builds():
+            for item in self.yaml.items(self.yaml.entry(build, "args")):
+                if self.is_passed_on(item):
+                    yield item.name, item.node
+        for root in self.yaml.roots:
+            for key in ("secrets", "configs"):
+                for node in self.yaml.entries(self.yaml.entry(root, key)).values():
+                    if self.yaml.word(node, "environment"):
+                        yield self.yaml.word(node, "environment"), self.yaml.entry(node, "environment")
+
+    def env_files(self) -> t.Iterator[t.Tuple[str, int]]:
+        """The files that containers get as their environment, with their lines."""
+        for _name, service in self.services:
+            node = self.yaml.entry(service, "env_file")
+            for item in [] if node is None else node.value if node.id == "sequence" else [node]:
+                path = self.yaml.entry(item, "path") if is_map(item) else item
+                if path is not None and path.id == "scalar":
+                    yield str(path.value), self.yaml.line(path.start_mark.index)
 
     def used(self) -> t.Set[int]:
         """The nodes that say something else than images and builds; extensions (x-) say nothing by themselves."""
@@ -347,6 +416,7 @@ class _Plan(t.NamedTuple):
     edits: t.Sequence[Edit] = ()
     reason: str = ""
     changes: t.Sequence[Change] = ()
+    env: env_file.Edits = ()  # edits of the file .env instead
 
 
 class ComposeRewriter:
@@ -372,6 +442,26 @@ class ComposeRewriter:
         self._skipped: t.Set[Skip] = set()
 
     def result(self) -> Rewrite:
+        self._plan_all()
+        self._skipped.update(Skip(line, "compose", name, reason) for line, name, reason in self._around.unlooked)
+        made = list(self._made())
+        edits = sorted({edit for plan in made for edit in plan.edits})
+        changes = sorted(((plan.scalar.origin[0], plan.changes) for plan in made), key=lambda found: found[0])
+        after = spliced(self._yaml.text, edits).encode("utf-8")
+        return Rewrite(after, [change for _at, each in changes for change in each], sorted(self._skipped), edits)
+
+    def env_uses(self) -> t.List[EnvUse]:
+        """The texts in which variables of .env stand, and what would have to become of these there."""
+        self._plan_all()
+        wanted = {node: plan.env for node, plan in self._agreed() if plan.env and not plan.reason}
+        env = self._around.env
+        texts = [(mentioned(str(node.value)), node) for node in self._yaml.scalars()]
+        passed_on = [([name], node) for name, node in self._document.passed_on()]
+        found = [EnvUse(self._yaml.line(node.start_mark.index), env.defined(names), wanted.get(id(node), ())) for names, node in [*texts, *passed_on]]
+        handed = [EnvUse(line, env.every()) for path, line in self._document.env_files() if path.rpartition("/")[2] == env_file.NAME]
+        return [*handed, *(use for use in found if use.names)]
+
+    def _plan_all(self) -> None:
         for name, service in self._document.services:
             image = self._yaml.entry(service, "image")
             if image is not None and image.id == "scalar" and is_text(image):
@@ -380,31 +470,31 @@ class ComposeRewriter:
                 self._plan(other, self._other_image(other))
         for name, build in self._document.builds():
             self._build(name, build)
-        self._skipped.update(Skip(line, "compose", name, reason) for line, name, reason in self._around.unlooked)
-        made = list(self._made())
-        edits = sorted({edit for plan in made for edit in plan.edits})
-        changes = sorted(((plan.scalar.origin[0], plan.changes) for plan in made), key=lambda found: found[0])
-        after = spliced(self._yaml.text, edits).encode("utf-8")
-        return Rewrite(after, [change for _at, each in changes for change in each], sorted(self._skipped), edits)
 
     def _plan(self, node: Node, plan: _Plan) -> None:
         self._plans.setdefault(id(node), []).append(plan)
 
     def _made(self) -> t.Iterator[_Plan]:
+        for _node, plan in self._agreed():
+            around = self._around
+            reason = plan.reason or (plan.env and around.env_verdicts.get(plan.env, around.env.not_edited(plan.env)))
+            if reason:
+                self._skip(plan.scalar, reason)
+            elif plan.edits:
+                yield plan
+
+    def _agreed(self) -> t.Iterator[t.Tuple[int, _Plan]]:
+        """What the plans for each node come to, by the node's identity."""
         used = self._document.used()
         for node, plans in self._plans.items():
-            wanted = next((plan for plan in plans if plan.reason), None) or next((plan for plan in plans if plan.edits), None)
-            if wanted is None:
-                continue
-            reason = wanted.reason or (_SHARED if node in used or any(plan.edits != wanted.edits for plan in plans) else "")
-            if reason:
-                self._skip(wanted.scalar, reason)
-            else:
-                yield wanted
+            wanted = next((plan for plan in plans if plan.reason), None) or next((plan for plan in plans if plan.edits or plan.env), None)
+            if wanted is not None:
+                is_shared = node in used or any((plan.edits, plan.env) != (wanted.edits, wanted.env) for plan in plans)
+                yield node, wanted._replace(reason=wanted.reason or (_SHARED if is_shared else ""))
 
     def _image(self, name: str, service: Node, node: Node) -> _Plan:
         document = self._document
-        builder, full_name = document.inherited.get(id(node), ""), _full_name(node.value)
+        builder, full_name = document.inherited.get(id(node), ""), document.full_name(node.value)
         place = Scalar(node.value, [node.start_mark.index])
         file, base = document.extended(service)
         is_result = name in document.built or (not builder and self._is_result(full_name)) or bool(file and self._around.builds(file, base))
@@ -414,12 +504,12 @@ class ComposeRewriter:
         if scalar is None:
             return _Plan(place, reason=_IN_PLACE)
         plan = self._reference(scalar)
-        doubt = self._skip_reason(name, service, builder, full_name) if plan.edits or plan.reason else ""
+        doubt = self._skip_reason(name, service, builder, full_name) if plan.edits or plan.env or plan.reason else ""
         return plan._replace(reason=doubt or plan.reason)
 
     def _other_image(self, node: Node) -> _Plan:
         scalar = self._yaml.scalar(node)
-        if self._is_result(_full_name(node.value)) or _LOCAL_ID.fullmatch(node.value):
+        if self._is_result(self._document.full_name(node.value)) or _LOCAL_ID.fullmatch(node.value):
             return _Plan(Scalar(node.value, [node.start_mark.index]))
         return self._reference(scalar) if scalar else _Plan(Scalar(node.value, [node.start_mark.index]), reason=_IN_PLACE)
 
@@ -441,13 +531,13 @@ class ComposeRewriter:
         arguments = {item.name: item for item in self._yaml.items(self._yaml.entry(build, "args"))}
         self._frontend(arguments.pop(_FRONTEND, None))
         self._sbom(self._yaml.entry(build, "sbom"))
-        scalars = {name: item.scalar and _interpolated(item.scalar) for name, item in arguments.items()}
+        scalars = {name: self._value(name, item) for name, item in arguments.items()}
         values = {name: scalar.value for name, scalar in scalars.items() if scalar and scalar.value.isascii()}
         inline = self._document.inline(build)
         given = self._feeding(name, build, values) if inline is None else self._inline(inline, build, values)
         for name, item in arguments.items():
-            plan = self._argument(scalars[name], None if given is None else given.get(name, ((), "")))
-            if item.scalar and not scalars[name] and _is_unset(item.scalar.value) and self._feeds(name, build, values, inline):
+            plan = self._argument(scalars[name], item, None if given is None else given.get(name, ((), "")))
+            if item.scalar and not scalars[name] and self._is_unset(item.scalar.value) and self._feeds(name, build, values, inline):
                 plan = _Plan(item.scalar, reason=_NO_VALUE)
             elif item.scalar and plan.reason == _PARTED:
                 plan = self._reference(item.scalar)
@@ -499,27 +589,60 @@ class ComposeRewriter:
         no_arg = "" if "arg" in self._kinds else _NO_ARG
         return {name: (edits, _AGAIN if name in stages else no_arg) for name, edits in result.given.items()}
 
-    def _argument(self, scalar: t.Optional[Scalar], given: t.Optional[t.Tuple[t.Sequence[Edit], str]]) -> _Plan:
+    def _value(self, name: str, item: Item) -> t.Optional[Scalar]:
+        """The value of a build argument, which .env gives where nothing else does."""
+        if item.scalar:
+            return self._interpolated(item.scalar)
+        value = self._around.env.look(name) if self._document.is_passed_on(item) else None
+        return Scalar(value.text, value.origin) if value and value.text and UNKNOWN not in value.origin else None
+
+    def _interpolated(self, scalar: Scalar) -> t.Optional[Scalar]:
+        """The same with its places; None also where the value comes from several of them."""
+        if "$" not in scalar.value:
+            return scalar
+        try:
+            value, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", self._around.env.look)
+        except ShellError:
+            return None
+        is_known = value.text and not unset and UNKNOWN not in value.origin and "$$" not in scalar.value
+        return Scalar(value.text, value.origin) if is_known else None
+
+    def _is_unset(self, text: str) -> bool:
+        """A variable in it has neither a value nor a default."""
+        try:
+            value, _rest, unset = expand(written(text.replace("$$", ""), range(len(text))), "\0", self._around.env.look)
+        except ShellError:
+            return False
+        return bool(unset) or UNKNOWN in value.origin
+
+    def _argument(self, scalar: t.Optional[Scalar], item: Item, given: t.Optional[t.Tuple[t.Sequence[Edit], str]]) -> _Plan:
         if scalar is None:
             return _Plan(Scalar("", ()))
+        shown = item.scalar or Scalar(item.name, [item.node.start_mark.index])
+        if not is_in_env(max(scalar.origin)):
+            shown = scalar
         if given is None:
-            return _Plan(scalar, reason=_NO_CONTEXT if self._may_be_an_image(scalar.value) else "")
+            return _Plan(shown, reason=_NO_CONTEXT if self._may_be_an_image(scalar.value) else "")
         edits, reason = given
-        if any(not _is_together(scalar.origin[edit.start : edit.end]) for edit in edits):
-            return _Plan(scalar, reason=_PARTED)
-        return self._edited(scalar, [_moved(edit, scalar.origin) for edit in edits], reason)
+        places = [place for edit in edits for place in scalar.origin[edit.start : max(edit.end, edit.start + 1)] or scalar.origin[-1:]]
+        in_env = [is_in_env(place) for place in places]
+        if (any(in_env) and not all(in_env)) or any(not _is_together(scalar.origin[edit.start : edit.end]) for edit in edits):
+            return _Plan(shown, reason=_PARTED)
+        if any(in_env):
+            return _Plan(shown, reason=reason, env=self._around.env.edits([_moved(edit, scalar.origin) for edit in edits]))
+        return self._edited(shown, [_moved(edit, scalar.origin) for edit in edits], reason)
 
     def _inline(self, node: Node, build: Node, values: t.Mapping[str, str]) -> _Given:
-        mirrors = _Without(self._mirrors, self._document.named(build))
+        supplied = _supplied(self._document.named(build))
         kinds = _IN_DOCKERFILES if "arg" in self._kinds else _IN_DOCKERFILES - {"arg"}
         block = self._yaml.block(node) if node.style == "|" else self._yaml.scalar(node)
         if block is None:
-            seen = rewrite(str(node.value).replace("$$", "$").encode("utf-8"), mirrors, values, kinds)
+            seen = rewrite(str(node.value).replace("$$", "$").encode("utf-8"), self._mirrors, values, kinds, supplied=supplied)
             place = Scalar("dockerfile_inline", [node.start_mark.index])
             self._plan(node, _Plan(place, reason=_ON_BLOCK if seen.changes or seen.skipped else ""))
             return {}
         contents, places, variables = _handed_on(block)
-        result = rewrite(contents, mirrors, values, kinds, edit_given=True)
+        result = rewrite(contents, self._mirrors, values, kinds, edit_given=True, supplied=supplied)
         decisive = _decisive(contents, variables) if result.edits or result.skipped or result.given else None
         if decisive:
             at, spelling = decisive
@@ -539,37 +662,21 @@ class ComposeRewriter:
         if not value or not value.isascii():
             return _Plan(scalar)
         places = range(len(value))
+        env = self._around.env
         if "$" in value:
-            reference = evaluated("compose", value, places, 0, frozenset(), "\0", self._look)
+            reference = evaluated("compose", value, places, 0, frozenset(), "\0", env.look_behind(len(value)))
         else:
             reference = Reference("compose", value, places, value, places, 0, frozenset())
         if reference.problem:
             reference = reference._replace(problem=f"it cannot be evaluated ({reference.problem}); write the image itself")
-        reference = reference._replace(problem=reference.problem or self._decided_by_env(value, reference))
-        result = Planner(value.encode("ascii"), self._mirrors, ParsedReferences([reference]), is_dockerfile=False).result()
+        if reference.origin[:1] == [UNKNOWN] and not reference.problem:
+            reference = reference._replace(problem=env.unevaluated(mentioned(value)))
+        scene = ParsedReferences([reference])
+        result = Planner(value.encode("ascii"), self._mirrors, scene, env.given, is_dockerfile=False, edit_given=True).result()
+        in_env = env.edits_of(result.given)
+        if in_env:
+            return _Plan(scalar, env=in_env)
         return self._edited(scalar, [_moved(edit, scalar.origin) for edit in result.edits], next((skip.reason for skip in result.skipped), ""))
-
-    def _look(self, name: str) -> t.Optional[Text]:
-        value = self._around.env.get(name)
-        if value is None:
-            return None
-        return Text("x", [UNKNOWN], [UNKNOWN]) if "$" in value else Text(value, [NOWHERE] * len(value), [NOWHERE] * len(value))
-
-    def _decided_by_env(self, value: str, reference: Reference) -> str:
-        """Why the registry of this image cannot be edited here; nothing where .env does not say it."""
-        if not self._around.env or not reference.own:
-            return ""
-        nested = next((name for name in _VARIABLES.findall(value) if "$" in self._around.env.get(name, "")), "")
-        if nested and reference.origin[:1] == [UNKNOWN]:
-            return f".env gives {nested} the value {self._around.env[nested]}, which is not evaluated here; write the mirror's name there"
-        try:
-            move = self._mirrors.move(reference.value)
-        except InvalidImageName:
-            return ""
-        if not move or NOWHERE not in reference.origin[: move.first or 1]:
-            return ""
-        names = [name for name in _VARIABLES.findall(value) if self._around.env.get(name)]
-        return f".env gives {names[0]} the value {self._around.env[names[0]]}; write the mirror's name there"
 
     def _edited(self, scalar: Scalar, edits: t.Sequence[Edit], reason: str) -> _Plan:
         if not edits:
@@ -583,61 +690,13 @@ class ComposeRewriter:
         self._skipped.add(Skip(self._yaml.line(scalar.origin[0]), "compose", scalar.value, sentence))
 
 
-class _Without(Mirrors):
-    """A map that leaves what the named contexts of a build supply (moby/buildkit frontend/dockerui/namedcontext.go)."""
-
-    def __init__(self, mirrors: Mirrors, names: t.Iterable[str]) -> None:
-        super().__init__(mirrors.targets)
-        self._named = {name.partition("::")[0] for name in names}  # NAME::PLATFORM
-
-    def replacement(self, reference: str) -> t.Optional[ImageName]:
-        name = parse(reference).familiar
-        name = name[: -len(":latest")] if name.endswith(":latest") else name
-        return None if name in self._named else super().replacement(reference)
-
-
-def _unset(name: str) -> None:
-    return None
-
-
-def _with_defaults(text: str) -> t.Optional[str]:
-    """What compose makes of it when no variable is set; None where one has no default."""
-    if "$" not in text:
-        return text
-    try:
-        value, _rest, unset = expand(written(text, range(len(text))), "\0", _unset)
-    except ShellError:
-        return None
-    return None if unset else value.text
-
-
-def _full_name(text: str) -> str:
-    """The same for all spellings of an image; one with a variable that has no default is compared as it is written."""
-    value = _with_defaults(text) or text
-    try:
-        image = parse(value)
-    except InvalidImageName:
-        return text
-    return image.full if image.suffix else f"{image.full}:latest"
-
-
-def _interpolated(scalar: Scalar) -> t.Optional[Scalar]:
-    """The same with its places; None also where the value comes from several of them."""
-    if "$" not in scalar.value:
-        return scalar
-    try:
-        value, _rest, unset = expand(written(scalar.value, scalar.origin), "\0", _unset)
-    except ShellError:
-        return None
-    return Scalar(value.text, value.origin) if value.text and not unset and "$$" not in scalar.value else None
-
-
-def _is_unset(text: str) -> bool:
-    """A variable in it has neither a value nor a default."""
-    try:
-        return bool(expand(written(text.replace("$$", ""), range(len(text))), "\0", _unset)[2])
-    except ShellError:
-        return False
+def _supplied(names: t.Iterable[str]) -> t.Dict[str, str]:
+    """The images that the named contexts of a build replace (moby/buildkit frontend/dockerui/namedcontext.go)."""
+    found = {}
+    for name in (name.partition("::")[0] for name in names):  # NAME::PLATFORM
+        with contextlib.suppress(InvalidImageName):
+            found[shortest(name)] = f"the build context {name} replaces it, so it is not pulled; what is pulled is written there"
+    return found
 
 
 def _is_together(places: t.Sequence[int]) -> bool:

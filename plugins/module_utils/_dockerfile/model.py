@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import env_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.bake import read_bake
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import ComposeFacts, is_part_of_a_project, read_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import shortest
@@ -42,6 +43,11 @@ class Project(t.NamedTuple):
     named_below: t.Mapping[str, Names] = {}  # by folder: of builds that do not say which Dockerfile
     included: t.Mapping[str, t.Sequence[str]] = {}  # by compose file, what it includes, and what that includes
     together: t.Mapping[str, t.Sequence[str]] = {}  # by compose file, the others that may make one project with it
+    env: t.Mapping[str, t.Sequence[str]] = {}  # by compose file, the files .env that give its variables their values, the first before the others
+
+    def env_users(self, path: str) -> t.List[str]:
+        """The compose files that take values from a file .env."""
+        return [file for file, paths in self.env.items() if path in paths]
 
     def supplied(self, dockerfile: str) -> Names:
         """The images that named contexts replace in a Dockerfile."""
@@ -87,42 +93,65 @@ def survey(compose: t.Iterable[str], bake: t.Mapping[str, t.Sequence[str]], cont
     """``bake``: the Bake files of each folder, in the order of their merge."""
     facts: t.Dict[str, ComposeFacts] = {}
     reads: t.List[Read] = []
+    env: t.Dict[str, t.List[str]] = {}
+    readers: t.Dict[str, t.List[str]] = {}
     waiting = list(compose)
     known = set(waiting)
     while waiting and len(known) < _MOST_FILES:
         path = waiting.pop()
         contents = contents_of(path)
-        found = ComposeFacts(is_readable=False) if contents is None else read_compose(contents)
+        env[path] = _env_of(path, readers, env, contents_of)
+        found = ComposeFacts(is_readable=False) if contents is None else read_compose(contents, env_file.read_env(env[path], contents_of))
         facts[path] = found
         for text, line in found.files:
             if _ELSEWHERE not in text:
                 other = located(path, text)
                 reads.append(Read(other, True, path, line, text))
+                readers.setdefault(other, []).append(path)
                 if other not in known:
                     known.add(other)
                     waiting.append(other)
     named: t.Dict[str, Names] = {}
     args: t.Dict[str, t.Set[str]] = {}
+    builds: t.Dict[str, t.List[t.Tuple[str, t.Set[str]]]] = {}
     below: t.Dict[str, Names] = {}
     for path, found in facts.items():
         for build in found.builds:
             if build.place and _ELSEWHERE not in build.place[0] and not build.is_inline:
                 args.setdefault(located(path, *build.place), set()).update(build.args)
                 reads.append(Read(located(path, *build.place), False, path, build.line, posixpath.join(*build.place)))
-            _note(path, build.place, build.contexts, build.is_inline, named, below)
+            _note(path, build.place, build.contexts, build.is_inline, named, below, builds)
     for folder, names in bake.items():
         own = posixpath.join(folder, names[-1])
         for target in read_bake({name: contents_of(posixpath.join(folder, name)) or b"" for name in names}).targets:
             if target.place and _ELSEWHERE not in target.place[0] and target.inline is None:
                 args.setdefault(located(own, *target.place), set()).update(target.args)
                 reads.append(Read(located(own, *target.place), False, own, 1, posixpath.join(*target.place)))
-            _note(own, target.place, target.contexts, target.inline is not None, named, below)
-    return Project(facts, reads, named, args, below, *_related(facts))
+            _note(own, target.place, target.contexts, target.inline is not None, named, below, builds if target.contexts else {})
+    _note_pulled(named, builds)
+    env = {path: _env_of(path, readers, env, contents_of) for path in facts}  # who includes whom is known now
+    return Project(facts, reads, named, args, below, *_related(facts), {path: files for path, files in env.items() if files})
+
+
+def _env_of(path: str, readers: t.Mapping[str, t.Sequence[str]], env: t.Mapping[str, t.Sequence[str]], contents_of: ContentsOf) -> t.List[str]:
+    """Those of the files that read this one, and the one beside it."""
+    found = [file for reader in readers.get(path, ()) for file in env.get(reader, ())]
+    own = located(path, env_file.NAME)
+    return list(dict.fromkeys([*found, *([own] if contents_of(own) is not None else [])]))
 
 
 def _note(
-    file: str, place: t.Optional[t.Tuple[str, str]], contexts: t.Iterable[str], is_inline: bool, named: t.Dict[str, Names], below: t.Dict[str, Names]
+    file: str,
+    place: t.Optional[t.Tuple[str, str]],
+    contexts: t.Iterable[str],
+    is_inline: bool,
+    named: t.Dict[str, Names],
+    below: t.Dict[str, Names],
+    builds: t.Dict[str, t.List[t.Tuple[str, t.Set[str]]]],
 ) -> None:
+    replaced: t.Set[str] = set()
+    if place and _ELSEWHERE not in place[0] and not is_inline:
+        builds.setdefault(located(file, *place), []).append((posixpath.basename(file), replaced))
     for context in () if is_inline else contexts:
         name = context.partition("::")[0]  # NAME::PLATFORM
         try:
@@ -136,6 +165,18 @@ def _note(
         elif _ELSEWHERE not in place[0]:
             reason = f"the build context {name} of {base} replaces it, so it is not pulled; what is pulled is written there"
             named.setdefault(located(file, *place), {}).setdefault(image, reason)
+            replaced.add(image)
+
+
+def _note_pulled(named: t.Dict[str, Names], builds: t.Mapping[str, t.Sequence[t.Tuple[str, t.AbstractSet[str]]]]) -> None:
+    """What one build of a Dockerfile replaces and another pulls."""
+    for dockerfile, names in named.items():
+        for image in names:
+            by = next(file for file, replaced in builds[dockerfile] if image in replaced)
+            other = next((file for file, replaced in builds[dockerfile] if image not in replaced), "")
+            if other:
+                advice = "give that build a context of this name too, or a Dockerfile of its own"
+                names[image] = f"a build context of {by} replaces it and a build of {other} pulls it; {advice}"
 
 
 def _related(facts: t.Mapping[str, ComposeFacts]) -> t.Tuple[t.Dict[str, t.List[str]], t.Dict[str, t.List[str]]]:

@@ -11,7 +11,8 @@ import os
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import bake_rewrite, compose, model
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import bake_rewrite, compose, env_file, model
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import Surroundings
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import Rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite as rewrite_dockerfile
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Source, contents_of, within
@@ -27,6 +28,7 @@ class Tree:
         self._project = project
         self._outside = outside
         self._excludes = excludes
+        self._verdicts: t.Dict[t.Any, t.Dict[env_file.Edits, str]] = {}
         self.extra = extra  # files that others name, by path: the kind of each
 
     def supplied(self, path: str) -> t.Mapping[str, str]:
@@ -40,19 +42,48 @@ class Tree:
     def compose(self, file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
         """The compose file as it would be rewritten if it had these contents."""
         folder = os.path.dirname(file.path)
-        around = compose.Surroundings(
-            self._project.results(file.path),
-            lambda other, service: self._project.builds(os.path.normpath(os.path.join(folder, other)), service),
-            compose.env_values(contents_of(os.path.join(folder, ".env")) or b""),
-            lambda context, dockerfile: self._project.supplied(os.path.normpath(os.path.join(folder, context, dockerfile))),
-            [(read.line, read.spelling, self._reason(read)) for read in self._outside.get(file.path, ()) if self._is_concerned(read, to)],
+        verdicts: t.Dict[env_file.Edits, str] = {}
+        for path in self._project.env.get(file.path, ()):
+            if path in self.extra:
+                verdicts.update(self._env_verdicts(env_file.EnvFile(contents_of(path) or b"", path), to, kinds))
+        around = self._around(file.path)._replace(
+            env_verdicts=verdicts,
+            unlooked=[(read.line, read.spelling, self._reason(read)) for read in self._outside.get(file.path, ()) if self._is_concerned(read, to)],
         )
 
         def built_by(name: str) -> str:
             builder = self._project.builder(file.path, name)
-            return builder[len(folder) + 1 :] if builder.startswith(f"{folder}/") else builder
+            return _from(folder, builder)
 
         return compose.rewrite_compose(contents, to, _beside(folder), kinds, built_by, around)
+
+    def env(self, file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
+        """The file .env as it would be rewritten if it had these contents."""
+        found = env_file.EnvFile(contents, file.path)
+        return found.rewritten(self._env_verdicts(found, to, kinds))
+
+    def _env_verdicts(self, env: env_file.EnvFile, to: Mirrors, kinds: t.Container[str]) -> t.Dict[env_file.Edits, str]:
+        key = env.path, env.text, tuple(to.targets.items())
+        if "compose" not in kinds:
+            return {}
+        if key not in self._verdicts:
+            uses = []
+            for user in self._project.env_users(env.path):
+                name = _from(os.path.dirname(env.path), user)
+                found = compose.env_uses(contents_of(user) or b"", to, _beside(os.path.dirname(user)), kinds, self._around(user, env))
+                uses += [(name, use) for use in found]
+            self._verdicts[key] = env.verdicts(uses)
+        return self._verdicts[key]
+
+    def _around(self, path: str, instead: t.Optional[env_file.EnvFile] = None) -> Surroundings:
+        """What the project says about a compose file; ``instead`` of a file .env, with other contents."""
+        folder = os.path.dirname(path)
+        return Surroundings(
+            self._project.results(path),
+            lambda other, service: self._project.builds(os.path.normpath(os.path.join(folder, other)), service),
+            env_file.read_env(self._project.env.get(path, ()), contents_of, instead),
+            supplied=lambda context, dockerfile: self._project.supplied(os.path.normpath(os.path.join(folder, context, dockerfile))),
+        )
 
     def bake(self, file: Source, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
         folder, own = os.path.split(file.path)
@@ -113,7 +144,14 @@ def survey(
             extra[read.path] = "compose" if read.is_compose else "dockerfile"
         elif within(read.by, roots, excludes):
             outside.setdefault(read.by, []).append(read)
+    for path in {path for files in project.env.values() for path in files}:
+        if path not in known and within(path, roots, excludes):
+            extra[path] = "env"
     return Tree(project, extra, outside, excludes)
+
+
+def _from(folder: str, path: str) -> str:
+    return path[len(folder) + 1 :] if path.startswith(f"{folder}/") else path
 
 
 def _beside(folder: str) -> t.Callable[[str, str], t.Optional[bytes]]:

@@ -61,6 +61,8 @@ class Selection:
         if name in self._bake_files:
             return lambda contents, to: project.bake(file._replace(path=path), contents, to, self._kinds), "utf-8"
         kind = project.extra.get(file.path, "") if project else ""
+        if kind == "env":
+            return lambda contents, to: project.env(file, contents, to, self._kinds), "latin-1"
         if kind == "compose" or (not kind and is_compose(name)):
             return lambda contents, to: project.compose(file, contents, to, self._kinds), "utf-8"
         supplied, given = (project.supplied(file.path), project.given(file.path)) if project else ({}, frozenset())

@@ -83,6 +83,23 @@ class Yaml:
         found = self.entry(node, key)
         return str(found.value) if found is not None and found.id == "scalar" and not is_null(found) else ""
 
+    def scalars(self) -> t.Iterator[Node]:
+        """Every scalar of the file once, names too."""
+        return (node for node in self._nodes() if node.id == "scalar")
+
+    def pairs(self) -> t.Iterator[t.Tuple[str, Node]]:
+        """NAME: VALUE wherever it stands."""
+        return ((str(name.value), value) for node in self._nodes() if is_map(node) for name, value in node.value)
+
+    def _nodes(self) -> t.Iterator[Node]:
+        waiting, seen = list(self.roots), set()
+        while waiting:
+            node = waiting.pop()
+            if id(node) not in seen:
+                seen.add(id(node))
+                yield node
+                waiting += [] if node.id == "scalar" else [part for pair in node.value for part in pair] if is_map(node) else node.value
+
     def items(self, node: Node) -> t.Iterator[Item]:
         for name, value in self.entries(node).items():
             yield Item(name, value, None if value.id != "scalar" or is_null(value) else self.scalar(value))

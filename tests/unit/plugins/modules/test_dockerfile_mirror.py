@@ -187,12 +187,15 @@ def test_another_map_is_no_undo(spelled):
     assert b"FROM quay.io/library/redis\nFROM quay.io/library/redis\n" in undo(spelled, **{"mirror.example.com/hub": "quay.io"})
 
 
-def test_a_named_context_of_a_dockerfile_inside_the_compose_file_is_left_without_a_word(tree):
+def test_what_a_named_context_replaces_in_a_dockerfile_inside_the_compose_file_is_left_and_said(tree):
     before = b"services:\n  x:\n    build:\n      additional_contexts: {redis: ../fork}\n      dockerfile_inline: |\n        FROM redis\n"
     (tree / "a/compose.yaml").write_bytes(before)
-    result, module = run(tree)
-    assert ((tree / "a/compose.yaml").read_bytes(), module.warnings) == (before, [])
-    assert [os.path.basename(file["path"]) for file in result["files"]] == ["Dockerfile", "Dockerfile"]
+    result, _module = run(tree)
+    assert (tree / "a/compose.yaml").read_bytes() == before
+    assert [(skip["line"], skip["reference"], skip["reason"]) for skip in result["files"][1]["skipped"]] == [
+        (6, "redis", "The build context redis replaces it, so it is not pulled; what is pulled is written there.")
+    ]
+    assert [os.path.basename(file["path"]) for file in result["files"]] == ["Dockerfile", "compose.yaml", "Dockerfile"]
 
 
 def test_an_image_that_another_compose_file_beside_it_builds(tree):

@@ -1,4 +1,4 @@
-variable "REGISTRY" { default = "docker.io" }
+variable "REGISTRY" { default = "mirror.example.com/hub" }
 variable "TAG" {
   default = "1"
 }

@@ -114,7 +114,7 @@ def test_what_is_edited(before, after):
         ),
         pytest.param(
             "dockerfile-inline = <<E\nFROM $X\nE",
-            "FROM $X\n",
+            "$X",
             "A variable in it has no default, so its registry is not known; give it one, or a value in build_args.",
             id="a Dockerfile in it that leaves something",
         ),
@@ -154,6 +154,80 @@ def test_a_bake_file_that_cannot_be_read_is_left_and_named_where_the_map_names_s
     result = rewritten(text)
     assert (result.changes, [skip.line for skip in result.skipped]) == ([], lines)
     assert all(skip.reason == "This Bake file, or one beside it, cannot be read. Nothing in it was changed." for skip in result.skipped)
+
+
+VARIABLES = 'variable "R" { default = "docker.io/library" }\nvariable "I" { default = "${R}/redis" }\nvariable "P" { default = "do" }\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "before", "after", "reasons"),
+    [
+        pytest.param('contexts = { a = "docker-image://${R}/x" }', "docker.io/library", "m.x/library", [], id="a registry"),
+        pytest.param('contexts = { a = "docker-image://${I}" }', "docker.io/library", "m.x/library", [], id="a variable in a variable"),
+        pytest.param('contexts = { a = "docker-image://${I}:1" }\nlabels = { a = R }', "", "", ["is also used"], id="another use"),
+        pytest.param('args = { BASE = "${I}:${TAG}" }', "docker.io/library", "m.x/library", [], id="an argument with a tag that is not known"),
+        pytest.param('args = { BASE = "${P}cker.io/a/b" }', "", "", ["is written in two places"], id="an argument in two places"),
+        pytest.param('args = { BASE = "nginx:${P}" }', "nginx", "m.x/library/nginx", [], id="a tag"),
+        pytest.param('args = { BASE = "${R}/${P}" }', "docker.io/library", "m.x/library", [], id="a registry and a name"),
+        pytest.param('contexts = { a = "docker-image://${R}/x", b = "docker-image://${R}/y" }', "docker.io/library", "m.x/library", [], id="twice"),
+        pytest.param(
+            'contexts = { a = "docker-image://${R}/x" }\nlabels = { R = "b" }\ntags = R == "a" ? [] : null', "", "", ["is also used"], id="a condition"
+        ),
+        pytest.param('contexts = { a = "docker-image://${R}/x" }\nlabels = { R = "b", l = <<E\n${R}\nE\n}', "", "", ["is also used"], id="a heredoc"),
+        pytest.param('dockerfile = "none"\nargs = { BASE = "${R}/x:1" }', "", "", ["is not known here"], id="a Dockerfile that is not there"),
+        pytest.param('dockerfile = "again"\nargs = { BASE = "${R}/x:1" }', "", "", ["A stage declares"], id="an argument that a stage declares"),
+        pytest.param('contexts = { a = "docker-image://${P}/x" }', "${P}", "m.x/${P}", [], id="a namespace"),
+    ],
+)
+def test_defaults_of_variables(body, before, after, reasons):
+    text = VARIABLES + target(body)
+    result = rewritten(text)
+    assert result.after.decode() == (text.replace(before, after, 1) if before else text)
+    assert len(result.skipped) == len(reasons) and all(reason in skip.reason for reason, skip in zip(reasons, result.skipped))
+    assert rewritten(result.after.decode()).changes == []
+
+
+def test_images_that_need_different_texts_in_a_default():
+    text = 'variable "R" { default = "docker.io" }\n' + target('contexts = { a = "docker-image://${R}/x", b = "docker-image://${R}/x/y" }')
+    result = rewritten(text)
+    reason = "Variable R gives the registry of images that need different texts there; write official images with library/ where R is used."
+    assert (result.changes, [(skip.line, skip.reason) for skip in result.skipped]) == ([], [(3, reason)] * 2)
+
+
+def test_a_variable_of_another_file():
+    others = {"docker-bake.hcl": b'variable "R" { default = "docker.io/library" }\ntarget "x" {\n  dockerfile-inline = <<E\nFROM $Y\nE\n}\n'}
+    text = target('contexts = { a = "docker-image://${R}/x" }')
+    result = rewritten(text, "docker-bake.override.hcl", others=others)
+    assert (result.changes, result.skipped) == ([], [])
+    there = rewritten(others["docker-bake.hcl"].decode(), others={"docker-bake.override.hcl": text.encode()})
+    assert [(change.line, change.before, change.after) for change in there.changes] == [(1, "docker.io/library", "m.x/library")]
+    assert [(skip.line, skip.reference) for skip in there.skipped] == [(4, "$Y")]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        pytest.param('variable "R" {}', id="no default"),
+        pytest.param('variable "R" { default = null }', id="null"),
+        pytest.param('variable "R" { default = f("docker.io") }', id="a function"),
+        pytest.param('variable "R" { default = "docker.io/l\\u0069brary" }', id="escapes"),
+        pytest.param('variable "R" { default = "" }', id="an empty one"),
+        pytest.param('variable "R" { default = "${R}" }', id="itself"),
+        pytest.param('variable "R" { default = "docker.io/library" }\ntarget "m" { matrix = { R = ["a"] } }', id="a matrix"),
+    ],
+)
+def test_a_variable_whose_value_is_not_known(variable):
+    text = f"{variable}\n" + target('contexts = { a = "docker-image://${R}/x" }')
+    result = rewritten(text)
+    reason = "An expression gives its registry, which is not known here; write the mirror's name where the registry is written."
+    assert (result.changes, [skip.reason for skip in result.skipped]) == ([], [reason])
+
+
+def test_variables_of_json():
+    text = '{"variable": {"R": {"default": "docker.io/library"}, "X": 1}, "target": {"a": {"contexts": {"a": "docker-image://${R}/x"}, "tags": ["x"]}}}'
+    assert rewritten(text, "docker-bake.json").after.decode() == text.replace("docker.io", "m.x")
+    used = text.replace('"x"]', '"${R}"]')
+    assert "is also used in another way" in rewritten(used, "docker-bake.json").skipped[0].reason
 
 
 def test_each_file_gets_its_own_edits():

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import Surroundings, env_values, read_compose, rewrite_compose
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import rewrite
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.compose import Surroundings, env_uses, read_compose, rewrite_compose
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.env_file import Env, EnvFile
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS, rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
 HUB = Mirrors({"docker.io": "m.x/hub"})
@@ -98,13 +99,6 @@ EDITED = [
         id="a value behind the flags",
     ),
     pytest.param(INLINE + "        FROM $${X}redis\n", INLINE + "        FROM $${X:-m.x/hub/library/}redis\n", id="a variable of the build"),
-    pytest.param(
-        "services:\n  a:\n    build:\n      additional_contexts: {redis: ../r, 'nginx::linux/arm64': ../n}\n      dockerfile_inline: |\n"
-        "        FROM docker.io/library/redis:latest\n        COPY --from=nginx a b\n        COPY --from=busybox a b\n",
-        "services:\n  a:\n    build:\n      additional_contexts: {redis: ../r, 'nginx::linux/arm64': ../n}\n      dockerfile_inline: |\n"
-        "        FROM docker.io/library/redis:latest\n        COPY --from=nginx a b\n        COPY --from=m.x/hub/library/busybox a b\n",
-        id="images that named contexts supply",
-    ),
 ]
 
 
@@ -361,7 +355,10 @@ def test_arguments_see_the_dockerfile_as_it_will_be():
         pytest.param("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - image: redis\n", 5, "a Kubernetes manifest", id="Kubernetes"),
         pytest.param("on: push\njobs:\n  a:\n    container:\n      image: redis\n", 5, "a GitHub workflow", id="GitHub"),
         pytest.param("a:\n  image: Ö/É\n  script: [make]\nb:\n  image:\n    name: redis\n", 6, "a GitLab CI file", id="GitLab"),
-        pytest.param("services: [redis]\na:\n  image: 'redis'\n  script: make\n", 3, "a GitLab CI file", id="GitLab with services"),
+        pytest.param("services: [redis]\na:\n  image: 'redis'\n  script: make\n", 1, "a GitLab CI file", id="GitLab with services"),
+        pytest.param(
+            "on: push\njobs: {a: {container: redis, services: {d: {image: quay.io/a}}, steps: [{name: redis}]}}\n", 2, "a GitHub workflow", id="on one line"
+        ),
     ],
 )
 def test_what_is_no_compose_file_is_named_and_left(text, line, what):
@@ -376,20 +373,97 @@ def test_a_compose_file_with_such_names_is_one():
     assert rewrite_compose(text.encode(), HUB).after.decode() == text.replace("redis", "m.x/hub/library/redis")
 
 
-def test_the_values_of_a_file_env():
-    text = "# A=1\nA=b\r\n export B = 'c d' # e\nC=\"f\"\nD=g#h\nE=i #j\nF=\nnone\n"
-    assert env_values(text.encode()) == {"A": "b", "B": "c d", "C": "f", "D": "g#h", "E": "i", "F": ""}
+def env(text, **verdicts):
+    return Surroundings(env=Env([EnvFile(text.encode())]), **verdicts)
 
 
 def test_env_decides_where_the_registry_of_an_image_is_written():
     text = "services:\n  a: {image: '${A:-redis}'}\n  b: {image: '${NONE:-redis}:${TAG}'}\n  c: {image: '${Q}'}\n  d: {image: '${B}'}\n  e: {image: '${BAD}'}\n"
-    env = {"A": "nginx", "TAG": "7", "Q": "quay.io/a/b", "B": "$A", "BAD": "a:b:c"}
-    result = rewrite_compose(text.encode(), HUB, around=Surroundings(env=env))
+    result = rewrite_compose(text.encode(), HUB, around=env("A=nginx\nTAG=7\nQ=quay.io/a/b\nB=$(x)\nBAD=a:b:c\n"))
     assert result.after.decode() == text.replace("NONE:-", "NONE:-m.x/hub/library/")
     assert [(skip.line, skip.reason) for skip in result.skipped] == [
         (2, ".env gives A the value nginx; write the mirror's name there."),
-        (5, ".env gives B the value $A, which is not evaluated here; write the mirror's name there."),
+        (5, ".env gives B the value $(x), which is not evaluated here; write the mirror's name there."),
         (6, "'a:b:c' is not a valid image name; correct it, or exclude the file if it is a template."),
+    ]
+
+
+def uses(text, values, dockerfile=b"ARG BASE\nARG TWO\nFROM ${BASE}\nFROM ${TWO}\n", kinds=KINDS):
+    """Of each text with variables: its line, their names, and what the edits of .env put there."""
+    found = env_uses(text.encode(), HUB, lambda *place: dockerfile, kinds, env(values))
+    return [(use.line, [name for _path, name in use.names], [edit.text for _path, edit in use.edits]) for use in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "expected"),
+    [
+        pytest.param("services: {a: {image: $I}}", "I=redis", [(1, ["I"], ["m.x/hub/library/"])], id="an image"),
+        pytest.param("services: {a: {image: '${N}/b'}}", "N=a", [(1, ["N"], [])], id="a namespace, which the compose file gets"),
+        pytest.param("services: {a: {image: '${I}${P}b'}}", "I=docker.io\nP=/", [(1, ["I", "P"], ["m.x/hub/library"])], id="a registry in two"),
+        pytest.param("services: {a: {image: 'docker.io/$I'}}", "I=b", [(1, ["I"], [])], id="an image behind its registry"),
+        pytest.param("services: {a: {image: $I, build: .}}", "I=redis", [(1, ["I"], [])], id="a result"),
+        pytest.param("services: {a: {image: 'a:$$I'}}", "I=redis", [], id="no variable"),
+        pytest.param("services: {a: {image: 'a:$$I'}", "I=redis", [], id="no YAML"),
+        pytest.param("{apiVersion: $I, kind: $I}", "I=redis", [], id="no compose file"),
+        pytest.param("services: {a: {environment: [I, 'J=$I'], command: I}}", "I=b", [(1, ["I"], []), (1, ["I"], [])], id="an environment"),
+        pytest.param("services: {a: {environment: {I: null, J: b}}}", "I=b", [(1, ["I"], [])], id="an environment as a map"),
+        pytest.param("secrets: {a: {environment: I}, b: {file: I}}\nservices: {}", "I=b", [(1, ["I"], [])], id="a secret"),
+        pytest.param("services: {a: {env_file: x/.env}}", "I=b\nJ=c", [(1, ["I", "J"], [])], id="the environment of a container"),
+        pytest.param("services: {a: {env_file: [a, {path: .env}, {}, []]}}", "I=b", [(1, ["I"], [])], id="the environment of a container in a list"),
+        pytest.param("services: {a: {build: {args: {BASE: $I}}}}", "I=redis", [(1, ["I"], ["m.x/hub/library/"])], id="an argument"),
+        pytest.param("services: {a: {build: {args: [BASE=$I]}}}", "I=redis", [(1, ["I"], ["m.x/hub/library/"])], id="an argument in a list"),
+        pytest.param("services: {a: {build: {args: [BASE]}}}", "BASE=redis", [(1, ["BASE"], ["m.x/hub/library/"])], id="an argument without a value"),
+        pytest.param("services: {a: {build: {args: {BASE: }}}}", "BASE=redis", [(1, ["BASE"], ["m.x/hub/library/"])], id="an argument with null"),
+        pytest.param("services: {a: {build: {args: {BASE: 'a/b:$I'}}}}", "I=1", [(1, ["I"], [])], id="a tag"),
+        pytest.param("services: {a: {build: {args: {BASE: '${P}cker.io/a/b'}}}}", "P=do", [(1, ["P"], [])], id="an argument in two"),
+        pytest.param("services: {a: {build: {args: {OTHER: $I}}}}", "I=redis", [(1, ["I"], [])], id="another argument"),
+        pytest.param("services: {a: {build: {args: {BASE: $I}}}}", "I=$(x)", [(1, ["I"], [])], id="not evaluated"),
+        pytest.param("services: {a: {build: {args: {BASE: $I}}}}", "I=", [(1, ["I"], [])], id="an empty argument"),
+        pytest.param("services: {a: {build: {args: {BASE: &b $I, TWO: *b}}}}", "I=redis", [(1, ["I"], ["m.x/hub/library/"])], id="an anchor"),
+        pytest.param("services: {a: {build: {args: {BASE: &b $I, OTHER: *b}}}}", "I=redis", [(1, ["I"], [])], id="an anchor of something else"),
+        pytest.param(
+            "services: {a: {build: {additional_contexts: [x=docker-image://$I]}}}", "I=redis", [(1, ["I"], ["m.x/hub/library/"])], id="a named context"
+        ),
+    ],
+)
+def test_what_would_have_to_become_of_env(text, values, expected):
+    assert uses(text, values) == expected
+
+
+def test_without_kind_arg_env_is_left_where_arguments_take_it():
+    text = "services: {a: {build: {args: {BASE: $I}}}}"
+    assert uses(text, "I=redis", kinds=("compose", "from")) == [(1, ["I"], [])]
+    result = rewrite_compose(text.encode(), HUB, lambda *place: b"ARG BASE\nFROM ${BASE}\n", ("compose", "from"), around=env("I=redis"))
+    assert [(skip.reference, skip.reason) for skip in result.skipped] == [("$I", "It is the value of a build argument, and kinds does not contain arg.")]
+
+
+def test_a_registry_from_the_file_and_from_env_is_written_in_two_places():
+    text = "services: {a: {image: '${P}cker.io/a/b', build: {args: {BASE: '${P}cker.io/a/b'}}}, b: {image: '${P}cker.io/a/b'}}"
+    result = rewrite_compose(text.encode(), HUB, lambda *place: b"ARG BASE\nFROM ${BASE}\n", around=env("P=do"))
+    assert (result.changes, {skip.reason for skip in result.skipped}) == ([], {"Its registry is written in two places; write it in one."})
+
+
+def test_an_edit_of_env_is_said_only_where_it_is_not_made():
+    text = "services: {a: {image: $I}}"
+    (use,) = env_uses(text.encode(), HUB, lambda *place: None, KINDS, env("I=redis"))
+    assert not rewrite_compose(text.encode(), HUB, around=env("I=redis", env_verdicts={use.edits: ""})).skipped
+    result = rewrite_compose(text.encode(), HUB, around=env("I=redis", env_verdicts={use.edits: "why not"}))
+    assert [(skip.line, skip.reference, skip.reason) for skip in result.skipped] == [(1, "$I", "Why not.")]
+
+
+def test_a_name_of_env_decides_which_dockerfile_is_built():
+    facts = read_compose(b"services: {a: {build: {dockerfile: $D, args: [B, C]}}}", Env([EnvFile(b"D=x\nB=c\n")]))
+    assert [(build.place, build.args) for build in facts.builds] == [((".", "x"), ["B"])]
+
+
+def test_what_named_contexts_replace_in_a_dockerfile_inside_is_said():
+    text = "services:\n  a:\n    build:\n      additional_contexts: {node: ./n, '..': x, 'nginx::linux/arm64': ./x}\n"
+    text += "      dockerfile_inline: |\n        FROM docker.io/library/node:latest\n        COPY --from=nginx a b\n        FROM redis\n"
+    result = rewrite_compose(text.encode(), HUB)
+    assert result.after.decode() == text.replace("redis", "m.x/hub/library/redis")
+    assert [(skip.line, skip.reference, skip.reason) for skip in result.skipped] == [
+        (6, "docker.io/library/node:latest", "The build context node replaces it, so it is not pulled; what is pulled is written there."),
+        (7, "nginx", "The build context nginx replaces it, so it is not pulled; what is pulled is written there."),
     ]
 
 

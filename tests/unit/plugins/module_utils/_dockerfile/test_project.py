@@ -67,3 +67,35 @@ def test_without_a_yaml_parser_bake_files_alone_are_read(tmp_path, monkeypatch, 
             surveyed(tmp_path)
     else:
         assert surveyed(tmp_path, needs_yaml=False).extra == {}
+
+
+ENV_PROJECT = "services:\n  a: {image: $I}\n"
+
+
+@pytest.mark.parametrize(
+    ("excludes", "kinds", "after", "reason"),
+    [
+        pytest.param((), KINDS, b"I=m.lab/library/redis\n", "", id="edited"),
+        pytest.param((".env",), KINDS, None, ".env gives I the value redis; write the mirror's name there.", id="excluded"),
+        pytest.param((), ("from",), b"I=redis\n", "", id="not of its kind"),
+    ],
+)
+def test_env_is_edited_where_the_run_may(tmp_path, excludes, kinds, after, reason):
+    (tmp_path / "compose.yml").write_text(ENV_PROJECT)
+    (tmp_path / ".env").write_bytes(b"I=redis\n")
+    tree = surveyed(tmp_path, excludes=excludes)
+    env, file = source(str(tmp_path / ".env")), source(str(tmp_path / "compose.yml"))
+    assert tree.extra == ({} if after is None else {str(tmp_path / ".env"): "env"})
+    assert after is None or tree.env(env, env.contents, TO, kinds).after == after
+    assert [skip.reason for skip in tree.compose(file, file.contents, TO, kinds).skipped] == [reason] * bool(reason)
+
+
+def test_a_use_below_the_folder_of_env_is_named_from_there(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "compose.yml").write_text(f"include: [sub/more.yml]\n{ENV_PROJECT}")
+    (tmp_path / "sub/more.yml").write_text("services:\n  a: {command: $I}\n")
+    (tmp_path / ".env").write_bytes(b"I=redis\n")
+    tree = surveyed(tmp_path)
+    file = source(str(tmp_path / "compose.yml"))
+    (skip,) = tree.compose(file, file.contents, TO, KINDS).skipped
+    assert skip.reason == ".env gives I the value redis, and line 2 of sub/more.yml uses I in another way; use a separate variable for the image."

@@ -1,0 +1,1 @@
+variable "REG" { default = "mirror.example.com/hub/library" }

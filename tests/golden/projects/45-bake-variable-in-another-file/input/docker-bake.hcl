@@ -1,0 +1,1 @@
+variable "REG" { default = "docker.io/library" }

@@ -1,0 +1,3 @@
+target "app" {
+  contexts = { alpine = "docker-image://${REG}/alpine:3" }
+}

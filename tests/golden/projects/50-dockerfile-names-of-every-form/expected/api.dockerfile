@@ -1,0 +1,1 @@
+FROM mirror.example.com/hub/library/redis:7
