@@ -29,6 +29,15 @@ options:
     description: The result C(covers) of M(buildfleet.docker.docker_registry_hosts), for the sentences in C(coverage).
     type: dict
     default: {}
+  images:
+    description: The images of the proof (C(buildfleet_check_images)), or a text with commas between them.
+    type: list
+    elements: str
+    default: []
+  hub_image:
+    description: The image of Docker Hub that is built if O(images) has none and the map names C(docker.io).
+    type: str
+    default: busybox:latest
 """
 
 EXAMPLES = r"""
@@ -43,6 +52,8 @@ _value:
     - C(registry_mirrors) for M(buildfleet.docker.docker_daemon_proxy), C(registries) for M(buildfleet.docker.docker_registry_hosts),
       C(source_policy) for M(buildfleet.docker.docker_build_env), C(image_mirrors) for M(buildfleet.docker.dockerfile_mirror),
       C(uncovered) (a registry and why nothing reaches it), and C(coverage), a sentence for each registry.
+    - C(images) for M(buildfleet.docker.docker_build_check), those that an engine of this version can reach, and C(unproved), a sentence for each image that
+      is left out and each registry of which there is none.
   type: dict
 """
 
@@ -53,16 +64,21 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry import mirror_plan as cores
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_toml import RegistryHostsError
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError
 
 
-def mirror_plan(mirrors: t.Any, engine: str, sources: bool = False, covers: t.Any = None) -> t.Dict[str, t.Any]:
+def mirror_plan(
+    mirrors: t.Any, engine: str, sources: bool = False, covers: t.Any = None, images: t.Any = (), hub_image: str = "busybox:latest"
+) -> t.Dict[str, t.Any]:
     if not isinstance(mirrors, Mapping):
         raise AnsibleFilterError("buildfleet_mirrors: give a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}.")
+    listed = images.split(",") if isinstance(images, str) else images
     try:
         plan = cores.mirror_plan(mirrors, engine, sources)
-    except RegistryHostsError as error:
+        proof = cores.proof(plan, [str(image).strip() for image in listed if str(image).strip()], hub_image)
+    except (RegistryHostsError, MirrorError) as error:
         raise AnsibleFilterError(str(error)) from error
-    return dict(plan._asdict(), coverage=cores.coverage(plan, covers or {}))
+    return dict(plan._asdict(), **proof._asdict(), coverage=cores.coverage(plan, covers or {}))
 
 
 class FilterModule:

@@ -12,7 +12,8 @@ version_added: 1.1.0
 description:
   - C(registry-mirrors) in C(daemon.json) are mirrors of Docker Hub only. From engine 28.0 the daemon also reads C(/etc/docker/certs.d/REGISTRY/hosts.toml),
     which configures the mirrors of any registry. This module writes these files, and removes its lines again.
-  - A file takes effect without a restart. BuildKit caches for some time how it reached a registry that it has just used.
+  - A file takes effect without a restart. BuildKit caches for each repository how it reached it. It drops that every five minutes, or, if it used a
+    token, at least ten minutes after the last use. A restart of the daemon ends it too.
   - With the graphdriver image store only BuildKit reads these files; with the containerd image store C(docker pull) and the legacy builder do too.
     RV(covers) shows this.
   - Lines of others are kept byte for byte, and O(state=absent) restores every file to its state before the first run.
@@ -28,6 +29,8 @@ options:
       - A mirror is a URL, or a dictionary with C(url) and any of C(username) and C(password) (sent as HTTP Basic; the file is then readable by
         its owner alone), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
         in place of C(/v2)) and C(capabilities) (default V(pull) and V(resolve)).
+      - The engine asks for images below URL/v2/. A mirror that has the images of a registry below a path, as in C(mirror.example.com/ghcr/org/app),
+        needs C(url) C(https://mirror.example.com/v2/ghcr) and C(override_path).
       - The dictionary describes the complete state. The file of a registry that an earlier run set and that is no longer named is restored.
     type: dict
   fallback:
@@ -52,7 +55,9 @@ EXAMPLES = r"""
   buildfleet.docker.docker_registry_hosts:
     registries:
       docker.io: https://hub.mirror.example.com
-      ghcr.io: [https://ghcr.mirror.example.com, https://mirror.example.com/ghcr]
+      ghcr.io:
+        - https://ghcr.mirror.example.com
+        - {url: https://mirror.example.com/v2/ghcr, override_path: true}
       registry.example.com:5000:
         - url: https://cache.example.com
           username: builder
@@ -82,6 +87,10 @@ conflicts:
   type: list
   elements: str
   returned: success
+msg:
+  description: From when BuildKit uses the mirrors.
+  type: str
+  returned: changed
 backup_files:
   description: The copies that were made.
   type: list
@@ -98,6 +107,11 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
+
+_CACHED = (
+    "The mirrors are in use without a restart. For a repository that it used shortly before, BuildKit uses the previous ones for up to 5 minutes "
+    "(15 if a token server was asked), or until the daemon is restarted."
+)
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
@@ -125,6 +139,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
             "conflicts": planned.conflicts,
             "diff": [diff(path, planned.found[path], file, module.secrets.text) for path, file in planned.changes.items()],
         },
+        **({"msg": _CACHED} if planned.changes else {}),
         **({"backup_files": copies} if options["backup"] else {}),
     )
 

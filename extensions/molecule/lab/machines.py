@@ -20,11 +20,13 @@ from table import (
     DROPPED,
     GATEWAY,
     GHCR_IMAGES,
+    HARBOR_IMAGES,
     IMAGES,
     MIRROR,
     NAME_SERVER,
     NETWORK,
     PASSWORD,
+    QUAY_IMAGES,
     SERVICES,
     SILENT_NAME,
     SUBNET,
@@ -48,16 +50,33 @@ CAPABILITIES = (
 
 TINYPROXY = "Port 8888\nLogLevel Connect\nMaxClients 200\nTimeout 120\nConnectPort 443\nDisableViaHeader Yes\n"
 
+
+def upstream(name: str, wanted: Iterable[str]) -> str:
+    """A registry with these images, which asks for no token."""
+    return f"python3 /inside/seed_hub.py /registry {' '.join(wanted)} && export {certificate(name)} && exec docker-registry serve /inside/registry.yml"
+
+
+def pull_through(name: str, url: str) -> str:
+    return f"export REGISTRY_PROXY_REMOTEURL={url} {certificate(name)}; until docker-registry serve /inside/mirror.yml; do sleep 0.2; done"
+
+
+def certificate(name: str) -> str:
+    return f"REGISTRY_HTTP_TLS_CERTIFICATE=/pki/{name}.crt REGISTRY_HTTP_TLS_KEY=/pki/{name}.key"
+
+
 COMMANDS = {
     "names": f"exec python3 /inside/name_server.py /lab/names {SILENT_NAME}",
     "token": "exec python3 /inside/token_server.py /pki",
     "cdn": "exec nginx -c /inside/cdn.conf",
     "hub": f"python3 /inside/seed_hub.py /hub {' '.join(IMAGES)} && exec docker-registry serve /inside/hub.yml",
     "web": "mkdir /web && echo reached > /web/index.html && exec busybox httpd -f -vv -p 80 -h /web",
-    "ghcr": f"python3 /inside/seed_hub.py /ghcr {' '.join(GHCR_IMAGES)} && exec docker-registry serve /inside/ghcr.yml",
-    "ghcr-mirror": (
-        "export REGISTRY_PROXY_REMOTEURL=https://ghcr.io REGISTRY_HTTP_TLS_CERTIFICATE=/pki/ghcr-mirror.crt REGISTRY_HTTP_TLS_KEY=/pki/ghcr-mirror.key; "
-        "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done"
+    "ghcr": upstream("ghcr", GHCR_IMAGES),
+    "quay": upstream("quay", QUAY_IMAGES),
+    "ghcr-mirror": pull_through("ghcr-mirror", "https://ghcr.io"),
+    "quay-mirror": pull_through("quay-mirror", "https://quay.io"),
+    "harbor": (
+        f"python3 -W ignore -c \"import crypt; print('{USERNAME}:' + crypt.crypt('{PASSWORD}', crypt.METHOD_BLOWFISH))\" > /run/passwords && "
+        "export REGISTRY_AUTH_HTPASSWD_REALM=harbor REGISTRY_AUTH_HTPASSWD_PATH=/run/passwords && " + upstream("harbor", HARBOR_IMAGES)
     ),
     "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it wants the Hub to answer when it starts
     "candidates": (f"ip address add {DROPPED[0]}/24 dev eth0 && iptables -A INPUT -d {DROPPED[0]} -j DROP && exec python3 /inside/candidates.py /pki {MIRROR}"),

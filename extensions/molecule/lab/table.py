@@ -34,9 +34,12 @@ SERVICES = {
     "hub": Service("10.57.0.10", ("registry-1.docker.io", "index.docker.io", "docker.io", "hub.docker.com"), tls=True, wall=True),
     "web": Service("10.57.0.13", ("web.lab",), wall=True),
     "ghcr": Service("10.57.0.14", ("ghcr.io",), tls=True, wall=True),
+    "quay": Service("10.57.0.15", ("quay.io",), tls=True, wall=True),
     "mirror": Service("10.57.0.20", ("mirror.lab",), tls=True),
     "relay": Service("10.57.0.21", ("relay.lab",), tls=True),
     "ghcr-mirror": Service("10.57.0.22", ("ghcr-mirror.lab",), tls=True),
+    "quay-mirror": Service("10.57.0.25", ("quay-mirror.lab",), tls=True),
+    "harbor": Service("10.57.0.26", ("harbor.lab",), tls=True),
     "candidates": Service(
         "10.57.0.23",
         ("own-realm.lab", "login.lab", "page.lab", "allowlist.lab", "limited.lab", "slow.lab", "wrong-name.lab"),
@@ -76,9 +79,15 @@ UNUSABLE = {
     DROPS: "timeout",
 }
 GHCR_MIRROR = "ghcr-mirror.lab"  # as the mirror, for a registry that Docker's registry-mirrors do not cover
+QUAY_MIRROR = "quay-mirror.lab"
+HARBOR = "https://harbor.lab/company"  # wants USERNAME and PASSWORD; has the images of COMPANY below a path
+COMPANY = "company.lab:5000"  # a registry that nobody reaches
 
-IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu")
-GHCR_IMAGES = ("lab/tool:1",)
+IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu", "lab/tool:1")
+# The same name as on the Hub, with other content in each.
+GHCR_IMAGES = ("ghcr.io/lab/tool:1",)
+QUAY_IMAGES = ("quay.io/lab/tool:1",)
+HARBOR_IMAGES = ("harbor.lab/company/lab/tool:1",)
 
 # Two people at one lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie names hosts of one's own, and BUILDFLEET_INVENTORY the inventory that has them.
 HOSTS: dict[str, str] = dict(pair.split("=") for pair in os.environ.get("BUILDFLEET_HOSTS", "engine20=bookworm,engine26=trixie,engine28=forky").split(","))

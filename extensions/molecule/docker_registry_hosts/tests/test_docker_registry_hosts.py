@@ -6,28 +6,62 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
+import build as lab_build
 import pytest
 import table
 
-HUB, GHCR = "busybox:1", "ghcr.io/lab/tool:1"
-MIRRORS = {"ghcr.io": f"https://{table.GHCR_MIRROR}"}
+# One name in four registries. What is in the image says which one it is.
+CONTENT = {
+    "docker.io": "lab/tool:1",
+    "ghcr.io": "ghcr.io/lab/tool:1",
+    "quay.io": "quay.io/lab/tool:1",
+    table.COMPANY: "harbor.lab/company/lab/tool:1",
+}
+IMAGES = {name: f"{name}/lab/tool:1" for name in CONTENT}
+LOGIN = {"url": table.HARBOR, "username": table.USERNAME, "password": table.PASSWORD}
+MIRRORS = {"ghcr.io": f"https://{table.GHCR_MIRROR}", "quay.io": f"https://{table.QUAY_MIRROR}", table.COMPANY: LOGIN}
+GHCR = IMAGES["ghcr.io"]
 FOLDER = "/etc/docker/certs.d"
 STARTED = "systemctl show --property=ExecMainStartTimestampMonotonic docker"
+CLEAN = 'docker image prune -af; docker builder prune -af; test -z "$(docker images -aq)"'
+COMPOSE = "if docker compose version; then docker compose -p built$3 build; else docker-compose -p built$3 build; fi"
+COMMANDS = {
+    "pull": "docker pull $2 && docker run --rm --network none $2 sh -c 'echo content=$(cat /etc/image)'",
+    "buildkit": "DOCKER_BUILDKIT=1 docker build $1",
+    "legacy": "DOCKER_BUILDKIT=0 docker build $1",
+    "compose": f"cd $1 && {COMPOSE}",
+}
 
 
-def by_builder(engine, image):
-    """As a person who logs in there."""
-    return {builder: engine.build(builder, image, login="root").ok for builder in ("pull", "buildkit", "legacy")}
+def contents(engine, builder):
+    """What is in the image of each registry that a person who logs in gets; all four are fetched at the same time."""
+    folder = "/var/tmp/registries"
+    for number, image in enumerate(IMAGES.values()):
+        engine.write(f"{folder}/{number}/Dockerfile", f"FROM {image}\nRUN echo content=$(cat /etc/image)\n")
+        engine.write(f"{folder}/{number}/docker-compose.yml", lab_build.COMPOSE)
+    engine.write(f"{folder}/fetch", COMMANDS[builder])
+    engine.host.check_output(f"{{ {CLEAN}; }} >/dev/null 2>&1")
+    calls = "".join(f"sh {folder}/fetch {folder}/{number} {image} {number} >{folder}/{number}.log 2>&1 & " for number, image in enumerate(IMAGES.values()))
+    engine.host.check_output("su - root -c %s", f"{calls} wait")
+    logs = [engine.host.check_output(f"cat {folder}/{number}.log") for number in range(len(IMAGES))]
+    seen = [re.search(r"content=(\w\S+)", log) for log in logs]
+    return {registry: match[1] for registry, match in zip(IMAGES, seen) if match}
 
 
-def test_docker_hub_is_reached_by_everybody(engine):
-    assert by_builder(engine, HUB) == {"pull": True, "buildkit": True, "legacy": True}
+def those(*registries):
+    return {name: CONTENT[name] for name in registries}
 
 
-def test_another_registry_is_reached_as_the_playbook_says(engine):
-    # A source policy from 25, hosts.toml from 28, both for BuildKit; 20.10 has neither, and site says so.
-    assert by_builder(engine, GHCR) == {"pull": False, "buildkit": engine.major >= 25, "legacy": False}
+def test_each_image_comes_from_its_own_mirror_as_the_playbook_says(engine):
+    """A source policy from 25, hosts.toml from 28, both for BuildKit; 20.10 has neither, and only hosts.toml has a login."""
+    others = ["ghcr.io", "quay.io", *([table.COMPANY] if engine.major >= 28 else [])] if engine.major >= 25 else []
+    by_buildkit, by_daemon = those("docker.io", *others), those("docker.io")
+    assert {builder: contents(engine, builder) for builder in COMMANDS} == {
+        "pull": by_daemon, "buildkit": by_buildkit, "legacy": by_daemon, "compose": by_buildkit,
+    }  # fmt: skip
 
 
 def test_an_older_engine_is_refused_with_what_can(engine):
@@ -53,9 +87,12 @@ def store(engine, request):
 
 def test_covers_is_true(engine, store):
     done = engine.module("docker_registry_hosts", "--one-line", registries={**MIRRORS, "docker.io": table.MIRROR})
-    covers = json.loads(done.stdout[done.stdout.index("{") :])["covers"]["ghcr.io"]
-    assert by_builder(engine, GHCR) == covers
-    assert covers == {"pull": store == "containerd", "buildkit": True, "legacy": store == "containerd"}
+    covers = json.loads(done.stdout[done.stdout.index("{") :])["covers"]
+    for builder in COMMANDS:
+        said = [name for name in covers if covers[name]["buildkit" if builder == "compose" else builder]]
+        assert contents(engine, builder) == those(*said), builder
+    alone = {"pull": store == "containerd", "buildkit": True, "legacy": store == "containerd"}
+    assert covers == {**dict.fromkeys(MIRRORS, alone), "docker.io": {"pull": True, "buildkit": True, "legacy": True}}
 
 
 def test_a_change_restarts_nothing(engine):
@@ -69,6 +106,30 @@ def test_a_change_restarts_nothing(engine):
     assert engine.module("docker_registry_hosts", registries=MIRRORS, fallback=False).returncode == 0
     assert engine.host.check_output(STARTED) == started
     assert engine.build("buildkit", GHCR).ok
+
+
+def test_a_login_is_rotated_without_a_restart_and_shown_nowhere(engine):
+    """The password that the mirror does not take any more, then the new one."""
+    if engine.major < 28:
+        pytest.skip("only hosts.toml has a login")
+    image, path = IMAGES[table.COMPANY], f"{FOLDER}/{table.COMPANY}/hosts.toml"
+    engine.forget()
+    started = engine.host.check_output(STARTED)
+    assert engine.module("docker_registry_hosts", registries={**MIRRORS, table.COMPANY: {**LOGIN, "password": "an-old-one"}}).returncode == 0
+    refused = engine.build("buildkit", image, clean=False)
+    assert not refused.ok
+    done = engine.module("docker_registry_hosts", "--diff", "-vvv", registries=MIRRORS)
+    assert done.returncode == 0
+    assert "(with other credentials)" in done.stdout
+    assert engine.build("buildkit", image, clean=False).ok
+    assert engine.host.check_output(STARTED) == started
+    assert '"changed": false' in engine.module("docker_registry_hosts", registries=MIRRORS).stdout
+    assert engine.host.file(path).mode == 0o600
+    header = re.search(r'"Basic (.+)"', engine.host.file(path).content_string)
+    shown = done.stdout + done.stderr + refused.log
+    assert header
+    assert not [secret for secret in (header[1], table.PASSWORD, "an-old-one") if secret in shown]
+    assert engine.host.run(f"su - builder -c {shlex.quote(f'cat {path}')}").rc != 0
 
 
 def test_a_file_that_is_no_toml_is_refused_as_the_engine_refuses_it(engine):

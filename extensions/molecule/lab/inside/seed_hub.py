@@ -1,7 +1,10 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fills a registry's storage with images made of one static busybox, the way the registry itself would lay them out."""
+"""Fills a registry's storage with images made of one static busybox, the way the registry itself would lay them out.
+
+An image that begins with a registry's name is stored without it. Its content says the whole name, so two registries have different images of one name.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,8 @@ def link(directory: Path, digest: str) -> None:
 
 def seed(storage: Path, image: str) -> None:
     name, tag = image.rsplit(":", 1)
+    registry, _slash, path = name.partition("/")
+    name = path if "." in registry else name
     unpacked = layer(image)
     packed = gzip.compress(unpacked, mtime=0)
     config = json.dumps(

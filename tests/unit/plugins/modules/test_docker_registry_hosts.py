@@ -271,3 +271,11 @@ def test_a_file_that_others_closed_for_no_login_stays_closed_too(host):
     host.files[GHCR] = host.files[GHCR]._replace(mode=0o600)
     assert not run(host, registries={"ghcr.io": "https://m.lab"})["changed"]
     assert host.files[GHCR].mode == 0o600
+
+
+def test_a_change_says_from_when_buildkit_uses_it(host):
+    assert run(host, registries={"ghcr.io": "https://m.lab"})["msg"] == (
+        "The mirrors are in use without a restart. For a repository that it used shortly before, BuildKit uses the previous ones for up to 5 minutes "
+        "(15 if a token server was asked), or until the daemon is restarted."
+    )
+    assert "msg" not in run(host, registries={"ghcr.io": "https://m.lab"})
