@@ -80,7 +80,7 @@ UNUSABLE = {
 }
 GHCR_MIRROR = "ghcr-mirror.lab"  # as the mirror, for a registry that Docker's registry-mirrors do not cover
 QUAY_MIRROR = "quay-mirror.lab"
-HARBOR = "https://harbor.lab/company"  # wants USERNAME and PASSWORD; has the images of COMPANY below a path
+HARBOR = "harbor.lab/company"  # wants USERNAME and PASSWORD; has the images of COMPANY below a path
 COMPANY = "company.lab:5000"  # a registry that nobody reaches
 
 IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu", "lab/tool:1")

@@ -177,7 +177,7 @@ def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
     if mirrors and DOCKER_HUB in registries:
         found.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); BuildKit asks the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
     for registry in registries:
-        certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith((".crt", ".cert", ".key"))]
+        certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith(hosts_toml.CERTIFICATES)]
         if certificates:
             found.append(
                 f"{FOLDER}/{registry}/{certificates[0]} is not read beside hosts.toml by BuildKit (with the containerd store by nobody). "

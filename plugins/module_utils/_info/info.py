@@ -197,13 +197,16 @@ def _with_headers(host: Host, mirror: registry_hosts.Mirror) -> t.Callable[[str,
 
 
 def _hosts_files(host: Host) -> t.Iterator[registry_hosts.HostsFile]:
-    for registry in host.names(hosts_toml.FOLDER):
+    beside = {registry: host.names(f"{hosts_toml.FOLDER}/{registry}") for registry in host.names(hosts_toml.FOLDER)}
+    for registry, names in beside.items():
         path = hosts_toml.path_of(registry)
         file = host.read(path)
         if file:
             found = registry_hosts.read_file(path, registry, file.contents)
             missing = [name for mirror in found.mirrors for name in mirror.ca if not host.exists(name)]
-            yield found._replace(missing=tuple(missing))
+            certificates = [f"{hosts_toml.FOLDER}/{registry}/{name}" for name in names if name.endswith(hosts_toml.CERTIFICATES)]
+            folders = [name for name in beside if beside[name] and name != registry] if registry == hosts_toml.DEFAULT else []
+            yield found._replace(missing=tuple(missing), certificates=tuple(certificates), folders=tuple(folders))
 
 
 def _nested(host: Host) -> t.List[str]:

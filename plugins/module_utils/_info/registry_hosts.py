@@ -39,6 +39,8 @@ class HostsFile(t.NamedTuple):
     server: str = ""
     error: str = ""  # why the engine does not read it
     missing: t.Tuple[str, ...] = ()  # certificates that it names and that are not there
+    certificates: t.Tuple[str, ...] = ()  # others that are beside it
+    folders: t.Tuple[str, ...] = ()  # beside _default: registries that have one of their own
 
 
 def read_file(path: str, registry: str, contents: bytes) -> HostsFile:
@@ -108,6 +110,13 @@ def _of_readable(file: HostsFile, store: str, registry_mirrors: str) -> t.Iterat
         if not mirror.serves:
             message = f"{file.path}, line {mirror.line}: {mirror.url} needs the capabilities pull and resolve to be used as a mirror."
             yield "registry_hosts_capabilities", "warning", "daemon", message, 'Write capabilities = ["pull", "resolve"], or leave the key out.'
+    if file.certificates:
+        who = "nobody" if store == "containerd" else "docker pull and the legacy builder alone"
+        message = f"{file.certificates[0]} is beside {file.path}, so it is read by {who}: a folder with a hosts.toml needs the key ca."
+        yield "registry_hosts_certificates", "warning", "daemon", message, "Write ca into hosts.toml, or set docker_registry_hosts with ca."
+    if file.folders:
+        message = f"{file.path} is not used for {', '.join(file.folders)}: a registry with a folder of its own has only the mirrors named there."
+        yield "registry_hosts_default_unused", "info", "daemon", message, "Name these registries in docker_registry_hosts too, or remove their folders."
     if not file.mirrors:
         return
     urls = ", ".join(mirror.url for mirror in file.mirrors)

@@ -20,6 +20,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_
 
 FOLDER = "/etc/docker/certs.d"
 DEFAULT = "_default"
+CERTIFICATES = (".crt", ".cert", ".key")  # what the engine reads in a folder without hosts.toml
 BEGIN = "# begin: set by buildfleet.docker docker_registry_hosts\n"
 END = "# end: buildfleet.docker docker_registry_hosts\n"
 _BLOCK = re.compile(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)

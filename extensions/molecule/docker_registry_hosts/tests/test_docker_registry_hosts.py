@@ -21,7 +21,7 @@ CONTENT = {
     table.COMPANY: "harbor.lab/company/lab/tool:1",
 }
 IMAGES = {name: f"{name}/lab/tool:1" for name in CONTENT}
-LOGIN = {"url": table.HARBOR, "username": table.USERNAME, "password": table.PASSWORD}
+LOGIN = {"url": "https://" + table.HARBOR.replace("/", "/v2/"), "override_path": True, "username": table.USERNAME, "password": table.PASSWORD}
 MIRRORS = {"ghcr.io": f"https://{table.GHCR_MIRROR}", "quay.io": f"https://{table.QUAY_MIRROR}", table.COMPANY: LOGIN}
 GHCR = IMAGES["ghcr.io"]
 FOLDER = "/etc/docker/certs.d"

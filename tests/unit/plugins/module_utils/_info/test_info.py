@@ -308,6 +308,21 @@ def test_hosts_files_are_a_layer_of_their_own_and_their_mirrors_are_asked_with_t
     assert {"registry_hosts_ca_missing", "mirror_wants_login", "registry_hosts_buildkit_only"} <= set(ids(result))
 
 
+def test_what_is_beside_hosts_files_is_told():
+    default = "/etc/docker/certs.d/_default/hosts.toml"
+    text = '[host."https://m.lab"]\n'
+    host = FakeHost({HOSTS: text, default: text, HOSTS.replace("hosts.toml", "ca.crt"): "x", "/etc/docker/certs.d/quay.io/ca.crt": "x"}, engine="28.5.2")
+    host.http_get = lambda url, headers, timeout=5: Answer(200, {})
+    told = {one["id"]: one["message"] for one in survey(host)["findings"]}
+    assert told["registry_hosts_certificates"] == (
+        f"/etc/docker/certs.d/docker.io/ca.crt is beside {HOSTS}, so it is read by docker pull and the legacy builder alone: "
+        "a folder with a hosts.toml needs the key ca."
+    )
+    assert told["registry_hosts_default_unused"] == (
+        f"{default} is not used for docker.io, quay.io: a registry with a folder of its own has only the mirrors named there."
+    )
+
+
 @pytest.mark.parametrize(("programs", "missing"), [((), True), (("/opt/bin/docker-credential-pass",), False)])
 def test_a_credential_helper_is_looked_for_in_the_builders_path(programs, missing):
     files = {"/root/.docker/config.json": '{\n"credsStore": "pass"}', **dict.fromkeys(programs, "x")}

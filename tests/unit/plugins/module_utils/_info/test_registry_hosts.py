@@ -103,6 +103,37 @@ def test_who_reads_a_file(file, engine, store, who):
             [("registry_hosts_ca_missing", f"{PATH} names the certificate /m.pem, which is not there: every build and pull that reads the file fails.")],
         ),
         (
+            MIRRORED._replace(certificates=("/d/ca.crt", "/d/client.key")),
+            "28.5.2",
+            "containerd",
+            "",
+            [("registry_hosts_certificates", f"/d/ca.crt is beside {PATH}, so it is read by nobody: a folder with a hosts.toml needs the key ca.")],
+        ),
+        (
+            HostsFile(PATH, "ghcr.io", certificates=("/d/ca.crt",)),
+            "28.5.2",
+            "graphdriver",
+            "",
+            [
+                (
+                    "registry_hosts_certificates",
+                    f"/d/ca.crt is beside {PATH}, so it is read by docker pull and the legacy builder alone: a folder with a hosts.toml needs the key ca.",
+                )
+            ],
+        ),
+        (
+            MIRRORED._replace(registry="_default", folders=("ghcr.io", "quay.io")),
+            "28.5.2",
+            "containerd",
+            "",
+            [
+                (
+                    "registry_hosts_default_unused",
+                    f"{PATH} is not used for ghcr.io, quay.io: a registry with a folder of its own has only the mirrors named there.",
+                )
+            ],
+        ),
+        (
             MIRRORED._replace(mirrors=(Mirror("https://m.lab", 4, ("pull",)),)),
             "28.5.2",
             "containerd",
