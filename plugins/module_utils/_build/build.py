@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.bootstrap import Nodes
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment, default_builder
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import reference
@@ -27,7 +27,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
-from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import builder as builder_used_by
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import ask_for_image
@@ -141,7 +140,7 @@ def _will_be_legacy(host: BuildHost, wish: BuildRequest, environment: t.Mapping[
     if wish.compose_file or not sock:
         return False  # Compose decides by itself; the log tells
     header = host.ping(sock).get("Builder-Version")
-    return builder_used_by("", components.cli(host)[0], components.has_buildx(host, environment), header == "2") == "legacy"
+    return default_builder("", components.cli(host)[0], components.has_buildx(host, environment), header == "2") == "legacy"
 
 
 def _dockerfiles(host: BuildHost, wish: BuildRequest) -> t.List[str]:

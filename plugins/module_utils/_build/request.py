@@ -10,6 +10,8 @@ import posixpath
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import PROBE_IMAGE
 
@@ -82,6 +84,18 @@ def build_environment(builder: BuildUser, wish: BuildRequest, env: t.Mapping[str
     if wish.compose_file:
         found.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
     return found
+
+
+def default_builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.Optional[bool]) -> str:
+    """What `docker build` uses (docker/cli cmd/docker/builder.go); '' where it ends with an error."""
+    wanted = parse_bool(docker_buildkit)
+    if docker_buildkit and wanted is None:
+        return ""
+    if not versions.has("buildkit_default", cli):  # the engine's features decide, and buildx is not needed
+        return "buildkit" if (features_buildkit if wanted is None else wanted) else "legacy"
+    if wanted is False:
+        return "legacy"
+    return "buildkit" if buildx else "" if wanted else "legacy"
 
 
 def is_secret(name: str) -> bool:

@@ -191,18 +191,6 @@ def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]],
     return found._replace(layers=(*others, *found.layers))
 
 
-def builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.Optional[bool]) -> str:
-    """What `docker build` uses (docker/cli cmd/docker/builder.go); '' where it ends with an error."""
-    wanted = parse_bool(docker_buildkit)
-    if docker_buildkit and wanted is None:
-        return ""
-    if not versions.has("buildkit_default", cli):  # the engine's features decide, and buildx is not needed
-        return "buildkit" if (features_buildkit if wanted is None else wanted) else "legacy"
-    if wanted is False:
-        return "legacy"
-    return "buildkit" if buildx else "" if wanted else "legacy"
-
-
 def unsupported(address: str) -> str:
     """The engine's address, '' for this host's own."""
     return "" if address in _SOCKETS else address

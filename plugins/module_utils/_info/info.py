@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build_user import build_user
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildUser
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildUser, default_builder
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
@@ -37,7 +37,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings i
     Runner,
     Setting,
     Steps,
-    builder,
     findings,
     unsupported,
     variable,
@@ -293,7 +292,7 @@ def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: st
     client = Client(
         who=who,
         user=user,
-        builder=builder(values.get("DOCKER_BUILDKIT", ""), cli, buildx, features) if cli else "",
+        builder=default_builder(values.get("DOCKER_BUILDKIT", ""), cli, buildx, features) if cli else "",
         engine=_engine(host, config, values, document),
         buildx=buildx,
         policy_missing=bool(policy) and not host.exists(policy),

@@ -279,25 +279,6 @@ def test_capitals_win_as_go_reads_them(environment, value):
 
 
 @pytest.mark.parametrize(
-    ("value", "cli", "buildx", "features", "expected"),
-    [
-        ("", "26.1.5", True, None, "buildkit"),
-        ("", "26.1.5", False, None, "legacy"),
-        ("", "26.1.5", True, False, "buildkit"),
-        ("1", "26.1.5", False, None, ""),
-        ("0", "26.1.5", True, None, "legacy"),
-        ("no", "26.1.5", True, None, ""),
-        ("", "20.10.24", False, None, "legacy"),
-        ("", "20.10.24", False, True, "buildkit"),
-        ("true", "20.10.24", False, None, "buildkit"),
-        ("F", "20.10.24", False, True, "legacy"),
-    ],
-)
-def test_which_builder_docker_build_uses(value, cli, buildx, features, expected):
-    assert f.builder(value, cli, buildx, features) == expected
-
-
-@pytest.mark.parametrize(
     ("address", "expected"), [("", ""), ("unix:///var/run/docker.sock", ""), ("unix:///run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock")]
 )
 def test_where_builds_go(address, expected):
