@@ -32,14 +32,14 @@ def lab(*arguments: str) -> str:
 
 
 def without_molecule() -> dict[str, str]:
-    """The environment without the colours and the callbacks that Molecule asks Ansible for."""
+    """The environment without the colours and callbacks that Molecule sets for Ansible."""
     kept = ("ANSIBLE_HOME", "ANSIBLE_COLLECTIONS_PATH")
     plain = {name: value for name, value in os.environ.items() if name in kept or not name.startswith(("ANSIBLE_", "PY_COLORS"))}
     return {**plain, "ANSIBLE_NOCOLOR": "true"}
 
 
 def ansible(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run an Ansible command and keep what it says as a user sees it."""
+    """Run an Ansible command and keep its output as a user sees it."""
     return subprocess.run(command, env=without_molecule(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
@@ -61,7 +61,7 @@ class Engine:
     def build(
         self, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True
     ) -> lab_build.Outcome:
-        """A build or a pull from a clean slate (images, cache and tokens forgotten) unless `clean` is false."""
+        """A build or a pull from a clean state (without images, cache and tokens) unless `clean` is false."""
         return lab_build.build(self.name, builder, image, env, login, clean)
 
     def module(self, name: str, *flags: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,7 @@ class Engine:
         return ansible(["ansible", self.name, f"--inventory={INVENTORY}", *flags, "-m", f"buildfleet.docker.{name}", *arguments])
 
     def play(self, path: Path) -> subprocess.CompletedProcess[str]:
-        """Run a playbook of the test's own on this host."""
+        """Run a playbook of a test on this host."""
         return ansible(["ansible-playbook", f"--inventory={INVENTORY}", f"--limit={self.name}", str(path)])
 
     def forget(self) -> None:
@@ -80,7 +80,7 @@ class Engine:
         return lab_build.restart(self.name)
 
     def reset(self) -> None:
-        """As it was on its first day, behind the wall."""
+        """Reset the host to its original state, behind the firewall."""
         lab("reset", self.name)
 
     def write(self, file: str, content: str) -> None:
@@ -96,7 +96,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A module that says SAMPLE = n gets n of its tests run, each kind once as far as they go."""
+    """Of a module with SAMPLE = n, only n tests run, each kind once if possible."""
     kept = set(items)
     for module in {item.getparent(pytest.Module) for item in items}:
         size = 0 if EVERYTHING else getattr(module.obj, "SAMPLE", 0)
@@ -136,7 +136,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture(scope="session")
 def own_hosts() -> Iterator[Callable[..., list[Engine]]]:
-    """`own_hosts(web01="trixie")` starts hosts of a test's own, as on their first day, which go when the tests end."""
+    """`own_hosts(web01="trixie")` starts clean hosts for one test, which are removed when the tests end."""
     started: list[str] = []
 
     def start(**suites: str) -> list[Engine]:
@@ -158,7 +158,7 @@ def another_host(own_hosts: Callable[..., list[Engine]]) -> Callable[[str], Engi
 
 @pytest.fixture(scope="session")
 def state() -> Callable[[str], dict[str, str]]:
-    """`state("web01")`: rights, owner, digest and time of every file that a run could touch, and since when the daemon runs, under the name `daemon`."""
+    """`state("web01")`: mode, owner, digest and time of every file that a run could change, and the start time of the daemon, under the name `daemon`."""
     files = f"find {PLACES} -type f -printf '%p %M %u:%g %T@ ' -exec md5sum {{}} \\;"
     daemon = "systemctl show docker -p ExecMainStartTimestampMonotonic --value | sed 's/^/daemon /'"
 
@@ -171,7 +171,7 @@ def state() -> Callable[[str], dict[str, str]]:
 
 @pytest.fixture()
 def bystander() -> Iterator[Callable[[Engine], Callable[[], str]]]:
-    """`bystander(engine)` starts somebody's container, without an image of a registry, and returns what says whether and since when it runs."""
+    """`bystander(engine)` starts a container of another user, without an image of a registry, and returns a function that shows whether it still runs."""
     hosts: list[Engine] = []
 
     def start(engine: Engine) -> Callable[[], str]:
@@ -188,7 +188,7 @@ def bystander() -> Iterator[Callable[[Engine], Callable[[], str]]]:
 
 @pytest.fixture()
 def wall(engine: Engine) -> Iterator[Callable[[str], str]]:
-    """`wall("drop")` raises another wall against this engine's host until the test ends."""
+    """`wall("drop")` sets another firewall mode for this engine's host until the test ends."""
     yield lambda mode: lab("wall", mode, engine.name)
     lab("wall", "reset", engine.name)
 
@@ -206,7 +206,7 @@ def playbook() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture()
 def site(playbook: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., tuple[subprocess.CompletedProcess[str], dict[str, str]]]:
-    """`site("web01,web02", wishes)` runs the main job there: how it ended, and each host's line of the recap."""
+    """`site("web01,web02", variables)` runs the main playbook there: returns the result, and each host's line of the recap."""
 
     def run(limit: str, wishes: Mapping[str, object], *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
         done = playbook("site", limit, "--extra-vars", json.dumps(wishes), *arguments)

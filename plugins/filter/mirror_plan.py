@@ -5,16 +5,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: mirror_plan
-short_description: One map of mirrors, split by what an engine can
+short_description: Split one map of mirrors by what an engine supports
 version_added: 1.1.0
 author: The buildfleet authors (@buildfleet)
 description:
-  - Splits the map of the playbooks' variable C(buildfleet_mirrors) into the options of the modules that reach each registry on an engine of this version.
-  - Docker Hub goes into C(registry-mirrors), any other registry into C(hosts.toml) from engine 28, else into a source policy from 25,
-    else into the names in source trees.
+  - Splits the map in the playbooks' variable C(buildfleet_mirrors) into options of modules, depending on what an engine of this version supports.
+  - Docker Hub goes to C(registry-mirrors), any other registry to C(hosts.toml) from engine 28, otherwise to a source policy from 25,
+    otherwise to the image names in source trees.
 options:
   _input:
-    description: Registries, each with a mirror or a list of mirrors, as the option C(registries) of M(buildfleet.docker.docker_registry_hosts) has them.
+    description: Registries, each with a mirror or a list of mirrors, as in the option C(registries) of M(buildfleet.docker.docker_registry_hosts).
     type: dict
     required: true
   engine:
@@ -41,7 +41,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say what an engine does with a map
+- name: Show what an engine does with a map
   ansible.builtin.debug:
     msg: "{{ ({'ghcr.io': 'https://ghcr.mirror.example.com'} | buildfleet.docker.mirror_plan('26.1.5')).coverage }}"
 """
@@ -51,7 +51,7 @@ _value:
   description:
     - C(registry_mirrors) for M(buildfleet.docker.docker_daemon_proxy), C(registries) for M(buildfleet.docker.docker_registry_hosts),
       C(source_policy) for M(buildfleet.docker.docker_build_env), C(image_mirrors) for M(buildfleet.docker.dockerfile_mirror),
-      C(uncovered) (a registry and why nothing reaches it), and C(coverage), a sentence for each registry.
+      C(uncovered) (registries that no module can configure, and why), and C(coverage), a sentence for each registry.
     - C(images) for M(buildfleet.docker.docker_build_check), those that an engine of this version can reach, and C(unproved), a sentence for each image that
       is left out and each registry of which there is none.
   type: dict
@@ -71,7 +71,7 @@ def mirror_plan(
     mirrors: t.Any, engine: str, sources: bool = False, covers: t.Any = None, images: t.Any = (), hub_image: str = "busybox:latest"
 ) -> t.Dict[str, t.Any]:
     if not isinstance(mirrors, Mapping):
-        raise AnsibleFilterError("buildfleet_mirrors: give a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}.")
+        raise AnsibleFilterError("buildfleet_mirrors: write a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}.")
     listed = images.split(",") if isinstance(images, str) else images
     try:
         plan = cores.mirror_plan(mirrors, engine, sources)

@@ -44,7 +44,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror
 
 def source_policy(mirrors: t.Any) -> t.Dict[str, t.Any]:
     if not isinstance(mirrors, Mapping):
-        raise AnsibleFilterError("source_policy: give a map, such as {'docker.io': 'mirror.example.com/hub'}.")
+        raise AnsibleFilterError("source_policy: write a map, such as {'docker.io': 'mirror.example.com/hub'}.")
     try:
         return policy(mirrors)
     except MirrorError as error:

@@ -14,11 +14,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK, Secrets
 
-# Options that hold nothing but a secret, and those that hold a URL with one in it.
+# Options that contain only a secret, and those with a URL that may contain one.
 _SECRET_OPTIONS = ("proxy_password", "proxy_username")
 _LOGIN_KEYS = ("username", "password")  # within options that are dictionaries
 _URL_OPTIONS = ("http_proxy", "https_proxy")
-# Options whose texts hold no '@' when they are right: what stands before one is somebody's login.
+# Options that contain no '@' when they are correct: text before one is a login.
 _ADDRESS_OPTIONS = (
     "candidates",
     "mirrors",
@@ -35,10 +35,10 @@ _ADDRESS_OPTIONS = (
 
 
 class Module(AnsibleModule):
-    """An AnsibleModule whose every way out is masked, argument errors included.
+    """An AnsibleModule that masks all of its output, argument errors included.
 
-    Options that carry credentials are declared without Ansible's no_log: it would hide
-    a whole URL, and blank every '12' of a result where the password is '12'.
+    Options with credentials are declared without Ansible's no_log: it would hide
+    a whole URL, and with the password '12' blank every '12' of a result.
     """
 
     params: t.Dict[str, t.Any]
@@ -73,7 +73,7 @@ class Module(AnsibleModule):
         super().fail_json(**kwargs)
 
     def log(self, msg: str, log_args: t.Any = None) -> None:
-        """Nothing: Ansible would write every option into the host's journal (no_log=True of __init__ is overruled by the task's)."""
+        """Does nothing: Ansible would write every option to the host's journal (the task's no_log overrides __init__'s no_log=True)."""
 
     def warn(self, warning: str, **kwargs: t.Any) -> None:
         super().warn(self.secrets.text(warning), **kwargs)
@@ -92,7 +92,7 @@ class Module(AnsibleModule):
             self.secrets.learn(text)
 
     def _masked(self, result: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
-        self._learn()  # an argument error comes here before __init__ is through
+        self._learn()  # an argument error arrives here before __init__ has ended
         shown = {name: MASK if name in _SECRET_OPTIONS and value else _without_logins(value) for name, value in self.params.items()}
         masked = self.secrets.tree(dict(result, invocation={"module_args": shown}))
         return t.cast("t.Dict[str, t.Any]", masked)

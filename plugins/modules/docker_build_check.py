@@ -20,7 +20,7 @@ extends_documentation_fragment:
   - buildfleet.docker._attributes
 attributes:
   check_mode:
-    description: In check mode nothing is built, and RV(msg) reports that. A log or a record is read as ever.
+    description: In check mode nothing is built, and RV(msg) reports that. A log or a record is read as usual.
     support: full
   diff_mode:
     description: There is never a difference to show.
@@ -49,12 +49,12 @@ options:
   log:
     description:
       - The output of a build that failed elsewhere, as a CI system keeps it. It is diagnosed from the text alone.
-      - Nothing is built, no engine and no Docker is needed on the host, and the task does not fail. In check mode it is the same.
+      - Nothing is built, the host needs no Docker, and the task does not fail. Check mode makes no difference.
     type: str
     version_added: 1.1.0
   history:
     description:
-      - A build of the past, from the records that BuildKit keeps. V(true) is the newest one, another text is a record's id (C(docker buildx history ls)).
+      - A past build, from the records that BuildKit keeps. V(true) is the newest one, any other text is the id of a record (C(docker buildx history ls)).
       - Nothing is built, and the task does not fail. It needs a buildx that shows build records.
     type: str
     version_added: 1.1.0
@@ -108,11 +108,11 @@ EXAMPLES = r"""
     environment_of: service:gitlab-runner
   become: true
 
-- name: Prove it for one image of each registry
+- name: Check one image of each registry
   buildfleet.docker.docker_build_check:
     images: ["busybox:latest", "quay.io/prometheus/busybox:latest"]
 
-- name: Say why a build of last night failed
+- name: Diagnose a build of last night
   buildfleet.docker.docker_build_check:
     log: "{{ lookup('ansible.builtin.file', 'job-4711.log') }}"
   delegate_to: localhost
@@ -140,7 +140,7 @@ msg:
   returned: always
   sample: "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it. Set docker_build_env daemon_token: true."
 builds:
-  description: The result of each image of O(images), in their order. Beside its image and registry it has what one build returns.
+  description: The result of each image of O(images), in their order. In addition to its image and registry it has the values that a single build returns.
   type: list
   elements: dict
   returned: when O(images) is given
@@ -152,7 +152,7 @@ builds:
       description: Its registry.
       type: str
 mirrors:
-  description: What each mirror of the daemon answered about the image of Docker Hub whose build failed, as in M(buildfleet.docker.registry_mirror_info).
+  description: What each mirror of the daemon answered for the Docker Hub image of a failed build, as in M(buildfleet.docker.registry_mirror_info).
   type: list
   elements: dict
   returned: when a build failed and the daemon has mirrors
@@ -183,7 +183,7 @@ cause:
     - V(token_unreachable), V(token_denied), V(proxy_unreachable), V(proxy_auth), V(proxy_refused), V(mirror_error), V(mirror_sends_token_elsewhere),
       V(rate_limited), V(denied) or V(not_found) if another error occurred while the image was fetched.
     - V(engine_down), V(disk_full), V(buildx_missing), V(legacy_cannot), V(bad_dockerfile) or V(step_failed) if it was not the network. Otherwise V(unknown).
-    - V(buildx_missing) is said of a builder that is not there too.
+    - V(buildx_missing) is also returned for a builder that does not exist.
   type: str
   returned: always
 asked_by:

@@ -11,7 +11,7 @@ short_description: Show the effective settings of daemon, client and steps, and 
 version_added: 1.0.0
 description:
   - For each of the three processes that use the network during a build, returns every source of each setting, and which of them wins.
-  - Returns errors and surprises in these settings as findings, each with its fix.
+  - Returns problems in these settings as findings, each with its fix.
   - Changes nothing, builds nothing and requests no image. Mirrors are queried for C(/v2/) only, from this host, without a proxy.
   - Only the variables named in RV(clients[].settings) are read from the environment of another process.
 author:
@@ -157,7 +157,7 @@ clients:
       description: The user who builds.
       type: str
     builder:
-      description: What C(docker build) uses there, V(buildkit) or V(legacy). Empty if it would end with an error.
+      description: What C(docker build) uses there, V(buildkit) or V(legacy). Empty if it would fail.
       type: str
     engine:
       description: The engine that runs the builds, if it is not this host's own.
@@ -228,7 +228,7 @@ builders:
       description: Mirrors of the C(buildkitd.toml) that it was created with, by registry.
       type: dict
 registry_hosts:
-  description: The C(hosts.toml) files below C(/etc/docker/certs.d), a layer of their own beside C(registry-mirrors).
+  description: The C(hosts.toml) files below C(/etc/docker/certs.d), a source in addition to C(registry-mirrors).
   type: list
   elements: dict
   returned: success
@@ -237,21 +237,21 @@ registry_hosts:
       description: The file.
       type: str
     registry:
-      description: The registry that it is about.
+      description: The registry that it configures.
       type: str
     mirrors:
-      description: Its mirrors, in the order in which they are asked.
+      description: Its mirrors, in the order in which they are used.
       type: list
       elements: str
     server:
       description: The registry's own address, as the file names it.
       type: str
     read_by:
-      description: Who uses the file on this engine and image store, of V(buildkit), V(pull) and V(legacy). For these it wins over C(registry-mirrors).
+      description: Who uses the file on this engine and image store, of V(buildkit), V(pull) and V(legacy). For these it overrides C(registry-mirrors).
       type: list
       elements: str
 findings:
-  description: Errors and surprises, the most severe first.
+  description: Problems, the most severe first.
   type: list
   elements: dict
   returned: success

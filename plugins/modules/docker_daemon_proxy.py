@@ -11,26 +11,26 @@ short_description: Configure proxies and mirrors of the Docker daemon
 version_added: 1.0.0
 description:
   - Sets the proxies, registry mirrors and insecure registries of a Docker daemon, with one restart at most, and only if a setting that is
-    given here is not in force. Settings are compared as C(docker info) shows them, so a different spelling does not count as a difference.
-  - A run is about the settings that are given to it. No other setting of the host causes a restart or a failure. What is odd there is a finding of
+    given here is not effective. Settings are compared as C(docker info) shows them, so a different spelling does not count as a difference.
+  - A run considers only the settings that are given to it. No other setting of the host causes a restart or a failure. Problems in others are findings of
     M(buildfleet.docker.docker_build_info).
-  - From Docker Engine 23.0 the proxies are written into C(daemon.json); below, into an environment file and a systemd drop-in,
-    or into C(/etc/default) without systemd.
-    Every byte that is not ours stays as it was.
-  - The change is checked before it is written, proved by the running daemon afterwards, and rolled back if the daemon does not come up with it.
-  - This reaches the daemon alone. With BuildKit the I(client) fetches the registry token, so combine it with M(buildfleet.docker.docker_build_env).
+  - From Docker Engine 23.0 the proxies are written to C(daemon.json); before, to an environment file and a systemd drop-in,
+    or to C(/etc/default) without systemd.
+    Every byte that is not ours is unchanged.
+  - The change is checked before it is written, verified with the running daemon afterwards, and rolled back if the daemon does not start with it.
+  - This configures the daemon only. With BuildKit the I(client) fetches the registry token, so combine it with M(buildfleet.docker.docker_build_env).
 author:
   - The buildfleet authors (@buildfleet)
 notes:
   - Run on real engines 20.10, 26.1 and 28.5 of Debian, with systemd, and 26.1 with sysvinit. The paths and units of Docker's own packages
-    and of the RHEL family are handled and tested from their files, but were not run.
+    and of the RHEL family are supported and tested with their files, but were not run.
   - Docker Desktop, rootless Docker, the snap, podman's C(docker) and WSL without systemd read other settings. They are detected and rejected
     with an explanation of what to do there instead.
   - A restart is postponed while work is detected. Work is a running container without live-restore, a client or worker process,
     or an open request to the daemon's API while the daemon communicates with a registry, writes to its C(tmp), or writes or reads a layer.
     What a killed build or an earlier daemon left there does not count as work.
   - A host that was broken before the run (a unit that systemd refuses, a daemon that failed) is rejected before anything is written, unless the run's
-    own change is the repair. A daemon that was stopped on purpose gets its files and stays stopped, and a warning says so.
+    own change is the fix. A daemon that was stopped on purpose gets its files and stays stopped, and a warning says so.
 extends_documentation_fragment:
   - buildfleet.docker._attributes
 options:
@@ -89,9 +89,9 @@ options:
     default: docker
   restart:
     description:
-      - V(if_idle) restarts only when no container would be stopped and no build, pull, push, load or export is seen, whoever asked for it,
-        else RV(restart_pending) is V(true) and a later run restarts.
-      - V(if_needed) restarts when a setting that is given here is not in force, whatever runs, except the play itself in a container of this daemon.
+      - V(if_idle) restarts only if no container would be stopped and no build, pull, push, load or export is detected, whoever started it;
+        otherwise RV(restart_pending) is V(true) and a later run restarts.
+      - V(if_needed) restarts if a setting that is given here is not effective, whatever is running, unless this play runs in a container of this daemon.
       - V(never) only writes.
     type: str
     choices: [if_idle, if_needed, never]

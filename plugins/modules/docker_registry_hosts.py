@@ -27,7 +27,7 @@ options:
       - Each registry as in image names (V(docker.io), V(ghcr.io), V(registry.example.com:5000)), with its mirrors in the order of use.
         V(_default) is for every registry that has no directory of its own.
       - A mirror is a URL, or a dictionary with C(url) and any of C(username) and C(password) (sent as HTTP Basic; the file is then readable by
-        its owner alone), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
+        its owner only), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
         in place of C(/v2)) and C(capabilities) (default V(pull) and V(resolve)).
       - The engine asks for images below URL/v2/. A mirror that has the images of a registry below a path, as in C(mirror.example.com/ghcr/org/app),
         needs C(url) C(https://mirror.example.com/v2/ghcr) and C(override_path).

@@ -108,7 +108,7 @@ mirrors:
       type: str
     needs:
       description: What a client needs there, which is V(nothing), V(token_of_its_own) (an anonymous token of the mirror's own token server), V(hub_token) (one
-        of Docker Hub's token server, which the daemon and the client must then reach), or V(login), which Docker cannot give a mirror.
+        of Docker Hub's token server, which the daemon and the client must then reach), or V(login), which Docker cannot send to a mirror.
       type: str
     missing:
       description: The images of O(images) that it did not serve.
@@ -135,7 +135,7 @@ msg:
   description: The outcome in sentences, one for each candidate that cannot be used.
   type: str
   returned: success
-  sample: "1 of 2 mirrors can be used. https://mirror.example.com: mirror.example.com was not reached (timeout)."
+  sample: "1 of 2 mirrors can be used. https://mirror.example.com: mirror.example.com could not be reached (timeout)."
 """
 
 import functools

@@ -41,7 +41,7 @@ FAILURES = (
             "Set docker_build_env daemon_token: true.", [TOKEN]),
     failure("dns", "daemon", "registry-1.docker.io", "dns", "The daemon could not reach registry-1.docker.io (dns).",
             "Set docker_daemon_proxy https_proxy (or registry_mirrors), so that the daemon reaches registry-1.docker.io another way.", [HUB]),
-    failure("proxy_auth", "daemon", "proxy.example.com", "status 407", "The proxy proxy.example.com wants other credentials from the daemon (status 407).",
+    failure("proxy_auth", "daemon", "proxy.example.com", "status 407", "The proxy proxy.example.com rejected the credentials of the daemon (status 407).",
             "Set docker_daemon_proxy proxy_username and proxy_password to what the proxy accepts.", ['": Proxy Authentication Required']),
     failure("engine_down", None, None, "no answer", "The engine cannot be used (no answer).", "Start the engine (systemctl start docker).",
             ["ERROR: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"]),

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/troubleshooting.md and docs/zh/troubleshooting.md: what engines say, what it means, what cures it.
+"""docs/troubleshooting.md and docs/zh/troubleshooting.md: error messages, their causes, and the fixes.
 
-Made of the recorded logs of real engines and of the diagnosis itself. `python tests/release/troubleshooting.py` writes both pages.
+Generated from recorded logs of real engines and the diagnosis itself: `python tests/release/troubleshooting.py` writes both pages.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ MOST_MESSAGES = 4
 
 # Which process, what happened: the order is the one in which a reader should look.
 GROUPS = {
-    "token_unreachable": ("The token server is not reached", "连不上令牌服务器"),
-    "mirror_sends_token_elsewhere": ("A mirror sends clients elsewhere for a token", "镜像站把客户端引到别处取令牌"),
+    "token_unreachable": ("The token server cannot be reached", "连不上令牌服务器"),
+    "mirror_sends_token_elsewhere": ("A mirror sends clients elsewhere for a token", "镜像站让客户端到别处取令牌"),
     "reset": ("The registry resets the connection", "与镜像仓库的连接被重置"),
     "timeout": ("The registry does not answer", "镜像仓库没有响应（超时）"),
     "refused": ("The registry refuses the connection", "镜像仓库拒绝连接"),
-    "dns": ("A name is not known", "域名解析失败"),
-    "tls": ("A certificate is not trusted, or is another's", "证书不受信任，或者不是该主机的证书"),
-    "proxy_unreachable": ("The proxy is not reached", "连不上代理"),
-    "proxy_auth": ("The proxy wants other credentials", "代理认证失败"),
-    "proxy_refused": ("The proxy says no", "代理拒绝访问该主机"),
+    "dns": ("A host name cannot be resolved", "域名解析失败"),
+    "tls": ("A certificate is not trusted, or is for another host", "证书不受信任，或者不是该主机的证书"),
+    "proxy_unreachable": ("The proxy cannot be reached", "连不上代理"),
+    "proxy_auth": ("The proxy rejects the credentials", "代理认证失败"),
+    "proxy_refused": ("The proxy denies access", "代理拒绝访问该主机"),
     "mirror_error": ("A mirror answers with an error", "镜像站返回错误"),
     "rate_limited": ("Too many requests", "请求次数超限"),
-    "token_denied": ("The token server says no", "令牌服务器拒绝"),
+    "token_denied": ("The token server refuses a token", "令牌服务器拒绝"),
     "denied": ("Access is denied", "没有权限拉取"),
-    "not_found": ("The image is not there", "镜像或标签不存在"),
+    "not_found": ("The image does not exist", "镜像或标签不存在"),
     "engine_down": ("The engine does not answer", "Docker 引擎没有响应"),
     "buildx_missing": ("buildx is missing", "缺少 buildx 插件"),
-    "legacy_cannot": ("The legacy builder cannot do it", "旧版构建器不支持"),
+    "legacy_cannot": ("The legacy builder does not support it", "旧版构建器不支持"),
     "disk_full": ("The disk is full", "磁盘已满"),
     "bad_dockerfile": ("The Dockerfile or the context is wrong", "Dockerfile 或构建上下文有误"),
-    "step": ("A RUN step does not reach the network", "RUN 步骤连不上网"),
+    "step": ("A RUN step cannot reach the network", "RUN 步骤连不上网"),
     "step_failed": ("A RUN step failed by itself", "RUN 步骤自身失败"),
     "unknown": ("The registry answers with an error", "镜像仓库返回错误"),
 }
 
 BETWEEN_CHINESE = re.compile(r"(?<=[一-龥]) (?=[一-龥])")  # a blank stands beside Latin letters alone
 WHO = {
-    "en": {"daemon": "the daemon", "client": "the client", "step": "a `RUN` step", None: "nobody: it is not the network"},
+    "en": {"daemon": "the daemon", "client": "the client", "step": "a `RUN` step", None: "none (it is not the network)"},
     "zh": {"daemon": "守护进程（dockerd）", "client": "客户端（docker / buildx / compose）", "step": "`RUN` 步骤", None: "无（与网络无关）"},
 }
 TEXT = {
@@ -57,24 +57,24 @@ TEXT = {
         "head": """# Troubleshooting by error message
 
 Search this page for your error message. Each message was recorded on a real engine (20.10, 26.1, 28.5) behind our lab's firewall, with names and
-addresses changed; below it is what `docker_build_check` makes of it. To diagnose your own host:
+addresses replaced; below it is the diagnosis of `docker_build_check`. To diagnose your own host:
 
 ```
 ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a environment_of=login
 ```
 
-`pull` works and `build` does not: that is [why.md](why.md).
-Which cure to take when you have the choice: [which-cure.md](which-cure.md).
+[why.md](why.md) explains why `docker pull` works and `docker build` does not.
+[which-cure.md](which-cure.md) helps to choose between fixes.
 """,
         "builders": {"buildkit": "BuildKit", "legacy": "legacy builder"},
-        "asked": "**Who asked:** {who}. **Cause:** `{cause}`. ({builders})",
-        "cure": "**Cure:** {cure}",
-        "foot": "*Made by `python tests/release/troubleshooting.py` from recorded logs and the table in `plugins/module_utils/_diagnosis`; not by hand.*\n",
+        "asked": "**Process that failed:** {who}. **Cause:** `{cause}` ({builders}).",
+        "cure": "**Fix:** {cure}",
+        "foot": "*Generated by `python tests/release/troubleshooting.py` from recorded logs and `plugins/module_utils/_diagnosis`. Do not edit.*\n",
     },
     "zh": {
         "head": """# 按报错查原因
 
-在本页按 Ctrl+F 搜索 Docker 的报错原文。每条报错都是在实验环境的「墙」后面、从真实引擎（20.10、26.1、28.5）录下来的，只换掉了主机名和地址；
+在本页按 Ctrl+F 搜索 Docker 的报错原文。每条报错都录自实验环境防火墙后面的真实引擎（20.10、26.1、28.5），只替换了主机名和地址；
 下面是 `docker_build_check` 对它的判断。想直接诊断自己的主机：
 
 ```

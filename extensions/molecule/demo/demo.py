@@ -23,7 +23,7 @@ import build as lab_build  # noqa: E402
 import machines  # noqa: E402
 import table  # noqa: E402
 
-# Hosts of its own: a lab that is up already stays as it is.
+# Its own hosts, so that a running lab is not changed.
 HOSTS = {"demo20": "bookworm", "demo26": "trixie", "demo28": "forky"}
 IMAGE = "pytorch/torchserve:0.11.0-gpu"
 BUILDERS = {"buildkit": "BuildKit", "legacy": "the legacy builder"}
@@ -52,13 +52,13 @@ def engine_version(host: str) -> str:
 
 
 def decisive(log: str) -> str:
-    """The engine's own words: the last line that says what went wrong."""
+    """The engine's own message: the last line that says what went wrong."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if re.search(r"error|failed|reset|refused|timeout", line, re.I)), lines[-1] if lines else "")
 
 
 def build(host: str) -> dict[str, lab_build.Outcome]:
-    """Each builder in the login shell of a person; what an earlier build left is forgotten before each."""
+    """Each builder in a login shell, without anything left by an earlier build."""
     return {builder: lab_build.build(host, builder, IMAGE, login="builder") for builder in BUILDERS}
 
 

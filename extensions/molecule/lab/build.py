@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds on a lab host, each from a clean slate: what an earlier build left (images, layers, tokens) must not help a later one."""
+"""Builds on a lab host, each from a clean state: images, layers and tokens of an earlier build must not help a later one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def restart(host: str) -> bool:
 
 
 def forget(host: str) -> bool:
-    """Images and build cache go, and with a restart the token that dockerd keeps for BuildKit."""
+    """Remove images and build cache and, with a restart, the token that dockerd caches for BuildKit."""
     forgotten = on(
         host,
         'docker ps -aq | xargs -r docker rm -f; docker image prune -af; docker builder prune -af; test -z "$(docker images -aq)"',
@@ -58,7 +58,7 @@ def dockerfile(image: str, step: str = "cat /etc/image") -> str:
 def build(
     host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True, shell: str = ""
 ) -> Outcome:
-    """`builder` is one of BUILDERS, or `default`: whatever the environment asks for.
+    """`builder` is one of BUILDERS, or `default`, which leaves the choice to the environment.
 
     `env` is for this one command; `shell` is what the user typed before it; `login`: in the login shell of that user.
     """

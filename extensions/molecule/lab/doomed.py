@@ -28,7 +28,7 @@ from typing import Any, Iterator, NamedTuple
 TOP = Path(__file__).resolve().parents[3]
 TREE = "/opt/buildfleet-doomed"
 MARK = "BUILDFLEET_DOOMED"
-# What changes the disk, starts a program or talks to one.
+# System calls that change the disk, start a program or communicate with one.
 CALLS = (
     "openat,write,fsync,fchmod,fchown,?chmod,?rename,renameat,renameat2,?unlink,unlinkat,?rmdir,?mkdir,mkdirat,"
     "?vfork,clone,clone3,wait4,?poll,ppoll,connect,sendto,recvfrom,flock"
@@ -47,7 +47,7 @@ module.main()
 
 class Call(NamedTuple):
     name: str
-    number: int  # the how many-th of this name
+    number: int  # the number of the call with this name
     line: str
 
 
@@ -89,7 +89,7 @@ def install(host: str) -> None:
 
 
 class Run:
-    """One run of a module; it waits for `go` until then."""
+    """One run of a module, which waits for `go`."""
 
     def __init__(self, host: str, module: str, options: dict[str, Any]) -> None:
         mark = uuid.uuid4().hex
@@ -103,12 +103,12 @@ class Run:
         self.pid = self._found(mark)
 
     def _found(self, mark: str) -> int:
-        """The process as this machine sees it, once it has stopped itself."""
+        """The process as this machine sees it, after it has stopped itself."""
         wanted = f"{MARK}={mark}".encode()
         for _rest in range(1200):
             for entry in filter(str.isdigit, os.listdir("/proc")):
                 with contextlib.suppress(OSError):
-                    # runc itself carries the variable for a moment, under another name
+                    # for a moment runc itself has the variable, under another name
                     is_it = wanted in Path(f"/proc/{entry}/environ").read_bytes() and b"start.py" in Path(f"/proc/{entry}/cmdline").read_bytes()
                     if is_it and self._state(int(entry)) == "T":
                         return int(entry)
@@ -132,7 +132,7 @@ class Run:
             os.killpg(self.pid, number) if everyone else os.kill(self.pid, number)
 
     def leave(self) -> None:
-        """The connection is lost: nobody reads what the module says."""
+        """Close the connection: nothing reads the module's output any more."""
         self._client.kill()
         self._client.wait()
 
@@ -148,7 +148,7 @@ class Run:
 
     @contextlib.contextmanager
     def traced(self, log: str, *how: str) -> Iterator[None]:
-        """strace holds the module while the block runs."""
+        """strace stops the module while the block runs."""
         tracer = subprocess.Popen(
             ["strace", "-p", str(self.pid), "-s", "200", "-y", "-o", log, "-e", f"trace={CALLS}", *how],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -170,7 +170,7 @@ def run(host: str, module: str, options: dict[str, Any], timeout: float = 120) -
 
 
 def calls(lines: str) -> list[Call]:
-    """The traced calls in their order, as `killed` wants them named."""
+    """The traced calls in their order, in the form that `killed` needs."""
     found, seen = [], Counter[str]()
     for line in lines.splitlines():
         matched = re.match(r"(?:\d+ +)?([a-z0-9_]+)\(", line)
@@ -181,7 +181,7 @@ def calls(lines: str) -> list[Call]:
 
 
 def trace(host: str, module: str, options: dict[str, Any]) -> tuple[Ended, list[Call], float]:
-    """A run with everything that it asked the kernel for, and how long it took."""
+    """Run the module and record its system calls and its duration."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "trace"
         started = Run(host, module, options)
@@ -194,7 +194,7 @@ def trace(host: str, module: str, options: dict[str, Any]) -> tuple[Ended, list[
 
 
 def killed(host: str, module: str, options: dict[str, Any], call: Call) -> Ended:
-    """The run is killed when it makes this call; SIGKILL comes before the kernel does anything."""
+    """Kill the run at this call, before the kernel executes it."""
     started = Run(host, module, options)
     with started.traced("/dev/null", "-e", f"inject={call.name}:signal=SIGKILL:when={call.number}"):
         started.go()

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The outer engine: the one in which the lab's machines are containers. Started when none answers, stopped if we started it."""
+"""The outer engine, in which the machines of the lab are containers. Started if none answers, and stopped again if the lab started it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def stop() -> None:
 
 
 def give_back_the_firewall() -> None:
-    """dockerd leaves its chains behind: load every rule again except those that name them."""
+    """dockerd leaves its chains behind: reload every rule except those with their names."""
     kept = [line for line in text("iptables-save").splitlines() if "DOCKER" not in line]
     subprocess.run(["iptables-restore"], input="\n".join(kept) + "\n", text=True, check=True)
     policy = FIREWALL_BEFORE.read_text().split()

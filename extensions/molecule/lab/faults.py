@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults that a build can meet, what each must be called, and what of this collection cures it. The scenario tries a sample, `make matrix` all."""
+"""Faults of a build, the diagnosis that each must get, and the fix by this collection. The scenario tests a sample, `make matrix` all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from table import AUTH_PROXY, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, REL
 
 HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"
 AT_THE_MIRROR = "mirror.lab/library/busybox:1"
-DROP_IN = "/etc/systemd/system/docker.service.d/lab.conf"  # as others write it: the cure has to win over it
+DROP_IN = "/etc/systemd/system/docker.service.d/lab.conf"  # as others write it: the fix has to override it
 DAEMON_JSON = "/etc/docker/daemon.json"
 CONTEXT = "/var/tmp/faulty"
 SERVER = Path(__file__).parent / "inside" / "fault_server.py"
@@ -41,16 +41,16 @@ class Fault(NamedTuple):
     buildkit: Verdict
     legacy: Verdict
     cure: tuple[Step, ...] = ()
-    outside: str = ""  # the cure, where this collection has none
+    outside: str = ""  # the fix, if this collection has none
     wall: str = "reset"
     proxy: str = ""  # the daemon's
     mirror: str = ""
-    server: str = ""  # what fault_server.py plays on the host
-    script: str = ""  # what else is done to the host
-    shell: str = ""  # what the user's profile says; {} is the builder's DOCKER_BUILDKIT
+    server: str = ""  # what fault_server.py serves on the host
+    script: str = ""  # other preparations on the host
+    shell: str = ""  # the user's profile; {} is the builder's DOCKER_BUILDKIT
     dockerfile: str = ""
-    options: Mapping[str, Any] = {}  # of docker_build_check, before the cure and after it
-    old: Mapping[str, Verdict] = {}  # where an engine before 23.0 says something else
+    options: Mapping[str, Any] = {}  # of docker_build_check, before the fix and after it
+    old: Mapping[str, Verdict] = {}  # if an engine before 23.0 reports something else
 
 
 def daemon(cause: str, host: str = HUB, reason: str = "") -> Verdict:
@@ -220,13 +220,13 @@ def expected(fault: Fault, builder: str, engine: int) -> Verdict:
 
 
 def is_cured(name: str, builder: str, engine: int) -> bool:
-    """Whether the cure makes this build pass: 20.10 has no builder that knows heredocs."""
+    """Whether the fix makes this build pass: no builder of 20.10 supports heredocs."""
     fault = FAULTS[name]
     return bool(fault.cure) and expected(fault, builder, engine)[0] != "ok" and not (name == "heredoc" and engine < 23)
 
 
 def cure(fault: Fault) -> list[Step]:
-    """The cure's steps, certificates in place of their names."""
+    """The steps of the fix, with certificates instead of their names."""
     return [
         (module, {key: (PKI / f"{value}.crt").read_text() if key == "certificate" else value for key, value in options.items()})
         for module, options in fault.cure
@@ -240,7 +240,7 @@ def choose(host: str, fault: Fault, builder: str) -> None:
 
 
 def give(host: str, fault: Fault) -> None:
-    """Do to a pristine host what the fault is; the wall is the caller's."""
+    """Create the fault on a clean host; the caller changes the firewall."""
     if fault.server:
         build.write(host, "/var/tmp/fault_server.py", SERVER.read_text())
         unit = f"systemd-run --quiet --unit=faulty python3 /var/tmp/fault_server.py {fault.server}"
@@ -261,7 +261,7 @@ def give(host: str, fault: Fault) -> None:
 
 
 def options(name: str, builder: str) -> dict[str, Any]:
-    """What docker_build_check is asked, before the cure and after it."""
+    """The options of docker_build_check, before the fix and after it."""
     fault = FAULTS[name]
     asked = {"environment_of": "login", "required": False, "timeout": 120, **fault.options}
     if fault.dockerfile:

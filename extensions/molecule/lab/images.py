@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root filesystems of the lab, made with mmdebstrap from Debian's own packages, kept as tars named by their recipe."""
+"""Root file systems of the lab, made with mmdebstrap from Debian's packages, and stored as tar files named by their recipe."""
 
 from __future__ import annotations
 

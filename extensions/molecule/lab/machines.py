@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The containers of the lab: the services that play the outside world, and the hosts that build."""
+"""The containers of the lab: services of the outside world, and hosts that build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import wall
 from pki import PKI
 from shell import HERE, STATE, run, text
 from table import (
-    BEHIND_THE_WALL,
+    BEHIND_THE_FIREWALL,
     DROPPED,
     GATEWAY,
     GHCR_IMAGES,
@@ -35,12 +35,12 @@ from table import (
 
 LABEL = "buildfleet-lab"
 INSIDE = HERE / "inside"
-LAB = STATE / "lab"  # what hosts see as /lab
+LAB = STATE / "lab"  # mounted on hosts as /lab
 WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
 WATCHES_BEFORE = STATE / "max_user_instances"
 FOR_HOSTS = ("ca.crt", "intercept-ca.crt", "cache.crt", "cache.key")
 
-# In the kernel's order, as far as every engine since 20.10 knows them.
+# In the kernel's order, as far as every engine since 20.10 supports them.
 CAPABILITIES = (
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
     "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
@@ -78,7 +78,7 @@ COMMANDS = {
         f"python3 -W ignore -c \"import crypt; print('{USERNAME}:' + crypt.crypt('{PASSWORD}', crypt.METHOD_BLOWFISH))\" > /run/passwords && "
         "export REGISTRY_AUTH_HTPASSWD_REALM=harbor REGISTRY_AUTH_HTPASSWD_PATH=/run/passwords && " + upstream("harbor", HARBOR_IMAGES)
     ),
-    "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it wants the Hub to answer when it starts
+    "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it needs an answer of the Hub when it starts
     "candidates": (f"ip address add {DROPPED[0]}/24 dev eth0 && iptables -A INPUT -d {DROPPED[0]} -j DROP && exec python3 /inside/candidates.py /pki {MIRROR}"),
     "relay": "exec nginx -c /inside/relay.conf",
     "proxy": f"printf '{TINYPROXY}' > /run/proxy.conf && exec tinyproxy -d -c /run/proxy.conf",
@@ -111,10 +111,10 @@ def container(service: str) -> str:
 
 
 def network() -> None:
-    """An internal network: the engine gives it no way out, so the lab is closed before anything in it starts."""
+    """An internal network: the engine gives it no route out, so the lab is closed before anything in it starts."""
     if not exists("network", NETWORK):
         run(
-            "docker", "network", "create", "--internal", f"--subnet={SUBNET}", f"--gateway={GATEWAY}", f"--ip-range={BEHIND_THE_WALL}",
+            "docker", "network", "create", "--internal", f"--subnet={SUBNET}", f"--gateway={GATEWAY}", f"--ip-range={BEHIND_THE_FIREWALL}",
             f"--label={LABEL}", NETWORK,
         )  # fmt: skip
 
@@ -129,7 +129,7 @@ def start_service(name: str) -> None:
         f"--ip={service.address}", "--cap-add=NET_ADMIN", "--env=SSL_CERT_FILE=/pki/ca.crt",
         f"--volume={INSIDE}:/inside:ro", f"--volume={PKI}:/pki:ro", f"--volume={LAB}:/lab:ro", f"--volume={STATE / 'hub'}:/hub",
         f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", command(name),
-    )  # fmt: skip
+    )  # Every capability of this machine: --privileged fails if its own bounding set is not full.
 
 
 def start_services() -> None:
@@ -148,7 +148,7 @@ def running(name: str) -> bool:
 
 
 def capabilities() -> list[str]:
-    """Everything that this machine itself may do: --privileged fails where its own bounding set is not full."""
+    """Every capability of this machine: --privileged fails if its own bounding set is not full."""
     status = Path("/proc/self/status").read_text().split()
     bounding_set = int(status[status.index("CapBnd:") + 1], 16)
     return [f"--cap-add={name}" for bit, name in enumerate(CAPABILITIES.split()) if bounding_set >> bit & 1]
@@ -210,7 +210,7 @@ def remove(*names: str) -> None:
 
 
 def remove_all() -> bool:
-    """Whether nothing of the lab is left."""
+    """Whether nothing of the lab remains."""
     remove(*text("docker", "ps", "--all", "--quiet", f"--filter=label={LABEL}").split())
     text("docker", "network", "rm", NETWORK)
     return not exists("network", NETWORK)
@@ -220,7 +220,7 @@ def address(host: str) -> str:
     return text("docker", "container", "inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAddress}}}}', host).strip()
 
 
-def at_the_wall(script: Callable[[str], str]) -> None:
+def at_the_firewall(script: Callable[[str], str]) -> None:
     walled = [name for name, service in SERVICES.items() if service.wall]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: run("docker", "exec", container(name), "sh", "-c", script(name)), walled))
@@ -228,13 +228,13 @@ def at_the_wall(script: Callable[[str], str]) -> None:
 
 def raise_wall(mode: str, hosts: Iterable[str] = ()) -> None:
     if not hosts:
-        at_the_wall(partial(wall.for_everyone, mode))
+        at_the_firewall(partial(wall.for_everyone, mode))
     for source in map(address, hosts):
-        at_the_wall(partial(wall.for_one, mode, source))
+        at_the_firewall(partial(wall.for_one, mode, source))
 
 
 def remove_host(name: str) -> None:
     source = address(name)
     if source:
-        at_the_wall(lambda _machine: wall.forget(source))
+        at_the_firewall(lambda _machine: wall.forget(source))
     remove(name)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Raises every fault on every engine and builder and writes what docker_build_check called it: `matrix.py [FILE]`, with the lab up."""
+"""Run every fault on every engine and builder and write the diagnoses of docker_build_check: `matrix.py [FILE]`, with the lab up."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def tried(host: str, rows: Path) -> int:
-    """All faults on one host, one after the other; hosts do not hinder one another."""
+    """All faults on one host, one after the other; hosts are independent."""
     environment = dict(os.environ, BUILDFLEET_MATRIX=str(rows), BUILDFLEET_SAMPLE="all")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", host, TESTS]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -41,7 +41,7 @@ def cell(row: Row | None) -> str:
     cause, asked_by, host, reason = row["verdict"]
     where = ", ".join(part for part in (asked_by, host) if part)
     detail = f" ({reason})" if reason and reason != cause else ""
-    cured = {True: " **cured**", False: " NOT CURED"}.get(row["cured"], "")
+    cured = {True: " **fixed**", False: " NOT FIXED"}.get(row["cured"], "")
     return f"`{cause}`{': ' if where else ''}{where}{detail}{cured}"
 
 
@@ -54,18 +54,18 @@ def cure(name: str) -> str:
 def written(rows: list[Row]) -> str:
     commit = text("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip()
     lines = [
-        "# What a failed build is called", "",
-        f"Written by `make matrix` on {datetime.date.today()}, commit {commit}; not by hand.", "",
-        "Each fault is done to a pristine host of the lab, then `docker_build_check` builds in a login shell. A cell is its result: `cause`, who asked",
-        "whom, and how it failed. **cured**: the fix was applied with the modules of this collection, and the same build passed. The hosts are behind a",
-        "firewall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
+        "# Diagnosis of failed builds", "",
+        f"Written by `make matrix` on {datetime.date.today()}, commit {commit}. Do not edit.", "",
+        "Each fault is created on a clean host of the lab, then `docker_build_check` builds in a login shell. A cell is its result: `cause`, the process, the",
+        "host that it requested, and how that failed. **fixed**: the fix was applied with modules of this collection, and the same build passed.",
+        "The hosts are behind a firewall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
     ]  # fmt: skip
     engines = {row["engine"] for row in rows}
     if len({(row["engine"], row["fault"], row["builder"]) for row in rows}) < len(engines) * len(FAULTS) * len(BUILDERS):
-        lines += ["", "**This run was stopped before its end**: what it did not come to is *not tried*, and what it did not come to cure is not called cured."]
+        lines += ["", "**This run was stopped early**: a build that did not run is *not tried*, and a build whose fix did not run is not called fixed."]
     for engine in sorted(engines):
-        found = {(row["fault"], row["builder"]): row for row in rows if row["engine"] == engine}  # a cured row comes after its first one
-        lines += ["", f"## Docker Engine {engine}", "", f"| fault | {' | '.join(BUILDERS.values())} | cure |", "|---|---|---|---|"]
+        found = {(row["fault"], row["builder"]): row for row in rows if row["engine"] == engine}  # a row with a fix comes after the first one
+        lines += ["", f"## Docker Engine {engine}", "", f"| fault | {' | '.join(BUILDERS.values())} | fix |", "|---|---|---|---|"]
         lines += [
             f"| {fault.title} | {' | '.join(cell(found.get((name, builder))) for builder in BUILDERS)} | {cure(name)} |" for name, fault in FAULTS.items()
         ]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab's files share: where its state lives, and how it runs a program."""
+"""Functions that the lab's files share: where its state is stored, and how it runs a program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def say(sentence: str) -> None:
 
 
 def run(*command: str, stdin: Any = subprocess.DEVNULL) -> str:
-    """Run a program, return what it printed; end with its own words when it fails."""
+    """Run a program and return its output; exit with its message if it fails."""
     done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"lab: `{' '.join(command)}` failed ({done.returncode}):\n{done.stdout}{done.stderr}")
@@ -28,7 +28,7 @@ def run(*command: str, stdin: Any = subprocess.DEVNULL) -> str:
 
 
 def text(*command: str) -> str:
-    """What a program prints, or nothing when it fails or is not there."""
+    """The output of a program, or nothing if it fails or does not exist."""
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one table of the lab: who stands where, under which names, with which password. Tests, demo and docs read it."""
+"""The table of the lab: addresses, names and passwords of all machines. Tests, demo and docs read it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urllib.parse import quote
 NETWORK = "buildfleet-lab"
 SUBNET = "10.57.0.0/24"
 GATEWAY = "10.57.0.1"
-BEHIND_THE_WALL = "10.57.0.128/25"  # where the hosts live; services live below and are not hindered by the wall
+BEHIND_THE_FIREWALL = "10.57.0.128/25"  # the hosts are here; services have lower addresses and are not behind the firewall
 NAME_SERVER = "10.57.0.53"
-SILENT_NAME = "silent.lab"  # the name server never answers for it; names that it does not know are denied at once
+SILENT_NAME = "silent.lab"  # the name server never answers for it; it denies unknown names at once
 
 USERNAME = "builder"
-PASSWORD = "p@ss:w/rd%41"  # awkward on purpose: an encoding mistake anywhere makes the proxy say no
+PASSWORD = "p@ss:w/rd%41"  # awkward on purpose: with any encoding mistake the proxy refuses
 
 
 class Service(NamedTuple):
     address: str
     names: tuple[str, ...] = ()
     tls: bool = False
-    wall: bool = False  # the wall stands in front of it
+    wall: bool = False  # behind the firewall
 
 
 SERVICES = {
@@ -56,20 +56,20 @@ SERVICES = {
 DROPPED = ("10.57.0.24", "drop.lab")  # another address of the candidates, whose packets are dropped
 
 LOGIN = f"{USERNAME}:{quote(PASSWORD, safe='')}"
-HTTP_PROXY = "http://proxy.lab:8888"  # for the daemon: its log says what the daemon asked
-CLIENT_PROXY = "http://client-proxy.lab:8888"  # for the client
-AUTH_PROXY = "http://auth-proxy.lab:8888"  # wants USERNAME and PASSWORD
+HTTP_PROXY = "http://proxy.lab:8888"  # requires them too
+CLIENT_PROXY = "http://client-proxy.lab:8888"  # intercepts TLS, with certificates of an authority that no host trusts
+AUTH_PROXY = "http://auth-proxy.lab:8888"  # (i) a pull-through cache that serves images without a token
 SOCKS_PROXY = "socks5://socks.lab:1080"
-AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # wants them too
-INTERCEPT_PROXY = "http://intercept-proxy.lab:8888"  # reads TLS, with certificates of an authority that no host trusts
-MIRROR = "https://mirror.lab"  # (i) pulls through, hands out images without a token
-RELAY = "https://relay.lab"  # (ii) passes the Hub's answers on, and with them its token server's name
-ALLOWLIST = "https://allowlist.lab"  # 403 for all but busybox
-WEB = "http://web.lab/"  # what a RUN step downloads
-OWN_REALM = "https://own-realm.lab"  # a realm of its own, as Cloudflare Workers have
+AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # 403 for all images except busybox
+INTERCEPT_PROXY = "http://intercept-proxy.lab:8888"  # intercepts TLS, with certificates of an authority that no host trusts
+MIRROR = "https://mirror.lab"  # its own realm, like Cloudflare Workers
+RELAY = "https://relay.lab"  # (ii) passes the Hub's responses on, and with them the name of its token server
+ALLOWLIST = "https://allowlist.lab"  # 403 for all images except busybox
+WEB = "http://web.lab/"  # Candidates that cannot be used as a mirror, and the problem of each.
+OWN_REALM = "https://own-realm.lab"  # its own realm, like Cloudflare Workers
 SLOW = "https://slow.lab"  # 100 kB a second
 DROPS = f"https://{DROPPED[1]}"
-# What cannot be used as a mirror, and what each must be called.
+# Candidates that cannot be used as a mirror, and the problem of each.
 UNUSABLE = {
     "https://login.lab": "mirror_error",
     "https://page.lab": "mirror_error",
@@ -78,9 +78,9 @@ UNUSABLE = {
     "https://nosuch.lab": "dns",
     DROPS: "timeout",
 }
-GHCR_MIRROR = "ghcr-mirror.lab"  # as the mirror, for a registry that Docker's registry-mirrors do not cover
+GHCR_MIRROR = "ghcr-mirror.lab"  # like the mirror, for a registry that Docker's registry-mirrors do not cover
 QUAY_MIRROR = "quay-mirror.lab"
-HARBOR = "harbor.lab/company"  # wants USERNAME and PASSWORD; has the images of COMPANY below a path
+HARBOR = "harbor.lab/company"  # Not one of the scenarios' engines: `lab.py reset cache` creates it.
 COMPANY = "company.lab:5000"  # a registry that nobody reaches
 
 IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu", "lab/tool:1")
@@ -89,7 +89,7 @@ GHCR_IMAGES = ("ghcr.io/lab/tool:1",)
 QUAY_IMAGES = ("quay.io/lab/tool:1",)
 HARBOR_IMAGES = ("harbor.lab/company/lab/tool:1",)
 
-# Two people at one lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie names hosts of one's own, and BUILDFLEET_INVENTORY the inventory that has them.
+# To share a lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie names your own hosts, and BUILDFLEET_INVENTORY the inventory that contains them.
 HOSTS: dict[str, str] = dict(pair.split("=") for pair in os.environ.get("BUILDFLEET_HOSTS", "engine20=bookworm,engine26=trixie,engine28=forky").split(","))
-# Not among the engines of the scenarios: `lab.py reset cache` makes it.
+# Not one of the scenarios' engines: `lab.py reset cache` creates it.
 OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit"}

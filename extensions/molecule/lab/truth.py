@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tries every cure on every engine and writes what came of it as a table: `truth.py [FILE]`, with the lab up."""
+"""Test every fix on every engine and write the results as a table: `truth.py [FILE]`, with the lab up."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ CURES = (
 
 
 def blamed(log: str) -> str:
-    """The machine that the error names: the token server before the registry, for that is the riddle."""
+    """The machine that the error names: the token server before the registry, because the token is what usually fails."""
     for name in ("auth.docker.io", "production.cloudflare.docker.com", "registry-1.docker.io", "relay.lab", "mirror.lab"):
         if re.search(rf"https?://{re.escape(name)}", log) or (name == "auth.docker.io" and "fetch anonymous token" in log):
             return name
@@ -110,7 +110,7 @@ def ansible(playbook: str, host: str, variables: Mapping[str, object]) -> Outcom
 
 
 def give(host: str, cure: Cure) -> str:
-    """Apply the cure; a sentence when that already fails."""
+    """Apply the fix; returns a sentence if that fails."""
     if cure.playbook:
         played = ansible("site", host, cure.playbook)
         if not played.ok:
@@ -132,7 +132,7 @@ def take_away(host: str, cure: Cure) -> None:
 
 
 def tried(host: str, cure: Cure, builder: str) -> str:
-    """A cure that chooses the builder is tried as its user would, with nothing of ours that chooses it too."""
+    """A fix that selects the builder is tested as its user would, without our own selection of a builder."""
     chosen = builder == "legacy" and cure.builders == NOT_BUILDKIT
     outcome = build(host, "default" if chosen else builder, cure.image, cure.env, cure.login, shell=cure.shell)
     if chosen and outcome.ok and "Step 1/" not in outcome.log:
@@ -159,15 +159,15 @@ def versions(host: str) -> str:
 def written(results: Mapping[str, list[dict[str, str]]]) -> str:
     commit = text("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip()
     lines = [
-        "# Cures, tried", "",
-        f"Written by `extensions/molecule/lab/truth.py` on {datetime.date.today()}, commit {commit}; not by hand.", "",
+        "# Fixes, tested", "",
+        f"Written by `extensions/molecule/lab/truth.py` on {datetime.date.today()}, commit {commit}. Do not edit.", "",
         "The hosts are behind a firewall that resets every connection to Docker Hub and its token server. *The mirror* pulls through and serves",
         "images without a token; *the relay* passes the Hub's answers on, and with them the token server's name; the proxies reach everything.",
         "Before each cell images and build cache are removed and dockerd is restarted, so that neither a layer nor a token of an earlier build helps.",
-        "A failure names the machine that the error blames.",
+        "A failure names the machine in the error message.",
     ]  # fmt: skip
     for host, rows in results.items():
-        lines += ["", f"## {versions(host)}", "", f"| cure | {' | '.join(COLUMNS.values())} |", f"|---|{'---|' * len(COLUMNS)}"]
+        lines += ["", f"## {versions(host)}", "", f"| fix | {' | '.join(COLUMNS.values())} |", f"|---|{'---|' * len(COLUMNS)}"]
         lines += [f"| {cure.title} | {' | '.join(cells.get(builder, 'not used') for builder in COLUMNS)} |" for cure, cells in zip(CURES, rows, strict=True)]
     return "\n".join(lines) + "\n"
 

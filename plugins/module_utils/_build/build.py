@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real build in the environment of whoever builds, and no trace of it afterwards."""
+"""Run a real build in the environment of the process that builds, and remove everything that it created."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import ask_for_image
 
 _NAME = "buildfleet-check"
-_PATIENCE = 8  # seconds for each mirror after a build that failed
+_PATIENCE = 8  # seconds for each mirror after a failed build
 
 
 class _Store(t.NamedTuple):
-    """What the engine keeps: image names and ids, and the ids of BuildKit's cache records (None: not known)."""
+    """What the engine stores: image names and ids, and the ids of BuildKit's cache records (None: unknown)."""
 
     tags: t.Dict[str, str]
     images: t.FrozenSet[str]
@@ -44,7 +44,7 @@ class _Store(t.NamedTuple):
 
 
 def check(host: BuildHost, wish: BuildRequest, builder: BuildUser, env: t.Mapping[str, str], name: str) -> Outcome:
-    """Build, judge, clean. ``name`` is unique to this run and marks what is ours."""
+    """Build, judge, clean up. ``name`` is unique to this run and marks what is ours."""
     environment = build_environment(builder, wish, env)
     known = Evidence(
         image="" if wish.context or wish.compose_file else wish.image,
@@ -81,7 +81,7 @@ def check(host: BuildHost, wish: BuildRequest, builder: BuildUser, env: t.Mappin
         known = known._replace(code=code, timed_out=code == 124 and seconds >= wish.timeout - 1)
         if code:
             known = _with_facts(host, sock, known, reference(log, known) or wish.image)
-        if builder_used(log) == "legacy":  # by default; a heredoc's build even passes, and does something else
+        if builder_used(log) == "legacy":  # by default; a build with a heredoc even succeeds, but does something else
             known = known._replace(cannot=cannot)
         verdict = judge(log, known)
         stored = familiar(_tagged(verdict.reference or wish.image)) in before.tags
@@ -101,7 +101,7 @@ def check(host: BuildHost, wish: BuildRequest, builder: BuildUser, env: t.Mappin
 
 
 class _Step(t.NamedTuple):
-    """One docker build: of a probe whose files these are, or of the user's own context."""
+    """One docker build: of a probe with these files, or of the user's own context."""
 
     files: t.Mapping[str, str]
     options: t.Tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class _Step(t.NamedTuple):
 
 def _steps(wish: BuildRequest) -> t.List[_Step]:
     options = (("--pull",) if wish.pull else ()) + (("--force-rm",) if wish.builder == "legacy" else ())
-    # COPY, because it needs the base image's layers and nothing in them; the text makes it new every time.
+    # COPY, because it needs the layers of the base image and nothing in them; the unique text prevents a cache hit.
     probe = f"FROM {wish.image}\nCOPY Dockerfile /{_NAME}\n"
     fetch = f"RUN if command -v wget >/dev/null; then wget -O /dev/null '{wish.network_step}'; else curl -fsSL -o /dev/null '{wish.network_step}'; fi\n"
     if not wish.context and not wish.compose_file:
@@ -134,11 +134,11 @@ def _is_legacy(wish: BuildRequest, environment: t.Mapping[str, str]) -> bool:
 
 
 def _will_be_legacy(host: BuildHost, wish: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
-    """Whether the legacy builder will be used, told before building: it ignores a heredoc's body without a word."""
+    """Whether the legacy builder will be used, checked before the build: it silently ignores the body of a heredoc."""
     if wish.builder != "default" or environment.get("DOCKER_BUILDKIT"):
         return _is_legacy(wish, environment)
     if wish.compose_file or not sock:
-        return False  # Compose decides by itself; the log tells
+        return False  # Compose decides by itself; the log shows it
     header = host.ping(sock).get("Builder-Version")
     return default_builder("", components.cli(host)[0], components.has_buildx(host, environment), header == "2") == "legacy"
 
@@ -183,7 +183,7 @@ def _tagged(reference: str) -> str:
 
 
 def _socket(environment: t.Mapping[str, str]) -> str:
-    """The engine's socket ('' where it is not one of this host)."""
+    """The path of the engine's socket ('' if it is not on this host)."""
     address = environment.get("DOCKER_HOST", "")
     if environment.get("DOCKER_CONTEXT", "default") not in ("", "default") or (address and not address.startswith("unix://")):
         return ""
@@ -203,7 +203,7 @@ def _records(host: BuildHost, sock: str) -> t.Optional[t.List[t.Dict[str, t.Any]
 
 
 def _left(sock: str) -> t.Tuple[str, ...]:
-    return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
+    return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build remain there.",)
 
 
 def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str) -> Evidence:
@@ -216,7 +216,7 @@ def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str) -> 
 
 
 def _ask_mirrors(host: BuildHost, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:
-    """The daemon's words name one of its mirrors at most: each is asked for the image of Docker Hub that failed."""
+    """The daemon's message names at most one of its mirrors: check each for the failed image of Docker Hub."""
     image = verdict.reference or ""
     if not urls or verdict.asked_by not in ("daemon", "client") or not image or split_registry(image)[0] != DOCKER_HUB:
         return ()
@@ -229,11 +229,11 @@ def _ask_mirrors(host: BuildHost, urls: t.Sequence[str], verdict: Verdict) -> t.
 
 
 def _clean(host: BuildHost, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
-    """What this build brought goes, by name and id; what was there, or what others bring meanwhile, stays."""
+    """Remove what this build created, by name and id; what existed before, or what others create meanwhile, stays."""
     if not sock:
         return
     for container in re.findall(r"^ ---> Running in ([0-9a-f]{12})$", log, re.M):
-        host.engine_api(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, when it was stopped
+        host.engine_api(f"/containers/{container}?force=1", "DELETE", sock=sock, timeout=60)  # of the legacy builder, if it was stopped
     for _attempt in range(10):
         if not _clean_images(host, sock, before, log, name):
             break
@@ -243,7 +243,7 @@ def _clean(host: BuildHost, sock: str, before: _Store, log: str, name: str, buil
 
 
 def _clean_images(host: BuildHost, sock: str, before: _Store, log: str, name: str) -> bool:
-    """Give names back and remove what is new; whether something of ours was still there."""
+    """Restore names and remove what is new; returns whether something of ours was still there."""
     after = _store(host, sock, False)
     named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)|^#\d+ pulling image (\S+)", log, re.M)
     tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {tag for tag in after.tags if tag.startswith(name)}
@@ -255,15 +255,15 @@ def _clean_images(host: BuildHost, sock: str, before: _Store, log: str, name: st
     for tag in moved:
         repository, _colon, label = tag.rpartition(":")
         host.engine_api(f"/images/{before.tags[tag]}/tag?repo={quote(repository, safe='')}&tag={quote(label, safe='')}", "POST", sock=sock)
-    for target in [*new, *images]:  # the engine refuses while something else stands on it
+    for target in [*new, *images]:  # the engine refuses while something else depends on it
         host.engine_api(f"/images/{quote(target, safe='')}", "DELETE", sock=sock, timeout=60)
     return bool(moved or new or images)
 
 
 def _clean_cache(host: BuildHost, sock: str, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
-    """Remove our records, newest first: one that others stand on is refused by the engine, and rightly stays.
+    """Remove our records, newest first: the engine refuses to remove one that others depend on, so it stays.
 
-    A stopped build still makes records, and lets go of them, when its client is gone already: on a busy host for seconds.
+    A stopped build may still create and release records after its client ended, on a busy host for seconds.
     """
     quiet = 0
     for _attempt in range(60 if stopped else 10):
@@ -279,10 +279,10 @@ def _clean_cache(host: BuildHost, sock: str, before: t.FrozenSet[str], log: str,
 
 
 def _ours(records: t.Sequence[t.Dict[str, t.Any]], before: t.FrozenSet[str], log: str, builds: int) -> t.List[t.Dict[str, t.Any]]:
-    """Records that our log speaks of, and those without a name that stand on them.
+    """Records that our log names, and unnamed ones that depend on them.
 
-    Build contexts have no name, nor have copied files and local images on 20.10.
-    If there are more new ones than we made, others made some of them too, and all are left.
+    Build contexts have no name, nor do copied files and local images on 20.10.
+    If there are more new ones than we created, others created some of them too, and all stay.
     """
     new = [record for record in records if record["ID"] not in before]
     named = [record["ID"] for record in records if _spoken_of(str(record.get("Description") or ""), log)]
@@ -311,7 +311,7 @@ def _spoken_of(description: str, log: str) -> bool:
 
 
 class _Traces:
-    """What docker and buildx leave in the user's configuration."""
+    """What docker and buildx write to the user's configuration."""
 
     _OF_DOCKER = ("buildx", ".buildNodeID", ".token_seed", ".token_seed.lock")
 
@@ -342,7 +342,7 @@ class _Traces:
                 self._host.remove(path)
         for path in filter(self._host.exists, self._missing):
             if path.startswith(os.path.join(self.buildx, "refs")):
-                self._host.remove_folder(path)  # which stays where another build's is in it
+                self._host.remove_folder(path)  # which stays if it contains another build's record
             else:
                 self._host.remove(path)
         for name in set(self._host.names(self._config)) - self._before:

@@ -15,7 +15,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import com
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 
 _MARK = "buildfleet-environment-of"
-# Nothing else ever leaves another process's environment.
+# No other variable ever leaves the environment of another process.
 _NAMED = re.compile(r"(?:(?:DOCKER|BUILDKIT|BUILDX|EXPERIMENTAL|COMPOSE)_\w+|HOME|PATH|\w+_proxy)$", re.I)
 
 
@@ -30,7 +30,7 @@ def build_user(host: Host, environment_of: str, own: t.Mapping[str, str]) -> Bui
         return _service(host, name)
     if environment_of == "task":
         return BuildUser("", dict(own))
-    raise HostError(f"environment_of: {environment_of} is none of task, login, user:NAME and service:NAME.")
+    raise HostError(f"environment_of: {environment_of} is not one of task, login, user:NAME and service:NAME.")
 
 
 def _login(host: Host, user: str) -> BuildUser:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Builds of the past, from the records that BuildKit keeps and buildx shows."""
+"""Past builds, from the records that BuildKit keeps and buildx shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEWEST = ("true", "yes", "on", "1")
 
 
 class Record(t.NamedTuple):
-    """A build of the past; code 0 if it passed."""
+    """A past build; code 0 if it succeeded."""
 
     id: str
     name: str
@@ -27,7 +27,7 @@ class Record(t.NamedTuple):
 
 
 def read_record(host: BuildHost, wanted: str, builder: str, environment: t.Mapping[str, str], user: str, timeout: float) -> Record:
-    """The newest record (``wanted`` is true), or the one of this id, with its log."""
+    """The newest record (``wanted`` is true), or the one with this id, and its log."""
 
     def buildx(*words: str) -> Run:
         named = ["--builder", builder] if builder else []
@@ -37,14 +37,14 @@ def read_record(host: BuildHost, wanted: str, builder: str, environment: t.Mappi
     records = _records(listed.out)
     if listed.code or (listed.out.strip() and not records):
         since = versions.text("buildx_history")
-        raise Refused(f"history: buildx shows no builds of the past here; it can from {since}. It says: {_first_line(listed.text) or 'nothing'}")
+        raise Refused(f"history: buildx shows no past builds here; it supports that from {since}. Its message: {_first_line(listed.text) or 'nothing'}")
     if wanted.lower() in _NEWEST:
         record = max(records, key=lambda one: str(one.get("created_at")), default=None)
     else:
         record = next((one for one in records if str(one.get("ref")).rpartition("/")[2] == wanted.rpartition("/")[2]), None)
     if record is None:
         ids = ", ".join(str(one.get("ref")).rpartition("/")[2] for one in records[:5])
-        wish = "no build of the past" if wanted.lower() in _NEWEST else f"no record {wanted}"
+        wish = "no past build" if wanted.lower() in _NEWEST else f"no record {wanted}"
         raise Refused(f"history: there is {wish} here. The newest are: {ids or 'none'}.")
     name = str(record.get("ref")).rpartition("/")[2]
     inspected = buildx("inspect", name, "--format", "json")
@@ -71,7 +71,7 @@ def _records(text: str) -> t.List[t.Dict[str, t.Any]]:
 
 
 def _error(text: str) -> str:
-    """What the client printed at the end, which the log of a record leaves out."""
+    """What the client printed at the end, which the log of a record does not contain."""
     try:
         document = json.loads(text)
     except ValueError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A verdict on the output of a build, and on several builds together. Pure."""
+"""The verdict on the output of a build, and on several builds together. Pure."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PASSED = re.compile(r"^Successfully built [0-9a-f]+|^#\d+ (?:writing image|nami
 
 
 def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
-    """As diagnose, and what buildx says about a builder that is not there or does not start."""
+    """Like diagnose, plus what buildx says about a builder that does not exist or does not start."""
     missing = _NO_BUILDER.search(log)
     if missing:
         name = missing.group(1)
         cure = f"Create the builder (docker buildx create --name {name}) as the user who builds, or name one that docker buildx ls shows."
-        sentence = f"There is no builder {name} in the configuration of the user who builds."
+        sentence = f"The user who builds has no builder {name}."
         return Verdict("buildx_missing", reason=f"no builder {name}", cure=cure, sentence=f"{sentence} {cure}", lines=(_line_of(log, missing),))
     used, image = _USED_BUILDER.search(log), _BOOT_IMAGE.search(log)
     if not used or not image or not _boot_failed(log):
         return diagnose(log, evidence)
-    # The builder does not run yet: it is the daemon that pulls its image, with the daemon's settings.
+    # The builder does not run yet: the daemon pulls its image, with the daemon's settings.
     known = (evidence or Evidence())._replace(image=image.group(1), daemon_token=True)
     found = diagnose(_USED_BUILDER.sub("", log), known)
     image_named = f"its image {image.group(1)}"
@@ -43,7 +43,7 @@ def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
 
 
 def _boot_failed(log: str) -> bool:
-    """Whether nothing was built yet when it failed."""
+    """Whether it failed before anything was built."""
     return _BOOTING.search(log) is not None and re.search(r"load build definition|load metadata", log) is None
 
 
@@ -52,13 +52,13 @@ def _line_of(log: str, found: t.Match[str]) -> str:
 
 
 def judge_text(log: str) -> Verdict:
-    """A log that somebody kept: without an exit code, it passed if it ends as a build that passed."""
+    """A stored log: without an exit code it counts as successful if it ends like a successful build."""
     passed = _PASSED.search(log) and not _FAILED.search(log)
     return judge(log, Evidence(code=0 if passed else 1))
 
 
 class Built(t.NamedTuple):
-    """One image of several, and how its build ended."""
+    """One image of several, and the result of its build."""
 
     image: str
     verdict: Verdict
@@ -69,7 +69,7 @@ class Built(t.NamedTuple):
 
 
 def several(builds: t.Sequence[Built]) -> Verdict:
-    """The first failure speaks for all, and the sentence says what else fails and at which registry."""
+    """The first failure is the verdict, and its sentence names the other failures and their registries."""
     failed = [built for built in builds if built.verdict.cause != "ok"]
     if not failed:
         return builds[0].verdict._replace(sentence=f"All {len(builds)} builds passed. {builds[0].verdict.sentence}")
@@ -78,7 +78,7 @@ def several(builds: t.Sequence[Built]) -> Verdict:
 
 
 def blame(verdict: Verdict, mirrors: t.Sequence[Candidate]) -> Verdict:
-    """What each of the daemon's mirrors says about the image of a build that failed."""
+    """What each of the daemon's mirrors answers for the image of a failed build."""
     if len(mirrors) < 2:
         return verdict
     said = [f"{one.url} {'serves this image' if one.usable else 'does not: ' + one.message.rstrip('.')}" for one in mirrors]

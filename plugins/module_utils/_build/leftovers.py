@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a build that was stopped leaves on the engine: some engines let a step run on and keep its records. It is said, and not ended by force."""
+"""What a stopped build leaves on the engine: some engines let a step run on and keep its records. Reported, not ended by force."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def running_steps(host: Host) -> t.Dict[int, str]:
 
 
 def sentences(host: Host, before: t.Collection[int], log: str, records: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[str, ...]:
-    """Steps of this log that still run, and its records that the engine does not give up."""
+    """Steps of this log that still run, and its records that the engine does not release."""
     commands = [_bare(found) for found in re.findall(r"^#\d+ \[[^\]]*\d+/\d+\] RUN (.+)$", log, re.M)]
     ours = {pid: text for pid, text in running_steps(host).items() if pid not in before and any(_bare(text) in command for command in commands)}
     found = [f"A step of this build still runs on the engine (process {pid}: {text}). End it with: kill {pid}." for pid, text in ours.items()]
     if records:
         count, them = ("A cache record", "it") if len(records) == 1 else (f"{len(records)} cache records", "them")
         names = ", ".join(str(one["ID"]) for one in records)
-        found.append(f"{count} of this build could not be removed; the engine holds {them} until it starts next ({names}).")
+        found.append(f"{count} of this build could not be removed; the engine keeps {them} until its next start ({names}).")
     return tuple(found)
 
 

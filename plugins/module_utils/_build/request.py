@@ -32,12 +32,12 @@ class BuildRequest(t.NamedTuple):
 
     @property
     def named(self) -> bool:
-        """Whether it is to be built by a builder of buildx with a name of its own."""
+        """Whether to use a named buildx builder."""
         return self.builder not in KINDS
 
 
 class BuildUser(t.NamedTuple):
-    """Whoever builds: the user, and the environment as that process reads it."""
+    """The process that builds: its user, and its environment as that process reads it."""
 
     user: str
     environment: t.Dict[str, str]
@@ -74,9 +74,9 @@ def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
 
 
 def build_environment(builder: BuildUser, wish: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
-    """The builder's own environment, what the user puts on top, and what makes the log readable."""
+    """The environment of the process that builds, the user's variables over it, and what makes the log readable."""
     found = dict(builder.environment, **env)
-    found["BUILDKIT_PROGRESS"] = "plain"  # in the environment: 20.10's legacy builder has no --progress
+    found["BUILDKIT_PROGRESS"] = "plain"  # in the environment, because 20.10's legacy builder has no --progress
     if wish.named:
         found["BUILDX_BUILDER"] = wish.builder
     elif wish.builder != "default":
@@ -87,7 +87,7 @@ def build_environment(builder: BuildUser, wish: BuildRequest, env: t.Mapping[str
 
 
 def default_builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.Optional[bool]) -> str:
-    """What `docker build` uses (docker/cli cmd/docker/builder.go); '' where it ends with an error."""
+    """What `docker build` uses (docker/cli cmd/docker/builder.go); '' if it fails."""
     wanted = parse_bool(docker_buildkit)
     if docker_buildkit and wanted is None:
         return ""

@@ -19,8 +19,8 @@ class Outcome(t.NamedTuple):
     verdict: Verdict
     seconds: float = 0.0
     proved: t.Optional[t.Dict[str, str]] = None
-    left: t.Tuple[str, ...] = ()  # what could not be cleaned, in sentences
-    mirrors: t.Tuple[Candidate, ...] = ()  # the daemon's, asked for the image of a build that failed
+    left: t.Tuple[str, ...] = ()  # what could not be removed, in sentences
+    mirrors: t.Tuple[Candidate, ...] = ()  # the daemon's mirrors, checked for the image of a failed build
 
 
 def shown(outcome: Outcome) -> t.Dict[str, t.Any]:

@@ -24,12 +24,12 @@ SETTINGS = ("buildkit", "daemon_token", "http_proxy", "https_proxy", "no_proxy",
 class _Wanted(t.NamedTuple):
     values: t.Dict[str, str]
     pieces: t.Dict[str, settings.Piece]
-    owners: t.Dict[str, t.Optional[Account]]  # of files in home directories; None: that user is gone
+    owners: t.Dict[str, t.Optional[Account]]  # for files in home directories; None: that user no longer exists
     warnings: t.List[str]
 
 
 class Change(t.NamedTuple):
-    """What a run does to the host, decided before anything is written."""
+    """What a run changes on the host, planned before anything is written."""
 
     environment: t.Dict[str, str]
     changes: Changes
@@ -43,11 +43,11 @@ class Change(t.NamedTuple):
 
 
 def plan(host: Host, record: Record, options: t.Dict[str, t.Any], learn: t.Callable[[str], None]) -> Change:
-    """What the options change on this host. ``learn`` is called with each URL of a file, whose password must be masked."""
+    """Plan what the options change on this host. ``learn`` is called with each URL in a file, because its password must be masked."""
     values, wanted, owners, warnings = _wanted(host, record, options)
-    # Whoever has that home directory now may have laid a link there.
+    # The present owner of that home directory may have created a link there.
     lost = [path for path in record.paths if path in owners and owners[path] is None]
-    warnings += [f"{path} is left as it is, since its user is gone." for path in lost]
+    warnings += [f"{path} was not changed, because its user no longer exists." for path in lost]
     known = {*wanted, *record.paths} - {*lost}
     found = {path: _read(host, path, owners.get(path)) for path in {*known, *settings.LEFTOVERS}}
     ours = {*known, *(path for path in settings.LEFTOVERS if settings.is_ours(path, _contents(found[path])))}
@@ -70,7 +70,7 @@ def plan(host: Host, record: Record, options: t.Dict[str, t.Any], learn: t.Calla
 
 
 def apply(host: Host, record: Record, change: Change, state: str) -> None:
-    """Write, reload, restart, and keep in the record what undo needs."""
+    """Write, reload, restart, and record what undo needs."""
     _write(host, record, change.changes, change.owners, change.wanted)
     if any(settings.unit_of(path) for path in change.changes):
         change.services.systemctl("daemon-reload")
@@ -121,7 +121,7 @@ def _read(host: Host, path: str, owner: t.Optional[Account]) -> t.Optional[File]
 
 
 def _stop_if_it_cannot_be_written(host: Host, path: str, owner: t.Optional[Account]) -> None:
-    """Said before anything is written; `sudo docker login` leaves a folder of root's in a user's home."""
+    """Reported before anything is written; `sudo docker login` leaves a folder of root in a user's home."""
     with acting_as(owner):
         if owner and not host.can_write(path):
             raise _not_of(owner, path)
@@ -132,13 +132,13 @@ def _not_of(owner: Account, path: str) -> Refused:
 
 
 def _older_builders(host: Host, path: str, owner: t.Optional[Account]) -> t.List[str]:
-    """Builders of this user that were made with what the file said before."""
+    """Builders of this user that were created with what the file contained before."""
     if owner is None or path != settings.builder_file(owner):
         return []
     folder = f"{os.path.dirname(path)}/instances"
     with acting_as(owner):
         names = [name for name in host.names(folder) if b'"docker-container"' in (_contents(host.read(f"{folder}/{name}")) or b"")]
-    return [f"The builder {name} of {owner.name} keeps the mirrors with which it was created. Create it anew to change them." for name in names]
+    return [f"The builder {name} of {owner.name} keeps the mirrors that it was created with. Create it again to change them." for name in names]
 
 
 def _contents(file: t.Optional[File]) -> t.Optional[bytes]:
@@ -146,7 +146,7 @@ def _contents(file: t.Optional[File]) -> t.Optional[bytes]:
 
 
 def _file(after: t.Optional[bytes], found: t.Optional[File], first: t.Optional[File], owner: t.Optional[Account], secret: bool) -> t.Optional[File]:
-    """The contents with the rights that they had, or that they need."""
+    """The contents with the mode that the file had, or that it needs."""
     if after is None:
         return None
     if first is not None and after == first.contents:
@@ -157,7 +157,7 @@ def _file(after: t.Optional[bytes], found: t.Optional[File], first: t.Optional[F
 
 
 def _write(host: Host, record: Record, changes: Changes, owners: t.Mapping[str, t.Optional[Account]], wanted: t.Mapping[str, t.Any]) -> None:
-    """The record first, then each file with the rights of its owner, then what nobody needs any more."""
+    """Write the record first, then each file with the rights of its owner; then remove what is not needed any more."""
     folders = set(record.note("folders") or ())
     for path, file in changes.items():
         folder = os.path.dirname(path)
@@ -191,7 +191,7 @@ def _write(host: Host, record: Record, changes: Changes, owners: t.Mapping[str, 
 
 
 def _foreign(host: Host, values: t.Mapping[str, str], files: t.Mapping[str, t.Optional[File]], wanted: t.Mapping[str, t.Any]) -> t.List[str]:
-    """Sentences about settings of others that win over ours."""
+    """Sentences about settings of others that override ours."""
     configs = [path for path in sorted(wanted) if settings.kind(path) is settings.StepProxy]
     keys = [sentence for path in configs for sentence in settings.winning_keys(path, _contents(files[path]))]
     return keys + (_winning_lines(host, values, files) if values else [])
@@ -207,7 +207,7 @@ def _winning_lines(host: Host, values: t.Mapping[str, str], files: t.Mapping[str
 
 
 def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
-    """What is ours of the file; the rest is nobody's business here."""
+    """Only our part of the file, for the diff."""
     found = {}
     for side, file in (("before", before), ("after", after)):
         found[f"{side}_header"] = f"{path} (absent)" if file is None else f"{path} (mode {file.mode:04o})"

@@ -26,7 +26,7 @@ class Services:
         self.warnings: t.List[str] = []
         if self._wanted and not host.exists("/run/systemd/system"):
             raise Refused("services needs systemd, which does not run here. Set the variables of the agent with its init system.", changed=False)
-        earlier = record.note("services") or []  # they may still run with what was taken away since
+        earlier = record.note("services") or []  # they may still run with removed variables
         self.pending = [name for name in sorted({*self._wanted, *ours, *earlier}) if self._needs_restart(name)]
         self.due = [name for name in self.pending if self._restarted.get(name) != self._variables(name)]
         self.restart_ineffective: t.List[str] = []
@@ -53,14 +53,14 @@ class Services:
             self._restarted[name] = self._variables(name)
             if not self._obeys(name):
                 self.restart_ineffective.append(name)
-                self.warnings.append(f"{name} was restarted and still runs with another environment; its unit or program sets these variables itself.")
+                self.warnings.append(f"{name} was restarted and still runs with a different environment; its unit or program sets these variables itself.")
 
     def still_pending(self, restarted: t.Collection[str]) -> t.List[str]:
-        """The services that need a restart after these were restarted."""
+        """The services that still need a restart after these were restarted."""
         return [name for name in self.pending if name not in restarted or name in self.restart_ineffective]
 
     def _obeys(self, name: str) -> bool:
-        # systemd says "started" before the program runs; until then the process has systemd's own environment.
+        # systemd reports "started" before the program runs; until then the process has systemd's own environment.
         for _attempt in range(25):
             if not self._needs_restart(name):
                 return True

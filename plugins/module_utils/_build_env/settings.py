@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the client and the steps of a build read: from options and found contents to wanted contents."""
+"""What the client and the steps of a build read: from options and present contents to wanted contents."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ Variables = t.Dict[str, str]
 
 
 class BuildEnvError(Exception):
-    """An option or a file that cannot be worked with; the message is a complete sentence."""
+    """An option or a file that cannot be used; the message is a complete sentence."""
 
 
 # What the options say
 
 
 def given(options: Options) -> t.Dict[str, t.Any]:
-    """A step_proxy whose answers are all empty counts as not given, as every other empty answer does."""
+    """A step_proxy with only empty answers counts as not given, like every other empty answer."""
     step_proxy = {name: value for name, value in (options.get("step_proxy") or {}).items() if value}
     return {**options, "step_proxy": step_proxy or None}
 
 
 def texts(options: Options) -> t.List[str]:
-    """Every text in which somebody may have written a password, though none belongs there."""
+    """Every text that may contain a password, though none belongs there."""
     found = list(options.get("no_proxy") or ())
     for name in ("builder_mirrors", "source_policy"):
         for registry, mirrors in (options.get(name) or {}).items():
@@ -55,7 +55,7 @@ def texts(options: Options) -> t.List[str]:
 
 
 def variables(options: Options) -> Variables:
-    """The environment of whoever builds, each proxy under both of its names."""
+    """The environment of the process that builds, each proxy with both of its names."""
     found: Variables = {}
     if options.get("buildkit") is not None:
         found["DOCKER_BUILDKIT"] = "1" if options["buildkit"] else "0"
@@ -69,14 +69,14 @@ def variables(options: Options) -> Variables:
 
 
 def _proxies(options: Options, where: str) -> Variables:
-    """http_proxy, https_proxy and no_proxy as far as they are given, each safe in every file that we write."""
+    """http_proxy, https_proxy and no_proxy if given, each safe in every file that we write."""
     found: Variables = {}
     for name in ("http_proxy", "https_proxy"):
         if options.get(name):
             found[name] = proxy(options[name], where + name).url()
     entries = no_proxy(options.get("no_proxy") or (), where + "no_proxy")
     for entry in entries:
-        if re.search(r"[^!-~]|#", entry):  # PAM cuts a line at a '#', even inside of quotes
+        if re.search(r"[^!-~]|#", entry):  # PAM cuts a line at a '#', even inside quotes
             raise BuildEnvError(f"{where}no_proxy: the entry {entry[:60]!r} contains '#' or a non-ASCII character. Write names as in DNS.")
     if entries:
         found["no_proxy"] = ",".join(entries)
@@ -84,7 +84,7 @@ def _proxies(options: Options, where: str) -> Variables:
 
 
 def check(options: Options) -> None:
-    """Refuse what would do harm or nothing, before anything is read or written."""
+    """Refuse options that would do harm or have no effect, before anything is read or written."""
     for name in ("http_proxy", "https_proxy"):
         if "@" in (options.get(name) or ""):
             raise BuildEnvError(
@@ -110,7 +110,7 @@ def check(options: Options) -> None:
 
 
 def cautions(options: Options, buildx: str) -> t.List[str]:
-    """Sentences about what is allowed and yet may not do what is meant."""
+    """Warnings about allowed values that may not have the intended effect."""
     sentences = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
     if options.get("http_proxy") and not options.get("https_proxy"):
         sentences.append("http_proxy is not used for https URLs, such as Docker Hub's token server. Set https_proxy too.")
@@ -126,7 +126,7 @@ def cautions(options: Options, buildx: str) -> t.List[str]:
 
 
 def source_policy(mirrors: t.Mapping[str, str], engine: str, buildx: str) -> t.Dict[str, t.Any]:
-    """The policy, or a refusal where engine or buildx would ignore it without a word."""
+    """The policy; refused if engine or buildx would silently ignore it."""
     for name, feature, version in (("Docker Engine", "source_policy_engine", engine), ("buildx", "source_policy_buildx", buildx)):
         if not versions.has(feature, version):
             raise BuildEnvError(
@@ -140,7 +140,7 @@ def source_policy(mirrors: t.Mapping[str, str], engine: str, buildx: str) -> t.D
 
 
 def _builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
-    """The tables of buildkitd.default.toml; BuildKit wants host names there and ignores a URL without a word."""
+    """The tables of buildkitd.default.toml; BuildKit needs host names there and silently ignores a URL."""
     lines = []
     for registry in sorted(mirrors):
         names = mirrors[registry] if isinstance(mirrors[registry], list) else [mirrors[registry]]
@@ -155,7 +155,7 @@ def _builder_lines(mirrors: t.Mapping[str, t.Any]) -> t.List[str]:
 
 
 class WholeFile:
-    """A file that nobody else writes."""
+    """A file that only we write."""
 
     def __init__(self, text: str) -> None:
         self._contents = text.encode()
@@ -173,7 +173,7 @@ class WholeFile:
 
 
 class Block:
-    """Lines of ours between two comments, in a file of others."""
+    """Our lines between two comments, in a file of others."""
 
     BEGIN = f"# {MARK}: begin\n".encode()
     END = f"# {MARK}: end\n".encode()
@@ -195,7 +195,7 @@ class Block:
         if first is not None:
             first = b"".join(_split(first)[::2])
         gap = b"\n" if first and not first.endswith(b"\n") else b""
-        if (first or b"") + gap + old == found:  # nobody else wrote since
+        if (first or b"") + gap + old == found:  # unchanged by others since
             return first
         return before + after
 
@@ -204,7 +204,7 @@ class Block:
         return _split(contents)[1].decode(errors="replace")
 
 
-# A first comment whose last one is gone must not take what follows with it.
+# A first comment without its last one must not remove the lines after it.
 _BLOCK = re.compile(rb"^%s(?:(?!%s).*\n)*?%s" % tuple(re.escape(mark) for mark in (Block.BEGIN, Block.BEGIN, Block.END)), re.MULTILINE)
 
 
@@ -224,14 +224,14 @@ class Registries(Block):
 
 
 def _split(contents: Bytes) -> t.Tuple[bytes, bytes, bytes]:
-    """What stands before our lines, they with their comments, what follows."""
+    """The text before our lines, our lines with their comments, the text after."""
     found = contents or b""
     ours = _BLOCK.search(found)
     return (found[: ours.start()], ours.group(), found[ours.end() :]) if ours else (found, b"", b"")
 
 
 def _foreign(contents: Bytes) -> str:
-    """The text with our lines blanked, so that line numbers stay."""
+    """The text with our lines blanked, so that line numbers stay the same."""
     before, old, after = _split(contents)
     return (before + b"\n" * old.count(b"\n") + after).decode(errors="replace")
 
@@ -253,7 +253,7 @@ class StepProxy:
     def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
         if found is None:
             return None
-        if _with_step_keys(path, first, _step_keys(path, found)) == found:  # nobody else wrote since
+        if _with_step_keys(path, first, _step_keys(path, found)) == found:  # unchanged by others since
             return first
         rest = _with_step_keys(path, found, _step_keys(path, first))
         for keys in (("proxies", "default"), ("proxies",)):
@@ -272,7 +272,7 @@ def _document(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
         return json_file.Document(contents or b"", path).value
     except json_file.NotJson as error:
         where = re.match(r".*?, line \d+, column \d+", str(error))  # the rest could quote a login
-        raise BuildEnvError(f"{where.group() if where else path}: it is not JSON that Docker can read. Correct it first.") from None
+        raise BuildEnvError(f"{where.group() if where else path}: Docker cannot read it as JSON. Correct it first.") from None
 
 
 def _at(value: t.Any, keys: t.Sequence[str]) -> t.Any:
@@ -305,7 +305,7 @@ Piece = t.Union[WholeFile, Block, StepProxy]
 
 
 def assignments(values: t.Mapping[str, str], prefix: str = "") -> t.List[str]:
-    """NAME=value, quoted so that sh, PAM and systemd's EnvironmentFile read the same."""
+    """NAME=value, quoted so that sh, PAM and systemd's EnvironmentFile read the same value."""
     return [f"{prefix}{name}={shlex.quote(values[name])}" for name in sorted(values)]
 
 
@@ -320,7 +320,7 @@ def pieces(options: Options, accounts: t.Sequence[Account], engine: str = "", bu
     if options.get("services"):
         wanted[SERVICE_ENVIRONMENT] = WholeFile(header + "\n".join(assignments(values)) + "\n")
         for service in options["services"]:
-            # An EnvironmentFile wins over every Environment= of the unit, and needs no doubled '%'.
+            # An EnvironmentFile overrides every Environment= of the unit, and needs no '%%'.
             wanted[drop_in(service)] = WholeFile(f"{header}[Service]\nEnvironmentFile=-{SERVICE_ENVIRONMENT}\n")
     if options.get("source_policy"):
         wanted[POLICY] = WholeFile(json.dumps(source_policy(options["source_policy"], engine, buildx), indent=2) + "\n")
@@ -349,20 +349,20 @@ def drop_in(service: str) -> str:
 
 
 def unit_of(path: str) -> t.Optional[str]:
-    """The unit whose drop-in of ours this is."""
+    """The unit that our drop-in belongs to."""
     found = re.match(rf"/etc/systemd/system/([^/]+)\.d/{re.escape(DROP_IN)}\Z", path)
     return found.group(1) if found else None
 
 
 def kind(path: str) -> t.Type[Piece]:
-    """Which part of a file that an earlier run wrote is ours."""
+    """Which part of a file is ours, after an earlier run wrote it."""
     if path == ENVIRONMENT or path.endswith("/buildkitd.default.toml"):
         return Block
     return StepProxy if path.endswith("/config.json") else WholeFile
 
 
 def is_ours(path: str, found: Bytes) -> bool:
-    """Whether an earlier run wrote here, whatever became of the record."""
+    """Whether an earlier run wrote here, even without a record."""
     return MARK.encode() in (found or b"") or (found is not None and path.startswith(f"{FOLDER}/"))
 
 
@@ -371,17 +371,17 @@ def is_secret(path: str, options: Options) -> bool:
 
 
 def urls(path: str, contents: Bytes) -> t.List[str]:
-    """The proxies that stand in a config.json, which may hold a password."""
+    """The proxies in a config.json, which may contain a password."""
     return [str(value) for value in _step_keys(path, contents).values()] if kind(path) is StepProxy else []
 
 
 def after(path: str, piece: t.Optional[Piece], found: Bytes, first: Bytes) -> Bytes:
-    """A file's contents with the wanted part of ours in it, or, where none is wanted, as it was without us."""
+    """A file's contents with our wanted part in it, or, if none is wanted, as it was without us."""
     if piece is None:
         return kind(path).out_of(path, found, first)
     if piece.into(path, found) == found:
         return found
-    # From the first bytes, so that these can be recognised when they are to be given back.
+    # From the original contents, so that undo recognises them.
     return piece.into(path, kind(path).out_of(path, found, first))
 
 
@@ -389,28 +389,28 @@ def after(path: str, piece: t.Optional[Piece], found: Bytes, first: Bytes) -> By
 
 
 def winning_keys(path: str, contents: Bytes) -> t.List[str]:
-    """Sentences about proxies in config.json that Docker takes for the local daemon in place of proxies.default."""
+    """Sentences about proxies in config.json that Docker uses for the local daemon instead of proxies.default."""
     proxies = _document(path, contents).get("proxies")
     return [
-        f"{path}: proxies.{key} wins over proxies.default, which step_proxy sets. Remove it there."
+        f"{path}: proxies.{key} overrides proxies.default, which step_proxy sets. Remove it there."
         for key in (proxies if isinstance(proxies, dict) else {})
         if key.startswith("unix://")
     ]
 
 
 def foreign_winners(values: t.Mapping[str, str], path: str, contents: bytes) -> t.List[str]:
-    """Sentences about lines of others that come after ours and set a variable to something else."""
+    """Sentences about later lines of others that set a variable to another value."""
     before = _split(contents)[0].count(b"\n") if _split(contents)[1] else 0
     sentences = []
     for number, line in enumerate(_foreign(contents).splitlines(), 1):
         found = re.match(r"\s*(?:export\s+|declare\s+-x\s+)?([A-Za-z_]+)=(\"[^\"]*\"|'[^']*'|[^\s#;]*)", line)
         if found and number > before and found.group(2).strip("\"'") != values.get(found.group(1), found.group(2).strip("\"'")):
-            sentences.append(f"{path}, line {number}, sets {found.group(1)} too, and wins over ours. Remove it there.")
+            sentences.append(f"{path}, line {number}, sets {found.group(1)} too, and overrides ours. Remove it there.")
     return sentences
 
 
 def needs_restart(wanted: t.Mapping[str, str], written: t.Mapping[str, t.Sequence[str]], running: t.Mapping[str, str]) -> bool:
-    """Whether a running process lacks a wanted variable, or still has a value that only we gave it."""
+    """Whether a running process lacks a wanted variable, or still has a value that only we set."""
     if any(running.get(name) != value for name, value in wanted.items()):
         return True
     return any(name not in wanted and running.get(name) in values for name, values in written.items())

@@ -13,5 +13,5 @@ _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 def parse_bool(value: str) -> t.Optional[bool]:
-    """None for what Go refuses, the empty string among it."""
+    """None for values that Go refuses, including the empty string."""
     return True if value in _TRUE else False if value in _FALSE else None

@@ -8,7 +8,7 @@ import typing as t
 
 
 class Refused(Exception):
-    """The run stops: a complete sentence, and what the result shows beside it."""
+    """Stops the run: a complete sentence, and extra result values."""
 
     def __init__(self, message: str, **result: t.Any) -> None:
         super().__init__(message)

@@ -10,7 +10,7 @@ import typing as t
 
 
 class File(t.NamedTuple):
-    """A file as it is, or as a run is to leave it."""
+    """A file as it is, or as a run will write it."""
 
     contents: bytes
     mode: int = 0o644
@@ -18,12 +18,12 @@ class File(t.NamedTuple):
     gid: int = 0
 
 
-Files = t.Dict[str, t.Optional[File]]  # by absolute path; None: there is no file
+Files = t.Dict[str, t.Optional[File]]  # by absolute path; None: no such file
 Changes = Files  # the files that a run writes; None: removed
 
 
 def diff(path: str, before: t.Optional[File], after: t.Optional[File], masked: t.Callable[[str], str]) -> t.Dict[str, str]:
-    """One entry of a module's diff. ``masked`` hides credentials; where nothing else differs, a line says that they do."""
+    """One entry of a module's diff. ``masked`` hides credentials; if only these differ, a line says so."""
     (before_header, before_text), (after_header, after_text) = _side(path, before), _side(path, after)
     if before_text != after_text and masked(before_text) == masked(after_text):
         after_text += "(with other credentials)\n"

@@ -30,17 +30,17 @@ class FirstState:
         return path in self._data["files"]
 
     def first(self, path: str) -> t.Optional[File]:
-        """The file as it was before our first write; None where there was none."""
+        """The file before our first write; None if it did not exist."""
         return _unpacked(self._data["files"][path]["first"])
 
     def as_we_left_it(self, path: str, found: t.Optional[File]) -> bool:
-        """Whether nobody but us has changed the file since our first write (one that was rolled back or killed counts as none)."""
+        """Whether only we changed the file since our first write (a write that was rolled back or killed does not count)."""
         entry = self._data["files"].get(path, {"shared": True})
         return not entry.get("shared") and self._digest(found) in (entry["left"], entry.get("before"))
 
     def keep(self, path: str, found: t.Optional[File], after: t.Optional[File]) -> None:
         """Before a write: the first bytes of the file, and what it will be."""
-        # Others edited it between two writes of ours: the first bytes would lose their edit.
+        # Others edited it between two writes of ours: restoring the original would lose their edit.
         if self.knows(path) and not self.as_we_left_it(path, found):
             self._data["files"][path]["shared"] = True
             self._note_mode(path, found)
@@ -49,7 +49,7 @@ class FirstState:
         entry["left_mode"] = after.mode if after else None
 
     def mode(self, path: str) -> int:
-        """The mode that the file has without us: its first one, or the one that others gave it since."""
+        """The mode of the file without us: the original one, or the one that others set since."""
         first = self.first(path)
         return int(self._data["files"][path].get("mode") or (first.mode if first else 0o644))
 
@@ -59,11 +59,11 @@ class FirstState:
             entry["mode"] = found.mode
 
     def left_mode(self, path: str) -> t.Optional[int]:
-        """The mode that our last write gave the file; None where there is no file or an older record does not say it."""
+        """The mode that our last write set; None if there is no file, or an older record does not contain it."""
         return t.cast("t.Optional[int]", self._data["files"].get(path, {}).get("left_mode"))
 
     def drop(self, path: str) -> None:
-        """The file is as it was without us: what is found there later is others' again."""
+        """The file is as it was without us: later changes to it belong to others again."""
         self._data["files"].pop(path, None)
 
     def note(self, name: str) -> t.Any:
@@ -73,7 +73,7 @@ class FirstState:
         self._data["notes"][name] = value
 
     def fingerprint(self, text: str) -> str:
-        """A keyed digest: equal texts can be recognised, none can be read."""
+        """A keyed digest: equal texts can be recognised, but not read."""
         return hmac.new(bytes.fromhex(self._data["key"]), text.encode(), hashlib.sha256).hexdigest()
 
     def _sum(self) -> str:

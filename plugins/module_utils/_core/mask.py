@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Secrets, in one place: what must not be shown, and how it is shown instead.
+"""Masking of secrets, in one place.
 
 A proxy's user and password are written as Docker itself writes them,
 ``http://xxxxx:xxxxx@proxy:3128`` (moby, MaskCredentials).
-When in doubt the masker hides more, never less.
+In doubt it hides more, never less.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "xxxxx"
 
-# The userinfo is what stands between '://' and the last '@' of the word, so that
-# a password with '/' or '@' that nobody encoded is hidden too.
+# The userinfo is the text between '://' and the last '@' of the word, so that
+# a password with an unencoded '/' or '@' is hidden too.
 _USERINFO = re.compile(r"""(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s"'<>]*@""")
-# Too short to be looked for outside a URL: '12' would blank half of a log.
+# Too short to be searched outside a URL: '12' would blank half of a log.
 _SHORTEST = 4
-# Nor do the words that stand in every result: whoever has one of them as a password is not betrayed by '/etc/docker/daemon.json'.
+# Words that appear in every result are not masked either: '/etc/docker/daemon.json' must not reveal that one of them is the password.
 _EVERYWHERE = {
     "absent", "auto", "changed", "daemon", "daemon_json", "default", "docker", "dockerd", "false", "host", "http", "https", "json", "localhost", "mirror",
     "mode", "none", "present", "proxies", "proxy", "registry", "root", "service", "socks5", "systemd", "sysvinit", "true",
@@ -30,12 +30,12 @@ _EVERYWHERE = {
 
 
 def urls(text: str) -> str:
-    """The text with the userinfo of every URL in it hidden."""
+    """The text with the userinfo of every URL hidden."""
     return _USERINFO.sub(lambda found: f"{found['scheme']}{MASK}:{MASK}@", text) if "@" in text else text
 
 
 def userinfo(url: str) -> t.Tuple[str, str]:
-    """User and password of a proxy's URL as they are written there ('' where there is none)."""
+    """User and password of a proxy URL as written there ('' without them)."""
     head, at, _rest = url.rpartition("@")
     if not at:
         return "", ""
@@ -44,7 +44,7 @@ def userinfo(url: str) -> t.Tuple[str, str]:
 
 
 class Secrets:
-    """The passwords that this run has met, and texts without them."""
+    """The passwords of this run, and how to remove them from texts."""
 
     def __init__(self) -> None:
         self._passwords: t.Set[str] = set()
@@ -62,18 +62,18 @@ class Secrets:
         self._passwords.update({password, plain, *(quoted(one, safe="", errors="replace") for quoted in (quote, quote_plus) for one in (password, plain))})
 
     def text(self, text: str) -> str:
-        """A text that others wrote (a log, a file) or that quotes one."""
+        """Mask a text written by others (a log, a file), or one that quotes it."""
         for head in sorted(self._heads, key=len, reverse=True):
             text = text.replace(head, f"{MASK}:{MASK}@")
         text = urls(text)
         for password in sorted(self._passwords, key=len, reverse=True):
             if len(password) >= _SHORTEST and password.lower() not in _EVERYWHERE:
-                # Whole words only: the password 'lock' leaves 'docker is blocked' alone.
+                # Whole words only: the password 'lock' must not change 'docker is blocked'.
                 text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(password)}(?![A-Za-z0-9])", MASK, text)
         return text
 
     def tree(self, value: t.Any) -> t.Any:
-        """A result: every string in it, keys too, as ``text`` shows it; everything else as it is."""
+        """Mask every string in a result, keys included; leave everything else alone."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):

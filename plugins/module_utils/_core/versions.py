@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Since when each thing exists: the one place where versions stand."""
+"""Since which version each feature exists: the only place with version numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLE = {
 
 
 def parse(text: str) -> Version:
-    """The leading numbers of '26.1.5+dfsg1', 'go1.24.4' or 'v0.13.1'; () where there are none."""
+    """The leading numbers of '26.1.5+dfsg1', 'go1.24.4' or 'v0.13.1'; () without any."""
     found = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", text.strip())
     return tuple(int(part) for part in found.group(1).split(".")) if found else ()
 
@@ -48,5 +48,5 @@ def has(feature: str, version: str) -> bool:
 
 
 def text(feature: str) -> str:
-    """The version that a sentence names."""
+    """The version as error messages show it."""
     return ".".join(str(part) for part in TABLE[feature].version)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A web server's answer as a value."""
+"""The answer of a web server as a value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 
 class Answer(t.NamedTuple):
-    """Status 0: there was none, and reason says why. With a status, reason says why the body is not whole."""
+    """Status 0: no answer, and reason says why. With a status, reason says why the body is incomplete."""
 
     status: int
     headers: t.Mapping[str, str]
@@ -18,10 +18,10 @@ class Answer(t.NamedTuple):
     body: bytes = b""
 
     def header(self, name: str) -> str:
-        """A header, whatever its case; '' where there is none."""
+        """A header, in any case; '' if it is missing."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), "")
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a page for people, which no registry sends."""
+        """Whether it is an HTML page, which no registry sends."""
         return "text/html" in self.header("Content-Type")

@@ -18,13 +18,13 @@ _PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
 _WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "create", "run", "up", "cp")
 _WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
 _SWARM_PORTS = {2377, 7946}
-_LEFT_AFTER = 600.0  # seconds after which a file that nobody has open counts as left behind
+_LEFT_AFTER = 600.0  # seconds after which a file that no process has open counts as abandoned
 _LONGEST_START = 60.0  # seconds between a request to the socket and the start of the daemon that systemd starts for it
 _LISTENING, _CONNECTED_TCP, _CONNECTED_UNIX = "0A", "01", "03"
 
 
 def busy(host: Host, daemon: Daemon) -> str:
-    """Why a restart would hurt somebody now; '' when it would not."""
+    """What a restart would interrupt now; '' if nothing."""
     return _containers(daemon) or _processes(host, daemon) or _requests(host, daemon)
 
 
@@ -40,7 +40,7 @@ def _running(daemon: Daemon) -> int:
 
 
 def _processes(host: Host, daemon: Daemon) -> str:
-    """Clients that build, and workers of the daemon: a step of a BuildKit build is no container that the engine would list."""
+    """Clients that build, and workers of the daemon: the engine does not list a step of a BuildKit build as a container."""
     for pid in host.names("/proc"):
         if not pid.isdigit() or int(pid) == os.getpid():
             continue
@@ -49,7 +49,7 @@ def _processes(host: Host, daemon: Daemon) -> str:
             continue
         program = argv[0].rpartition("/")[2]
         if program in _WORKERS and host.parent(int(pid)) == daemon.pid:
-            return f"the daemon is at work ({program}: a build step, a pull or an export)"
+            return f"the daemon is working ({program}: a build step, a pull or an export)"
         if program.startswith("python") and len(argv) > 1:
             argv = argv[1:]
             program = argv[0].rpartition("/")[2]
@@ -59,21 +59,21 @@ def _processes(host: Host, daemon: Daemon) -> str:
 
 
 def _outlived(host: Host, daemon: Daemon, pid: int) -> bool:
-    """Whether this client asked a daemon that has ended since: buildx may stay for ever. One whose request starts a daemon by its socket is younger."""
+    """Whether this client is older than the daemon: buildx may never exit. A client whose request starts the daemon through its socket is younger than that."""
     return 0 < started_at(host, pid) < daemon.started - _LONGEST_START
 
 
 def _requests(host: Host, daemon: Daemon) -> str:
-    """Work asked for by a program that we do not know (an SDK, curl, a CI agent): a request that is open, and a trace of its work.
+    """Work requested by a program that we do not know (an SDK, curl, a CI agent): an open request and a trace of its work.
 
-    An open request alone is none: monitors listen for events all day.
+    An open request alone is not enough: monitors listen for events all day.
     """
     if not daemon.pid:
         return ""
     before = _connections(host, daemon)
     if not before.requests:
         return ""
-    host.sleep(0.3)  # our own requests, and those of a monitor that looks by, have ended by then
+    host.sleep(0.3)  # our own requests, and those of a monitor that polls, have ended by then
     now = _connections(host, daemon)
     if not before.requests & now.requests:
         return ""
@@ -82,7 +82,7 @@ def _requests(host: Host, daemon: Daemon) -> str:
 
 
 def _trace_on_disk(host: Host, daemon: Daemon) -> str:
-    """What of the daemon's folders is in use. What a build or a daemon that was killed left there is no work, and stays for ever."""
+    """Which part of the daemon's folders is in use. Files that a killed build or daemon left are not work, and stay forever."""
     root = str(daemon.info.get("DockerRootDir") or "/var/lib/docker")
     opened = host.links(f"/proc/{daemon.pid}/fd")
     if any(path.startswith(f"{root}/tmp/") for path in opened) or any(_fresh(host, f"{root}/tmp/{name}") for name in host.names(f"{root}/tmp")):
@@ -97,7 +97,7 @@ def _fresh(host: Host, path: str) -> bool:
 
 
 def _ingests(host: Host, root: str) -> t.Iterator[str]:
-    """Where containerd's image store writes what is not whole yet."""
+    """Where containerd's image store writes incomplete content."""
     for store in (f"{root}/containerd/daemon", "/var/lib/containerd"):
         folder = f"{store}/io.containerd.content.v1.content/ingest"
         yield from (f"{folder}/{name}" for name in host.names(folder))
@@ -106,7 +106,7 @@ def _ingests(host: Host, root: str) -> t.Iterator[str]:
 def _works_apart(host: Host, daemon: Daemon) -> bool:
     """Whether a thread of the daemon has mounts of its own (moby pkg/chrootarchive): it copies, exports or unpacks.
 
-    The mounts themselves tell nothing: 26.1 keeps that of an export for ever, and a killed build leaves its own. 20.10 starts a process instead.
+    The mounts themselves prove nothing: 26.1 keeps the mount of an export forever, and a killed build leaves its own. 20.10 starts a process instead.
     """
     threads = [f"/proc/{daemon.pid}", *(f"/proc/{daemon.pid}/task/{thread}" for thread in host.names(f"/proc/{daemon.pid}/task"))]
     return len({link for thread in threads for link in host.links(f"{thread}/ns") if link.startswith("mnt:")}) > 1
@@ -120,7 +120,7 @@ class _Connections(t.NamedTuple):
 def _connections(host: Host, daemon: Daemon) -> _Connections:
     """The daemon's sockets, by inode."""
     own = {link[len("socket:[") : -1] for link in host.links(f"/proc/{daemon.pid}/fd") if link.startswith("socket:[")}
-    # Num RefCount Protocol Flags Type St Inode Path: only what was accepted bears the path
+    # Num RefCount Protocol Flags Type St Inode Path: only accepted sockets have the path
     unix = [row for row in _rows(host, f"/proc/{daemon.pid}/net/unix") if len(row) == 8 and row[5] == _CONNECTED_UNIX and row[6] in own]
     # sl local remote st tx:rx tr:tm retrnsmt uid timeout inode
     tcp = [row for name in ("tcp", "tcp6") for row in _rows(host, f"/proc/{daemon.pid}/net/{name}") if len(row) > 9 and row[9] in own]
@@ -145,7 +145,7 @@ def _port(address: str) -> int:
 
 
 def play_inside(host: Host, daemon: Daemon) -> str:
-    """The container of this daemon in which the very play runs that asks, and that would end with it; '' elsewhere."""
+    """The container of this daemon in which this play runs, so that a restart would end the play; '' if there is none."""
     if not _running(daemon) or daemon.info.get("LiveRestoreEnabled"):
         return ""
     traces, client, server = _ancestry(host)
@@ -159,13 +159,13 @@ def play_inside(host: Host, daemon: Daemon) -> str:
 
 
 def _ancestry(host: Host) -> t.Tuple[t.Set[str], str, str]:
-    """Containers that this process or one that led to it lives in, and both ends of the SSH connection that brought it."""
+    """The containers of this process and its ancestors, and both ends of the SSH connection that started it."""
     traces: t.Set[str] = set()
     client = server = ""
     pid = os.getpid()
     while pid > 0:
         traces.update(re.findall(r"[0-9a-f]{64}", _text(host, pid, "cgroup")))
-        # A container's /etc/hostname is a file of the engine's, whatever the control groups are called.
+        # A container's /etc/hostname is a file of the engine, however the control groups are named.
         traces.update(re.findall(r"/([0-9a-f]{64})/hostname /etc/hostname ", _text(host, pid, "mountinfo")))
         found = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \d+ (\S+) \d+", _text(host, pid, "environ"))
         if found and not client:

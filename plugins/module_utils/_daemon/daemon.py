@@ -20,34 +20,34 @@ MANAGER = "systemd's own environment (systemctl show-environment)"
 
 
 class Loaded(t.NamedTuple):
-    """The unit as systemd has it loaded, so as its next start would be (systemctl show)."""
+    """The unit as systemd has loaded it, which is what its next start uses (systemctl show)."""
 
     environment: t.Dict[str, str]
     environment_files: t.Tuple[str, ...]
-    command: str  # of ExecStart, its words joined by blanks
+    command: str  # of ExecStart, its words joined by spaces
 
 
 class Daemon(t.NamedTuple):
-    """A docker service as it was found."""
+    """A docker service as the run found it."""
 
     service: str
-    engine: str  # version, '' where there is no engine
+    engine: str  # version, '' without an engine
     go: str
-    info: t.Dict[str, t.Any]  # GET /info; {} when it does not answer
+    info: t.Dict[str, t.Any]  # GET /info; {} if the daemon does not answer
     systemd: bool
     state: str  # systemd's ActiveState, or 'active' / 'inactive'
     pid: int
-    started: float  # seconds since the epoch, 0 when it does not run
-    fragment: str  # the unit file, '' where there is none
+    started: float  # seconds since the epoch, 0 if it does not run
+    fragment: str  # the unit file, '' if there is none
     drop_ins: t.Tuple[str, ...]
     reload_needed: bool
     config_file: str
-    files: Files  # every file that takes part, by path
-    changed: t.Dict[str, float]  # when each of them changed
+    files: Files  # every file that can set something, by path
+    changed: t.Dict[str, float]  # when each file last changed
     inherited: t.Tuple[environment_file.Setting, ...] = ()  # proxy variables that systemd gives every service
-    unsupported: str = ""  # why this engine is configured in another way, and how; '' for an ordinary one
-    loaded: t.Optional[Loaded] = None  # None where systemd has not read the files as they are now
-    # What systemd makes of a word of Environment= where our reading says otherwise, by path, name and text; None: it ignores it
+    unsupported: str = ""  # why this module cannot configure the engine, and what to do; '' for an ordinary engine
+    loaded: t.Optional[Loaded] = None  # None if systemd has not loaded the current files
+    # Words of Environment= that systemd reads differently from us, by path, name and text: systemd's value; None: it ignores the word
     corrections: t.Mapping[t.Tuple[str, str, str], t.Optional[str]] = {}
 
     @property
@@ -75,7 +75,7 @@ class Start(t.NamedTuple):
 
 
 def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
-    """The environment files that the unit reads, in its order; systemd is asked, and ours is the only one that comes and goes."""
+    """The environment files that the unit reads, in order, as systemd lists them; only ours can appear or disappear."""
     if daemon.loaded:
         others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
         return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
@@ -88,7 +88,7 @@ def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
 
 
 def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
-    """The unit and its drop-ins as systemd reads them: by the drop-ins' names."""
+    """The unit and its drop-ins in systemd's order: drop-ins by name."""
     drop_ins = {path for path in (*daemon.drop_ins, daemon.drop_in) if files.get(path) is not None}
     return ([daemon.fragment] if daemon.fragment else []) + sorted(drop_ins, key=lambda path: path.rpartition("/")[2])
 
@@ -108,7 +108,7 @@ def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
 
 
 def assignments(daemon: Daemon, files: Files) -> t.List[environment_file.Assignment]:
-    """The words of Environment= in unit and drop-ins, those that systemd ignores too; an empty directive takes back what stood before it."""
+    """The words of Environment= in unit and drop-ins, ignored ones included; an empty directive cancels all before it."""
     found: t.List[environment_file.Assignment] = []
     for path, directive in _directives(daemon, files):
         if directive.name == "Environment":
@@ -117,11 +117,11 @@ def assignments(daemon: Daemon, files: Files) -> t.List[environment_file.Assignm
 
 
 def ignored(daemon: Daemon, one: environment_file.Assignment) -> str:
-    """Why systemd does not take this word; '' where it does."""
+    """Why systemd ignores this word; '' if it does not."""
     place = (one.setting.path, one.setting.name, one.setting.value)
     if place not in daemon.corrections:
         return one.ignored
-    return (one.ignored or "it does not understand it") if daemon.corrections[place] is None else ""
+    return (one.ignored or "systemd does not understand it") if daemon.corrections[place] is None else ""
 
 
 def _taken(daemon: Daemon, one: environment_file.Assignment) -> t.Iterator[environment_file.Setting]:
@@ -131,7 +131,7 @@ def _taken(daemon: Daemon, one: environment_file.Assignment) -> t.Iterator[envir
 
 
 def corrections(daemon: Daemon) -> t.Dict[t.Tuple[str, str, str], t.Optional[str]]:
-    """Where systemd has another value than our reading of the files gives, the word that it has it from, and those that it ignores."""
+    """Words whose value in systemd differs from our reading of the files, with that value, and words that systemd ignores."""
     found: t.Dict[t.Tuple[str, str, str], t.Optional[str]] = {}
     words: t.Dict[str, t.List[environment_file.Assignment]] = {}
     for one in assignments(daemon, daemon.files) if daemon.loaded else ():
@@ -140,7 +140,7 @@ def corrections(daemon: Daemon) -> t.Dict[t.Tuple[str, str, str], t.Optional[str
         value = daemon.loaded.environment.get(name) if daemon.loaded else None
         if next((one.setting.value for one in reversed(ones) if not one.ignored), None) == value:
             continue
-        # A specifier such as %H is another text than its value.
+        # A specifier such as %H is different text from its value.
         winner = next((number for number in reversed(range(len(ones))) if ones[number].setting.value == value), len(ones) - 1)
         for number, one in enumerate(ones):
             if value is None or number >= winner:
@@ -182,7 +182,7 @@ def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
 
 
 def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:
-    """The command line without these flags, from dockerd on (env may stand before it); [] where another program starts it."""
+    """The command line without these flags, starting at dockerd (env may precede it); [] if another program starts it."""
     start = next((number for number, word in enumerate(argv) if _DOCKERD.match(word)), None)
     if start is None:
         return []
@@ -191,7 +191,7 @@ def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str
 
 
 def _flags(argv: t.Sequence[str]) -> t.Iterator[t.Tuple[str, str, t.List[str]]]:
-    """Long name, value, and the words in which they are written."""
+    """Long name, value, and the words that they are written in."""
     rest = list(argv[1:])
     while rest:
         written = [rest.pop(0)]
@@ -213,7 +213,7 @@ def _expanded(words: t.Iterable[str], environment: t.Dict[str, environment_file.
     argv: t.List[str] = []
     for word in words:
         whole = re.match(r"\$(\w+)$", word)
-        if whole:  # systemd splits a $NAME that stands alone, and drops an empty one
+        if whole:  # systemd splits $NAME if it is a word of its own, and drops an empty one
             value = environment.get(whole[1])
             argv += value.value.split() if value else []
         else:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""With which daemon.json an engine does not start, by the engine's own rules: what others wrote is judged by these.
+"""The engine's own rules: which daemon.json stops it from starting. Files of other tools are judged by these.
 
-What we write ourselves is held to stricter ones (_proxy/values.py). Pure; each rule was seen on 20.10, 26.1 and 28.5.
+Values that we write follow stricter rules (_proxy/values.py). Pure; each rule was seen on 20.10, 26.1 and 28.5.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ FLAG_OF_KEY = {
     "log-opts": "log-opt",
     "graph": "data-root",
 }
-# Objects that the engine takes as one value; of any other object it takes the keys inside (moby daemon/config flatOptions).
+# Objects that the engine treats as one value; of any other object it reads the keys inside (moby daemon/config flatOptions).
 _FLAT = {"cluster-store-opts", "log-opts", "runtimes", "default-ulimits", "features", "builder"}
-# Known to 20.10 and older, and not in their --help.
+# Known to 20.10 and older, but not in their --help.
 _HIDDEN = {
     "features", "builder", "deprecated-key-path", "cluster-store", "cluster-advertise", "cluster-store-opt", "cluster-store-opts", "network-diagnostic-port",
     "restart",
@@ -45,7 +45,7 @@ _NOT_IN_A_HOST = re.compile(r"[\s\x00-\x1f\x7f\\^`{|}]")
 
 
 def unknown_keys(document: Document, usage: str) -> t.List[str]:
-    """The keys with which an engine that has no --validate does not start, from what its --help knows."""
+    """The keys that stop an engine without --validate from starting, according to its --help."""
     flags = set(re.findall(r"--([a-z][a-z0-9-]+)", usage))
     if not flags:
         return []
@@ -71,15 +71,15 @@ def storage(value: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
 
 
 def unknown_words(keys: t.Sequence[str]) -> str:
-    """What the engine says about such keys when it starts."""
+    """The engine's message about such keys when it starts."""
     return f"the following directives don't match any configuration option: {', '.join(keys)}" if keys else ""
 
 
 def places(words: str, document: Document) -> str:
-    """Where the keys stand of which the engine speaks: those that it does not know, or whose value it repeats; '' where there is none."""
+    """Where the keys in the engine's message are: keys that it does not know, or whose value it repeats; '' if there are none."""
     found = _UNKNOWN.search(words)
     repeated = [key for key, value in document.value.items() if isinstance(value, str) and len(value) > 3 and value in words]
-    return "; ".join(f"'{key}' stands in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated))
+    return "; ".join(f"'{key}' is in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated))
 
 
 def _path(value: t.Mapping[str, t.Any], key: str) -> t.List[str]:
@@ -108,7 +108,7 @@ def mirror_error(text: str, engine: str) -> str:
 
 
 def reads_json(contents: bytes, engine: str) -> bool:
-    """Whether the engine reads a file that we do not: a key that stands twice, or, on old engines, something after the object."""
+    """Whether the engine reads a file that we reject: a duplicate key, or, on old engines, text after the object."""
     text = contents.decode(errors="replace").lstrip(BOM).lstrip(" \t\r\n")
     try:
         value, end = json.JSONDecoder().raw_decode(text)

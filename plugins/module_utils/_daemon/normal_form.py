@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
 
-# Docker always has these (some engines show the second one only where a file names it), and never takes the Hub for insecure.
+# Docker always has these (some engines show the second one only if a file names it), and never treats Docker Hub as insecure.
 _ALWAYS_INSECURE = {"127.0.0.0/8", "::1/128"}
 _NEVER_INSECURE = {"docker.io"}
 _USERINFO = re.compile(r"[A-Za-z0-9._:~!$&'()*+,;=%@-]*$")
@@ -23,7 +23,7 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:\[\]<>\"%-]*$")
 
 
 def registry_mirrors(texts: t.Iterable[str]) -> t.List[str]:
-    """A '/' at the end of each, and each one once (moby registry/config.go, ValidateMirror and loadMirrors)."""
+    """A '/' at the end of each, without duplicates (moby registry/config.go, ValidateMirror and loadMirrors)."""
     return list(dict.fromkeys((text[:-1] if text.endswith("/") else text) + "/" for text in texts))
 
 
@@ -33,7 +33,7 @@ def insecure_registries(texts: t.Iterable[str]) -> t.FrozenSet[str]:
 
 
 def insecure_registries_for_buildkit(texts: t.Iterable[str]) -> t.FrozenSet[str]:
-    """The same with schemes: BuildKit reads the text, and speaks plain http where it says so (moby daemon, RegistryHosts)."""
+    """The same with schemes: BuildKit reads the entry as written, and uses plain http if it says so (moby daemon, RegistryHosts)."""
     return frozenset(text.partition("://")[0].lower() + "://" + _insecure_registry(text) if "://" in text else _insecure_registry(text) for text in texts)
 
 
@@ -50,7 +50,7 @@ def _insecure_registry(text: str) -> str:
 
 
 def proxy_url(text: str) -> str:
-    """As it is written; with credentials rendered anew and masked (moby daemon/config, MaskCredentials; Go net/url, Parse and String)."""
+    """As written; a URL with credentials is rendered again with these masked (moby daemon/config, MaskCredentials; Go net/url, Parse and String)."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)@([^/@?#]*)(.*)$", text)
     if not found or not _parses(*found.group(2, 3, 4)):
         return text
@@ -62,7 +62,7 @@ def proxy_url(text: str) -> str:
 
 
 def _parses(userinfo: str, address: str, rest: str) -> bool:
-    """Whether Go reads this as a URL; a URL that it refuses is shown as it is, password and all."""
+    """Whether Go reads this as a URL; a URL that it rejects is shown unchanged, password included."""
     port = re.search(r":([^\]:]*)$", address)
     return bool(
         _USERINFO.match(userinfo)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is there: the engine, its unit, its files and what it runs with."""
+"""Read the current state: the engine, its unit, its files and the settings that it runs with."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def _plain(word: str) -> str:
 
 
 def _asleep(host: Host, service: str, unit: t.Mapping[str, str]) -> bool:
-    """Whether systemd keeps the socket of a daemon that does not run: who asks there would start it."""
+    """Whether systemd listens on the socket of a stopped daemon: a request would start it."""
     if unit.get("ActiveState") not in ("inactive", "failed", "activating"):
         return False
     return systemd.show(host, f"{service}.socket", "SubState").get("SubState") == "listening"
 
 
 def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:
-    """Whether systemd knows these; 252 says that no reload is needed where the folder itself is new."""
+    """Whether systemd has loaded these; systemd 252 reports that no reload is needed if the folder itself is new."""
     known = {path.rpartition("/")[2] for path in unit.get("DropInPaths", "").split()}
     return "DropInPaths" not in unit or {path.rpartition("/")[2] for path in drop_ins} <= known
 
@@ -120,7 +120,7 @@ def pid_file(host: Host, service: str) -> int:
 
 
 def started_at(host: Host, pid: int) -> float:
-    """When a process started, seconds since the epoch; 0 where there is none."""
+    """When a process started, in seconds since the epoch; 0 if it does not exist."""
     stat, uptime = host.read(f"/proc/{pid}/stat") if pid else None, host.read("/proc/uptime")
     if not stat or not uptime:
         return 0.0

@@ -14,26 +14,26 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon i
 
 
 def not_effective(daemon: Daemon, record: FirstState, plan: planning.Plan) -> t.List[str]:
-    """The settings that the daemon does not run with: by `docker info`, else by what we know that it was started with."""
+    """The settings that the daemon does not use yet: by `docker info`, else by our notes about its start."""
     names = {*plan.asked, *unstarted(daemon, record)}
     return planning.differences(planning.running(daemon.info), plan.expected, names) or _hidden_changes(daemon, record, plan, names)
 
 
 def unstarted(daemon: Daemon, record: FirstState) -> t.List[str]:
-    """The settings that earlier runs wrote and did not start the daemon with."""
+    """The settings that earlier runs wrote and that the daemon has not started with."""
     noted = record.note("unstarted") or {"at": 0, "settings": []}
     return noted["settings"] if noted["at"] > daemon.started else []
 
 
 def note_start(daemon: Daemon, record: FirstState, plan: planning.Plan) -> None:
-    """Keep keyed digests of what the daemon was started with and `docker info` hides."""
+    """Keep keyed digests of the settings that the daemon started with and that `docker info` hides."""
     hidden = {part: record.fingerprint(text) for part, text in planning.hidden(plan.expected).items()}
     record.put_note("started", {"pid": daemon.pid, "at": round(daemon.started, 1), **hidden})
     record.put_note("unstarted", None)
 
 
 def _hidden_changes(daemon: Daemon, record: FirstState, plan: planning.Plan, names: t.Collection[str]) -> t.List[str]:
-    """What differs from what the daemon was started with though `docker info` shows no difference."""
+    """Settings that differ from those at the daemon's start although `docker info` shows no difference."""
     noted = record.note("started") or {}
     known = noted.get("pid") == daemon.pid and abs(noted.get("at", 0) - daemon.started) < 2
     carriers = [path for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file) if path in daemon.changed]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the daemon shall reach registries: wishes and findings in, a plan out."""
+"""Plan the settings of the daemon from the options and the current state."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ PROXIES = {
 VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
 _LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
 SETTINGS = (*PROXIES, *_LISTS)
-KEPT = ".before-buildfleet"  # beside a file of others: what it was before our first run
+KEPT = ".before-buildfleet"  # beside a file of others: its contents before our first run
 _CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
 
 
 class PlanRefused(Exception):
-    """This cannot work, and nothing was written; a complete sentence with the remedy."""
+    """This cannot work, and nothing was written; a complete sentence that says what to do."""
 
 
 class Wanted(t.NamedTuple):
-    """The options, checked. None: not given, so not touched."""
+    """The options, checked. None: not given, so left alone."""
 
     proxies: t.Optional[t.Dict[str, str]]  # http_proxy, https_proxy, no_proxy; '' removes
     registry_mirrors: t.Optional[t.List[str]]
@@ -63,7 +63,7 @@ class Wanted(t.NamedTuple):
 
 
 class Effective(t.NamedTuple):
-    """Settings in force, or as the next start would have them (credentials in clear)."""
+    """The effective settings, now or after the next start (credentials in clear text)."""
 
     proxies: t.Dict[str, str]
     registry_mirrors: t.List[str]
@@ -76,18 +76,18 @@ class Plan(t.NamedTuple):
     expected: Effective  # after the next start
     conflicts: t.List[str]
     warnings: t.List[str]
-    asked: t.Sequence[str] = SETTINGS  # the settings that this run is about: no other one decides anything
+    asked: t.Sequence[str] = SETTINGS  # the settings that this run changes: no others decide anything
 
 
 def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Wanted, t.List[str]]:
-    """The options as values that the engine can use, and warnings; ValueRefused where it cannot."""
+    """The options as values that the engine accepts, and warnings; ValueRefused if it accepts none."""
     warnings: t.List[str] = []
     proxies: t.Optional[t.Dict[str, str]] = None
     servers: t.Dict[str, proxy.Proxy] = {}
     user, password = options.get("proxy_username") or "", options.get("proxy_password") or ""
     urls = {name: options[name] for name in ("http_proxy", "https_proxy") if options.get(name)}
     if (user or password) and not urls:
-        raise proxy.ValueRefused("proxy_username, proxy_password: there is no http_proxy or https_proxy that they belong to. Give its URL.")
+        raise proxy.ValueRefused("proxy_username, proxy_password: these need http_proxy or https_proxy, which is not set. Set the proxy's URL.")
     if urls or options.get("no_proxy") is not None:
         exceptions = proxy.no_proxy(options.get("no_proxy") or [])
         proxies = {"http_proxy": "", "https_proxy": "", "no_proxy": ",".join(exceptions)}
@@ -95,21 +95,18 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
             found = proxy.proxy(text, name, user, password)
             if found.scheme == "socks5h" and go and not versions.has("socks5h", go):
                 raise proxy.ValueRefused(
-                    f"{name}: this engine is built with {go}, which does not know socks5h (Go {versions.text('socks5h')} "
-                    f"and later). Write socks5://, which leaves names to the proxy as well."
+                    f"{name}: this engine is built with {go}, which does not support socks5h (Go {versions.text('socks5h')} "
+                    f"and later). Write socks5://, with which the proxy resolves names too."
                 )
             if proxy.is_loopback(found):
                 warnings.append(
                     f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot "
-                    f"reach it; give an address that containers reach."
+                    f"reach it; set an address that containers can reach."
                 )
             proxies[name] = found.url()
             servers[name] = found
         if urls and "https_proxy" not in urls:
-            warnings.append(
-                "https_proxy is not given: Docker Hub is asked by https, so the daemon would still go there directly. "
-                "Give https_proxy, usually with the same URL."
-            )
+            warnings.append("https_proxy is not set: the daemon connects to Docker Hub by https, so without a proxy. Set https_proxy, usually to the same URL.")
         warnings += proxy.no_proxy_warnings(exceptions)
     mirrors = options.get("registry_mirrors")
     if mirrors is not None:
@@ -123,7 +120,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
 
 
 def _once(mirrors: t.Sequence[str]) -> t.List[str]:
-    """Each mirror once, as Docker takes them."""
+    """Each mirror once, as Docker does it."""
     spelled: t.Dict[str, str] = {}
     for url in mirrors:
         spelled.setdefault(normal_form.registry_mirrors([url])[0], url)
@@ -133,8 +130,8 @@ def _once(mirrors: t.Sequence[str]) -> t.List[str]:
 def _insecure(texts: t.Sequence[str], mirrors: t.Sequence[str], engine: str) -> t.Tuple[t.List[str], t.List[str]]:
     """The entries as the daemon and BuildKit of this engine read them, and warnings.
 
-    The daemon cuts the scheme off. BuildKit reads a registry without its scheme from 26 on; before, it takes http:// for a registry
-    without TLS and https:// for one with an unknown certificate, and ignores whatever has neither (seen on 20.10, 26.1, 28.5).
+    The daemon removes the scheme. BuildKit accepts a registry without a scheme from 26 on; older ones need http:// for a registry
+    without TLS and https:// for one with an unknown certificate, and ignore an entry with neither (seen on 20.10, 26.1, 28.5).
     """
     found: t.List[str] = []
     warnings: t.List[str] = []
@@ -142,7 +139,7 @@ def _insecure(texts: t.Sequence[str], mirrors: t.Sequence[str], engine: str) -> 
     for text in texts:
         entry = proxy.insecure_registry(text)
         if proxy.has_host_bits(text):
-            warnings.append(f"insecure_registries: {text} has bits behind its prefix length. Docker uses the network {entry}, so {entry} is written.")
+            warnings.append(f"insecure_registries: {text} has bits set after its prefix length. Docker uses the network {entry}, so {entry} is written.")
         elif engine and "/" not in entry and not versions.has("insecure_without_scheme", engine):
             if entry in schemes:
                 entry = f"{schemes[entry]}://{entry}"
@@ -156,28 +153,28 @@ def _insecure(texts: t.Sequence[str], mirrors: t.Sequence[str], engine: str) -> 
 
 
 def _plain_mirrors(mirrors: t.Sequence[str], insecure: t.Sequence[str], engine: str) -> t.Iterator[str]:
-    """Mirrors without TLS serve pulls and the legacy builder everywhere, BuildKit where it is told (lab: 20.10, 26.1, 28.5)."""
+    """Pulls and the legacy builder always use mirrors without TLS, BuildKit only if configured (lab: 20.10, 26.1, 28.5)."""
     for url in mirrors:
         if url.startswith("http://") and not proxy.plain_mirror_works(url, insecure, engine):
             yield (
                 f"registry_mirrors: BuildKit of engine {engine or '(unknown)'} does not use {url}, because it has no TLS. "
-                f"Name it in insecure_registries as {url.rstrip('/')}, or give the mirror a certificate."
+                f"Add it to insecure_registries as {url.rstrip('/')}, or install a certificate on the mirror."
             )
 
 
 def mechanism(asked: str, daemon: Daemon) -> str:
-    """Where the proxies are written: the engine's own file from 23.0, an environment below."""
+    """Where to write the proxies: the engine's own file from 23.0, an environment file before."""
     modern = versions.has("daemon_json_proxies", daemon.engine)
     if asked == "auto":
         if not daemon.engine:
             raise PlanRefused(
-                "There is no Docker Engine on this host: dockerd was not found. Install it first, or name the "
-                "mechanism (daemon_json, systemd or sysvinit) to write its files beforehand."
+                "There is no Docker Engine on this host: dockerd was not found. Install it first, or set the "
+                "mechanism (daemon_json, systemd or sysvinit) to write its files in advance."
             )
         return "daemon_json" if modern else "systemd" if daemon.systemd else "sysvinit"
     if asked == "daemon_json" and daemon.engine and not modern:
         raise PlanRefused(
-            f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (known from "
+            f"mechanism: engine {daemon.engine} does not start with 'proxies' in daemon.json (supported from "
             f"{versions.text('daemon_json_proxies')}). Use mechanism: auto."
         )
     if daemon.engine and asked == ("sysvinit" if daemon.systemd else "systemd"):
@@ -186,7 +183,7 @@ def mechanism(asked: str, daemon: Daemon) -> str:
 
 
 def present(wish: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt: bool) -> Plan:
-    """The files that make the wish come true, and nothing else."""
+    """Change the files so that the options take effect, and nothing else."""
     how = mechanism(asked, daemon)
     _check_config(daemon)
     conflicts: t.List[str] = []
@@ -206,8 +203,8 @@ def present(wish: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt:
 
 
 def absent(daemon: Daemon, record: FirstState) -> Plan:
-    """The host's first state from the record; where files changed since, our settings alone are taken out."""
-    if not record.paths:  # nothing of ours is here, whatever others have made of the files
+    """The original files from the record; in a file that others changed since, only our settings are removed."""
+    if not record.paths:  # nothing of ours is left, even if others changed the files
         return Plan("", {}, running(daemon.info), [], [])
     after: Files = dict(daemon.files)
     conflicts = []
@@ -221,24 +218,24 @@ def absent(daemon: Daemon, record: FirstState) -> Plan:
         elif path in (daemon.drop_in, daemon.environment_file):
             after[path] = None
         elif found is not None:
-            conflicts.append(f"{path} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.")
+            conflicts.append(f"{path} was changed by others since our last write, so only our settings were removed from it.")
             rest, mode = _without_ours(path, found, record), record.mode(path)
             first = record.first(path)
             taken = environment_file.lost(first.contents, rest.contents, set(VARIABLES)) if first and not _is_json(path, found.contents) else []
-            if first and taken and not record.knows(path + KEPT):  # put into a file of others they could undo what those wanted; lost they must not be
+            if first and taken and not record.knows(path + KEPT):  # restoring it could undo the changes of others, but it must not be lost
                 kept[path + KEPT] = first._replace(mode=first.mode & 0o700)
-                conflicts.append(f"{path} set {', '.join(taken)} before our first run and does not now; its first bytes are kept in {path}{KEPT}.")
+                conflicts.append(f"{path} set {', '.join(taken)} before our first run and does not now; its original contents are kept in {path}{KEPT}.")
             after[path] = rest._replace(mode=mode) if _narrowed_by_us(path, rest, record) else rest
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     changes.update(kept)
     start = next_start(daemon, after)
     _check_config(daemon, strict=False)
-    # A record of 1.0 does not say what was asked for.
+    # A record of 1.0 does not contain what was asked for.
     return Plan("", changes, effective(daemon, after, start), conflicts, [], record.note("asked") or (SETTINGS if record.paths else []))
 
 
 def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Effective:
-    """What a start with these files has in force: file or flag before environment, capitals first (Go)."""
+    """The settings after a start with these files: file or flag before environment, capitals first (Go)."""
     start = start or next_start(daemon, files)
     given = flags(start.argv)
     config = _config(files, daemon.config_file).value
@@ -262,7 +259,7 @@ def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> 
 
 
 def running(info: t.Mapping[str, t.Any]) -> Effective:
-    """What `docker info` says, credentials masked by the engine."""
+    """What `docker info` shows, with credentials masked by the engine."""
     registries = info.get("RegistryConfig") or {}
     insecure = [name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
     insecure += registries.get("InsecureRegistryCIDRs") or []
@@ -274,12 +271,12 @@ def running(info: t.Mapping[str, t.Any]) -> Effective:
 
 
 def masked(one: Effective) -> Effective:
-    """The same as `docker info` would show it."""
+    """The same, masked as `docker info` does it."""
     return one._replace(proxies={name: value if name == "no_proxy" else normal_form.proxy_url(value) for name, value in one.proxies.items()})
 
 
 def differences(found: Effective, expected: Effective, names: t.Collection[str] = SETTINGS) -> t.List[str]:
-    """In which of these settings what runs differs from what is expected, however each is spelled."""
+    """Which of these settings differ, regardless of their spelling."""
     ones, others = _normal(found), _normal(expected)
     return [name for name in SETTINGS if name in names and ones[name] != others[name]]
 
@@ -295,7 +292,7 @@ def _normal(one: Effective) -> t.Dict[str, t.Any]:
 
 
 def hidden(one: Effective, names: t.Collection[str] = SETTINGS) -> t.Dict[str, str]:
-    """The parts of these settings that `docker info` does not show: credentials, and how BuildKit speaks to insecure registries."""
+    """The parts of these settings that `docker info` does not show: credentials, and how BuildKit connects to insecure registries."""
     urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
     found = {}
     if "http_proxy" in names or "https_proxy" in names:
@@ -333,7 +330,7 @@ def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[s
     inherited = next_start(daemon, {**after, daemon.drop_in: None}).environment
     ours = next_start(daemon, after).environment.get("NO_PROXY")
     if ours and proxy.no_proxy_set(ours.value) == proxy.no_proxy_set(proxies["no_proxy"]):
-        proxies = {**proxies, "no_proxy": ours.value}  # another order is no change
+        proxies = {**proxies, "no_proxy": ours.value}  # a different order is not a change
     for name, (_key, upper, _field) in PROXIES.items():
         for variable in (upper, upper.lower()):
             # An empty value clears what another file sets: the last environment file wins.
@@ -386,7 +383,7 @@ def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
 
 
 def _narrowed_by_us(path: str, file: File, record: FirstState) -> bool:
-    """Whether the mode is ours, and no password is left that it hides."""
+    """Whether the mode is ours and the file no longer contains a password."""
     return file.mode == record.mode(path) & 0o700 and record.left_mode(path) in (None, file.mode) and not holds_secret(path, file)
 
 
@@ -400,7 +397,7 @@ def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
 
 
 def _protect(after: Files, daemon: Daemon, record: FirstState) -> None:
-    """A file that receives a password loses group and other read; one that lost it gets its mode back."""
+    """A file that receives a password becomes unreadable for group and others; without one it gets its mode back."""
     for path in (daemon.config_file, daemon.environment_file, daemon.defaults_file):
         file = after.get(path)
         known = record.knows(path) and not replaced(path, daemon, record)
@@ -419,10 +416,10 @@ def holds_secret(path: str, file: File) -> bool:
 
 
 def urls(files: Files) -> t.List[str]:
-    """Every proxy's URL in these files, also those that nobody reads: each may hold a password."""
+    """Every proxy URL in these files, also those without effect: each may contain a password."""
     found = []
     for path, file in files.items():
-        with contextlib.suppress(daemon_json.NotJson):  # it is given back as it was
+        with contextlib.suppress(daemon_json.NotJson):  # it is restored as it was
             found += _urls(path, file) if file else []
         words = [one for each in environment_file.directives(file.contents if file else b"") for one in environment_file.read_assignments(each, path)]
         found += [one.setting.value for one in words if one.ignored]
@@ -440,7 +437,7 @@ def urls_on_host(daemon: Daemon) -> t.Iterator[str]:
 
 
 def _is_json(path: str, contents: bytes) -> bool:
-    """The daemon's configuration may have any name; no environment file and no unit begins with a brace."""
+    """daemon.json can have any name; environment files and units never begin with a brace."""
     return path.endswith(".json") or contents.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
@@ -455,15 +452,15 @@ def _urls(path: str, file: File) -> t.List[str]:
 
 
 def _take_over(after: Files, daemon: Daemon) -> t.Iterator[str]:
-    """Take the lines of others out; the record keeps them, and undo gives them back."""
+    """Remove the lines of others; the record keeps them, and undo restores them."""
     for path, settings in _foreign(daemon).items():
         file = t.cast(File, after[path])
         after[path] = file._replace(contents=environment_file.without(file.contents, {one.name for one in settings}))
-        yield f"{settings[0].place}: {', '.join(sorted({one.name.upper() for one in settings}))} was taken over."
+        yield f"{settings[0].place}: {', '.join(sorted({one.name.upper() for one in settings}))} was taken over by this run."
 
 
 def _foreign(daemon: Daemon) -> t.Dict[str, t.List[environment_file.Setting]]:
-    """The lines of others that put proxy variables into the daemon's environment, by file: those that lose today too."""
+    """The lines of others that set proxy variables for the daemon, by file, overridden ones included."""
     found: t.Dict[str, t.List[environment_file.Setting]] = {}
     for one in layers(daemon, {**daemon.files, daemon.drop_in: None}):
         if one.name in VARIABLES and daemon.files.get(one.path) is not None and environment_file.MARK not in _line(daemon.files, one):
@@ -478,7 +475,7 @@ def _line(files: Files, setting: environment_file.Setting) -> str:
 
 
 def _check_config(daemon: Daemon, strict: bool = True) -> None:
-    """Refuse a daemon.json that is no JSON, or whose keys do not mean what their writer thinks."""
+    """Refuse a daemon.json that is not JSON, or has keys that do not do what the user expects."""
     try:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
@@ -488,13 +485,13 @@ def _check_config(daemon: Daemon, strict: bool = True) -> None:
 
 
 def check_start(daemon: Daemon, files: Files) -> None:
-    """Refuse files with which the next start would fail, by rules of our own."""
+    """Refuse files that would make the next start fail, by our own rules."""
     for trouble in _start_problems(daemon, files, next_start(daemon, files)):
         raise PlanRefused(trouble.sentence)
 
 
 class ConfigProblem(t.NamedTuple):
-    """Something in daemon.json that does not mean what its writer thinks; ``stops``: Docker does not start with it."""
+    """A setting in daemon.json that does not do what the user expects; ``stops``: Docker does not start with it."""
 
     id: str
     stops: bool
@@ -502,7 +499,7 @@ class ConfigProblem(t.NamedTuple):
 
 
 def config_problems(daemon: Daemon) -> t.List[ConfigProblem]:
-    """All of them, as the files are now."""
+    """All of them, in the current files."""
     try:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
@@ -525,9 +522,9 @@ def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
         if key not in ("http-proxy", "https-proxy", "no-proxy"):
             client = key in _CLIENT_KEYS
             remedy = (
-                f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs into the client's ~/.docker/config.json)"
+                f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs in the client's ~/.docker/config.json)"
                 if client
-                else "the daemon knows http-proxy, https-proxy and no-proxy"
+                else "the daemon reads http-proxy, https-proxy and no-proxy"
             )
             sentence = f"{document.place('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
             yield ConfigProblem("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
@@ -539,17 +536,17 @@ def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
             remedy = (
                 'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
                 if key == "buildkit"
-                else "that key belongs into the client's ~/.docker/config.json"
+                else "that key belongs in the client's ~/.docker/config.json"
             )
             sentence = f"{where}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it."
             yield ConfigProblem("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
         if key in ("http-proxy", "https-proxy", "no-proxy"):
-            sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs into 'proxies'. Remove it."
+            sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs in 'proxies'. Remove it."
             yield ConfigProblem("top_level_proxy_ignored", False, sentence)
 
 
 def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[ConfigProblem]:
-    """What stops the next start though it is JSON, and --validate misses: a key that is a flag too, a mirror that is none, a bad bip."""
+    """Valid JSON that stops the next start, and that --validate misses: a key that is also a flag, an invalid mirror, a bad bip."""
     path, engine = daemon.config_file, daemon.engine
     document = _config(after, path)
     given = flags(start.argv)
@@ -557,18 +554,18 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
     if engine and not versions.has("tolerates_bom", engine):
         if document.bom:
             yield ConfigProblem(
-                "key_stops_start", True, f"{path}, line 1, column 1: a byte order mark, with which engine {engine} does not start. Save it without."
+                "key_stops_start", True, f"{path}, line 1, column 1: engine {engine} does not start with a byte order mark. Save the file without it."
             )
         if document.root is None and after.get(path) is not None:
             yield ConfigProblem(
                 "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
             )
     if block and engine and not versions.has("daemon_json_proxies", engine):
-        known = f"(known from {versions.text('daemon_json_proxies')}). Remove it"
+        known = f"(supported from {versions.text('daemon_json_proxies')}). Remove it"
         yield ConfigProblem("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")
     bridge = document.value.get("bip")
     if bridge and not proxy.is_interface(str(bridge)):
-        sentence = f"{document.place('bip')}: 'bip' is {str(bridge)[:40]!r}, with which Docker does not start. Write address and length, such as 172.26.0.1/16."
+        sentence = f"{document.place('bip')}: 'bip' is {str(bridge)[:40]!r}, with which Docker does not start. Write a prefix length too: 172.26.0.1/16."
         yield ConfigProblem("key_stops_start", True, sentence)
     keys = {key: (key,) for key in document.value if key != "proxies"}
     keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
@@ -576,7 +573,7 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
         flag = engine_rules.FLAG_OF_KEY.get(key, key)
         if key != "runtimes" and (flag in given or key in given):  # moby's config.go merges runtimes (skipDuplicates)
             sentence = (
-                f"{document.place(*place)}: '{key}' is set here and by --{flag} in the command line ({_flag_place(daemon, after, flag)}), "
+                f"{document.place(*place)}: '{key}' is set here and by --{flag} on the command line ({_flag_place(daemon, after, flag)}), "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
             )
             yield ConfigProblem("key_stops_start", True, sentence)
@@ -589,7 +586,7 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
 
 
 def _mirror_words(text: str, engine: str, reason: str) -> str:
-    """Our own sentence about a mirror, which names the remedy; else the engine's reason."""
+    """Our own sentence about a mirror, which says what to do; else the engine's reason."""
     try:
         proxy.mirror(text, engine)
     except proxy.ValueRefused as error:
@@ -598,7 +595,7 @@ def _mirror_words(text: str, engine: str, reason: str) -> str:
 
 
 def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
-    """The file and line that give the command line this flag."""
+    """The file and line that put this flag on the command line."""
     written = re.compile(rf"(?<![\w-])(?:--?{re.escape(flag)}{'|-H' if flag == 'host' else ''})(?![\w-])")
     for path in [daemon.defaults_file, *environment_paths(daemon, files), *reversed(unit_files(daemon, files))]:
         file = files.get(path)
@@ -617,22 +614,22 @@ def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Effecti
         same = proxy.no_proxy_set(won) == proxy.no_proxy_set(wish.proxies[name]) if name == "no_proxy" else won == wish.proxies[name]
         winner = start.environment.get(variable) or start.environment.get(variable.lower())
         if not same and key in given:
-            raise PlanRefused(f"{name}: {_flag_place(daemon, after, key)} has --{key} in the command line, which would win over this option. Remove it there.")
+            raise PlanRefused(f"{name}: {_flag_place(daemon, after, key)} has --{key} on the command line, which would override this option. Remove it there.")
         if not same and winner:
             raise PlanRefused(
-                f"{name}: {winner.place} sets {variable}, which would win over this option. "
+                f"{name}: {winner.place} sets {variable}, which would override this option. "
                 + (
-                    f"Take it out of DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment {variable} {variable.lower()}."
+                    f"Remove it from DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment {variable} {variable.lower()}."
                     if winner.path == MANAGER
-                    else "Remove it there, or set adopt: true to take it over (it is kept in the record and given back by state: absent)."
+                    else "Remove it there, or set adopt: true to take it over (the record keeps it, and state: absent restores it)."
                 )
             )
         if winner and winner.path != daemon.environment_file and environment_file.MARK not in _line(after, winner):
-            conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} wins over it.")
+            conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} overrides it.")
 
 
 def replaced(path: str, daemon: Daemon, record: FirstState) -> bool:
-    """Whether others put another file in the place of ours: nothing of ours is in it, so it is what undo has to give back."""
+    """Whether others replaced our file: it contains nothing of ours, so undo has to restore it."""
     found = daemon.files.get(path)
     if not record.knows(path) or record.as_we_left_it(path, found) or path in (daemon.drop_in, daemon.environment_file):
         return False
@@ -663,7 +660,7 @@ def _without_ours(path: str, found: File, record: FirstState) -> File:
 
 
 def written(record: FirstState, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
-    """Fingerprints of our values in daemon.json, so that undo knows them again."""
+    """Fingerprints of our values in daemon.json, by which undo recognises them."""
     file = plan.changes.get(daemon.config_file, daemon.files.get(daemon.config_file))
     value = daemon_json.parsed(file.contents if file else b"", daemon.config_file).value
     block = value.get("proxies") or {}

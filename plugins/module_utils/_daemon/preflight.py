@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is broken on a host before a run touches it: a unit that systemd refuses, a daemon that failed. Found before anything is written."""
+"""What is already broken on a host before a run: a unit that systemd refuses, a daemon that failed. Checked before anything is written."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 _OUR_SOCKETS = ("fd://", "unix:///run/docker.sock", "unix:///var/run/docker.sock")
 _DEPENDENCIES = ("Requires", "Requisite", "BindsTo")
 _STARTING = ("start-pre", "start", "start-post")
-_PATIENCE = 10.0  # seconds for a daemon that is just starting
+_PATIENCE = 10.0  # seconds to wait for a daemon that is starting
 _OF_DOCKERD = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|level=error")
 _LAST_START = re.compile(r"^Started |Main process exited|Failed with result '(?!start-limit-hit)")
 _OF_SYSTEMD = re.compile(r"Failed at step|Dependency failed|not found|Refusing|Failed with result|start operation timed out")
 
 
 class Problem(t.NamedTuple):
-    """What is wrong, with its file and line where it has one, and the remedy."""
+    """What is wrong, with file and line if known, and how to fix it."""
 
     sentence: str
     cure: str
@@ -43,7 +43,7 @@ class Problem(t.NamedTuple):
 
 
 def settled(host: Host, daemon: Daemon) -> bool:
-    """Wait a moment for a daemon that is just starting; False where it has to be looked at again."""
+    """Wait a moment for a daemon that is starting; False if its state must be read again."""
     if daemon.up or not daemon.systemd or daemon.state != "activating":
         return True
     until = host.now() + _PATIENCE
@@ -53,7 +53,7 @@ def settled(host: Host, daemon: Daemon) -> bool:
 
 
 def broken(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, due: bool) -> t.Optional[Problem]:
-    """Why this run must not write: no start could hold; None where one can, or where our own change or start repairs it."""
+    """Why this run must not write: no start could succeed; None if one can, or if our change or start is the fix."""
     if not daemon.engine or (daemon.up and not due and not plan.changes):
         return None
     problem = unit_problem(host, daemon)
@@ -65,7 +65,7 @@ def broken(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, due: bool) -> t.
 
 
 def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
-    """Why systemd would refuse to start the unit as its files are now: it is asked itself, and reads them afresh."""
+    """Why systemd would refuse to start the unit with its current files: systemd-analyze reads them again."""
     if not daemon.systemd:
         return None
     unit = f"{daemon.service}.service"
@@ -77,24 +77,24 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     missing = re.search(r"Unit (\S+) (not found|is masked)", words)
     if "more than one ExecStart=" in words:
         place = (_exec_starts(daemon) or [daemon.fragment])[-1]
-        sentence = f"{place}: a second ExecStart= of {unit}, with which systemd does not start it."
+        sentence = f"{place}: this is a second ExecStart= of {unit}, so systemd does not start it."
         cure = f"Write a line 'ExecStart=' without a value before it, or remove it; then: systemctl daemon-reload, systemctl start {daemon.service}."
     elif missing:
         place = _place(daemon, rf"(?:{'|'.join(_DEPENDENCIES)})\s*=.*(?<![^\s=]){re.escape(missing[1])}(?!\S)") or f"A dependency of {unit}"
         is_what = "is not on this host" if missing[2] == "not found" else "is masked"
         sentence = f"{place}: {unit} requires {missing[1]}, which {is_what}, so systemd does not start it."
-        cure = f"Remove it from that line or install what brings it, then: systemctl daemon-reload, systemctl start {daemon.service}."
+        cure = f"Remove it from that line or install the package that provides it, then: systemctl daemon-reload, systemctl start {daemon.service}."
     elif "is not executable" in words:
-        sentence = f"{(_exec_starts(daemon) or [daemon.fragment])[-1]}: ExecStart= of {unit} names a program that cannot be run."
-        cure = f"Name the engine's own dockerd there, then: systemctl daemon-reload, systemctl start {daemon.service}."
+        sentence = f"{(_exec_starts(daemon) or [daemon.fragment])[-1]}: ExecStart= of {unit} names a program that cannot be executed."
+        cure = f"Write the path of the engine's dockerd there, then: systemctl daemon-reload, systemctl start {daemon.service}."
     else:
         sentence = f"systemd does not start {unit} ({', '.join(unit_files(daemon, daemon.files))})."
-        cure = f"Correct that, then: systemctl daemon-reload, systemctl start {daemon.service}."
-    return Problem(f"{sentence} systemd says: {words.rstrip('.')}.", cure)
+        cure = f"Correct the unit, then: systemctl daemon-reload, systemctl start {daemon.service}."
+    return Problem(f"{sentence} systemd's message: {words.rstrip('.')}.", cure)
 
 
 def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
-    """Why a daemon that somebody wants to run does not answer; None where it answers, or was stopped on purpose."""
+    """Why a daemon that should run does not answer; None if it answers, or was stopped on purpose."""
     if daemon.up or not daemon.engine:
         return None
     unit = f"{daemon.service}.service"
@@ -117,16 +117,16 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     if starting and not faults:
         return Problem(
             f"Docker is starting and does not answer yet ({unit} is activating).",
-            f"Wait until 'docker version' answers; journalctl -u {daemon.service} says what it waits for.",
+            f"Wait until 'docker version' answers; journalctl -u {daemon.service} shows what it waits for.",
         )
     return Problem(f"Docker does not run ({unit} is {daemon.state}). {because.rstrip('.')}.", f"Repair that, start Docker ({start}).")
 
 
 def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
-    """Why the engine does not start with its daemon.json: rules of ours, and the engine's own word."""
+    """Why the engine does not start with its daemon.json, by our rules and by the engine's own message."""
     found = [one.sentence for one in daemon_proxy.config_problems(daemon) if one.stops]
     if not found:
-        with contextlib.suppress(NotJson):  # which the engine reads though we do not
+        with contextlib.suppress(NotJson):  # which the engine reads although we do not
             words = validation_error(host, daemon, daemon.files)
             found = [f"{daemon.config_file}: {words}."] if words else []
     return found or _storage_faults(host, daemon)
@@ -148,23 +148,23 @@ def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
 
 
 def not_restarted_for_undo(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> str:
-    """Why a running daemon is left alone when the first files come back: it did not start with them before our first run either."""
+    """Why undo does not restart a running daemon: the original files stopped it from starting before our first run, too."""
     faults = config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})) if daemon.up else []
-    return f"Docker was not restarted and keeps our settings until its next start, since it does not start with the first files: {faults[0]}" if faults else ""
+    return f"Docker was not restarted and keeps our settings until its next start, as it does not start with the original files: {faults[0]}" if faults else ""
 
 
 def left_down(daemon: Daemon) -> str:
-    """What a user has to know where the daemon does not answer and no start was tried; '' where it answers."""
+    """What to tell the user if the daemon does not answer and no start was tried; '' if it answers."""
     if daemon.up or not daemon.engine:
         return ""
     if daemon.state == "active":
-        return "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."
+        return "Docker runs, but does not answer on /run/docker.sock, so its current settings are unknown."
     start = f"systemctl start {daemon.service}" if daemon.systemd else f"service {daemon.service} start"
-    return f"Docker does not run ({daemon.service} is {daemon.state}) and was not started: its files are in force from its next start ({start})."
+    return f"Docker does not run ({daemon.service} is {daemon.state}) and was not started: the new settings take effect at its next start ({start})."
 
 
 def last_words(host: Host, daemon: Daemon) -> str:
-    """The last thing that the daemon, or systemd about it, said of a start that failed."""
+    """The last message of the daemon, or of systemd about it, on a start that failed."""
     if daemon.systemd:
         text = _journal(host, daemon)
     else:
@@ -196,12 +196,12 @@ def _places(daemon: Daemon, words: str) -> str:
 
 
 def _repairs(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> bool:
-    """Whether daemon.json stops the engine as it is and not as it is planned: our own change is the repair then."""
+    """Whether daemon.json stops the engine now but not after the planned change: then our change is the fix."""
     return bool(plan.changes and config_faults(host, daemon) and not config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})))
 
 
 def _deaf(daemon: Daemon) -> t.Optional[Problem]:
-    """A daemon that listens elsewhere alone; one that is only slow or hangs is left to the decision about its restart."""
+    """A daemon that listens on other addresses only; the restart decision handles one that is slow or hangs."""
     given = flags(next_start(daemon, daemon.files).argv).get("host", [])
     with contextlib.suppress(NotJson):
         file = daemon.files.get(daemon.config_file)
@@ -210,13 +210,13 @@ def _deaf(daemon: Daemon) -> t.Optional[Problem]:
     if not given or any(address in _OUR_SOCKETS for address in given):
         return None
     return Problem(
-        f"Docker listens on {', '.join(given)} alone and does not answer on /run/docker.sock, so no change could be proved.",
-        "Add unix:///run/docker.sock to its addresses (-H in the command line, or 'hosts' in daemon.json) and restart it.",
+        f"Docker listens only on {', '.join(given)} and does not answer on /run/docker.sock, so no change could be verified.",
+        "Add unix:///run/docker.sock to its addresses (-H on the command line, or 'hosts' in daemon.json) and restart it.",
     )
 
 
 def _refused_when_loaded(host: Host, unit: str) -> t.Optional[Problem]:
-    """What systemd found when it last read the unit, where no verification can be had."""
+    """What systemd found when it last loaded the unit, if it cannot be verified."""
     state = _property(host, unit, "LoadState")
     if state == "masked":
         return Problem(f"{unit} is masked, so systemd does not start it.", f"Run: systemctl unmask {unit}.")
@@ -235,7 +235,7 @@ def _property(host: Host, unit: str, name: str) -> str:
 
 
 def _exec_starts(daemon: Daemon) -> t.List[str]:
-    """The places of the unit's ExecStart= lines; one without a value takes back those before it."""
+    """The places of the unit's ExecStart= lines; an empty one cancels those before it."""
     found: t.List[str] = []
     for place, line in _lines(daemon):
         directive = re.match(r"ExecStart\s*=\s*(.*)", line)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From mirrors of registries to the files that the engine reads for each of them, without a restart."""
+"""Mirrors of registries as the files that the engine reads for each of them, without a restart."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Info = t.Mapping[str, t.Any]
 class Plan(t.NamedTuple):
     registries: Registries
     changes: Changes
-    found: Changes  # the same files, as they are
+    found: Changes  # the current files
     covers: t.Dict[str, t.Dict[str, bool]]
     conflicts: t.List[str]
 
 
 def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> Plan:
-    """What these mirrors change on this host; none at all: everything back as it was."""
+    """What these mirrors change on this host; without any, undo."""
     info: Info = host.engine_api("/info", timeout=30) or {}
     if registries:
         _stop_where_nobody_reads_it(host, info)
@@ -47,7 +47,7 @@ def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> 
     changes = {path: file for path, file in files.items() if file != found[path]}
     for path in changes:
         if not host.can_write(path):
-            raise Refused(f"{path} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written.", changed=False)
+            raise Refused(f"{path} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written.", changed=False)
     containerd = components.image_store(info) == "containerd"
     covers = hosts_toml.covers(registries, containerd, bool(_registry_mirrors(info)))
     return Plan(registries, changes, found, covers, [*_conflicts(host, registries, info), *_unread(registries, covers)])
@@ -78,7 +78,7 @@ def carry_out(host: Host, record: Record, planned: Plan) -> None:
 
 
 def secrets(planned: Plan) -> t.List[str]:
-    """Every login that stands in these files, before or after."""
+    """Every login in these files, before or after."""
     both = [(path, file) for path, file in (*planned.found.items(), *planned.changes.items()) if file]
     return [secret for path, file in both for secret in hosts_toml.secrets(file.contents, path)]
 
@@ -100,7 +100,7 @@ def _stop_where_nobody_reads_it(host: Host, info: Info) -> None:
         raise Refused("There is no Docker Engine on this host. Install it first.", changed=False)
     if not versions.has("hosts_toml", engine):
         raise Refused(
-            f"registries: engine {engine} does not read hosts.toml (known from {versions.text('hosts_toml')}). For docker.io set docker_daemon_proxy "
+            f"registries: engine {engine} does not read hosts.toml (supported from {versions.text('hosts_toml')}). For docker.io set docker_daemon_proxy "
             f"registry_mirrors; for other registries set docker_build_env source_policy (engine {versions.text('source_policy_engine')} or newer), "
             "or rewrite the image names with dockerfile_mirror.",
             changed=False,
@@ -121,12 +121,12 @@ def _files(host: Host, record: Record, registries: Registries, fallback: bool) -
             if mirror.ca and not mirror.ca_is_path:
                 files[hosts_toml.ca_path_of(registry, number)] = File(_certificate(registry, mirror))
             elif mirror.ca and not host.exists(mirror.ca):
-                raise Refused(f"registries: {registry}: there is no file {mirror.ca} on this host, and BuildKit would fail at it. Correct ca.", changed=False)
+                raise Refused(f"registries: {registry}: the file {mirror.ca} is not on this host, so BuildKit would fail. Correct ca.", changed=False)
     return files
 
 
 def _with_mode(record: Record, path: str, contents: bytes, found: t.Optional[File], secret: bool) -> File:
-    """A file with a login is its owner's alone; one that lost it gets its first mode back."""
+    """A file with a login is readable by its owner only; without one it gets its original mode back."""
     first = record.first(path) if record.knows(path) else found
     if found is None:
         mode = 0o600 if secret else first.mode if first else 0o644
@@ -163,7 +163,7 @@ def _is_certificate_of(path: str, registries: Registries) -> bool:
     )
 
 
-# --- what else decides ----------------------------------------------------------------------------
+# --- other settings that decide ---------------------------------------------------------------------
 
 
 def _registry_mirrors(info: Info) -> t.List[str]:
@@ -171,7 +171,7 @@ def _registry_mirrors(info: Info) -> t.List[str]:
 
 
 def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
-    """Sentences about what stands beside these mirrors (each seen on 28.5 and 29)."""
+    """Sentences about settings beside these mirrors (each seen on 28.5 and 29)."""
     found = []
     mirrors = _registry_mirrors(info)
     if mirrors and DOCKER_HUB in registries:
@@ -180,12 +180,12 @@ def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
         certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith(hosts_toml.CERTIFICATES)]
         if certificates:
             found.append(
-                f"{FOLDER}/{registry}/{certificates[0]} is not read beside hosts.toml by BuildKit (with the containerd store by nobody). "
-                "Give the mirror its ca, or name the file in a [host] table of your own."
+                f"{FOLDER}/{registry}/{certificates[0]} is not read by BuildKit while hosts.toml exists (with the containerd store by nothing at all). "
+                "Set ca of the mirror, or name the file in a [host] table of your own."
             )
     if DEFAULT in registries:
         named = [name for name in host.names(FOLDER) if name != DEFAULT and name not in registries and host.names(f"{FOLDER}/{name}")]
-        found += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not asked for {name}." for name in named]
+        found += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not used for {name}." for name in named]
     no_proxy = info.get("NoProxy") or ""
     for mirror in {mirror.url: mirror for some in registries.values() for mirror in some}.values():
         parts = urlsplit(mirror.url)
@@ -193,8 +193,8 @@ def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
         proxy = info.get("HttpsProxy" if parts.scheme == "https" else "HttpProxy") or ""
         if proxy and not bypasses(no_proxy, name, parts.port or (443 if parts.scheme == "https" else 80)):
             found.append(
-                f"BuildKit asks the mirror {address} through the daemon's proxy, since no_proxy does not name it. "
-                f"Add {name} to docker_daemon_proxy no_proxy, unless the proxy is the way to it."
+                f"BuildKit connects to the mirror {address} through the daemon's proxy, because no_proxy does not contain it. "
+                f"Add {name} to docker_daemon_proxy no_proxy, unless the mirror can only be reached through the proxy."
             )
     return found
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A change to a daemon: validate, record, write, activate, prove, or roll back. Nothing else."""
+"""A change to a daemon: validate, record, write, activate, prove, or roll back."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
 _DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
-# Ends with 3 when the daemon ended by itself, with 0 when it came up; whatever else happens proves nothing.
-# Its network, processes, mounts, data and sockets are its own and are gone when it ends.
+# Exits with 3 if the daemon ended by itself, with 0 if it came up; any other code proves nothing.
+# It has its own network, processes, mounts, data and sockets, which are gone when it ends.
 _TRIAL_START = """
 mount --make-rprivate / && mount -t tmpfs tmpfs /run && ip link set lo up && mkdir -p /run/trial || exit 4
 wait=$1; shift
@@ -39,9 +39,9 @@ cat /run/trial/log
 exit 3
 """
 _ALONE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-# What a trial start must have for itself; what is said about these is not tried.
+# Flags that a trial start sets itself, so that values of these are not tried.
 _OWN = ("config-file", "containerd", "data-root", "exec-root", "graph", "host", "hosts", "pidfile")
-# What a trial start in an empty network, with empty folders and without system services may stumble over though the host has it.
+# Settings that can fail in a trial start (empty network and folders, no system services) although the host has what they need.
 _OF_THE_HOST = {
     "metrics-addr", "authorization-plugin", "authorization-plugins", "bridge", "default-gateway", "default-gateway-v6", "exec-opt", "exec-opts", "fixed-cidr",
     "fixed-cidr-v6", "ip", "selinux-enabled", "storage-driver", "storage-opt", "storage-opts", "userns-remap",
@@ -49,7 +49,7 @@ _OF_THE_HOST = {
 
 
 class Failed(Exception):
-    """The change did not hold; the message says what the daemon said and how the host stands now."""
+    """The change did not hold; the message says what the daemon reported and the state of the host."""
 
     def __init__(self, message: str, rolled_back: bool, restarted: bool) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class Failed(Exception):
 
 
 class Restart(t.NamedTuple):
-    """Whether a restart is due, and what keeps it from being done now."""
+    """Whether a restart is due, and what blocks it now."""
 
     due: bool
     pending: str
@@ -69,9 +69,9 @@ class Restart(t.NamedTuple):
 
 
 def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, policy: str) -> Restart:
-    """A restart is due when a setting of this run, or one that we wrote since the daemon started, is not in force; it is postponed when it would hurt."""
+    """Due if a setting of this run, or one that we wrote since the daemon started, is not effective; postponed if it would interrupt work."""
     waiting = not_effective(daemon, record, plan) if daemon.up else []
-    # What was stopped on purpose stays so.
+    # A daemon that was stopped on purpose stays stopped.
     due = bool(waiting) if daemon.up else bool(plan.changes) and daemon.state in ("failed", "activating", "active")
     kept_by = restart_blocker(host, daemon, policy) if due else ""
     # Nothing else shows it: `docker info` hides the password.
@@ -79,39 +79,39 @@ def restart(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan,
 
 
 def restart_blocker(host: Host, daemon: Daemon, policy: str) -> str:
-    """What keeps a restart that is due from being done now; '' where nothing does."""
+    """What blocks a restart that is due; '' if nothing does."""
     if policy == "never":
         return "restart: never"
     container = play_inside(host, daemon)
     if container:
-        return f"this play itself runs in the container {container} of this daemon, which a restart would end. Run it from elsewhere, or turn live-restore on"
+        return f"this play itself runs in the container {container} of this daemon, which a restart would end. Run it elsewhere, or enable live-restore"
     if policy == "if_needed":
         return ""
     if not daemon.up and daemon.state == "active":
-        return "the daemon runs but does not answer, so nobody can say whether it is idle"
+        return "the daemon runs but does not answer, so it is unknown whether it is idle"
     return busy(host, daemon)
 
 
 def can_write(host: Host, plan: daemon_proxy.Plan) -> None:
-    """Stop where a write would fail, so that a dry run says it too."""
+    """Stop if a write would fail, so that check mode reports it too."""
     for path in plan.changes:
         if not host.can_write(path):
-            raise daemon_proxy.PlanRefused(f"{path} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written.")
+            raise daemon_proxy.PlanRefused(f"{path} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written.")
 
 
 def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
-    """Stop where the engine itself says that it would not start with what is planned."""
+    """Stop if the engine itself reports that it would not start with the planned files."""
     words = validation_error(host, daemon, {**daemon.files, **plan.changes})
     if words:
-        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. It says: {words}")
+        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. Docker's message: {words}")
 
 
 def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
-    """Start the daemon once beside the real one, in namespaces and folders of its own, with the planned files.
+    """Start a second daemon in namespaces and folders of its own, with the planned files.
 
-    Only where a file was changed since the daemon started: a fault in it lies in wait for the next start,
-    --validate misses some (an unknown runtime), and rolling back cannot help, since the old file does not start either.
-    Returns why no trial can tell, '' where it can; files that we alone have changed need none then.
+    Only if a file changed since the daemon started: an error in it would stop the next start,
+    --validate misses some (an unknown runtime), and a rollback cannot help, because the old file does not start either.
+    Returns why a trial cannot tell, '' if it can; files that only we changed need no trial then.
     """
     changed = [path for path, at in daemon.changed.items() if at > daemon.started]
     if not daemon.up or not changed:
@@ -128,7 +128,7 @@ def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: in
             timeout=timeout + 10,
         )
         if trial
-        else Run(4, "", "ExecStart= starts another program than dockerd.")
+        else Run(4, "", "ExecStart= starts a program other than dockerd.")
     )
     words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
     words = words.replace("/run/trial/daemon.json", daemon.config_file)
@@ -136,33 +136,33 @@ def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: in
         return ""
     if said.code == 3 and not of_the_host:
         raise daemon_proxy.PlanRefused(
-            f"{changed[0]} was changed since Docker started, and Docker would not start with it (a trial "
-            f"start failed). Nothing was written, and Docker still runs. It said: {words} Repair the file, then run this again."
+            f"{changed[0]} changed since Docker started, and Docker would not start with it (a trial "
+            f"start failed). Nothing was written, and Docker still runs. Docker's message: {words} Repair the file, then run this again."
         )
     foreign = [path for path in changed if path not in ours]
     if not foreign:
         return ""
     because = f" (because of {of_the_host[0]})" if said.code == 3 else ""
     return (
-        f"{foreign[0]} was changed by others since Docker started, and a trial start cannot tell whether Docker would start with it{because}. "
-        f"Restart Docker yourself when it may be down, or set validate: false. The trial said: {words}"
+        f"{foreign[0]} was changed by others since Docker started, and a trial start could not show whether Docker would start with it{because}. "
+        f"Restart Docker yourself in a maintenance window, or set validate: false. Output of the trial start: {words}"
     )
 
 
 def ours(daemon: Daemon, record: Record) -> t.List[str]:
-    """Files that nobody but us has changed, all of it tried."""
+    """Files that only we changed, and whose contents were all tried."""
     untried = record.note("untried") or []
     return [path for path, file in daemon.files.items() if record.as_we_left_it(path, file) and path not in untried]
 
 
 def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: Restart, timeout: int) -> bool:
-    """Record, write, activate, prove; roll back where the proof fails. True when the daemon was restarted."""
+    """Record, write, activate, prove; roll back if the proof fails. True if the daemon was restarted."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
     foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
     new_folders = _new_folders(host, plan.changes)
     for path in plan.changes:
         if daemon_proxy.replaced(path, daemon, record):
-            record.drop(path)  # the file of others is the first one now
+            record.drop(path)  # the file of others is now the original one
     record.remember(plan.changes)
     record.put_note("folders", sorted({*(record.note("folders") or []), *new_folders}))
     record.put_note("written", daemon_proxy.written(record, daemon, plan))
@@ -174,7 +174,7 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
         apply(host, plan.changes)
     except HostError as error:
         _roll_back(host, record, before, new_folders)
-        raise Failed(f"{error} Every file is as it was, and Docker was left alone.", True, False) from error
+        raise Failed(f"{error} Every file was restored, and Docker was not restarted.", True, False) from error
     except BaseException:
         _roll_back(host, record, before, new_folders)
         raise
@@ -190,31 +190,31 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
     wrong = [] if trouble else _unproved(daemon, plan, info)
     if not trouble and not wrong:
         return True
-    what = f"It runs, but without the wanted {', '.join(wrong)}" if wrong else "Docker did not start with the new settings"
+    what = f"Docker runs, but without the requested {', '.join(wrong)}" if wrong else "Docker did not start with the new settings"
     words = "" if wrong else f" It said: {_words(host, daemon, said_before) or trouble}"
     _roll_back(host, record, before, new_folders)
     up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
     state = (
-        "docker is up again as it was"
+        "docker is up again with its old settings"
         if up
-        else f"docker is NOT up: it does not start with the old files either, so the fault was there before (see {_log_name(daemon)})"
+        else f"docker is NOT up: it does not start with the old files either, so the error was there before this run (see {_log_name(daemon)})"
     )
-    raise Failed(f"{what}; every file is back as it was and {state}.{words}", True, up)
+    raise Failed(f"{what}; every file was restored and {state}.{words}", True, up)
 
 
 def _unproved(daemon: Daemon, plan: daemon_proxy.Plan, info: t.Mapping[str, t.Any]) -> t.List[str]:
-    """The settings of this run that the daemon was started without."""
+    """The settings of this run that the daemon did not take over."""
     now = daemon_proxy.running(info)
     wrong = daemon_proxy.differences(now, plan.expected, plan.asked)
     if not wrong or plan.mechanism:
         return wrong
-    # Undo: what others wrote is in force again, as systemd and the engine read it; only a value of ours that stayed is wrong.
+    # Undo: settings of others are effective again, as systemd and the engine read them; only a remaining value of ours is wrong.
     before = daemon_proxy.running(daemon.info)
     return [name for name in wrong if daemon.up and not daemon_proxy.differences(now, before, [name])]
 
 
 def back_up(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> t.List[str]:
-    """A copy of each changed file beside it; one with a password is the owner's alone."""
+    """A copy of each changed file beside it; one with a password is readable by its owner only."""
     stamp = time.strftime("%Y-%m-%d@%H:%M:%S~", time.localtime(host.now()))
     copies = []
     for path in plan.changes:
@@ -226,7 +226,7 @@ def back_up(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> t.List[str]:
 
 
 def restart_alone(host: Host, daemon: Daemon, timeout: int) -> str:
-    """Restart the daemon with its files as they are; '' or what it said when it did not come up."""
+    """Restart the daemon with its current files; '' or its message if it does not come up."""
     said_before = _log(host, daemon)
     trouble = _start(host, daemon, daemon.reload_needed, timeout)
     if not trouble and not _answer(host, daemon, timeout):
@@ -235,19 +235,19 @@ def restart_alone(host: Host, daemon: Daemon, timeout: int) -> str:
 
 
 def forget(host: Host, record: Record) -> None:
-    """After undo: the folders that we made go if nobody else uses them, and so does the record."""
+    """After undo: remove folders that we created if they are empty, and the record."""
     for folder in sorted(record.note("folders") or [], key=len, reverse=True):
         host.remove_folder(folder)
     record.forget()
 
 
 def _restore(host: Host, before: Changes) -> None:
-    """Only what differs: where a write fails, the next one would too."""
+    """Only files that differ: if one write fails, the next would too."""
     apply(host, {path: file for path, file in before.items() if host.read(path) != file})
 
 
 def _roll_back(host: Host, record: Record, before: Changes, new_folders: t.Collection[str]) -> None:
-    """Files, folders and record as this run found them: nothing tells of a change that did not hold."""
+    """Restore files, folders and record: nothing must remain of a change that did not hold."""
     _restore(host, before)
     for folder in sorted(new_folders, key=len, reverse=True):
         host.remove_folder(folder)
@@ -268,13 +268,13 @@ def _reload_units(host: Host) -> None:
 
 
 def _start(host: Host, daemon: Daemon, reload_units: bool, timeout: int) -> str:
-    """Restart the service; '' or what went wrong."""
+    """Restart the service; '' or the error."""
     if not daemon.systemd:
         done = host.run(["service", daemon.service, "restart"], timeout=timeout)
         return "" if done.code == 0 else done.text
     if reload_units:
         _reload_units(host)
-    # Three starts within a minute are docker.service's limit; our restart must not be the one too many.
+    # docker.service allows three starts within a minute; our restart must not exceed that.
     host.run(["systemctl", "reset-failed", f"{daemon.service}.service", f"{daemon.service}.socket"])
     done = host.run(["systemctl", "restart", f"{daemon.service}.service"], timeout=timeout)
     return "" if done.code == 0 else done.text
@@ -284,7 +284,7 @@ def _answer(host: Host, daemon: Daemon, timeout: int) -> t.Dict[str, t.Any]:
     since = host.now()
     while True:
         info = host.engine_api("/info", timeout=max(1.0, min(30.0, since + timeout - host.now())))
-        # Without systemd nobody says that the daemon ended again, and nobody starts it another time.
+        # Without systemd nothing reports that the daemon ended, and nothing starts it again.
         ended = not daemon.systemd and host.now() > since + 3 and not host.process(pid_file(host, daemon.service))
         if info or ended or host.now() > since + timeout:
             return info or {}
@@ -296,7 +296,7 @@ def _log_name(daemon: Daemon) -> str:
 
 
 def _log(host: Host, daemon: Daemon) -> float:
-    """Where the daemon's next words will stand in its log."""
+    """The position in the log after which new messages of the daemon appear."""
     if daemon.systemd:
         return host.now()
     file = host.read(_log_name(daemon))
@@ -304,7 +304,7 @@ def _log(host: Host, daemon: Daemon) -> float:
 
 
 def _words(host: Host, daemon: Daemon, since: float) -> str:
-    """The daemon's own last words about why it does not start."""
+    """The daemon's own last messages about why it does not start."""
     if daemon.systemd:
         text = host.run(["journalctl", "-u", f"{daemon.service}.service", "--since", f"@{int(since)}", "-o", "cat", "--no-pager", "-n", "200"]).out
     else:

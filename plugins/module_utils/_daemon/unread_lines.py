@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines about proxies that systemd does not read as they are meant: where, why, and what to write."""
+"""Lines about proxies that systemd reads differently from what is meant: where, why, and what to write."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def _outside_service(daemon: Daemon) -> t.Iterator[str]:
     for path in unit_files(daemon, daemon.files):
         file = daemon.files.get(path)
         for number, why in environment_file.outside_service(file.contents if file else b""):
-            yield f"{path}, line {number}: systemd ignores this ({why}): write [Service] on a line of its own above it."
+            yield f"{path}, line {number}: systemd ignores this line ({why}): write [Service] on a line of its own above it."
 
 
 def _words(daemon: Daemon) -> t.Iterator[str]:
     for one in assignments(daemon, daemon.files):
         name, place, why = one.setting.name, one.setting.place, ignored(daemon, one)
         if why and _PROXY.search(name):
-            yield f"{place}: systemd ignores this ({name}: {why}): write {one.instead or _EXAMPLE}."
+            yield f"{place}: systemd ignores this line ({name}: {why}): write {one.instead or _EXAMPLE}."
         elif not why and _SEVERAL.search(one.setting.value):
-            yield f"{place}: systemd takes all of this for the value of {name}: write each variable in quotes of its own, {_EXAMPLE}."
+            yield f"{place}: systemd reads all of this as the value of {name}: put each variable in its own quotes, {_EXAMPLE}."
 
 
 def _environment_files(daemon: Daemon) -> t.Iterator[str]:
     """A shell's 'export', which systemd's environment files do not have."""
     for path in environment_paths(daemon, daemon.files):
         for number, name in _exports(daemon.files.get(path)):
-            yield f"{path}, line {number}: systemd ignores this ('export' before the name): write {name}=value."
+            yield f"{path}, line {number}: systemd ignores this line ('export' before the name): write {name}=value."
 
 
 def _exports(file: t.Optional[File]) -> t.Iterator[t.Tuple[int, str]]:
@@ -66,6 +66,6 @@ def _unread_defaults(daemon: Daemon) -> t.Iterator[str]:
     if found:
         folder = daemon.drop_in.rpartition("/")[0]
         yield (
-            f"{found[0].place}: systemd ignores this (no EnvironmentFile= of {daemon.service}.service names {path}): "
+            f"{found[0].place}: systemd ignores this line (no EnvironmentFile= of {daemon.service}.service names {path}): "
             f'write Environment="{found[0].name}=value" below [Service] in {folder}/http-proxy.conf.'
         )

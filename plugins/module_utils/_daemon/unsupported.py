@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Engines that do not read what we write: recognised, and what to do there instead."""
+"""Engines that do not read the files that we write, and what to do there instead."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 DESKTOP = "This is Docker Desktop, which ignores proxies in daemon.json. Set them in its own settings: Resources > Proxies, mirrors under Docker Engine."
 PODMAN = (
-    "This is podman behind docker's name; it has no daemon and reads no daemon.json. Write mirrors into /etc/containers/registries.conf.d/, "
-    "and proxies into the environment of whoever runs it (or [engine] env in /etc/containers/containers.conf)."
+    "Here the docker command is podman, which has no daemon and does not read daemon.json. Write mirrors to /etc/containers/registries.conf.d/, "
+    "and proxies to the environment of the user who runs it (or [engine] env in /etc/containers/containers.conf)."
 )
 ROOTLESS = (
-    "Docker runs rootless here, as a user's own daemon. Write 'proxies' and 'registry-mirrors' into that user's ~/.config/docker/daemon.json, "
+    "Docker runs rootless here, as a user's own daemon. Write 'proxies' and 'registry-mirrors' to that user's ~/.config/docker/daemon.json, "
     "then: systemctl --user restart docker."
 )
 SNAP = (
-    "Docker is a snap here, which reads nothing below /etc. Write 'proxies' and 'registry-mirrors' into /var/snap/docker/current/config/daemon.json, "
+    "Docker is installed as a snap, which reads no files below /etc. Write 'proxies' and 'registry-mirrors' to /var/snap/docker/current/config/daemon.json, "
     "then: snap restart docker. Or install the distribution's or Docker's own package."
 )
 WSL = (
-    "This is WSL without systemd, where no service manager keeps the daemon. Write systemd=true below [boot] in /etc/wsl.conf, "
+    "This is WSL without systemd, where no service manager runs the daemon. Write systemd=true below [boot] in /etc/wsl.conf, "
     "run wsl --shutdown on Windows, then run this again."
 )
 
 
 def unsupported_reason(host: Host, version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool) -> str:
-    """Why this engine cannot be configured by us, and how it is; '' for an ordinary one."""
+    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine."""
     platform = str((version.get("Platform") or {}).get("Name", ""))
     components = [str(one.get("Name", "")) for one in version.get("Components") or []]
     root = str(info.get("DockerRootDir", ""))
@@ -48,7 +48,7 @@ def unsupported_reason(host: Host, version: t.Mapping[str, t.Any], info: t.Mappi
 
 
 def _traces(host: Host) -> str:
-    """Nothing answers on the daemon's socket: what was installed instead of an ordinary engine?"""
+    """If the daemon's socket does not answer: what is installed instead of an ordinary engine?"""
     if any(host.exists(f"/run/user/{user}/docker.sock") for user in host.names("/run/user")):
         return ROOTLESS
     if any(host.exists(path) for path in ("/usr/sbin/dockerd", "/usr/bin/dockerd", "/usr/local/bin/dockerd")):

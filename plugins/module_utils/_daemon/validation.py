@@ -15,7 +15,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 
 def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
-    """What the engine itself says against these files, with the unit's real flags; the file goes in by a pipe."""
+    """The engine's own error about these files, with the unit's real flags; it reads the file from a pipe."""
     file = files.get(daemon.config_file)
     if file is None:
         return ""

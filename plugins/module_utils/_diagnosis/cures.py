@@ -22,7 +22,7 @@ CURES = {
     # The daemon's way.
     "no daemon proxy": Cure(
         "Set docker_daemon_proxy https_proxy (or registry_mirrors), so that the daemon reaches {host} another way.",
-        "给守护进程设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`），让它换一条路访问 {host}。",
+        "给守护进程设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`），让它改用其他途径访问 {host}。",
     ),
     "daemon proxy": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, and keep {host} out of its no_proxy.",
@@ -38,11 +38,11 @@ CURES = {
     ),
     "mirror": Cure(
         "Repair the mirror {host}, or set docker_daemon_proxy registry_mirrors to another one.",
-        "修好镜像站 {host}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个。",
+        "修复镜像站 {host}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个。",
     ),
     "registry": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, or correct the name in the Dockerfile.",
-        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理，或者改正 Dockerfile 里的名字。",
+        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理，或者改正 Dockerfile 里的镜像名。",
     ),
     "way": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
@@ -53,25 +53,25 @@ CURES = {
         "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理。",
     ),
     "no IPv6 route": Cure(
-        "Give this host a route for IPv6, or have its resolver leave IPv6 addresses out: {host} was asked at an IPv6 address, to which there is no way.",
+        "Configure an IPv6 route on this host, or make its resolver omit IPv6 addresses: {host} was requested by IPv6, which this host has no route for.",
         "给这台主机配置 IPv6 路由，或者让它的 DNS 不返回 IPv6 地址：请求 {host} 时用的是 IPv6 地址，而主机没有 IPv6 出口。",
     ),
     # Certificates: the server was reached.
     "http answer": Cure(
-        "Set docker_daemon_proxy insecure_registries: [{registry}], or give {host} a certificate: it answers without TLS.",
+        "Set docker_daemon_proxy insecure_registries: [{registry}], or install a certificate on {host}: it answers without TLS.",
         "设置 `docker_daemon_proxy` 的 `insecure_registries: [{registry}]`，或者给 {host} 配置证书：它不使用 TLS。",
     ),
     "http answer of a builder": Cure(
-        "Set http = true for {registry} in the buildkitd.toml of the builder {builder}, or give {host} a certificate: it answers without TLS.",
+        "Set http = true for {registry} in the buildkitd.toml of the builder {builder}, or install a certificate on {host}: it answers without TLS.",
         "在构建器 {builder} 的 buildkitd.toml 里给 {registry} 设置 http = true，或者给 {host} 配置证书：它不使用 TLS。",
     ),
     "unknown authority": Cure(
-        "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client knows it.",
+        "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client trusts it.",
         "用角色 `proxy_ca` 安装签发机构的证书：守护进程和客户端都不信任该 CA。",
     ),
     "unknown authority to a builder": Cure(
         "Create the builder {builder} again with the authority's certificate as ca of {registry} in its buildkitd.toml: the host's store does not reach it.",
-        "重新创建构建器 {builder}，在它的 buildkitd.toml 里为 {registry} 写上 ca：主机的证书库对它不起作用。",
+        "重新创建构建器 {builder}，在它的 buildkitd.toml 里为 {registry} 设置 ca：主机的证书库对它不起作用。",
     ),
     "clock is behind": Cure(
         "Set this host's clock (chronyc makestep, timedatectl): it is behind, so the certificate of {host} is not valid yet.",
@@ -94,7 +94,7 @@ CURES = {
     ),
     "client token": Cure(
         "Set docker_build_env https_proxy to a proxy that reaches {host}, or docker_daemon_proxy https_proxy with docker_build_env daemon_token: true.",
-        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理；或者给守护进程设代理，再设 `daemon_token: true`。",
+        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理；或者设置 `docker_daemon_proxy` 的 `https_proxy`，再设 `daemon_token: true`。",
     ),
     "builder token": Cure(
         "Set docker_build_env https_proxy to a proxy that reaches {host}: the client fetches the token for the builder {builder}.",
@@ -109,33 +109,33 @@ CURES = {
         "用正确的账号 `docker login`，或者 `docker logout`：{host} 不接受收到的凭据。",
     ),
     "token_denied, anonymous": Cure(
-        "Correct the name of {reference} if it is wrong, or ask the owner of {host} why it gives no anonymous token: there are no credentials to correct.",
-        "如果 {reference} 写错了，请改正；否则请 {host} 的管理员说明为什么不给匿名令牌：这里没有凭据可以改。",
+        "Correct the name of {reference} if it is wrong, or ask the owner of {host} why it issues no anonymous token: no credentials were sent.",
+        "如果 {reference} 写错了，请改正；否则请向 {host} 的管理员询问为什么不签发匿名令牌：请求里没有凭据，不是账号的问题。",
     ),
     # Proxies.
     "daemon proxy_unreachable": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy that answers.",
-        "给 `docker_daemon_proxy` 的 `https_proxy` 换一个能连上的代理（注意代理自己的协议通常是 `http://`）。",
+        "把 `docker_daemon_proxy` 的 `https_proxy` 换成能连上的代理（注意与代理本身的连接通常用 `http://`）。",
     ),
     "client proxy_unreachable": Cure(
         "Set docker_build_env https_proxy to a proxy that answers.",
-        "给 `docker_build_env` 的 `https_proxy` 换一个能连上的代理。",
+        "把 `docker_build_env` 的 `https_proxy` 换成能连上的代理。",
     ),
     "step proxy_unreachable": Cure(
         "Set docker_build_env step_proxy to a proxy that build containers reach.",
-        "给 `docker_build_env` 的 `step_proxy` 换一个构建容器里也能连上的代理（不能是 127.0.0.1）。",
+        "把 `docker_build_env` 的 `step_proxy` 换成构建容器里也能连上的代理（不能是 127.0.0.1）。",
     ),
     "step proxy on the loopback": Cure(
         "Set docker_build_env step_proxy to an address of the proxy that build containers reach: {host} is the build container itself.",
-        "给 `docker_build_env` 的 `step_proxy` 写上构建容器能连上的代理地址：{host} 是构建容器自己。",
+        "把 `docker_build_env` 的 `step_proxy` 设为构建容器能连上的代理地址：{host} 是构建容器自己。",
     ),
     "builder proxy_unreachable": Cure(
         "Create the builder {builder} again with a proxy that it reaches (buildx create --driver-opt env.HTTPS_PROXY=URL): "
         "it runs in a container, whose loopback is its own.",
-        "重新创建构建器 {builder}，给它一个连得上的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）：它运行在容器里，127.0.0.1 是它自己。",
+        "重新创建构建器 {builder}，给它配置一个能连上的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）：它运行在容器里，127.0.0.1 是它自己。",
     ),
     "proxy without TLS": Cure(
-        "Write the URL of the proxy {host} with http:// in {process}: the proxy itself is spoken to without TLS.",
+        "Write the URL of the proxy {host} with http:// in {process}: the connection to the proxy itself does not use TLS.",
         "在 {process} 里把代理 {host} 的 URL 写成 `http://`：与代理本身的连接不使用 TLS。",
     ),
     "malformed URL": Cure(
@@ -148,15 +148,15 @@ CURES = {
     ),
     "client proxy_auth": Cure(
         "Set docker_build_env https_proxy to a proxy that accepts this host, or daemon_token: true.",
-        "给 `docker_build_env` 的 `https_proxy` 换一个不要密码的代理，或者用 `daemon_token: true`。",
+        "把 `docker_build_env` 的 `https_proxy` 换成不需要密码的代理，或者设置 `daemon_token: true`。",
     ),
     "step proxy_auth": Cure(
         "Set docker_build_env step_proxy to a proxy that accepts build containers.",
-        "给 `docker_build_env` 的 `step_proxy` 换一个接受构建容器的代理。",
+        "把 `docker_build_env` 的 `step_proxy` 换成接受构建容器请求的代理。",
     ),
     "builder proxy_auth": Cure(
         "Create the builder {builder} again with a proxy that accepts it (buildx create --driver-opt env.HTTPS_PROXY=URL).",
-        "重新创建构建器 {builder}，给它一个接受它的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
+        "重新创建构建器 {builder}，给它配置一个接受其请求的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
     ),
     "proxy_refused": Cure(
         "Have the proxy's owner allow this host, or set {process} to another proxy.",
@@ -164,22 +164,22 @@ CURES = {
     ),
     # Mirrors.
     "mirror_error": Cure(
-        "Set docker_daemon_proxy registry_mirrors to a mirror that answers; {host} says {reason}, and only its owner can change that.",
+        "Set docker_daemon_proxy registry_mirrors to a mirror that answers; {host} answers {reason}, which only its owner can change.",
         "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个能用的镜像站；{host} 返回 {reason}，需由其管理员处理。",
     ),
     "mirror in FROM": Cure(
-        "Use another mirror in the Dockerfile (dockerfile_mirror mirrors); {host} says {reason}, and only its owner can change that.",
+        "Use another mirror in the Dockerfile (dockerfile_mirror mirrors); {host} answers {reason}, which only its owner can change.",
         "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`）；{host} 返回 {reason}，需由其管理员处理。",
     ),
     "mirror wants a login": Cure(
-        "Have the owner of the mirror {host} allow anonymous pulls, or set docker_daemon_proxy registry_mirrors to another one: Docker sends "
-        "mirrors no credentials.",
+        "Have the owner of the mirror {host} allow anonymous pulls, or set docker_daemon_proxy registry_mirrors to another one: Docker sends no "
+        "credentials to mirrors.",
         "请镜像站 {host} 的管理员允许匿名拉取，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个：Docker 不会把账号发给镜像站。",
     ),
     "mirror without the content": Cure(
         "Have the owner of the mirror {host} fetch {reference} again, or set docker_daemon_proxy registry_mirrors to another one: "
-        "it knows the tag and does not have its content.",
-        "请镜像站 {host} 的管理员重新同步 {reference}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个：它有这个标签，却没有标签的内容。",
+        "it has the tag but not its content.",
+        "请镜像站 {host} 的管理员重新同步 {reference}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个：它有这个标签，却没有对应的内容。",
     ),
     "mirror of a builder": Cure(
         "Create the builder {builder} again with another mirror in its buildkitd.toml (docker_build_env builder_mirrors); {host}: {reason}.",
@@ -190,24 +190,24 @@ CURES = {
         "设置 `docker_build_env` 的 `daemon_token: true`。",
     ),
     "mirror elsewhere": Cure(
-        "Set docker_daemon_proxy registry_mirrors to a mirror that hands out images without a token "
+        "Set docker_daemon_proxy registry_mirrors to a mirror that serves images without a token "
         "(role registry_cache), or have the mirror's owner rewrite its realm.",
         "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个不需要令牌的镜像站（角色 `registry_cache` 可以自建），或者请镜像站改写 realm。",
     ),
     "mirror elsewhere, client": Cure(
-        "Set docker_build_env https_proxy to a proxy that reaches {host}, or use a mirror that hands out images without a token (role registry_cache).",
+        "Set docker_build_env https_proxy to a proxy that reaches {host}, or use a mirror that serves images without a token (role registry_cache).",
         "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理，或者换一个不需要令牌的镜像站（角色 `registry_cache`）。",
     ),
     "mirror lacks": Cure(
         "Set docker_daemon_proxy registry_mirrors to a mirror that has {reference}, or https_proxy so that the daemon "
         "can ask Docker Hub itself; or correct the name.",
-        "镜像站 {host} 上没有 {reference}：改正名字或标签，请镜像站同步它，或者换一条能访问 Docker Hub 的路。",
+        "镜像站 {host} 上没有 {reference}：改正名字或标签，请镜像站同步它，或者改用其他途径访问 Docker Hub。",
     ),
     # A builder in a container.
     "builder": Cure(
         "Create the builder {builder} again with a proxy of its own (buildx create --driver-opt env.HTTPS_PROXY=URL), "
         "or set docker_build_env builder_mirrors: it reads neither daemon.json nor the daemon's proxy.",
-        "重新创建构建器 {builder}，给它自己的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`），或者设置 `docker_build_env` 的 `builder_mirrors`："
+        "重新创建构建器 {builder}，给它单独配置代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`），或者设置 `docker_build_env` 的 `builder_mirrors`："
         "它既不读 daemon.json，也不用守护进程的代理。",
     ),
     # The registry's answer.
@@ -232,11 +232,11 @@ CURES = {
         "改正 {reference} 的名字或标签：{host} 上没有它。",
     ),
     "platform": Cure(
-        "Use a tag of {reference} that was built for this platform, or another --platform: the image is there, for others.",
+        "Use a tag of {reference} that was built for this platform, or another --platform: the image exists, but only for other platforms.",
         "换一个支持当前平台的 {reference} 标签，或者用 `--platform` 指定别的平台：镜像存在，只是没有这个平台的版本。",
     ),
     "content missing": Cure(
-        "Have the owner of {reference} push it again, or use another tag: {host} has its manifest and not its content.",
+        "Have the owner of {reference} push it again, or use another tag: {host} has its manifest but not its content.",
         "请 {reference} 的发布者重新推送，或者换一个标签：{host} 上有它的清单，却没有内容。",
     ),
     "registry_error": Cure(
@@ -245,7 +245,7 @@ CURES = {
     ),
     "try again": Cure("Try again later: {host} answers with an error.", "稍后再试：{host} 返回错误。"),
     "wrong content": Cure(
-        "Build once without the mirror or the proxy between, to see which of them changes or cuts what it passes on: what came is not what its digest names.",
+        "Build once without the mirror or the proxy, to find out which of them changes or truncates the content: it does not match its digest.",
         "暂时去掉中间的镜像站或代理再构建一次，看是谁改动或截断了内容：收到的内容与摘要（digest）不符。",
     ),
     # RUN steps.
@@ -254,9 +254,9 @@ CURES = {
         "设置 `docker_build_env` 的 `step_proxy`，让 RUN 步骤能访问 {host}。",
     ),
     "step, unknown authority": Cure(
-        "Trust the authority's certificate in the image, or pass it to the step with --mount=type=secret (docs/which-cure.md, Trust in RUN steps): "
-        "{host} was reached, and the image does not know who signed its certificate.",
-        "在镜像里安装签发机构的证书，或者用 `--mount=type=secret` 传给这一步（见 docs/which-cure.md 的 Trust in RUN steps）：{host} 已经连上，"
+        "Trust the authority's certificate in the image, or pass it to the step with --mount=type=secret (docs/which-cure.md, Trust the CA in RUN steps): "
+        "{host} was reached, but the image does not trust the CA of its certificate.",
+        "在镜像里安装签发机构的证书，或者用 `--mount=type=secret` 传给这一步（见 docs/which-cure.md 的 Trust the CA in RUN steps）：{host} 已经连上，"
         "只是镜像不信任签发它证书的 CA。",
     ),
     "step, certificate expired": Cure(
@@ -264,12 +264,12 @@ CURES = {
         "更新镜像里的 ca-certificates，或者请 {host} 的管理员更新证书；如果主机时钟不对，先校准时钟。",
     ),
     "step, certificate of another name": Cure(
-        "See who answers the step in the name of {host}: the certificate is another's.",
-        "查一查是谁以 {host} 的名义应答：证书是别人的。",
+        "Find out which server answers the step as {host}: its certificate is for another name.",
+        "查明是哪台服务器以 {host} 的名义应答：它的证书不属于这个域名。",
     ),
     "step, http answer": Cure(
-        "Write the proxy's URL with http:// in docker_build_env step_proxy, or correct the URL in the step: what answers for {host} does not speak TLS.",
-        "把 `docker_build_env` 的 `step_proxy` 里代理的 URL 写成 `http://`，或者改正这一步里的 URL：以 {host} 名义应答的一方不使用 TLS。",
+        "Write the proxy's URL with http:// in docker_build_env step_proxy, or correct the URL in the step: what answers as {host} does not use TLS.",
+        "把 `docker_build_env` 的 `step_proxy` 里代理的 URL 写成 `http://`，或者改正这一步里的 URL：以 {host} 的名义应答的服务器不使用 TLS。",
     ),
     "step, version or cipher": Cure(
         "Use a base image with a newer TLS library: {host} and the step have no TLS version or cipher in common.",
@@ -281,15 +281,14 @@ CURES = {
         "校准这台主机的时钟（`chronyc makestep`、`timedatectl`）：时钟慢了，这一步下载的内容还没有生效。",
     ),
     "step, unclear": Cure(
-        "Run the program again with more output, to see why it could not fetch what it names; "
-        "set docker_build_env step_proxy, if build containers have no other way out.",
-        "让程序输出更多信息后再运行一次，看它为什么下载不了；如果构建容器只能通过代理上网，设置 `docker_build_env` 的 `step_proxy`。",
+        "Run the program again with more output, to see why the download failed; set docker_build_env step_proxy if build containers need a proxy.",
+        "让程序输出更多信息后再运行一次，查看下载失败的原因；如果构建容器只能通过代理上网，设置 `docker_build_env` 的 `step_proxy`。",
     ),
     # Not the network.
     "no answer": Cure("Start the engine (systemctl start docker).", "启动引擎：`systemctl start docker`。"),
     "ended during the build": Cure(
-        "See why the engine ended (journalctl -u docker), and build again when it runs.",
-        "用 `journalctl -u docker` 看引擎为什么退出，等它运行后再构建。",
+        "Find out why the engine stopped (journalctl -u docker), and build again when it runs.",
+        "用 `journalctl -u docker` 查看引擎为什么退出，等它运行后再构建。",
     ),
     "the engine's certificate is not accepted": Cure(
         "Check DOCKER_HOST, DOCKER_CERT_PATH and no_proxy in the environment of the user who builds: the client does not accept the engine's certificate.",
@@ -310,24 +309,24 @@ CURES = {
     ),
     "legacy_cannot": Cure(
         "Set docker_build_env buildkit: true, or builder: buildkit here: the legacy builder cannot do {reason}.",
-        "设置 `docker_build_env` 的 `buildkit: true`（或者在这里用 `builder: buildkit`）：旧版构建器不支持 {reason}。",
+        "设置 `docker_build_env` 的 `buildkit: true`（或者在本任务里用 `builder: buildkit`）：旧版构建器不支持 {reason}。",
     ),
     "bad_dockerfile": Cure("Correct the Dockerfile or the context: {reason}.", "改正 Dockerfile 或构建上下文：{reason}。"),
     "credential helper": Cure(
-        "Remove credsStore and credHelpers from ~/.docker/config.json of the user who builds, or repair the helper that they name: the client asks it first.",
+        "Remove credsStore and credHelpers from ~/.docker/config.json of the user who builds, or repair the helper that they name: the client runs it first.",
         "删除构建用户 ~/.docker/config.json 里的 `credsStore` 和 `credHelpers`，或者修好它们指定的程序：客户端会先调用它。",
     ),
     "no active session": Cure(
-        "Build with docker build or docker buildx build: the program that asked for this build opened no session, in which BuildKit asks its "
-        "client for tokens.",
+        "Build with docker build or docker buildx build: the program that started this build opened no session, through which BuildKit gets "
+        "tokens from the client.",
         "改用 `docker build` 或 `docker buildx build`：发起构建的程序没有建立会话（session），BuildKit 要通过它向客户端取令牌。",
     ),
     "cache of the builder": Cure(
-        "Remove the cache of the builder (docker builder prune), and build again: what it names is not there any more.",
+        "Remove the cache of the builder (docker builder prune), and build again: it refers to content that no longer exists.",
         "清除构建器的缓存（`docker builder prune`）后重新构建：缓存里记录的内容已经不存在。",
     ),
     "docker driver": Cure(
-        "Create a builder with docker buildx create, or turn on the containerd image store: the default one cannot do this.",
+        "Create a builder with docker buildx create, or enable the containerd image store: the default builder does not support this.",
         "用 `docker buildx create` 创建一个构建器，或者启用 containerd 镜像存储：默认的构建器不支持这个功能。",
     ),
     "the container did not start": Cure(
@@ -338,7 +337,7 @@ CURES = {
         "Set docker_daemon_proxy https_proxy (or registry_mirrors) if {host} is slow or silent, or a longer timeout here.",
         "如果 {host} 很慢或没有响应，设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`）；也可以把 `timeout` 调大。",
     ),
-    "unknown": Cure("Read the lines in log, and please report them.", "看 `log` 里的原文，并请告诉我们。"),
+    "unknown": Cure("Read the lines in log, and please report them.", "查看 `log` 里的原文，并请反馈给我们。"),
 }
 PROCESS = {"client": "docker_build_env https_proxy", "step": "docker_build_env step_proxy", "daemon": "docker_daemon_proxy https_proxy"}
 _OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
@@ -382,7 +381,7 @@ def _of_unreached(found: Verdict, known: Evidence, reason: str) -> str:
 
 
 def _way(found: Verdict, known: Evidence) -> str:
-    """Another way to a host that was not reached."""
+    """Another way to a host that could not be reached."""
     if found.asked_by == "client":
         return "client way"
     if found.instance:

@@ -72,7 +72,7 @@ def _what(found: Verdict, known: Evidence) -> str:
     cause, reason, image = found.cause, found.reason or "no reason given", found.reference or "the image"
     if cause == "mirror_sends_token_elsewhere":
         mirrors = [mirror.host for mirror in known.mirrors if mirror.sends_elsewhere] or [hosts.registry_of(image)]
-        return f"The mirror {mirrors[0]} sends {_low(asker)} to {host} for a token, which was not reached ({reason})."
+        return f"The mirror {mirrors[0]} sends {_low(asker)} to {host} for a token, which could not be reached ({reason})."
     if cause.startswith("proxy_"):
         return _what_of_proxy(found, asker, reason)
     if cause in UNREACHED:
@@ -81,15 +81,15 @@ def _what(found: Verdict, known: Evidence) -> str:
         return _what_of_unknown(found, reason)
     return {
         "token_unreachable": f"{asker} could not fetch a token from {host} ({reason}).",
-        "token_denied": f"The token server {found.host or ''} said no to {_low(asker)} ({reason}).".replace("  ", " "),
+        "token_denied": f"The token server {found.host or ''} refused the request of {_low(asker)} ({reason}).".replace("  ", " "),
         "mirror_error": f"The mirror {host} answers with an error ({reason}).",
-        "rate_limited": f"{host} limits how often it is asked ({reason}).",
+        "rate_limited": f"{host} limits the number of requests ({reason}).",
         "denied": f"{host} denies {image} ({reason}).",
         "not_found": f"{host} has {image}, but not for this platform." if reason == "platform" else f"{host} does not have {image} ({reason}).",
         "engine_down": f"The engine cannot be used ({reason}).",
         "disk_full": "The engine's disk is full.",
         "buildx_missing": "The buildx plugin is missing or broken.",
-        "legacy_cannot": f"The legacy builder cannot do what the Dockerfile asks for ({reason}).",
+        "legacy_cannot": f"The legacy builder does not support what the Dockerfile uses ({reason}).",
         "bad_dockerfile": "The Dockerfile or the context is wrong.",
     }.get(cause, f"A RUN step failed ({reason}).")
 
@@ -104,12 +104,12 @@ def _what_of_proxy(found: Verdict, asker: str, reason: str) -> str:
     if cause == "proxy_unreachable":
         return f"{asker} could not use its {proxy} ({reason})." if reason in ("tls", "malformed URL") else f"{asker} could not reach its {proxy} ({reason})."
     if cause == "proxy_auth":
-        return f"The {proxy} wants other credentials from {_low(asker)} ({reason})."
+        return f"The {proxy} rejected the credentials of {_low(asker)} ({reason})."
     if reason == "html page":
-        return f"Something between answers {_low(asker)} in the name of {host or 'the registry'} with an {reason}."
+        return f"A server on the way answered {_low(asker)} in the name of {host or 'the registry'} with an {reason}."
     if found.role != "proxy" and host:
-        return f"The proxy of {_low(asker)} said no to {host} ({reason})."
-    return f"The {proxy} said no to {_low(asker)} ({reason})."
+        return f"The proxy of {_low(asker)} denied access to {host} ({reason})."
+    return f"The {proxy} refused the request of {_low(asker)} ({reason})."
 
 
 def _what_of_unreached(found: Verdict, asker: str, host: str, reason: str) -> str:
@@ -117,7 +117,7 @@ def _what_of_unreached(found: Verdict, asker: str, host: str, reason: str) -> st
         return f"The build was stopped ({reason}) while {_low(asker)} waited." if found.asked_by else f"The build was stopped ({reason})."
     if found.cause == "tls" and reason != "tls":
         return (
-            f"{asker} reached {host} and does not accept its answer ({reason})." if found.asked_by == "step" else f"{asker} could not reach {host} ({reason})."
+            f"{asker} reached {host} and did not accept its answer ({reason})." if found.asked_by == "step" else f"{asker} could not reach {host} ({reason})."
         )
     return f"{asker} could not reach {host} ({reason})."
 
@@ -126,7 +126,7 @@ def _what_of_unknown(found: Verdict, reason: str) -> str:
     if found.host:
         return f"{found.host} answers with an error ({reason})."
     if found.cure_name or reason.startswith("exit code"):
-        return f"The build failed for a reason that is not known here ({reason})."
+        return f"The build failed for an unknown reason ({reason})."
     return f"The build failed ({reason})."
 
 

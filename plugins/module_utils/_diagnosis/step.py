@@ -183,7 +183,7 @@ def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
 
 
 def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) -> bool:
-    """Whether a host that was not reached is the proxy that the program was to use."""
+    """Whether a host that could not be reached is the proxy that the program was to use."""
     if not host:
         return False
     if host in proxies:

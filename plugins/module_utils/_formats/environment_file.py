@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Environments as text: systemd's environment files and units, and /etc/default files of sysvinit.
+"""Environments as text: environment files and units of systemd, and /etc/default files of sysvinit.
 
 Readers keep the path and line of every value, so that messages can name them.
 Source: systemd.exec(5), systemd src/basic/env-file.c and extract-word.c.
@@ -36,7 +36,7 @@ class Setting(t.NamedTuple):
 
 
 class Assignment(t.NamedTuple):
-    """One word of an Environment= directive: ``ignored`` is why systemd does not take it ('' where it does), ``instead`` what to write."""
+    """One word of an Environment= directive: ``ignored`` says why systemd ignores it ('' if not), ``instead`` what to write."""
 
     setting: Setting
     ignored: str = ""
@@ -44,7 +44,7 @@ class Assignment(t.NamedTuple):
 
 
 class Directive(t.NamedTuple):
-    """One directive of a unit's [Service] section; ``last`` is its last line where it goes on over several."""
+    """One directive of a unit's [Service] section; ``last`` is its last line if it continues over several."""
 
     name: str
     value: str
@@ -53,7 +53,7 @@ class Directive(t.NamedTuple):
 
 
 def render(values: t.Mapping[str, str]) -> bytes:
-    """An EnvironmentFile; the values are URLs and host lists without quotes, blanks and backslashes."""
+    """An EnvironmentFile; its values are URLs and host lists without quotes, spaces and backslashes."""
     return "".join(f"{name}={value}\n" for name, value in values.items()).encode()
 
 
@@ -63,7 +63,7 @@ def exports(values: t.Mapping[str, str]) -> str:
 
 
 def with_exports(contents: bytes, values: t.Mapping[str, str]) -> bytes:
-    """A shell file with our new lines at its end, without our old ones, otherwise unchanged."""
+    """A shell file with our new lines at its end and without our old ones, otherwise unchanged."""
     kept = b"".join(line for line in contents.splitlines(keepends=True) if MARK.encode() not in line)
     if values and kept and not kept.endswith(b"\n"):
         kept += b"\n"
@@ -71,7 +71,7 @@ def with_exports(contents: bytes, values: t.Mapping[str, str]) -> bytes:
 
 
 def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[Setting]:
-    """What systemd reads from the file, or a shell: systemd ignores a line with 'export' before it."""
+    """What systemd, or a shell, reads from the file: systemd ignores a line that begins with 'export'."""
     export = r"(?:export\s+)?" if shell else ""
     found = []
     for number, line in _lines(contents):
@@ -82,7 +82,7 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
 
 
 def directives(contents: bytes) -> t.List[Directive]:
-    """The directives of a unit file's or drop-in's [Service] section; systemd reads nothing behind a broken section header."""
+    """The directives in the [Service] section of a unit or drop-in; systemd reads nothing after a broken section header."""
     found, section = [], ""
     for number, line in _lines(contents, unit=True):
         text = line.strip()
@@ -97,7 +97,7 @@ def directives(contents: bytes) -> t.List[Directive]:
 
 
 def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
-    """Lines with Environment= that systemd does not read because of their section: the number, and why."""
+    """Lines with Environment= that systemd ignores because of their section: the number, and why."""
     found, section, broken = [], "", 0
     for number, line in _lines(contents, unit=True):
         text = line.strip()
@@ -110,12 +110,12 @@ def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
             later = f"line {broken} is not a section header, so the file ends there"
             found.append((number, "it is on the line of its section" if number == broken else later))
         elif section != "[Service]":
-            found.append((number, f"it stands in {section}" if section else "no section stands before it"))
+            found.append((number, f"it is in {section}" if section else "there is no section before it"))
     return found
 
 
 def assignments(directive: Directive, path: str) -> t.List[Setting]:
-    """The variables of one Environment= directive that systemd takes."""
+    """The variables that systemd takes from one Environment= directive."""
     return [one.setting for one in read_assignments(directive, path) if not one.ignored]
 
 
@@ -127,20 +127,20 @@ def read_assignments(directive: Directive, path: str) -> t.List[Assignment]:
         name, equals, value = word.partition("=")
         setting = Setting(name, value.replace("%%", "%"), path, directive.line)
         if bad_escape:
-            found.append(Assignment(setting, "a '\\' that begins no escape", "each '\\' as '\\\\', or a '\\' in a password as '%%5C'"))
+            found.append(Assignment(setting, "a '\\' that does not start an escape", "each '\\' as '\\\\', or a '\\' in a password as '%%5C'"))
         elif not equals:
-            found.append(Assignment(setting, "a word without '='", "Environment=\"NAME=value\", without a blank beside the '='"))
+            found.append(Assignment(setting, "a word without '='", "Environment=\"NAME=value\", without a space beside the '='"))
         elif not re.match(r"[A-Za-z_][A-Za-z0-9_]*$", name):
-            found.append(Assignment(setting, "a name that no variable can have", "the name alone before the '=', without export"))
+            found.append(Assignment(setting, "a name that is not valid for a variable", "the name alone before the '=', without export"))
         elif any(one[1] for one in _BAD_SPECIFIER.finditer(value)):
-            found.append(Assignment(setting, "a '%' that begins no specifier", "each '%' as '%%', such as '%%40'"))
+            found.append(Assignment(setting, "a '%' that does not start a specifier", "each '%' as '%%', such as '%%40'"))
         else:
             found.append(Assignment(setting))
     return found
 
 
 def words(text: str) -> t.List[str]:
-    """systemd's quoting, which is the shell's as far as units use it."""
+    """systemd's quoting, which equals the shell's for what units use."""
     try:
         return shlex.split(text.replace("\n", " "), posix=True)
     except ValueError:
@@ -148,7 +148,7 @@ def words(text: str) -> t.List[str]:
 
 
 def without(contents: bytes, names: t.Collection[str]) -> bytes:
-    """A unit, drop-in or environment file without these variables; every other line, and what systemd ignores, stays as it is."""
+    """A unit, drop-in or environment file without these variables; every other line, and what systemd ignores, is unchanged."""
     lines = contents.splitlines(keepends=True)
     drop: t.Dict[int, bytes] = {}
     for directive in directives(contents):
@@ -171,7 +171,7 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
 
 
 def lost(first: bytes, contents: bytes, names: t.Collection[str]) -> t.List[str]:
-    """Those of these variables that a file set at first and sets no more."""
+    """Those of these variables that a file set originally and does not set now."""
     now = {one.name for one in _settings(contents)}
     return sorted({one.name for one in _settings(first) if one.name in names and one.name not in now})
 
@@ -186,7 +186,7 @@ def _quoted(word: str) -> str:
 
 
 def _lines(contents: bytes, unit: bool = False) -> t.Iterator[t.Tuple[int, str]]:
-    """Lines with the number of their first; a backslash at the end joins the next one. A unit's comments stand between joined lines too."""
+    """Lines with the number of their first line; a backslash at the end joins the next one. In a unit, comments may stand between."""
     joined, first = "", 0
     for number, line in enumerate((line.decode(errors="replace") for line in contents.splitlines()), 1):
         if unit and line.lstrip().startswith(("#", ";")):
@@ -206,7 +206,7 @@ def _unquoted(value: str, shell: bool) -> str:
     try:
         if shell:
             return "" if value[:1] in _ENDS_A_WORD else _first_word(value)
-        value = value.strip()  # systemd has comments at the beginning of a line alone
+        value = value.strip()  # systemd has comments only at the start of a line
         return "".join(shlex.split(value, posix=True)) if value[:1] in "'\"" else value
     except ValueError:
         return value

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""daemon.json, edited key by key: every byte that is not ours stays where it was."""
+"""daemon.json, edited key by key; every other byte is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![0-9A-Za-z.+-])")
 _WORD = re.compile(r"(?:true|false|null)(?![0-9A-Za-z_])")
-# What input methods and word processors write in place of JSON's characters.
+# Characters that input methods and word processors insert in place of JSON's.
 _LOOKALIKES = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u2018\u2019\u201b", ("a typographic quote", '"')),
     **dict.fromkeys("\uff02\uff07", ("a fullwidth quote", '"')),
@@ -28,8 +28,8 @@ _LOOKALIKES = {
     "\u3001": ("an ideographic comma", ","),
     "\uff1a": ("a fullwidth colon", ":"),
     **{wide: ("a fullwidth bracket", plain) for wide, plain in zip("\uff5b\uff5d\uff3b\uff3d\u3010\u3011", "{}[][]")},
-    "\u3000": ("an ideographic blank", " "),
-    "\u00a0": ("a no-break blank", " "),
+    "\u3000": ("an ideographic space", " "),
+    "\u00a0": ("a no-break space", " "),
     **dict.fromkeys("\u2002\u2003\u2009\u202f", ("a typographic blank", " ")),
     **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff", ("an invisible character", "")),
 }
@@ -37,23 +37,23 @@ _QUOTES = re.compile(f"[{''.join(char for char, (_name, plain) in _LOOKALIKES.it
 
 
 class NotJson(ValueError):
-    """The file is no JSON object as the engine reads it; the message names file, line, column and remedy."""
+    """The file is not a JSON object that the engine reads; the message names file, line, column and fix."""
 
 
 class Node(t.NamedTuple):
-    """A value and where it stands: text[start:end]; the members of an object in their order."""
+    """A value and its position, text[start:end]; members of an object in their order."""
 
     start: int
     end: int
     kind: str
-    members: t.Tuple[t.Tuple[str, int, Node], ...] = ()  # key, where its quote stands, value
+    members: t.Tuple[t.Tuple[str, int, Node], ...] = ()  # key, position of its quote, value
 
     def member(self, key: str) -> t.Optional[Node]:
         return next((value for name, _start, value in self.members if name == key), None)
 
 
 class Document:
-    """A JSON object's text with the place of every value."""
+    """The text of a JSON object with the position of every value."""
 
     def __init__(self, contents: bytes, path: str) -> None:
         self._path = path
@@ -66,15 +66,15 @@ class Document:
             return
         start = self._blanks(0)
         if self.text[start] != "{":
-            raise self._error(start, "the file is no JSON object. It must begin with '{' and end with '}'")
+            raise self._error(start, "the file is not a JSON object. It must begin with '{' and end with '}'")
         self.root = self._value(start, 0)
         rest = self._blanks(self.root.end)
         if rest < len(self.text):
-            raise self._error(rest, "something stands after the last '}'. Remove it")
+            raise self._error(rest, "there is text after the last '}'. Remove it")
         self.value = _value_of(self.text)
 
     def line(self, *keys: str) -> int:
-        """The line, from 1, on which the key stands."""
+        """The line of the key, counted from 1."""
         return self.text.count("\n", 0, self._start(keys)) + 1
 
     def place(self, *keys: str) -> str:
@@ -93,12 +93,12 @@ class Document:
         char = self.text[place : place + 1]
         if char in _LOOKALIKES:
             name, plain = _LOOKALIKES[char]
-            mend = {"": "Remove it", " ": "Write an ordinary blank"}.get(plain, f"Write {plain}")
-            why = f"{name} (U+{ord(char):04X}), which JSON does not have. {mend}"
+            mend = {"": "Remove it", " ": "Write an ordinary space"}.get(plain, f"Write {plain}")
+            why = f"{name} (U+{ord(char):04X}), which JSON does not allow. {mend}"
         return NotJson(f"{self._path}, {_place(self.text, place)}: {why}.")
 
     def _unclosed(self, place: int, otherwise: int) -> int:
-        """Where a string that begins here was meant to end: at a quote of another kind on its line."""
+        """Where a string that begins here should have ended: at a different quote on its line."""
         found = _QUOTES.search(self.text[place:].partition("\n")[0])
         return place + found.start() if found and self.text[place] == '"' else otherwise
 
@@ -108,7 +108,7 @@ class Document:
 
     def _value(self, place: int, depth: int) -> Node:
         if depth > _DEEPEST:
-            raise self._error(place, f"values are nested more than {_DEEPEST} deep, which no setting of Docker is. Simplify it")
+            raise self._error(place, f"values are nested more than {_DEEPEST} deep, and no setting of Docker is. Simplify it")
         first = self.text[place : place + 1]
         if first == "{":
             return self._object(place, depth)
@@ -131,7 +131,7 @@ class Document:
                 raise self._error(self._unclosed(here, here), self._trouble(here, key=True))
             key = _value_of(found.group())
             if any(key == name for name, _start, _value in members):
-                raise self._error(here, f"the key {key!r} stands twice in one object; Docker takes the last. Remove one of them")
+                raise self._error(here, f"the key {key!r} is in one object twice; Docker uses the last one. Remove one of them")
             colon = self._blanks(found.end())
             if self.text[colon : colon + 1] != ":":
                 why = f"a ':' is missing after the key {key!r}" if colon < len(self.text) else self._trouble(colon)
@@ -158,17 +158,17 @@ class Document:
             raise self._error(place, self._trouble(place) if place >= len(self.text) or self.text[place] in "/#" else f"a ',' or '{closing}' is missing")
         after = self._blanks(place + 1)
         if self.text[after : after + 1] == closing:
-            raise self._error(place, f"a ',' stands before the closing '{closing}', which JSON does not allow. Remove the ','")
+            raise self._error(place, f"a ',' is before the closing '{closing}', which JSON does not allow. Remove the ','")
         return after
 
     def _trouble(self, place: int, key: bool = False) -> str:
         rest = self.text[place : place + 20]
         if not rest:
-            return "the file ends in the middle of a value: it is cut off. Complete it, or give back a backup"
+            return "the file ends in the middle of a value: it is cut off. Complete it, or restore a backup"
         if rest[0] in "/#":
-            return "a comment, which JSON does not have. Remove it"
+            return "a comment, which JSON does not allow. Remove it"
         if rest[0] == "'":
-            return "a single quote. JSON wants double quotes"
+            return "a single quote. JSON needs double quotes"
         if rest[0] == '"':
             return "a string that does not end on its line, or has a wrong '\\' in it. Close it with '\"' and write a '\\' as '\\\\'"
         if key:
@@ -180,9 +180,9 @@ class Document:
 
 
 def _value_of(text: str) -> t.Any:
-    # Python refuses to convert integers of thousands of digits; none of them is ours.
+    # Python does not convert integers of thousands of digits; none of ours is one.
     value = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
-    if _HALF_A_PAIR.search(text):  # which Docker reads as U+FFFD, and no file can hold
+    if _HALF_A_PAIR.search(text):  # Docker reads these as U+FFFD, and they cannot be written to a file
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     return value
 
@@ -196,7 +196,7 @@ def _decoded(contents: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         text, bad = contents[: error.start].decode("utf-8"), error.start
     if bad >= 0:
-        raise NotJson(f"{path}, {_place(text, bad)}: a byte that is no UTF-8 text: the file is binary or in another encoding. Save it as UTF-8.")
+        raise NotJson(f"{path}, {_place(text, bad)}: a byte that is not UTF-8 text: the file is binary or in another encoding. Save it as UTF-8.")
     return text
 
 
@@ -206,7 +206,7 @@ def _place(text: str, at: int) -> str:
 
 @functools.lru_cache(maxsize=8)
 def parsed(contents: bytes, path: str) -> Document:
-    """One parse for each text of a file; nobody changes a document's value."""
+    """Parse each text of a file once; callers do not change a document's value."""
     return Document(contents, path)
 
 
@@ -214,7 +214,7 @@ def parsed(contents: bytes, path: str) -> Document:
 
 
 def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> bytes:
-    """The file with one key set (the objects on its way made); the same bytes where it has the value already."""
+    """The file with one key set (missing objects on its path are added); unchanged if it already has the value."""
     document = parsed(contents, path)
     newline = "\r\n" if "\r\n" in document.text else "\n"
     if document.root is None:
@@ -231,7 +231,7 @@ def put(contents: bytes, path: str, keys: t.Sequence[str], value: t.Any) -> byte
 
 
 def drop(contents: bytes, path: str, keys: t.Sequence[str]) -> bytes:
-    """The file without the key; the same bytes where it is not there."""
+    """The file without the key; unchanged if the key is missing."""
     document = parsed(contents, path)
     node = document.root
     for key in keys[:-1]:
@@ -256,7 +256,7 @@ def _nested(keys: t.Sequence[str], value: t.Any) -> t.Any:
 
 
 def _insert(document: Document, node: Node, depth: int, key: str, value: t.Any, old: t.Optional[Node], newline: str) -> bytes:
-    """Replace the old value, or add a member behind the last one, in the manner of the file."""
+    """Replace the old value, or add a member after the last one, in the style of the file."""
     text = document.text
     unit = _unit(document)
     one_line = unit is None
@@ -284,12 +284,12 @@ def _insert(document: Document, node: Node, depth: int, key: str, value: t.Any, 
 
 
 def _gap(text: str, node: Node) -> str:
-    """The blanks between a comma and the next key, as this object has them."""
+    """The whitespace between a comma and the next key, as in this object."""
     return text[node.members[-2][2].end : node.members[-1][1]].partition(",")[2]
 
 
 def _unit(document: Document) -> t.Optional[str]:
-    """One step of the file's indentation; None for a file on one line."""
+    """One level of the file's indentation; None for a file on one line."""
     root = document.root
     if root is None or not root.members:
         return "  " if root is None or "\n" in document.text.strip() or len(document.text.strip()) <= 4 else None

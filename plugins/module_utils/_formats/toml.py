@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""TOML 1.0 (toml.io), read: hosts run Pythons that have no parser of their own.
+"""A reader for TOML 1.0 (toml.io): the Python of many hosts has none.
 
-Dates, infinity and NaN are not read: no file of Docker has them.
+Dates, infinity and NaN are not supported: no file of Docker contains them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import re
 import typing as t
 
 _BLANKS = re.compile(r"[ \t]*")
-_BETWEEN = re.compile(r"(?:[ \t]|\r?\n|#[^\x00-\x08\x0a-\x1f\x7f]*(?=\r?\n|\Z))*")  # in an array values may stand on lines of their own
+_BETWEEN = re.compile(r"(?:[ \t]|\r?\n|#[^\x00-\x08\x0a-\x1f\x7f]*(?=\r?\n|\Z))*")  # values of an array may be on lines of their own
 _LINE_END = re.compile(r"[ \t]*(?:#[^\x00-\x08\x0a-\x1f\x7f]*?)?(?:\r?\n|\Z)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LITERAL = re.compile(r"'([^'\x00-\x08\x0a-\x1f\x7f]*)'")
 _BASIC = re.compile(r'"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\.)*)"')
-_TEXT = r"[^\\\x00-\x08\x0b-\x1f\x7f]|\r\n"  # of a string on several lines
+_TEXT = r"[^\\\x00-\x08\x0b-\x1f\x7f]|\r\n"  # of a string over several lines
 _LONG = re.compile(rf"'''(?:\r?\n)?((?:{_TEXT}|\\)*?'{{0,2}})'''|\"\"\"(?:\r?\n)?((?:{_TEXT}|\\\r\n|\\[^\r])*?\"{{0,2}})\"\"\"", re.S)
 _ESCAPE = re.compile(r"\\(?:([btnfr\"\\])|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([ \t]*\r?\n(?:[ \t]|\r?\n)*)|(.?))", re.S)
 _NAMED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
@@ -30,7 +30,7 @@ Table = t.Dict[str, t.Any]
 
 
 class NotToml(ValueError):
-    """The file is no TOML; the message names file, line, column and remedy."""
+    """The file is not valid TOML; the message names file, line, column and fix."""
 
 
 class Header(t.NamedTuple):
@@ -44,7 +44,7 @@ class Header(t.NamedTuple):
 class Document(t.NamedTuple):
     value: Table
     headers: t.Tuple[Header, ...]
-    lines: t.Mapping[t.Tuple[str, ...], int]  # the line of each key, by its path of names
+    lines: t.Mapping[t.Tuple[str, ...], int]  # the line of each key, by its path
 
 
 def parse(text: str, path: str) -> Document:
@@ -58,7 +58,7 @@ class _Reader:
         self._value: Table = {}
         self._headers: t.List[Header] = []
         self._lines: t.Dict[t.Tuple[str, ...], int] = {}
-        self._defined: t.Set[t.Tuple[str, ...]] = set()  # tables that stand in brackets
+        self._defined: t.Set[t.Tuple[str, ...]] = set()  # tables in brackets
         self._closed: t.Set[int] = set()  # ids of inline tables and of arrays written as values
 
     def document(self) -> Document:
@@ -132,7 +132,7 @@ class _Reader:
             return bare.group()
         if self._here() in ("'", '"'):
             return self._string()
-        raise self._error(self._at, "a key is missing. Put one that has other characters than letters, digits, '_' and '-' into double quotes")
+        raise self._error(self._at, "a key is missing. Put a key with characters other than letters, digits, '_' and '-' in double quotes")
 
     def _read_value(self) -> t.Any:
         first = self._here()
@@ -160,7 +160,7 @@ class _Reader:
     def _unescaped(self, text: str, place: int) -> str:
         def character(found: t.Match[str]) -> str:
             if found[5] is not None:
-                raise self._error(place, f"'\\\\{found[5]}' is not an escape. Write a '\\\\' as '\\\\\\\\', or put the string into single quotes")
+                raise self._error(place, f"'\\\\{found[5]}' is not an escape. Write a '\\\\' as '\\\\\\\\', or put the string in single quotes")
             number = int(found[2] or found[3] or "0", 16)
             if number > 0x10FFFF or 0xD800 <= number < 0xE000:
                 raise self._error(place, "an escape that is not a character. Write the character itself")
@@ -218,7 +218,7 @@ class _Reader:
         elif _FLOAT.match(word):
             value = float(word.replace("_", ""))
         else:
-            raise self._error(self._at, "this is not a value of TOML. Strings need quotes; words are true and false")
+            raise self._error(self._at, "this is not a TOML value. Strings need quotes; the only words are true and false")
         self._at += len(word)
         return value
 

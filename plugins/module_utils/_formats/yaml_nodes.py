@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The nodes of a YAML file as compose reads it, and where each character of a scalar stands.
+"""The nodes of a YAML file as compose reads it, with the position of each character of a scalar.
 
-PyYAML is imported when the first file is met, because only then the host must have it.
+PyYAML is imported for the first file, because the host needs it only then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BOM = "\ufeff"
 NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")  # the parser's marks include anchor and tag
 _NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-_DEEPEST = 100  # libyaml takes any depth until the stack of the process is full
+_DEEPEST = 100  # libyaml accepts any depth until the stack of the process is full
 _INDENTED = re.compile(rf"^[ ?:-]{{{_DEEPEST}}}", re.MULTILINE)
 
 Node = t.Any  # PyYAML has no types
@@ -32,7 +32,7 @@ class Unreadable(Exception):
 
 
 class Scalar(t.NamedTuple):
-    """A scalar's value, and where each of its characters stands in the text."""
+    """The value of a scalar, and the position of each of its characters in the text."""
 
     value: str
     origin: t.Sequence[int]
@@ -42,7 +42,7 @@ class Scalar(t.NamedTuple):
 
 
 class Item(t.NamedTuple):
-    """NAME: VALUE of a mapping, or NAME=VALUE of a list; no scalar where it has no value, or none that can be edited."""
+    """NAME: VALUE of a mapping, or NAME=VALUE of a list; without a scalar if it has no value, or none that can be edited."""
 
     name: str
     node: Node
@@ -67,7 +67,7 @@ class Yaml:
         return bisect.bisect_left(self._ends, at) + 1
 
     def entries(self, node: Node) -> t.Dict[str, Node]:
-        """A mapping with its merge keys (<<) followed: what it says itself comes before them, and an earlier one before a later one."""
+        """A mapping with its merge keys (<<) resolved: its own keys come before merged ones, and earlier merges before later ones."""
         if not is_map(node):
             return {}
         if id(node) not in self._entries:
@@ -110,7 +110,7 @@ class Yaml:
                 yield Item(name, item, scalar.behind(len(name) + 1) if equals else None)
 
     def scalar(self, node: Node) -> t.Optional[Scalar]:
-        """None where the text is not the value itself (escapes, several lines)."""
+        """None if the text is not the value itself (escapes, several lines)."""
         start, end = node.start_mark.index, node.end_mark.index
         properties = _PROPERTIES.match(self.text, start, end)
         start = properties.end() if properties else start
@@ -119,7 +119,7 @@ class Yaml:
         return Scalar(node.value, range(start, end)) if self.text[start:end] == node.value else None
 
     def block(self, node: Node) -> t.Optional[Scalar]:
-        """A literal block, line by line without its indentation."""
+        """A literal block, line by line, without its indentation."""
         start = self.text.find("\n", node.start_mark.index) + 1
         lines = self.text[start : node.end_mark.index].splitlines(keepends=True)
         indent = _first_indent(lines) - _first_indent(str(node.value).splitlines())
@@ -136,7 +136,7 @@ class Yaml:
         return Scalar(node.value, origin[:size]) if value[:size] == node.value else None
 
     def _check(self, node: Node) -> None:
-        """What the parser takes and compose does not."""
+        """What the parser accepts but compose rejects."""
         if id(node) in self._around:
             raise Unreadable(node.start_mark.line + 1, "an anchor contains itself")
         if node.id == "scalar" or id(node) in self._known:
@@ -151,7 +151,7 @@ class Yaml:
                 names.add(name.value)
             self._check(value)
         self._around.discard(id(node))
-        self.entries(node)  # those that it merges have been seen, so that this goes no deeper
+        self.entries(node)  # merged nodes were visited already, so this does not recurse further
 
 
 def is_map(node: Node) -> bool:
@@ -163,7 +163,7 @@ def is_null(node: Node) -> bool:
 
 
 def is_text(node: Node) -> bool:
-    """A text, or what cannot be one; numbers and null name no image, and tags of compose (!override) come before any value."""
+    """A text, or a value that is not one; numbers and null name no image, and compose's tags (!override) come before any value."""
     return node.id != "scalar" or node.tag == "tag:yaml.org,2002:str" or (node.tag.startswith("!") and not is_null(node))
 
 

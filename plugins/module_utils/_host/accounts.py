@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whose home directory it is, and working there with that user's rights alone."""
+"""Owners of home directories, and work there with the rights of that user only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def account(name: str) -> t.Optional[Account]:
 
 @contextlib.contextmanager
 def acting_as(user: t.Optional[Account]) -> t.Iterator[None]:
-    """A link that the user laid in the own home leads root nowhere that the user could not go."""
+    """A link that a user created in the home directory leads root only where that user could go."""
     if user is None or user.uid == os.geteuid():
         yield
         return
@@ -41,7 +41,7 @@ def acting_as(user: t.Optional[Account]) -> t.Iterator[None]:
 
 
 def hand_over(path: str, user: Account, uid: int, gid: int) -> None:
-    """Give a file that the user owns to the owner or group that it had; a file of others is never given away."""
+    """Give a file of the user back to its previous owner or group; never give away a file of others."""
     with acting_as(user):
         handle = os.open(path, os.O_RDONLY)
     try:

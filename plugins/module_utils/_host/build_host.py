@@ -34,8 +34,8 @@ class BuildHost(WebHost):
     def run_group(self, argv: t.Sequence[str], env: t.Mapping[str, str], cwd: str, timeout: float, user: str = "") -> Run:
         """Run a program and end its whole process group when the time is up (code 124).
 
-        Its words come in the order in which they were said, errors among them, and a
-        child that keeps the output open cannot keep us waiting.
+        Its output keeps the order in which it was written, standard error included, and a
+        child that keeps the output open does not block us.
         """
         become = functools.partial(_become, user) if user and os.geteuid() == 0 else None
         with tempfile.TemporaryFile() as output:
@@ -60,7 +60,7 @@ class BuildHost(WebHost):
 
     @staticmethod
     def _end_group(child: subprocess.Popen[bytes]) -> None:
-        # The client tells the engine to stop when it is asked to end; killed at once, it could not.
+        # The client cancels the build on SIGTERM; killed at once it could not.
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, number)
@@ -74,7 +74,7 @@ class BuildHost(WebHost):
 
     @contextlib.contextmanager
     def folder(self, files: t.Mapping[str, str], user: str = "") -> t.Iterator[str]:
-        """A folder with these files, the user's if one is named, gone afterwards."""
+        """A temporary folder with these files, owned by the user if one is named."""
         with tempfile.TemporaryDirectory(prefix="buildfleet-") as path:
             for name, text in files.items():
                 with open(os.path.join(path, name), "w", encoding="utf-8") as handle:
@@ -89,7 +89,7 @@ class BuildHost(WebHost):
         shutil.rmtree(folder, ignore_errors=True)
 
     def ping(self, sock: str = "/run/docker.sock", timeout: float = 10) -> t.Dict[str, str]:
-        """The headers with which the engine answers a ping; none when it does not answer."""
+        """The headers of the engine's answer to a ping; empty if it does not answer."""
         connection = UnixConnection(sock, timeout)
         try:
             connection.request("GET", "/_ping")
@@ -100,7 +100,7 @@ class BuildHost(WebHost):
             connection.close()
 
     def free(self, path: str) -> t.Optional[int]:
-        """Bytes that are free on the path's file system, as long as it can be told."""
+        """Free bytes on the file system of the path, if known."""
         try:
             found = os.statvfs(path)
         except OSError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Versions of Docker's programs on this host, each asked in one place; '' where a program is missing or broken."""
+"""The versions of Docker's programs on this host; '' if a program is missing or broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
-# In docker's order (cli-plugins/manager), without those of a user.
+# In docker's order (cli-plugins/manager), without the folder of a user.
 PLUGIN_FOLDERS = (
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
@@ -24,19 +24,19 @@ _SECONDS = 15
 
 
 def installed_engine(host: Host) -> str:
-    """The version of the program dockerd, whether it runs or not."""
+    """The version of the program dockerd, running or not."""
     return _version(host, ["dockerd", "--version"])
 
 
 def engine(host: Host) -> str:
-    """The engine that answers, else the one that is installed."""
+    """The engine that answers, else the installed one."""
     answer = host.engine_api("/version")
     return str(answer.get("Version", "")) if isinstance(answer, dict) else installed_engine(host)
 
 
 def cli(host: Host) -> t.Tuple[str, str]:
     """The version of the docker command, and of its Go."""
-    # An engine that is not there: the client alone is asked, and does not wait for a far one.
+    # With an engine that does not exist only the client answers, without waiting for a remote one.
     output = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
     try:
         found = json.loads(output.splitlines()[0]) if output else {}
@@ -46,7 +46,7 @@ def cli(host: Host) -> t.Tuple[str, str]:
 
 
 def buildx(host: Host) -> str:
-    """The plugin of every user, else that of whoever we are."""
+    """The plugin of all users, else that of the current user."""
     return _plugin(host, "docker-buildx") or _version(host, ["docker", "buildx", "version"])
 
 
@@ -56,13 +56,13 @@ def compose(host: Host) -> str:
 
 
 def has_buildx(host: Host, environment: t.Mapping[str, str]) -> bool:
-    """Whether a docker command with this environment finds the plugin, in its user's folder too."""
+    """Whether a docker command with this environment finds the plugin, its user's folder included."""
     config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
     return any(host.exists(f"{folder}/docker-buildx") for folder in (*PLUGIN_FOLDERS, f"{config}/cli-plugins"))
 
 
 def image_store(info: t.Mapping[str, t.Any]) -> str:
-    """'containerd' or 'graphdriver', from GET /info; '' where the engine does not answer."""
+    """'containerd' or 'graphdriver', from GET /info; '' if the engine does not answer."""
     drivers = [str(value) for pair in info.get("DriverStatus") or [] for value in pair]
     return "" if not info else "containerd" if any("io.containerd.snapshotter" in value for value in drivers) else "graphdriver"
 

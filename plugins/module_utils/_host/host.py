@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one door to the host: files, programs and the engine's API. Faked in tests."""
+"""The only access to the host: files, programs and the engine's API. Tests use a fake."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors imp
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 
-# Ansible's run_command gives no program an environment of its own alone, no time and no process group that could be ended.
+# Ansible's run_command has no timeout, cannot set a whole environment, and cannot end a process group.
 # pylint: disable=ansible-bad-function
 
 
 class HostError(Refused):
-    """The host said no; the message is a complete sentence."""
+    """The host refused; the message is a complete sentence."""
 
 
 class Run(t.NamedTuple):
@@ -48,7 +48,7 @@ class Run(t.NamedTuple):
 
 
 def transport(error: t.Any) -> str:
-    """Why a web server was not reached, in a word."""
+    """Why a web server could not be reached, in a word."""
     if isinstance(error, ssl.SSLCertVerificationError):
         known = {"match": "wrong name", "expired": "expired certificate", "not yet valid": "certificate of the future"}
         return next((reason for words, reason in known.items() if words in error.verify_message), "unknown authority")
@@ -62,7 +62,7 @@ def transport(error: t.Any) -> str:
 
 
 def _path() -> str:
-    """Ours, and root's: dockerd --validate looks for its proxy in it, and a user's has no sbin."""
+    """Our PATH and root's: dockerd --validate looks for its proxy there, and a user's PATH has no sbin."""
     return ":".join(filter(None, (os.environ.get("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")))
 
 
@@ -80,14 +80,14 @@ class UnixConnection(http.client.HTTPConnection):
 class Host:
     """This machine. ``label`` gives a new file the SELinux context of the path that it will have.
 
-    AnsibleModule.atomic_move does not do: it makes a new file readable by all for a moment.
+    AnsibleModule.atomic_move is not enough: it makes a new file readable by everyone for a moment.
     """
 
     def __init__(self, label: t.Optional[t.Callable[[str, str], t.Any]] = None) -> None:
         self._label = label
 
     def read(self, path: str) -> t.Optional[File]:
-        """The file behind the path, links followed; None where there is none."""
+        """The file at the path, links followed; None if there is none."""
         try:
             with open(path, "rb") as handle:
                 found = os.fstat(handle.fileno())
@@ -100,7 +100,7 @@ class Host:
     def write(self, path: str, file: File) -> None:
         """The whole file or nothing: written beside it, synced, renamed, the directory synced.
 
-        A symbolic link stays one: the file that it names is replaced.
+        A symbolic link stays: the file that it points to is replaced.
         """
         target = os.path.realpath(path)
         folder = os.path.dirname(target)
@@ -126,13 +126,13 @@ class Host:
                 os.unlink(temporary)
 
     def sweep(self, paths: t.Iterable[str]) -> None:
-        """Take away what a run of ours that was killed left half written beside them; it may hold a password."""
+        """Remove temporary files of killed runs beside them; they may contain a password."""
         for folder in sorted({os.path.dirname(os.path.realpath(path)) for path in paths}):
             for name in self.names(folder):
                 found = re.match(r"\.buildfleet-(\d+)-", name)
                 if found and not self.exists(f"/proc/{found[1]}"):
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(os.path.join(folder, name))  # the name itself, even where it is a link
+                        os.unlink(os.path.join(folder, name))  # the name itself, even if it is a link
 
     def remove(self, path: str) -> None:
         target = os.path.realpath(path)
@@ -145,7 +145,7 @@ class Host:
             raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
 
     def remove_folder(self, path: str) -> None:
-        """Remove the folder if it is empty; else leave it."""
+        """Remove the folder if it is empty."""
         try:
             os.rmdir(path)
         except OSError as error:
@@ -161,7 +161,7 @@ class Host:
             raise HostError(f"{folder} cannot be created: {error.strerror}.") from error
 
     def names(self, folder: str) -> t.List[str]:
-        """The sorted names in a folder; none where it does not exist."""
+        """The sorted names in a folder; empty if it does not exist."""
         try:
             return sorted(os.listdir(folder))
         except (FileNotFoundError, NotADirectoryError):
@@ -170,10 +170,10 @@ class Host:
             raise HostError(f"{folder} cannot be read: {error.strerror}.") from error
 
     def links(self, folder: str) -> t.List[str]:
-        """What the links in a folder point to; none where it does not exist."""
+        """The targets of the links in a folder; empty if it does not exist."""
         found = []
         for name in self.names(folder):
-            with contextlib.suppress(OSError):  # gone meanwhile
+            with contextlib.suppress(OSError):  # removed in the meantime
                 found.append(os.readlink(os.path.join(folder, name)))
         return found
 
@@ -181,14 +181,14 @@ class Host:
         return os.path.exists(path)
 
     def can_write(self, path: str) -> bool:
-        """Whether the file could be made or replaced with the rights that we have now."""
+        """Whether we may create or replace the file with our current rights."""
         folder = os.path.dirname(os.path.realpath(path))
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
         return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
     def changed_at(self, path: str) -> float:
-        """When the file's contents or attributes last changed, seconds since the epoch; 0 where there is none."""
+        """When the file's contents or attributes last changed, seconds since the epoch; 0 if it does not exist."""
         try:
             found = os.stat(path)
         except OSError:
@@ -203,7 +203,7 @@ class Host:
         time.sleep(seconds)
 
     def process(self, pid: int) -> t.List[str]:
-        """The command line of a process; [] where it is gone."""
+        """The command line of a process; [] if it has ended."""
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as handle:
                 return handle.read().decode(errors="replace").rstrip("\0").split("\0")
@@ -211,7 +211,7 @@ class Host:
             return []
 
     def parent(self, pid: int) -> int:
-        """The process that started this one; 0 where it is gone."""
+        """The parent of this process; 0 if it has ended."""
         try:
             with open(f"/proc/{pid}/stat", "rb") as handle:
                 return int(handle.read().rpartition(b")")[2].split()[1])
@@ -263,7 +263,7 @@ class Host:
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def run_parallel(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
-        """What these calls return, made side by side; without those that are late or fail."""
+        """The results of these calls, run in parallel; late and failed ones are missing."""
         found: t.Dict[str, t.Any] = {}
 
         def make(name: str) -> None:
@@ -279,7 +279,7 @@ class Host:
         return dict(found)
 
     def user(self) -> str:
-        """Who we are."""
+        """The name of the user who runs this."""
         try:
             return pwd.getpwuid(os.geteuid()).pw_name
         except KeyError:
@@ -292,7 +292,7 @@ class Host:
             raise HostError(f"There is no user {user} on this host.") from error
 
     def http_get(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
-        """What a web server says to a GET, asked directly, without any proxy."""
+        """The response to a GET, requested directly, without any proxy."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=timeout) as answer:
@@ -303,7 +303,7 @@ class Host:
             return Answer(0, {}, transport(getattr(error, "reason", error)))
 
     def speaks_plain_http(self, server: str, port: int, timeout: float = 1.5) -> bool:
-        """Whether this port answers to plain HTTP, and not to TLS."""
+        """Whether this port speaks plain HTTP, and not TLS."""
         try:
             connection = socket.create_connection((server, port), timeout)
         except OSError:
@@ -338,7 +338,7 @@ class Host:
     def _make_folder(self, folder: str) -> None:
         if not os.path.isdir(folder):
             self._make_folder(os.path.dirname(folder))
-            with contextlib.suppress(FileExistsError):  # another run made it just now
+            with contextlib.suppress(FileExistsError):  # another run created it just now
                 os.mkdir(folder, 0o755)
             self._sync_folder(os.path.dirname(folder))
 

@@ -18,9 +18,9 @@ FOLDER = "/var/lib/buildfleet"
 
 
 class Record(FirstState):
-    """One feature's memory of the files that it touched, in one file that only root reads.
+    """The files that one feature changed, in one file that only root can read.
 
-    It is read when it is made; ``save`` writes it, ``forget`` removes it.
+    Created with the contents of the file; ``save`` writes it, ``forget`` removes it.
     """
 
     def __init__(self, host: Host, name: str, folder: str = FOLDER) -> None:
@@ -38,12 +38,12 @@ class Record(FirstState):
                 raise HostError(f"{self._path} is damaged ({type(error).__name__}). Move it away; undo then removes only our settings.") from error
 
     def remember(self, changes: Changes) -> None:
-        """Before a write: keep the first bytes of each file, and what it will be."""
+        """Before a write: keep the original contents of each file, and its new ones."""
         for path, after in changes.items():
             self.keep(path, self._host.read(path), after)
 
     def sweep(self) -> None:
-        """A run that was killed while it wrote leaves nothing for longer than until the next one."""
+        """Temporary files of a run that was killed while it wrote remain only until the next run."""
         self._host.sweep([self._path, *self.paths])
 
     def save(self) -> None:
@@ -54,7 +54,7 @@ class Record(FirstState):
             self._host.write(self._path, File(contents, 0o600, os.geteuid(), os.getegid()))
 
     def take_back(self) -> None:
-        """The record as this run found it: none where there was none."""
+        """The record as this run found it."""
         if self._found is None:
             self.forget()
         else:

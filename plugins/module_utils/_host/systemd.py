@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What systemd says about a unit, read in one place."""
+"""What systemd reports about a unit, read in one place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 
 def show(host: Host, unit: str, *properties: str) -> t.Dict[str, str]:
-    """The properties of `systemctl show` (man org.freedesktop.systemd1); values of one that comes several times stand on lines of their own."""
+    """The properties of `systemctl show` (man org.freedesktop.systemd1); repeated properties as one value with several lines."""
     found: t.Dict[str, str] = {}
     for line in host.run(["systemctl", "show", f"--property={','.join(properties)}", "--", unit]).out.splitlines():
         name, equals, value = line.partition("=")

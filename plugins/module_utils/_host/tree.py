@@ -18,11 +18,11 @@ import time
 import typing as t
 
 LARGEST = 8 * 1024 * 1024
-BAKE_FILES = ("docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl")  # in the order of their merge
-OURS = ".buildfleet-"  # how the names of temporary files begin; a run that is killed may leave one
+BAKE_FILES = ("docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl")  # in the order in which bake merges them
+OURS = ".buildfleet-"  # the prefix of temporary files; a killed run may leave one
 _LEFT = re.compile(re.escape(OURS) + r".+-[0-9a-f]{8}", re.DOTALL)
-_OLD = 3600.0  # seconds; a younger file may belong to a run that is still going on
-_BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # as Ansible names a backup
+_OLD = 3600.0  # seconds; a younger file may belong to a run that is still active
+_BACKUP = re.compile(r".+\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~")  # Ansible's names of backups
 
 
 class Refusal(t.NamedTuple):
@@ -57,7 +57,7 @@ def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequenc
 
 
 def within(path: str, roots: t.Iterable[str], excludes: t.Sequence[str]) -> bool:
-    """Whether it is a file in one of these folders, and neither it nor a folder on the way to it is passed over."""
+    """Whether it is a file in one of these folders that is not excluded, nor a folder above it."""
     itself, unwanted = os.path.realpath(path), _any_of(excludes)
     folders = [os.path.realpath(root) for root in roots if os.path.isdir(root)]
     return os.path.isfile(itself) and any(_is_inside(itself, folder, unwanted) for folder in folders)
@@ -94,7 +94,7 @@ def _any_of(patterns: t.Sequence[str]) -> t.Callable[[str], t.Any]:
     return functools.lru_cache(1000)(re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)").match)
 
 
-_Found = t.Union[str, Refusal, t.Tuple[str, str]]  # a path, and that of the file itself where it is another
+_Found = t.Union[str, Refusal, t.Tuple[str, str]]  # a path, and the path of the file itself if it is another one
 
 
 def _files_in(root: str, wanted: t.Callable[[str], t.Any], unwanted: t.Callable[[str], t.Any], tidy: bool) -> t.Iterator[_Found]:
@@ -137,7 +137,7 @@ def _remove_old(entry: t.Any) -> None:
 
 
 def _named(path: str) -> t.Tuple[str, str]:
-    """A Bake file is what its name says in its folder, where bake runs; any other is the file that it links to."""
+    """A Bake file is identified by its name in its folder, where bake runs; any other file by what it links to."""
     folder, name = os.path.split(os.path.abspath(path))
     path = os.path.join(os.path.realpath(folder), name)
     return path, path if name in BAKE_FILES else os.path.realpath(path)
@@ -165,13 +165,13 @@ def source(path: str) -> t.Union[Source, Refusal]:
         finally:
             os.close(handle)
     except OSError as error:
-        is_special = error.errno in (errno.ENXIO, errno.ENODEV)  # a socket, a device that is not there
+        is_special = error.errno in (errno.ENXIO, errno.ENODEV)  # a socket, or a device that does not exist
         return Refusal(path, "is not a regular file" if is_special else f"cannot be read: {error.strerror}")
     return Source(path, contents, found)
 
 
 def _opened(path: str) -> t.Tuple[str, int]:
-    """The file behind the path, and open."""
+    """The file at the path, open."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return path, os.open(path, flags | os.O_NOFOLLOW)

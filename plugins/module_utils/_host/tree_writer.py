@@ -39,7 +39,7 @@ def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: boo
     if not with_backup:
         _put(source.path, source, contents, note)
         return
-    backup = f"{source.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"  # as Ansible names one
+    backup = f"{source.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~')}"  # Ansible's name for a backup
     _put(backup, source, source.contents, b"")
     try:
         _put(source.path, source, contents, note)
@@ -49,11 +49,11 @@ def replace(source: Source, contents: bytes, note: bytes = b"", with_backup: boo
 
 
 def write_blocker(source: Source) -> str:
-    """Why the file could not be replaced, as far as this is known in advance; a complete sentence."""
+    """Why the file could not be replaced, as far as this can be known in advance; a complete sentence."""
     if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK, effective_ids=True):
         return f"{source.path} cannot be written: its folder is not writable."
     if os.geteuid() not in (0, source.found.st_uid):
-        return f"{source.path} cannot be written: it belongs to another user, and would not after that."
+        return f"{source.path} cannot be written: it belongs to another user, and would then belong to you."
     if os.geteuid() == source.found.st_uid and source.found.st_mode & stat.S_IWUSR and not os.access(source.path, os.W_OK, effective_ids=True):
         return f"{source.path} cannot be written: it is immutable (lsattr shows it)."
     return ""
@@ -90,14 +90,14 @@ def _copy_metadata(handle: int, source: Source, note: bytes) -> None:
 
 
 def _keep_attributes(handle: int, source: Source) -> None:
-    """Without its access list the file could be open to more users than before, so copying that list must not fail."""
+    """Without its ACL the file could be open to more users than before, so copying the ACL must not fail."""
     names, given = _attributes(source.path), _attributes(handle)
     for name in names:
         if name not in _OF_THE_CONTENTS:
             with contextlib.nullcontext() if name.startswith("system.") else contextlib.suppress(OSError):
                 os.setxattr(handle, name, os.getxattr(source.path, name))
     if _ACCESS_LIST not in names and _ACCESS_LIST in given:
-        os.removexattr(handle, _ACCESS_LIST)  # the default of the directory
+        os.removexattr(handle, _ACCESS_LIST)  # the directory's default ACL
 
 
 def _attributes(file: t.Union[int, str]) -> t.List[str]:

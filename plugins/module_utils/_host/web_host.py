@@ -20,17 +20,17 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 @functools.lru_cache(maxsize=None)
 def _authorities() -> ssl.SSLContext:
-    """The host's own store, read once: it costs more than a question."""
+    """The host's trust store, read once: reading it takes longer than a request."""
     return ssl.create_default_context()
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments: t.Any, **_keywords: t.Any) -> None:
-        """Nothing: whoever asks decides what goes to another host."""
+        """Does nothing: the caller decides which headers go to another host."""
 
 
 def _read(answer: t.Any, most: int, until: float) -> Answer:
-    """An answer with the first bytes of its body, as many as come in time."""
+    """An answer with the first bytes of its body, as many as arrive in time."""
     body, reason = b"", ""
     try:
         while len(body) < most and not reason:
@@ -51,7 +51,7 @@ class WebHost(Host):
     def http_request(
         self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = "GET", most: int = 0, proxies: t.Optional[t.Mapping[str, str]] = None
     ) -> Answer:
-        """One question, through these proxies alone: redirects are not followed, and at most so many bytes of the body are read."""
+        """One request, through these proxies only: redirects are not followed, and at most this many bytes of the body are read."""
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler(dict(proxies or {})), urllib.request.HTTPSHandler(context=_authorities()), _NoRedirects()
         )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a user's Docker files say of credential helpers, and of a builder's own proxies and mirrors. Pure."""
+"""What a user's Docker files say about credential helpers, and about a builder's own proxies and mirrors. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
 def helpers(config: t.Mapping[str, t.Any]) -> t.Dict[str, t.Tuple[str, ...]]:
-    """Programs that config.json names, and the keys that name each."""
+    """Programs that config.json names, and the keys that name them."""
     found: t.Dict[str, t.Tuple[str, ...]] = {}
     store = config.get("credsStore")
     of_registries = config.get("credHelpers")

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host's settings make of a build: from what was read to findings, each with its cure.
+"""From the settings of a host to findings about its builds, each with a fix.
 
-Pure: facts come in, findings go out. Nothing is built and nobody is asked here.
+Pure: facts in, findings out. Nothing is built or requested here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SOCKETS = ("", "unix:///var/run/docker.sock", "unix:///run/docker.sock")
 
 
 class Setting(t.NamedTuple):
-    """One setting of one process; ``layers`` are (source, value), weakest first, and ``source`` is the one that wins."""
+    """One setting of one process; ``layers`` are (source, value), weakest first, and ``source`` is the effective one."""
 
     name: str
     value: str = ""
@@ -47,16 +47,16 @@ class Setting(t.NamedTuple):
 
 
 class Client(t.NamedTuple):
-    """Whoever builds: what `docker build` reads there."""
+    """A user, login or service that builds: what `docker build` reads there."""
 
     who: str  # login, task, user:NAME, service:NAME
     user: str = "root"
-    builder: str = "buildkit"  # or legacy; '' where docker build would fail
-    engine: str = ""  # where builds go, if not to this host's engine
+    builder: str = "buildkit"  # or legacy; '' if docker build would fail
+    engine: str = ""  # where builds run, if not on this host's engine
     buildx: bool = True
-    policy_missing: bool = False  # the file that the source policy variable names
+    policy_missing: bool = False  # the file named by the source policy variable
     helpers_missing: t.Tuple[t.Tuple[str, str, str], ...] = ()  # credential helpers without a program: place, key, program
-    stale: t.Tuple[str, ...] = ()  # variables that a running service has otherwise than its files say
+    stale: t.Tuple[str, ...] = ()  # variables whose values in a running service differ from its files
     settings: t.Tuple[Setting, ...] = ()
 
     def setting(self, name: str) -> Setting:
@@ -83,7 +83,7 @@ class Steps(t.NamedTuple):
 
 
 class Builder(t.NamedTuple):
-    """A builder of buildx that is not the engine's own."""
+    """A buildx builder other than the engine's own."""
 
     user: str
     name: str
@@ -118,7 +118,7 @@ class Facts(t.NamedTuple):
     cli_go: str = ""
     buildx: str = ""
     up: bool = True
-    closed: bool = False  # the engine's socket is not ours to use
+    closed: bool = False  # we may not use the engine's socket
     state: str = "active"
     service: str = "docker"
     config_file: str = "/etc/docker/daemon.json"
@@ -134,14 +134,14 @@ class Facts(t.NamedTuple):
     mirrors: t.Tuple[Mirror, ...] = ()
     insecure: t.Tuple[str, ...] = ()
     runners: t.Tuple[Runner, ...] = ()
-    nested: t.Tuple[str, ...] = ()  # containers with an engine of their own
-    readable: t.Tuple[str, ...] = ()  # files with a password that everybody can read
+    nested: t.Tuple[str, ...] = ()  # containers that run an engine of their own
+    readable: t.Tuple[str, ...] = ()  # files with a password that every user can read
     hosts_files: t.Tuple[registry_hosts.HostsFile, ...] = ()
     hosts_mirrors: t.Tuple[t.Tuple[str, Mirror], ...] = ()  # what the mirrors of these files answered, by URL
     image_store: str = ""
-    unsupported: str = ""  # why this engine is configured in another way, and how
-    unit_problem: t.Tuple[str, ...] = ()  # why systemd does not start the unit, and the remedy
-    down_problem: t.Tuple[str, ...] = ()  # why the engine does not answer, if nobody stopped it on purpose, and the remedy
+    unsupported: str = ""  # why this collection cannot configure the engine, and what to do
+    unit_problem: t.Tuple[str, ...] = ()  # why systemd does not start the unit, and the fix
+    down_problem: t.Tuple[str, ...] = ()  # why the engine does not answer, unless it was stopped on purpose, and the fix
 
     def setting(self, name: str) -> Setting:
         return next((one for one in self.daemon if one.name == name), Setting(name))
@@ -150,7 +150,7 @@ class Facts(t.NamedTuple):
         return self.setting(name).value
 
     def asks_directly(self, url: str) -> bool:
-        """Whether the daemon goes to this URL without its proxy."""
+        """Whether the daemon requests this URL without its proxy."""
         parts = urlsplit(url)
         name = "https_proxy" if parts.scheme == "https" else "http_proxy"
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -165,11 +165,11 @@ class Finding(t.NamedTuple):
     cure: str
 
 
-# --- readings -------------------------------------------------------------------------------------
+# --- effective settings -----------------------------------------------------------------------------
 
 
 def winning_layer(name: str, layers: t.Sequence[t.Tuple[str, str]], truth: t.Optional[str] = None, said_by: str = "") -> Setting:
-    """The layer that wins: the last one, or, where the process itself was asked, the last one that says what it says."""
+    """The effective layer: the last one, or, if the process itself was read, the last one with the same value."""
     if truth is None:
         source, value = layers[-1] if layers else ("", "")
         return Setting(name, value, source, tuple(layers))
@@ -178,11 +178,11 @@ def winning_layer(name: str, layers: t.Sequence[t.Tuple[str, str]], truth: t.Opt
     source = next((source for source, value in reversed(layers) if value == truth), "")
     if source:
         return Setting(name, truth, source, tuple(layers))
-    return Setting(name, truth, said_by, (*layers, (said_by, truth)))  # a variable in it, or a program that sets it
+    return Setting(name, truth, said_by, (*layers, (said_by, truth)))  # its value contains a variable, or a program sets it
 
 
 def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]], environment: t.Optional[t.Mapping[str, str]], said_by: str) -> Setting:
-    """An environment variable under one or two names, the first of which wins (Go reads HTTPS_PROXY before https_proxy)."""
+    """An environment variable with one or two names, of which the first wins (Go reads HTTPS_PROXY before https_proxy)."""
     known = environment if environment is not None else {name: value for name, value, _source in layers}
     chosen = next((name for name in names if known.get(name)), names[0])
     own = [(source, value) for name, value, source in layers if name == chosen]
@@ -192,15 +192,15 @@ def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]],
 
 
 def unsupported(address: str) -> str:
-    """The engine's address, '' for this host's own."""
+    """What `docker build` uses (docker/cli cmd/docker/builder.go); '' if it fails."""
     return "" if address in _SOCKETS else address
 
 
-# --- findings -------------------------------------------------------------------------------------
+# the engine's features decide, and buildx is not needed
 
 
 def findings(facts: Facts) -> t.List[Finding]:
-    """All of them, the worst first."""
+    """All of them, the most serious first."""
     found = dict.fromkeys(one for rule in RULES for one in rule(facts))
     return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
@@ -225,7 +225,7 @@ def _unit(facts: Facts) -> t.Iterator[Finding]:
 
 
 _TROUBLE_CURES = {
-    "config_not_json": "Correct {file}, or give back a backup.",
+    "config_not_json": "Correct {file}, or restore a backup.",
     "key_stops_start": "Remove the key from {file} before the next start.",
     "client_keys_in_daemon_json": "Remove it from {file}; set docker_daemon_proxy https_proxy for the daemon, docker_build_env step_proxy for RUN steps.",
     "top_level_proxy_ignored": "Remove it from {file}, and set docker_daemon_proxy http_proxy and https_proxy.",
@@ -244,32 +244,32 @@ def _config(facts: Facts) -> t.Iterator[Finding]:
 def _restart(facts: Facts) -> t.Iterator[Finding]:
     if facts.pending:
         names = ", ".join(facts.pending)
-        message = f"The engine runs with another {names} than its files say: it was not restarted since they changed."
-        yield Finding("restart_pending", "warning", "daemon", message, "Run docker_daemon_proxy again (restart: if_needed does not wait), or restart docker.")
+        message = f"The engine runs with a different {names} than its files set: it was not restarted since they changed."
+        yield Finding("restart_pending", "warning", "daemon", message, "Run docker_daemon_proxy again (restart: if_needed does it now), or restart docker.")
     elif facts.config_newer:
-        message = f"{facts.config_file} changed since the engine started, so some of it may not be in force."
+        message = f"{facts.config_file} changed since the engine started, so part of it may not be effective."
         yield Finding("config_newer_than_engine", "info", "daemon", message, f"Restart docker (systemctl restart {facts.service}) when nobody builds.")
     if facts.reload_needed:
-        message = f"A unit file or drop-in of {facts.service} changed, and systemd does not know yet: a restart alone would keep the old one."
+        message = f"A unit file or drop-in of {facts.service} changed, and systemd has not loaded it yet: a restart alone would use the old one."
         cure = f"Run systemctl daemon-reload, then restart docker; docker_daemon_proxy does both (systemctl show {facts.service} -p NeedDaemonReload)."
         yield Finding("daemon_reload_needed", "warning", "daemon", message, cure)
 
 
 def _daemon_proxies(facts: Facts) -> t.Iterator[Finding]:
     if facts.value("http_proxy") and not facts.value("https_proxy"):
-        message = f"The daemon has an http_proxy ({facts.setting('http_proxy').source}) and no https_proxy, and registries are asked by https."
+        message = f"The daemon has an http_proxy ({facts.setting('http_proxy').source}) and no https_proxy, but registries are reached by https."
         yield Finding("https_proxy_missing", "warning", "daemon", message, "Set docker_daemon_proxy https_proxy, usually to the same URL.")
     for name in ("http_proxy", "https_proxy"):
         one = facts.setting(name)
         if _loopback(one.value):
             message = f"The daemon's {name} ({one.source}) is this host's loopback, which RUN steps and docker-container builders cannot reach."
             yield Finding(
-                "loopback_proxy", "info", "daemon", message, f"Set docker_daemon_proxy {name} to an address that containers reach, if they are to use it too."
+                "loopback_proxy", "info", "daemon", message, f"Set docker_daemon_proxy {name} to an address that containers can reach, if they need it too."
             )
         if one.value.lower().startswith("socks5h:") and facts.engine_go and not versions.has("socks5h", facts.engine_go):
-            message = f"The daemon's {name} ({one.source}) is a socks5h proxy, which an engine built with {facts.engine_go} takes for a host of that name."
+            message = f"The daemon's {name} ({one.source}) is a socks5h proxy, which an engine built with {facts.engine_go} does not support."
             yield Finding(
-                "socks5h_unknown", "error", "daemon", message, f"Set docker_daemon_proxy {name} to socks5://, which leaves names to the proxy as well."
+                "socks5h_unknown", "error", "daemon", message, f"Set docker_daemon_proxy {name} to socks5://, with which the proxy resolves names too."
             )
     for warning in no_proxy_warnings([entry.strip() for entry in facts.value("no_proxy").split(",") if entry.strip()]):
         yield Finding(
@@ -278,16 +278,16 @@ def _daemon_proxies(facts: Facts) -> t.Iterator[Finding]:
 
 
 def _token_path(facts: Facts) -> t.Iterator[Finding]:
-    """The riddle: the daemon has a way out, and the client, which fetches BuildKit's token, has none."""
+    """The daemon can reach registries, and the client, which fetches BuildKit's token, cannot."""
     if not facts.value("https_proxy"):
         return
     for client in facts.clients:
         proxied = client.value("HTTPS_PROXY") and not bypasses(client.value("NO_PROXY"), TOKEN_SERVER, 443)
         if client.builder != "buildkit" or client.engine or client.daemon_token or proxied:
             continue
-        message = f"The daemon reaches registries through its proxy, but {client.said}, which fetches BuildKit's token from {TOKEN_SERVER} itself, has none."
+        message = f"The daemon reaches registries through its proxy, but {client.said} has none and must fetch BuildKit's token from {TOKEN_SERVER} itself."
         spared = any(mirror.status and not mirror.sends_elsewhere and not mirror.error for mirror in facts.mirrors)
-        message += " Images of the mirror need no token of that server." if spared else ""
+        message += " Images from the mirror do not need that token." if spared else ""
         yield Finding("daemon_proxy_without_token_path", "info" if spared else "warning", "client", message, "Set docker_build_env daemon_token: true.")
 
 
@@ -297,36 +297,38 @@ def _mirrors(facts: Facts) -> t.Iterator[Finding]:
         port = urlsplit(mirror.url).netloc.rpartition("@")[2]
         if not direct:
             reached = mirror.status > 0
-            message = f"The daemon asks the mirror {port} through its proxy: no_proxy does not name it" + (", though it answers directly." if reached else ".")
-            cure = f"Add {mirror.host} to docker_daemon_proxy no_proxy, unless the proxy is the way to it."
+            message = f"The daemon uses its proxy for the mirror {port}, because no_proxy does not contain it" + (
+                ", though it answers directly." if reached else "."
+            )
+            cure = f"Add {mirror.host} to docker_daemon_proxy no_proxy, unless the mirror can only be reached through the proxy."
             yield Finding("no_proxy_without_mirror", "warning" if reached else "info", "daemon", message, cure)
         if mirror.sends_elsewhere:
-            message = f"The mirror {port} sends whoever asks to {mirror.realm_host} for a token."
+            message = f"The mirror {port} sends clients to {mirror.realm_host} for a token."
             cure = (
-                "Use a mirror that hands out images without a token (role registry_cache), have its owner rewrite the realm, "
+                "Use a mirror that serves images without a token (role registry_cache), have its owner rewrite the realm, "
                 "or give daemon and client a proxy (docker_daemon_proxy https_proxy, docker_build_env daemon_token: true)."
             )
             yield Finding("mirror_sends_token_elsewhere", "warning", "daemon", message, cure)
         elif mirror.status == 401 and not mirror.realm_host:
-            message = f"The mirror {port} wants a login, and Docker sends a mirror of daemon.json no credentials."
+            message = f"The mirror {port} requires a login, and Docker sends no credentials to mirrors in daemon.json."
             cure = "Have its owner allow anonymous pulls, or set docker_registry_hosts with username and password (engine 28 and newer)."
             cure = cure.replace("28", versions.text("hosts_toml"))
             yield Finding("mirror_wants_login", "warning", "daemon", message, cure)
         elif mirror.error == "status 429":
-            message = f"The mirror {port} answers that it was asked too often (status 429): all hosts that use it share its limit at Docker Hub."
-            yield Finding("rate_limit_shared", "warning", "daemon", message, "Give that cache a login at Docker Hub, which has a limit of its own, or wait.")
+            message = f"The mirror {port} reports too many requests (status 429): all hosts that use it share its limit at Docker Hub."
+            yield Finding("rate_limit_shared", "warning", "daemon", message, "Configure a Docker Hub login on that cache (it has its own limit), or wait.")
         elif mirror.error:
-            cure = "Set docker_daemon_proxy registry_mirrors to a mirror that answers; only this one's owner can change what it says."
+            cure = "Set docker_daemon_proxy registry_mirrors to a mirror that works; only the owner of this one can change its answer."
             yield Finding("mirror_error", "warning", "daemon", f"The mirror {port} answers with an error ({mirror.error}).", cure)
         elif not mirror.status and mirror.reason == "unknown authority":
-            message = f"The mirror {port} has a certificate of an authority that this host does not know."
+            message = f"The mirror {port} has a certificate from an authority that this host does not trust."
             yield Finding("mirror_untrusted", "warning", "daemon", message, "Install the authority's certificate with the role proxy_ca.")
         elif not mirror.status and direct:
             cure = "Repair it, or set docker_daemon_proxy registry_mirrors to another one."
-            yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {port} was not reached ({mirror.reason}).", cure)
+            yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {port} could not be reached ({mirror.reason}).", cure)
         if mirror.url.startswith("http://") and facts.engine and not plain_mirror_works(mirror.url, facts.insecure, facts.engine):
             message = f"BuildKit of engine {facts.engine} does not use the mirror {port}, because it has no TLS; docker pull does."
-            cure = f"Name it in docker_daemon_proxy insecure_registries as {mirror.url.rstrip('/')}, or give it a certificate and its URL https://."
+            cure = f"Add it to docker_daemon_proxy insecure_registries as {mirror.url.rstrip('/')}, or install a certificate and use https://."
             yield Finding("mirror_without_tls", "warning", "daemon", message, cure)
 
 
@@ -340,44 +342,44 @@ def _builders(facts: Facts) -> t.Iterator[Finding]:
         wanted = parse_bool(said.value)
         upgrade = "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin)."
         if said.value and wanted is None:
-            message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker ends with an error: it is not a boolean."
+            message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker fails: it is not a boolean."
             yield Finding("bad_docker_buildkit", "error", "client", message, "Set docker_build_env buildkit to true or false.")
         elif modern and wanted and not client.buildx:
-            message = f"DOCKER_BUILDKIT is set in {client.said} ({said.source}), and the buildx plugin is missing or broken: docker build ends with an error."
+            message = f"DOCKER_BUILDKIT is set in {client.said} ({said.source}), and the buildx plugin is missing or broken: docker build fails."
             yield Finding("buildx_missing", "error", "client", message, f"{upgrade[:-1]}, or set docker_build_env buildkit: false.")
         elif modern and wanted is None and not client.buildx:
             message = f"Docker {facts.cli} builds with the legacy builder in {client.said}, because the buildx plugin is missing or broken."
             yield Finding("legacy_builder", "warning", "client", message, upgrade)
         elif not modern and wanted is None and client.builder == "legacy":
-            message = f"Docker {facts.cli} builds with the legacy builder in {client.said}: before {versions.text('buildkit_default')} it has to be told."
-            yield Finding("legacy_builder", "info", "client", message, "Set docker_build_env buildkit: true, if BuildKit is wanted.")
+            message = f"Docker {facts.cli} builds with the legacy builder in {client.said}: before {versions.text('buildkit_default')} BuildKit is off."
+            yield Finding("legacy_builder", "info", "client", message, "Set docker_build_env buildkit: true to use BuildKit.")
         elif wanted is False and (facts.features_buildkit or any(parse_bool(value) for _source, value in said.layers)):
-            message = f"BuildKit is asked for elsewhere, but {said.source} sets DOCKER_BUILDKIT to {said.value} in {client.said}, so the legacy builder builds."
+            message = f"BuildKit is enabled elsewhere, but {said.source} sets DOCKER_BUILDKIT to {said.value} in {client.said}, so the legacy builder is used."
             yield Finding("legacy_builder", "warning", "client", message, "Set docker_build_env buildkit: true, and remove the other line.")
 
 
 def _clients(facts: Facts) -> t.Iterator[Finding]:
     for client in facts.clients:
         if client.value("HTTP_PROXY") and not client.value("HTTPS_PROXY") and not client.daemon_token:
-            message = f"{client.said.capitalize()} has HTTP_PROXY ({client.setting('HTTP_PROXY').source}) and no HTTPS_PROXY, and tokens are fetched by https."
+            message = f"{client.said.capitalize()} has HTTP_PROXY ({client.setting('HTTP_PROXY').source}) and no HTTPS_PROXY, but tokens are fetched by https."
             yield Finding("https_proxy_missing", "warning", "client", message, "Set docker_build_env https_proxy, usually to the same URL.")
         if client.value("ALL_PROXY") and not client.value("HTTPS_PROXY"):
             message = f"ALL_PROXY is set in {client.said} ({client.setting('ALL_PROXY').source}), which no program of Docker reads."
             yield Finding("all_proxy_ignored", "info", "client", message, "Set docker_build_env https_proxy to the same URL.")
         if client.value("HTTPS_PROXY").lower().startswith("socks5h:") and facts.cli_go and not versions.has("socks5h", facts.cli_go):
-            message = f"HTTPS_PROXY in {client.said} is a socks5h proxy, which a docker command built with {facts.cli_go} takes for a host of that name."
+            message = f"HTTPS_PROXY in {client.said} is a socks5h proxy, which a docker command built with {facts.cli_go} does not support."
             yield Finding("socks5h_unknown", "error", "client", message, "Set docker_build_env https_proxy to socks5://.")
         if client.stale:
-            message = f"The service {client.who.partition(':')[2]} runs without what its files say about {', '.join(client.stale)}: it was not restarted since."
+            message = f"The service {client.who.partition(':')[2]} runs with an old {', '.join(client.stale)}: it was not restarted since its files changed."
             yield Finding("service_restart_pending", "warning", "client", message, "Restart the service, or set docker_build_env restart_services: true.")
         for one in client.settings:
             ours = [value for source, value in one.layers if source.rpartition(", line ")[0] in (PROFILE, ENVIRONMENT)]
             if ours and one.value != ours[-1] and client.who.partition(":")[0] != "service":
-                message = f"{one.source or client.said} sets {one.name} to {one.value or 'nothing'}, and wins over what docker_build_env wrote."
+                message = f"{one.source or client.said} sets {one.name} to {one.value or 'nothing'}, which overrides what docker_build_env wrote."
                 yield Finding("overruled", "warning", "client", message, f"Remove {one.name} there.")
         policy = client.setting(POLICY_VARIABLE)
         if policy.value and client.policy_missing:
-            message = f"{policy.source} names the source policy {policy.value}, which does not exist: BuildKit builds of {client.said} end with an error."
+            message = f"{policy.source} names the source policy {policy.value}, which does not exist: BuildKit builds of {client.said} fail."
             yield Finding("source_policy_missing", "error", "client", message, "Set docker_build_env source_policy, or remove the variable.")
         elif policy.value and facts.engine and not (versions.has("source_policy_engine", facts.engine) and versions.has("source_policy_buildx", facts.buildx)):
             message = f"{policy.source} names a source policy, which engine {facts.engine} with buildx {facts.buildx or 'missing'} ignores."
@@ -391,35 +393,35 @@ def _clients(facts: Facts) -> t.Iterator[Finding]:
 
 
 def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
-    """Builds that these settings do not reach."""
+    """Builds that these settings do not affect."""
     for client in facts.clients:
         if client.engine and client.daemon_token:
             message = (
                 f"BUILDKIT_NO_CLIENT_TOKEN is set in {client.said}, whose builds go to the engine {client.engine}: "
-                "that engine gets the credentials of docker login."
+                "that engine receives the credentials of docker login."
             )
-            cure = "Set docker_build_env daemon_token: false for it, unless that engine may have them; give it https_proxy instead."
+            cure = "Set docker_build_env daemon_token: false for it, unless that engine may have them; set https_proxy instead."
             yield Finding("remote_daemon_token", "warning", "client", message, cure)
         if client.engine:
-            message = f"Builds of {client.said} go to the engine {client.engine}: the settings of this host's daemon do not reach them."
+            message = f"Builds of {client.said} go to the engine {client.engine}: the settings of this host's daemon have no effect on them."
             yield Finding("remote_engine", "info", "client", message, "Set docker_daemon_proxy on the host of that engine.")
     for one in facts.builders:
         used = "docker buildx build and compose use it" if one.selected else "it is not selected"
         message = f"The user {one.user} has a builder {one.name} with the driver {one.driver} ({used}): it reads neither daemon.json nor the daemon's proxy."
         if one.proxies or one.mirrors:
             own = [*(f"{name} {value}" for name, value in one.proxies), *(f"{name} from {', '.join(urls)}" for name, urls in one.mirrors)]
-            message += f" It has settings of its own: {'; '.join(own)}."
-        cure = "Set docker_build_env builder_mirrors and make it anew, or give it its proxy (--driver-opt env.https_proxy=URL)."
+            message += f" Its own settings: {'; '.join(own)}."
+        cure = "Set docker_build_env builder_mirrors and create it again, or create it with a proxy (--driver-opt env.https_proxy=URL)."
         yield Finding("container_builder", "info", "client", message, cure)
     for runner in facts.runners:
         where = "on this host's engine, but without this host's environment" if runner.socket else "in containers, with engines of their own"
         message = f"{runner.path} has the executor {runner.executor}: its jobs build {where}."
-        cure = "Set the variables of docker_build_env as environment of the runner in its config.toml, and registry mirrors in its services' commands."
+        cure = "Set the variables of docker_build_env as environment in the runner's config.toml, and registry mirrors in the commands of its services."
         yield Finding("builds_in_containers", "info", "client", message, cure)
     for name in facts.nested:
-        message = f"The container {name} runs an engine of its own (docker in docker): the settings of this host do not reach what is built there."
+        message = f"The container {name} runs an engine of its own (docker in docker): the settings of this host have no effect on builds there."
         yield Finding(
-            "docker_in_docker", "info", "daemon", message, "Give that container HTTPS_PROXY in its environment, and --registry-mirror in its command."
+            "docker_in_docker", "info", "daemon", message, "Set HTTPS_PROXY in the environment of that container, and --registry-mirror in its command."
         )
 
 
@@ -428,42 +430,42 @@ def _steps(facts: Facts) -> t.Iterator[Finding]:
         values = {one.name: one for one in steps.settings}
         for name in ("http_proxy", "https_proxy"):
             if name in values and _loopback(values[name].value):
-                message = f"The {name} for RUN steps of {steps.user} ({values[name].source}) is the loopback of the build container itself, where no proxy is."
+                message = f"The {name} for RUN steps of {steps.user} ({values[name].source}) is the build container's own loopback, where no proxy runs."
                 yield Finding("loopback_proxy", "error", "step", message, f"Set docker_build_env step_proxy {name} to an address that containers reach.")
         if values.get("http_proxy", Setting("")).value and not values.get("https_proxy", Setting("")).value:
-            message = f"RUN steps of {steps.user} get an http_proxy ({values['http_proxy'].source}) and no https_proxy, so they go to https servers directly."
+            message = f"RUN steps of {steps.user} get an http_proxy ({values['http_proxy'].source}) and no https_proxy, so https bypasses the proxy."
             yield Finding("https_proxy_missing", "warning", "step", message, "Set docker_build_env step_proxy https_proxy, usually to the same URL.")
 
 
 def _secrets(facts: Facts) -> t.Iterator[Finding]:
     for path in facts.readable:
-        message = f"{path} holds a proxy's password, and every user of this host can read it."
-        yield Finding("readable_password", "warning", "", message, "Set it with docker_daemon_proxy proxy_username and proxy_password, which closes the file.")
+        message = f"{path} contains a proxy's password, and every user of this host can read it."
+        yield Finding("readable_password", "warning", "", message, "Set it with docker_daemon_proxy proxy_username and proxy_password: it restricts the file.")
 
 
 def _hosts_files(facts: Facts) -> t.Iterator[Finding]:
-    """The files themselves, and what their mirrors answered."""
+    """The files themselves, and the answers of their mirrors."""
     for row in registry_hosts.problems(facts.hosts_files, facts.engine, facts.image_store, facts.value("registry_mirrors")):
         yield Finding(*row)
     used = [file for file in facts.hosts_files if registry_hosts.readers(file, facts.engine, facts.image_store)]
     places = {mirror.url: f"{file.path}, line {mirror.line}" for file in used for mirror in file.mirrors}
-    cure = "Set docker_registry_hosts to a mirror that answers, or remove it there."
+    cure = "Set docker_registry_hosts to a mirror that works, or remove it there."
     for url, mirror in facts.hosts_mirrors:
         if url not in places:
             continue
         if mirror.status == 401 and not mirror.realm_host:
-            message = f"The mirror {url} ({places[url]}) wants a login, or another one."
+            message = f"The mirror {url} ({places[url]}) requires a login, or a different one."
             yield Finding("mirror_wants_login", "warning", "daemon", message, "Set docker_registry_hosts with its username and password.")
         elif mirror.error:
             yield Finding("mirror_error", "warning", "daemon", f"The mirror {url} ({places[url]}) answers with an error ({mirror.error}).", cure)
         elif not mirror.status:
-            yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {url} ({places[url]}) was not reached ({mirror.reason}).", cure)
+            yield Finding("mirror_unreachable", "warning", "daemon", f"The mirror {url} ({places[url]}) could not be reached ({mirror.reason}).", cure)
 
 
 def _helpers(facts: Facts) -> t.Iterator[Finding]:
     for client in facts.clients:
         for place, key, program in client.helpers_missing:
-            message = f"{place} names the credential helper {program} ({key}), which is not in the PATH of {client.said}: builds there end with an error."
+            message = f"{place} names the credential helper {program} ({key}), which is not in the PATH of {client.said}: builds there fail."
             yield Finding("credential_helper_missing", "error", "client", message, f"Install {program}, or remove the key from the file.")
 
 

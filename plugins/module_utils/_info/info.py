@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read what daemon, client and steps would use on this host. Nothing is written, and no image is asked for."""
+"""Read what daemon, client and steps would use on this host. Nothing is written, and no image is requested."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings i
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror, ask_mirror
 
-# Nothing else of a builder's environment is looked at.
+# No other variable of a builder's environment is read.
 _VARIABLES = (
     ("HTTP_PROXY", "http_proxy"), ("HTTPS_PROXY", "https_proxy"), ("NO_PROXY", "no_proxy"), ("ALL_PROXY", "all_proxy"), ("DOCKER_BUILDKIT",),
     ("BUILDKIT_NO_CLIENT_TOKEN",), (POLICY_VARIABLE,), ("DOCKER_HOST",), ("DOCKER_CONTEXT",), ("DOCKER_CONFIG",), ("BUILDX_BUILDER",), ("BUILDX_CONFIG",),
@@ -55,7 +55,7 @@ _RUNNER_FILES = ("/etc/gitlab-runner/config.toml", "/home/gitlab-runner/.gitlab-
 
 
 class Reader(Host):
-    """A host whose closed doors are noted, and do not end the run."""
+    """A host on which refused access is noted and does not end the run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Survey(t.NamedTuple):
 
     facts: Facts
     result: t.Dict[str, t.Any]
-    urls: t.List[str]  # every value that could hold a password
+    urls: t.List[str]  # every value that may contain a password
 
 
 def survey(host: Host, environment_of: t.Sequence[str], service: str, config_file: t.Optional[str], timeout: float, own: t.Mapping[str, str]) -> Survey:
@@ -101,7 +101,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     unreadable: t.List[str] = []
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
     if not any(one.stops for one in config_problems) and asked.get("objection"):
-        config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. It says: {asked['objection']}"))
+        config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['objection']}"))
     plan = daemon_proxy.Plan("", {}, effective, [], [])
     pending = not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
     socket = host.exists("/run/docker.sock")
@@ -138,14 +138,14 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         down_problem=asked.get("down") or (),
     )
     if facts.closed:
-        unreadable.append(f"The engine was not asked: its socket is closed to {host.user()}. That needs become: true, or the group docker.")
+        unreadable.append(f"The engine could not be queried: {host.user()} may not use its socket. Set become: true, or add the user to the group docker.")
     result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not config_valid else bool(pending))
     values = [value for one in _all_settings(facts) for _source, value in one.layers]
     values += [value for one in facts.builders for _name, value in one.proxies]
     return Survey(facts, dict(result, unreadable=unreadable, seconds=round(host.now() - started, 2)), values)
 
 
-# --- what is asked side by side -------------------------------------------------------------------
+# --- requests in parallel --------------------------------------------------------------------------
 
 
 def _ask(
@@ -158,7 +158,7 @@ def _ask(
     up: bool,
     hosts_files: t.Sequence[registry_hosts.HostsFile],
 ) -> t.Dict[str, t.Any]:
-    """Programs, logins and mirrors each take their time; together they take the longest one's."""
+    """Programs, logins and mirrors answer in parallel, so this takes as long as the slowest one."""
     mirrors = {url: functools.partial(ask_mirror, host.http_get, url, timeout) for url in urls}
     by_file = {
         mirror.url: functools.partial(ask_mirror, _with_headers(host, mirror), mirror.url, timeout)
@@ -183,7 +183,7 @@ def _ask(
 
 
 def _objection(host: Host, daemon: Daemon) -> str:
-    """Why the engine would not start with its files, as far as it can tell itself."""
+    """Why the engine would not start with its files, by its own check."""
     try:
         return validation_error(host, daemon, daemon.files)
     except daemon_json.NotJson:
@@ -191,7 +191,7 @@ def _objection(host: Host, daemon: Daemon) -> str:
 
 
 def _with_headers(host: Host, mirror: registry_hosts.Mirror) -> t.Callable[[str, t.Mapping[str, str], float], Answer]:
-    """Asked as the engine asks: with the headers of the file, a login among them."""
+    """Requested as the engine does it: with the headers of the file, a login included."""
     return lambda url, headers, timeout: host.http_get(url, {**headers, **dict(mirror.headers)}, timeout)
 
 
@@ -276,7 +276,7 @@ def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: st
     known = answer if isinstance(answer, BuildUser) else None
     user = (known.user if known else name if kind == "user" else "") or host.user()
     if known is None:
-        unreadable.append(f"{who} was not asked itself, so what it uses is told from files alone: {answer or 'it did not answer in time.'}")
+        unreadable.append(f"{who} could not be read itself, so its settings come from files only: {answer or 'it did not answer in time.'}")
     environment = known.environment if known else None
     home = (environment or {}).get("HOME") or _home(host, user)
     unit = observe(host, name[: -len(".service")] if name.endswith(".service") else name, None) if kind == "service" else None
@@ -315,7 +315,7 @@ def _service_layers(unit: Daemon) -> t.List[t.Tuple[str, str, str]]:
 
 
 def _stale(unit: t.Optional[Daemon], environment: t.Optional[t.Mapping[str, str]]) -> t.Tuple[str, ...]:
-    """Variables that the running service has otherwise than its files say now."""
+    """Variables whose values in the running service differ from its files."""
     if unit is None or environment is None or not unit.pid:
         return ()
     wanted = {one.name: one.value for one in layers(unit, unit.files)}
@@ -343,7 +343,7 @@ def _json(host: Host, path: str) -> t.Optional[daemon_json.Document]:
 
 
 def _engine(host: Host, config: str, values: t.Mapping[str, str], document: t.Optional[daemon_json.Document]) -> str:
-    """Where builds go, as the docker command decides: DOCKER_HOST, DOCKER_CONTEXT, the current context."""
+    """Where builds run, as the docker command decides: DOCKER_HOST, DOCKER_CONTEXT, the current context."""
     if values.get("DOCKER_HOST"):
         return unsupported(values["DOCKER_HOST"])
     context = values.get("DOCKER_CONTEXT") or str((document.value if document else {}).get("currentContext") or "default")
@@ -367,7 +367,7 @@ def _steps(document: t.Optional[daemon_json.Document], path: str, engine: str) -
 
 
 def _helpers_missing(host: Host, document: t.Optional[daemon_json.Document], path: str, search: str) -> t.Iterator[t.Tuple[str, str, str]]:
-    """Credential helpers that are not in the PATH of whoever builds: the place, the key and the program."""
+    """Credential helpers that are not in the PATH of the process that builds: the place, the key and the program."""
     for program, keys in client_files.helpers(document.value if document else {}).items():
         if document and not any(host.exists(f"{folder}/{program}") for folder in search.split(":") if folder):
             for key in keys:
@@ -457,7 +457,7 @@ def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: D
 
 
 def said(found: t.Sequence[t.Any]) -> str:
-    """One line: how many, and which."""
+    """One line: how many findings, and which."""
     counts = {name: sum(one.severity == name for one in found) for name in ("error", "warning", "info")}
     words = [f"{number} {name}{'s' if number > 1 and name != 'info' else ''}" for name, number in counts.items() if number]
     return f"{', '.join(words)}: {', '.join(dict.fromkeys(one.id for one in found))}" if found else "Nothing found."

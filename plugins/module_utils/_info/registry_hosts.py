@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hosts.toml files of a host as a layer of its own: which registries they send where, who reads them, and what is wrong with them. Pure."""
+"""The hosts.toml files of a host: where each registry's requests go, who reads the files, and what is wrong with them. Pure."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class HostsFile(t.NamedTuple):
     mirrors: t.Tuple[Mirror, ...] = ()
     server: str = ""
     error: str = ""  # why the engine does not read it
-    missing: t.Tuple[str, ...] = ()  # certificates that it names and that are not there
+    missing: t.Tuple[str, ...] = ()  # certificates that it names and that do not exist
     certificates: t.Tuple[str, ...] = ()  # others that are beside it
     folders: t.Tuple[str, ...] = ()  # beside _default: registries that have one of their own
 
 
 def read_file(path: str, registry: str, contents: bytes) -> HostsFile:
-    """What the engine makes of a file; relative certificates are beside it."""
+    """How the engine reads a file; relative certificates are beside it."""
     try:
         document = toml.parse(contents.decode(), path)
     except UnicodeDecodeError:
@@ -80,23 +80,23 @@ def _first(value: t.Any) -> str:
 
 
 def readers(file: HostsFile, engine: str, store: str) -> t.List[str]:
-    """Who uses a file on this engine and image store (seen on 28.5 and 29)."""
+    """Who uses a file with this engine and image store (seen on 28.5 and 29)."""
     if file.error or file.registry in _UNREAD_NAMES or not versions.has("hosts_toml", engine):
         return []
     return ["buildkit", "pull", "legacy"] if store == "containerd" else ["buildkit"]
 
 
 def problems(files: t.Sequence[HostsFile], engine: str, store: str, registry_mirrors: str) -> t.Iterator[Row]:
-    """Findings about the files themselves; ``registry_mirrors`` are those of the daemon, '' if it has none."""
+    """Findings about the files themselves; ``registry_mirrors`` are the daemon's, '' without any."""
     for file in files:
         if file.error:
-            message = f"The engine does not read {file.path}, and asks {file.registry} itself: {file.error}"
+            message = f"The engine does not read {file.path}, and uses {file.registry} itself: {file.error}"
             yield "registry_hosts_invalid", "error", "daemon", message, "Correct the file, or set docker_registry_hosts."
         elif file.registry in _UNREAD_NAMES:
-            message = f"Nobody reads {file.path}: the engine looks for Docker Hub's mirrors in {DOCKER_HUB}."
+            message = f"{file.path} is not read: the engine looks for Docker Hub's mirrors in {DOCKER_HUB}."
             yield "registry_hosts_unread", "warning", "daemon", message, f"Move it to the folder {DOCKER_HUB}, or set docker_registry_hosts for {DOCKER_HUB}."
         elif engine and not versions.has("hosts_toml", engine):
-            message = f"Nobody reads {file.path}: engine {engine} takes mirrors from daemon.json alone, and hosts.toml from {versions.text('hosts_toml')}."
+            message = f"{file.path} is not read: engine {engine} reads mirrors from daemon.json only, and hosts.toml from {versions.text('hosts_toml')}."
             yield "registry_hosts_unread", "warning", "daemon", message, "Set docker_daemon_proxy registry_mirrors, or upgrade the engine."
         else:
             yield from _of_readable(file, store, registry_mirrors)
@@ -104,7 +104,7 @@ def problems(files: t.Sequence[HostsFile], engine: str, store: str, registry_mir
 
 def _of_readable(file: HostsFile, store: str, registry_mirrors: str) -> t.Iterator[Row]:
     for name in file.missing:
-        message = f"{file.path} names the certificate {name}, which is not there: every build and pull that reads the file fails."
+        message = f"{file.path} names the certificate {name}, which does not exist: every build and pull that reads the file fails."
         yield "registry_hosts_ca_missing", "error", "daemon", message, "Put the certificate there, or set docker_registry_hosts with ca."
     for mirror in file.mirrors:
         if not mirror.serves:
@@ -126,7 +126,7 @@ def _of_readable(file: HostsFile, store: str, registry_mirrors: str) -> t.Iterat
         cure = "Keep one: remove the file (docker_registry_hosts state: absent), or set docker_daemon_proxy registry_mirrors: []."
         yield "registry_hosts_wins", "warning", "daemon", message, cure
     if store != "containerd":
-        instead = f"use {registry_mirrors}" if file.registry == DOCKER_HUB and registry_mirrors else "ask the registry itself"
-        message = f"{file.path} is read by BuildKit alone: with the image store of this engine docker pull and the legacy builder {instead}."
-        cure = "Build with BuildKit, or turn on the containerd image store."
+        instead = f"use {registry_mirrors}" if file.registry == DOCKER_HUB and registry_mirrors else "use the registry itself"
+        message = f"{file.path} is read by BuildKit only: with the image store of this engine docker pull and the legacy builder {instead}."
+        cure = "Build with BuildKit, or enable the containerd image store."
         yield "registry_hosts_buildkit_only", "info", "daemon", message, cure

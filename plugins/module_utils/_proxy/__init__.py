@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Proxy URLs, no_proxy and the store of trusted authorities. It imports _core."""
+"""Proxy URLs, no_proxy, and the host's store of trusted authorities. Imports _core."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The operating system's store of trusted authorities: where it stands, and what is in it."""
+"""The store of trusted authorities of the operating system: where it is, and what it contains."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICA
 
 
 class NoCertificate(Exception):
-    """The text is no certificate in PEM; a complete sentence."""
+    """The text is not a PEM certificate; a complete sentence."""
 
 
 class Store(t.NamedTuple):
     """Dockerd, the docker command and buildx read the bundle (Go, crypto/x509/root_linux.go)."""
 
-    folder: str  # what an administrator adds stands here
+    folder: str  # where an administrator adds certificates
     anchor: str  # our file in it
-    bundle: str  # what the update writes
+    bundle: str  # what the update command writes
     update: t.Tuple[str, ...]
-    renew: t.Tuple[str, ...]  # the same where something was taken away: Debian's leaves its links behind otherwise
+    renew: t.Tuple[str, ...]  # the update after a removal: Debian's leaves its links behind otherwise
 
 
 STORES = (
@@ -47,7 +47,7 @@ STORES = (
 
 
 def certificates(pem: str) -> t.List[bytes]:
-    """The certificates of a text, each in DER; NoCertificate where one is damaged."""
+    """The certificates of a text in DER; NoCertificate if one is damaged."""
     found = []
     for body in _CERTIFICATE.findall(pem):
         try:
@@ -55,15 +55,15 @@ def certificates(pem: str) -> t.List[bytes]:
         except binascii.Error:
             der = b""
         if not _whole(der):
-            raise NoCertificate("certificate: what stands between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Give the authority's file as it is.")
+            raise NoCertificate("certificate: the text between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Use the authority's file unchanged.")
         found.append(der)
     return found
 
 
 def wanted(pem: str) -> str:
-    """The certificates alone, without the remarks around them that tools write."""
+    """Only the certificates, without the remarks that tools write around them."""
     if "PRIVATE KEY-----" in pem:
-        raise NoCertificate("certificate contains a private key, which must stay with the proxy. Give the authority's certificate alone.")
+        raise NoCertificate("certificate contains a private key, which must stay on the proxy. Set only the authority's certificate.")
     found = certificates(pem)
     if not found:
         raise NoCertificate("certificate must be the authority's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----.")
@@ -71,7 +71,7 @@ def wanted(pem: str) -> str:
 
 
 def trusted(pem: str, bundle: str) -> bool:
-    """Whether the bundle has every certificate of the text."""
+    """Whether the bundle contains every certificate of the text."""
     bodies = {"".join(body.split()) for body in _CERTIFICATE.findall(bundle)}
     return all(base64.b64encode(der).decode() in bodies for der in certificates(pem))
 
@@ -83,7 +83,7 @@ def _pem(der: bytes) -> str:
 
 
 def _whole(der: bytes) -> bool:
-    """One DER sequence, as long as it says."""
+    """One DER sequence, cut to the length that it states."""
     if len(der) < 4 or der[0] != 0x30 or der[1] & 0x80 == 0:
         return False
     size = der[1] & 0x7F

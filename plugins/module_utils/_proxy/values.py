@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Proxies, mirrors and exceptions as values: what Docker's Go reads, and what it would misread."""
+"""Proxies, mirrors and no_proxy entries as values: what Docker (Go) reads, and what it would misread."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\.?$")
 
 
 class ValueRefused(ValueError):
-    """A value that cannot work; the message names the option and the remedy, never a secret."""
+    """A value that cannot work; the message names the option and the fix, never a secret."""
 
 
 class Proxy(t.NamedTuple):
-    """A proxy's URL in parts; user and password as plain text."""
+    """The parts of a proxy URL; user and password in plain text."""
 
     scheme: str
     user: str
     password: str
-    address: str  # host:port, an IPv6 address in brackets
+    address: str  # host:port, with an IPv6 address in brackets
 
     def url(self) -> str:
-        """As Docker reads it: everything in the userinfo encoded that could mean something else."""
+        """As Docker reads it: special characters of the userinfo are encoded."""
         if not self.user and not self.password:
             return f"{self.scheme}://{self.address}"
         password = f":{quote(self.password, safe='')}" if self.password else ""
@@ -48,33 +48,33 @@ class Proxy(t.NamedTuple):
 
 
 def proxy(text: str, option: str, username: str = "", password: str = "") -> Proxy:
-    """Read a proxy's URL (http, https, socks5 or socks5h), with the credentials beside it."""
+    """Parse a proxy URL (http, https, socks5 or socks5h), with credentials from the URL or from the options."""
 
     def refuse(why: str) -> ValueRefused:
         return ValueRefused(f"{option}: {why}")
 
     if re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", text):
-        raise refuse("the URL holds a blank, a newline or another control character. Write it as scheme://host:port on one line.")
+        raise refuse("the URL contains a space, a newline or another control character. Write it as scheme://host:port on one line.")
     scheme, found, rest = text.partition("://")
     if not found:
         raise refuse("the URL has no scheme. Write http://host:port, https://host:port or socks5://host:port.")
     if scheme.lower() not in SCHEMES:
-        raise refuse(f"the scheme '{scheme[:20]}' is unknown to Docker. Use one of {', '.join(SCHEMES)}.")
+        raise refuse(f"the scheme '{scheme[:20]}' is not supported by Docker. Use one of {', '.join(SCHEMES)}.")
     userinfo, at, address = rest.rpartition("@")
     if "@" in userinfo:
-        raise refuse("there is more than one '@'. Write an '@' inside of the user or password as %40, or give them as proxy_username and proxy_password.")
+        raise refuse("there is more than one '@'. Write an '@' in the user or password as %40, or set proxy_username and proxy_password.")
     if re.search(r"[/?#]", userinfo):
-        raise refuse("the user or password holds a '/', '?' or '#'. Write them as %2F, %3F and %23, or give them as proxy_username and proxy_password.")
+        raise refuse("the user or password contains '/', '?' or '#'. Write them as %2F, %3F and %23, or set proxy_username and proxy_password.")
     if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo):
-        raise refuse("a '%' in the user or password is followed by no two hex digits. Write it as %25, or give them as proxy_username and proxy_password.")
+        raise refuse("a '%' in the user or password is not followed by two hex digits. Write it as %25, or set proxy_username and proxy_password.")
     if at and (username or password):
-        raise refuse("the URL holds credentials, and proxy_username or proxy_password is given too. Give them in one place.")
+        raise refuse("the URL contains credentials, and proxy_username or proxy_password is set too. Use only one of them.")
     if password and not username:
-        raise ValueRefused("proxy_password: there is no proxy_username. Give both.")
+        raise ValueRefused("proxy_password: proxy_username is not set. Set both.")
     user, _colon, secret = userinfo.partition(":")
     for value in (unquote(user), unquote(secret), username, password):
         if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
-            raise refuse("the user or password holds a control character, which no proxy can take.")
+            raise refuse("the user or password contains a control character, which no proxy accepts.")
     return Proxy(
         scheme.lower(),
         unquote(user) or username,
@@ -86,14 +86,14 @@ def proxy(text: str, option: str, username: str = "", password: str = "") -> Pro
 def _address(text: str, refuse: t.Callable[[str], ValueRefused]) -> str:
     address = text[:-1] if text.endswith("/") else text
     if re.search(r"[/?#]", address):
-        raise refuse("a path, query or fragment after the host. A proxy is scheme://host:port alone.")
+        raise refuse("the URL has a path, query or fragment. Write it as scheme://host:port.")
     if address.startswith("["):
         host, bracket, port = address[1:].partition("]")
         if not bracket or not _is_ip(host, 6):
-            raise refuse(f"'{address}' is no IPv6 address in brackets. Write it as [2001:db8::1]:3128.")
+            raise refuse(f"'{address}' is not an IPv6 address in brackets. Write it as [2001:db8::1]:3128.")
         colon, port = port[:1], port[1:]
         if port and colon != ":":
-            raise refuse(f"'{address}' has something other than a port after the bracket. Write it as [2001:db8::1]:3128.")
+            raise refuse(f"'{address}' has text other than a port after the bracket. Write it as [2001:db8::1]:3128.")
     else:
         host, colon, port = address.partition(":")
         if not host:
@@ -117,29 +117,29 @@ def is_loopback(proxy_: Proxy) -> bool:
 
 
 def no_proxy(entries: t.Sequence[str], option: str = "no_proxy") -> t.Tuple[str, ...]:
-    """The exceptions, trimmed and without repetition, in the user's order."""
+    """The entries, trimmed and without duplicates, in the user's order."""
     found: t.List[str] = []
     for entry in ",".join(entries).split(","):
         entry = entry.strip()
         if re.search(r"[\s\x00-\x1f\x7f\"'`$\\;]", entry):
             raise ValueRefused(
-                f"{option}: the entry {entry[:60]!r} holds a blank, a quote or another character that cannot be in a "
-                f"host name. Give one host, domain, address or network an entry."
+                f"{option}: the entry {entry[:60]!r} contains a space, a quote or another character that cannot be in a "
+                f"host name. Write one host, domain, address or network per entry."
             )
         if "://" in entry or "@" in entry:
-            raise ValueRefused(f"{option}: an entry is a URL. Give the host alone, without scheme and credentials.")
+            raise ValueRefused(f"{option}: an entry is a URL. Write only the host, without scheme and credentials.")
         if entry and entry not in found:
             found.append(entry)
     return tuple(found)
 
 
 def no_proxy_set(text: str) -> t.FrozenSet[str]:
-    """What a NO_PROXY means, whatever its order, case and blanks."""
+    """The meaning of a NO_PROXY, regardless of order, case and spaces."""
     return frozenset(entry.strip().lower() for entry in text.split(",") if entry.strip())
 
 
 def bypasses(exceptions: str, host: str, port: int) -> bool:
-    """Whether Go asks this host directly in spite of a proxy (golang.org/x/net/http/httpproxy, config.init and useProxy)."""
+    """Whether Go connects to this host directly in spite of a proxy (golang.org/x/net/http/httpproxy, config.init and useProxy)."""
     host = host.lower()
     address = _ip(host)
     if host == "localhost" or (address is not None and address.is_loopback):
@@ -148,7 +148,7 @@ def bypasses(exceptions: str, host: str, port: int) -> bool:
 
 
 def _excepts(entry: str, host: str, address: t.Optional[_Address], port: str) -> bool:
-    """Whether one entry, in small letters, names this host."""
+    """Whether one lower-case entry matches this host."""
     if entry == "*":
         return True
     network = go_network(entry)
@@ -164,7 +164,7 @@ def _excepts(entry: str, host: str, address: t.Optional[_Address], port: str) ->
 
 
 def go_network(text: str) -> t.Optional[_Network]:
-    """The network that Go's net.ParseCIDR reads, which knows prefix lengths alone; None for whatever else."""
+    """The network that Go's net.ParseCIDR reads (prefix lengths only); None for anything else."""
     address, _slash, length = text.partition("/")
     if not re.fullmatch(r"[0-9]{1,3}", length) or "%" in address:
         return None
@@ -175,40 +175,40 @@ def go_network(text: str) -> t.Optional[_Network]:
 
 
 def _split_port(text: str) -> t.Optional[t.Tuple[str, str]]:
-    """Go's net.SplitHostPort: an IPv6 address stands in brackets; None where there is no port."""
+    """Go's net.SplitHostPort: an IPv6 address needs brackets; None if there is no port."""
     found = re.fullmatch(r"\[([^\[\]]*)\]:([^:\[\]]*)", text) or re.fullmatch(r"([^:\[\]]*):([^:\[\]]*)", text)
     return (found[1], found[2]) if found else None
 
 
 def no_proxy_warnings(entries: t.Sequence[str]) -> t.List[str]:
-    """Entries that Go's NO_PROXY does not understand as they are meant (tests/field/no_proxy.json holds what real daemons did)."""
+    """Entries that Go does not understand as intended (tests/field/no_proxy.json has what real daemons did)."""
     misread = [(entry, _misread(entry)) for entry in entries]
     return [f"no_proxy: Docker does not understand '{entry}': {why}" for entry, why in misread if why]
 
 
 _WRITE_A_NETWORK = "Write a network, such as 192.168.0.0/16."
-_WRITE_A_DOMAIN = "Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'."
-# Shapes of names and addresses that programs other than Go know.
+_WRITE_A_DOMAIN = "Write a domain with its subdomains as 'example.com', only its subdomains as '.example.com'."
+# Shapes of names and addresses that only programs other than Go understand.
 _FOREIGN_SHAPES = (
-    (re.compile(r"<.*>$"), "it is a word of Windows. Write the hosts, or their domain as '.example.com'."),
-    (re.compile(r"(?=.*\d)[0-9a-f.:]+-[0-9a-f.:]+$"), f"it is a range of addresses. {_WRITE_A_NETWORK}"),
-    (re.compile(r"[0-9][0-9.*-]*$|[0-9a-f:]*:[0-9a-f:]*\*"), f"it is a part of an address. {_WRITE_A_NETWORK}"),
+    (re.compile(r"<.*>$"), "only Windows programs understand it. Write the hosts, or their domain as '.example.com'."),
+    (re.compile(r"(?=.*\d)[0-9a-f.:]+-[0-9a-f.:]+$"), f"it is an address range. {_WRITE_A_NETWORK}"),
+    (re.compile(r"[0-9][0-9.*-]*$|[0-9a-f:]*:[0-9a-f:]*\*"), f"it is an incomplete address. {_WRITE_A_NETWORK}"),
     (re.compile(r"[\^$()|+?{}~]"), f"it looks like a regular expression. {_WRITE_A_DOMAIN}"),
-    (re.compile(r"\*\.?$|(?!\*\.)\*|..*\*"), f"a '*' stands only in front of a whole domain, as in '*.example.com'. {_WRITE_A_DOMAIN}"),
-    (re.compile(r"\.\.|.*\.$"), f"it has a dot too many. {_WRITE_A_DOMAIN}"),
+    (re.compile(r"\*\.?$|(?!\*\.)\*|..*\*"), f"a '*' is allowed only before a whole domain, as in '*.example.com'. {_WRITE_A_DOMAIN}"),
+    (re.compile(r"\.\.|.*\.$"), f"it has an extra dot. {_WRITE_A_DOMAIN}"),
     (re.compile(r"$"), "it has no host. Write host:port."),
 )
 
 
 def _misread(entry: str) -> str:
-    """Why Go does not understand this entry, and what to write; '' where it does."""
+    """Why Go does not understand this entry, and what to write; '' if it does."""
     entry = entry.lower()
     if entry == "*" or go_network(entry) is not None:
         return ""
     if "/" in entry:
         return _misread_network(entry)
     if entry.startswith("[") and entry.endswith("]"):
-        return f"brackets belong to a port. Write {entry[1:-1]}."
+        return f"brackets are needed only with a port. Write {entry[1:-1]}."
     name, port = _split_port(entry) or (entry, "")
     if port and not port.isdigit():
         return f"the port '{port}' is not a number. Write {name}:443, or {name} for every port."
@@ -222,14 +222,14 @@ def _misread_network(entry: str) -> str:
     length, _colon, port = rest.partition(":")
     bare = f"{address.strip('[]')}/{length}"
     if port or bare != entry:
-        return f"a network stands without brackets and port. Write {bare}." if go_network(bare) else _WRITE_A_NETWORK
+        return f"a network has no brackets and no port. Write {bare}." if go_network(bare) else _WRITE_A_NETWORK
     if _ip(address) is None:
         return f"it has a path. Write {address}."
     return _mask_mended(entry) or f"it is not a network. {_WRITE_A_NETWORK}"
 
 
 def _mask_mended(text: str) -> str:
-    """What to write for a network with a netmask; '' where it has none."""
+    """What to write for a network with a netmask; '' if it has none."""
     if not re.search(r"/[0-9]+(\.[0-9]+){3}$", text):
         return ""
     try:
@@ -244,7 +244,7 @@ def _mask_mended(text: str) -> str:
 def mirror(text: str, engine: str, option: str = "registry_mirrors", paths: bool = False) -> str:
     """A registry mirror by the engine's rules (moby registry/config.go ValidateMirror), which --validate of 26.1 misses.
 
-    ``paths``: accept one below a path, whatever the engine.
+    ``paths``: accept a mirror with a path, for any engine.
     """
 
     def refuse(why: str) -> ValueRefused:
@@ -252,38 +252,38 @@ def mirror(text: str, engine: str, option: str = "registry_mirrors", paths: bool
         return ValueRefused(f"{option}: {shown!r}: {why}")
 
     if re.search(r"[\s\x00-\x1f\x7f]", text):
-        raise refuse("a blank or newline in it. Write https://host or https://host:port.")
+        raise refuse("the URL contains a space or newline. Write https://host or https://host:port.")
     scheme, found, rest = text.partition("://")
     if not found or scheme.lower() not in ("http", "https"):
-        raise refuse("a mirror needs the scheme https:// (or http://). Write https://host.")
+        raise refuse("a mirror URL needs the scheme https:// (or http://). Write https://host.")
     if "@" in rest:
         raise refuse(
-            "Docker sends no credentials to a mirror and does not start with them here. Use a mirror without a login, "
+            "Docker sends no credentials to a mirror and does not start with credentials in its URL. Use a mirror without a login, "
             "or rewrite image names with dockerfile_mirror."
         )
     if re.search(r"[?#]", rest):
-        raise refuse("a query or fragment in it, with which Docker does not start. Write https://host.")
+        raise refuse("the URL has a query or fragment, with which Docker does not start. Write https://host.")
     address, _slash, path = rest.partition("/")
     _address(address, lambda why: ValueRefused(f"{option}: {text!r}: {why}"))
     if path.strip("/") and not paths and not versions.has("mirror_path", engine):
         raise refuse(
-            f"a path, with which engines below {versions.text('mirror_path')} do not start (this one is "
-            f"{engine or 'unknown'}). Use a mirror that has a host of its own."
+            f"the URL has a path, with which engines older than {versions.text('mirror_path')} do not start (this one is "
+            f"{engine or 'unknown'}). Use a mirror whose URL has no path."
         )
     return f"{scheme.lower()}://{rest}"
 
 
 def insecure_registry(text: str, option: str = "insecure_registries") -> str:
-    """A host, host:port or URL, or a network by its prefix length; in the form that Docker understands."""
+    """A host, host:port, URL, or network with a prefix length, in the form that Docker understands."""
 
     def refuse(why: str) -> ValueRefused:
         return ValueRefused(f"{option}: {re.sub(r'[^/]*@', f'{MASK}:{MASK}@', text)!r}: {why}")
 
     scheme, found, address = text.rpartition("://")
     if found and scheme.lower() not in ("http", "https"):
-        raise refuse("the scheme is unknown to Docker. Write http://host:port, https://host:port or host:port.")
+        raise refuse("Docker does not support the scheme. Write http://host:port, https://host:port or host:port.")
     if "@" in address:
-        raise refuse("it has a login, which Docker does not take here. Write the host alone.")
+        raise refuse("it contains a login, which Docker does not accept here. Write only the host.")
     if found:
         address = address[:-1] if address.endswith("/") else address
         if "/" in address:
@@ -298,7 +298,7 @@ def insecure_registry(text: str, option: str = "insecure_registries") -> str:
 
 
 def registry_address(entry: str) -> str:
-    """The registry of an entry of insecure-registries, without its scheme."""
+    """The registry of an insecure-registries entry, without its scheme."""
     return re.sub(r"^https?://", "", entry, flags=re.IGNORECASE).rstrip("/")
 
 
@@ -311,13 +311,13 @@ def plain_mirror_works(url: str, insecure: t.Iterable[str], engine: str) -> bool
 
 
 def has_host_bits(text: str) -> bool:
-    """Whether a network is named by an address in it, such as 10.1.2.3/8."""
+    """Whether a network is written as an address in it, such as 10.1.2.3/8."""
     network = go_network(text)
     return network is not None and _ip(text.partition("/")[0]) != network.network_address
 
 
 def is_interface(text: str) -> bool:
-    """An address with the length of its network, such as 172.26.0.1/16."""
+    """An address with its prefix length, such as 172.26.0.1/16."""
     try:
         ipaddress.ip_interface(text)
     except ValueError:
@@ -326,7 +326,7 @@ def is_interface(text: str) -> bool:
 
 
 def _ip(text: str) -> t.Optional[_Address]:
-    """The address that Go's net.ParseIP reads; an IPv4 address may be mapped into IPv6."""
+    """The address that Go's net.ParseIP reads; an IPv4 address may be mapped to IPv6."""
     if "%" in text:
         return None
     try:

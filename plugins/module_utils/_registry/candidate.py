@@ -254,7 +254,7 @@ class _Visit:
                 "token_unreachable" if own else "mirror_sends_token_elsewhere",
                 problem.reason,
                 host,
-                f"The mirror sends clients to {host} for a token, which was not reached ({problem.reason}).",
+                f"The mirror sends clients to {host} for a token, which could not be reached ({problem.reason}).",
             ) from problem
         document = _parse(answer.body) if answer.status == 200 else {}
         token = str(document.get("token") or document.get("access_token") or "")
@@ -288,10 +288,10 @@ class _Visit:
             cause = "proxy_auth" if reason.endswith("407") else "proxy_refused"
             return _Problem(cause, reason[len("proxy ") :], host, f"The proxy does not let this host ask {host} ({reason[len('proxy ') :]}).")
         if reason.startswith("proxy "):
-            return _Problem("proxy_unreachable", reason[len("proxy ") :], host, f"The proxy was not reached ({reason[len('proxy ') :]}).")
+            return _Problem("proxy_unreachable", reason[len("proxy ") :], host, f"The proxy could not be reached ({reason[len('proxy ') :]}).")
         cause = reason if reason in ("dns", "refused", "reset", "timeout") else "reset" if reason == "cut off" else "tls"
         what = f"{host}, where the mirror redirects to," if host != self._host else host
-        failed = "has a certificate that this host does not accept" if cause == "tls" else "was not reached"
+        failed = "has a certificate that this host does not accept" if cause == "tls" else "could not be reached"
         return _Problem(cause, reason, host, f"{what} {failed} ({reason}).")
 
     def _refusal(self, answer: Answer, url: str, what: str, image: str = "") -> _Problem:

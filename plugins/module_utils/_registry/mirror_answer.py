@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a mirror's answer to a host means for Docker there."""
+"""What a mirror's answer means for Docker on this host."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe 
 
 
 def mirror_problem(mirror: Mirror) -> str:
-    """A sentence with the remedy; '' where the answer is that of a mirror, or there was none."""
+    """A sentence with the fix; '' if it answers as a mirror should, or not at all."""
     if mirror.sends_elsewhere:
         return (
-            f"{mirror.url} sends whoever asks to the token server {mirror.realm_host}, so daemon and client must reach that one too. "
-            "Use a mirror that hands out images without a token (role registry_cache), or give both a proxy (docker_build_env for the client)."
+            f"{mirror.url} sends clients to the token server {mirror.realm_host}, so daemon and client must reach that server too. "
+            "Use a mirror that serves images without a token (role registry_cache), or give both a proxy (docker_build_env for the client)."
         )
     if mirror.status == 401 and not mirror.realm_host:
         return (
-            f"{mirror.url} wants a login (status 401), and Docker sends none to a mirror. "
+            f"{mirror.url} requires a login (status 401), and Docker sends no credentials to a mirror. "
             "Use a mirror without a login, or rewrite image names with dockerfile_mirror."
         )
     if mirror.status and mirror.reason == "html page":
-        return f"{mirror.url} answers with a web page instead of a registry, so Docker does not use it. Write the URL of the registry itself."
+        return f"{mirror.url} answers with a web page, not as a registry, so Docker does not use it. Write the URL of the registry itself."
     if mirror.error:
         return f"{mirror.url} answers {mirror.error} at /v2/, so Docker does not use it. Write the URL of a registry that answers there."
     return ""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One map of mirrors, split by what an engine can: which registry goes where, and who then reaches it."""
+"""One map of mirrors, split by what an engine supports: where each registry's mirror is set, and which builders use it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror
 
 
 class MirrorPlan(t.NamedTuple):
-    """Each field but the last is an option of a module, with its part of the map."""
+    """Each field except the last is an option of a module, with its part of the map."""
 
     registry_mirrors: t.List[str]
     registries: t.Dict[str, t.Any]
@@ -44,12 +44,12 @@ def mirror_plan(mirrors: t.Mapping[str, t.Any], engine: str, has_sources: bool) 
 
 
 def _by_name(plan: MirrorPlan, registry: str, mirrors: t.Sequence[Mirror], engine: str, has_sources: bool) -> None:
-    """Engines without hosts.toml: other names in place of the registry's, for the first mirror alone."""
-    needed = f"engine {engine or 'unknown'} does not read hosts.toml (known from {versions.text('hosts_toml')})"
+    """Engines without hosts.toml: image names are replaced, with the first mirror only."""
+    needed = f"engine {engine or 'unknown'} does not read hosts.toml (supported from {versions.text('hosts_toml')})"
     if registry == DEFAULT:
         plan.uncovered[registry] = f"{needed}. Name each registry in buildfleet_mirrors."
     elif any(mirror.username for mirror in mirrors):
-        plan.uncovered[registry] = f"{needed}, by which alone a mirror gets a login. Use docker login and FROM at the mirror, or a cache of your own."
+        plan.uncovered[registry] = f"{needed}, the only way to send a mirror a login. Use docker login and the mirror in FROM, or run a cache."
     elif not _as_name(mirrors[0]):
         plan.uncovered[registry] = f"{needed}, and no image name has the path of {mirrors[0].url}. Use a mirror without override_path."
     elif versions.has("source_policy_engine", engine):
@@ -57,7 +57,7 @@ def _by_name(plan: MirrorPlan, registry: str, mirrors: t.Sequence[Mirror], engin
     elif has_sources:
         plan.image_mirrors[registry] = _as_name(mirrors[0])
     else:
-        plan.uncovered[registry] = f"{needed} and no source policy (known from {versions.text('source_policy_engine')}). Set buildfleet_sources."
+        plan.uncovered[registry] = f"{needed} and no source policy (supported from {versions.text('source_policy_engine')}). Set buildfleet_sources."
 
 
 def _as_name(mirror: Mirror) -> str:
@@ -90,12 +90,12 @@ def coverage(plan: MirrorPlan, covers: t.Mapping[str, t.Mapping[str, bool]]) -> 
         found = covers.get(registry) or {}
         missing = [] if found.get("pull") else ["docker pull", "the legacy builder"]
         lines.append(
-            f"{registry}: BuildKit by hosts.toml; {' and '.join(missing)} are not covered, since they read it with the containerd image store only."
+            f"{registry}: BuildKit by hosts.toml; {' and '.join(missing)} are not covered, because they read it only with the containerd image store."
             if missing
             else f"{registry}: docker pull, BuildKit and the legacy builder by hosts.toml."
         )
     for registry in plan.source_policy:
-        lines.append(f"{registry}: BuildKit by the source policy; docker pull and the legacy builder are not covered, since they read none.")
+        lines.append(f"{registry}: BuildKit by the source policy; docker pull and the legacy builder are not covered, because they do not read one.")
     for registry in plan.image_mirrors:
         lines.append(f"{registry}: every builder by the rewritten source trees; docker pull is not covered.")
     return [*lines, *(f"{registry}: not covered. {reason[:1].upper()}{reason[1:]}" for registry, reason in plan.uncovered.items())]

@@ -36,7 +36,7 @@ def injected(kind: str) -> dict[str, str]:
 
 
 def answers(survey: str, **given: str) -> dict[str, str]:
-    """What AWX sends: the defaults, but for what was answered."""
+    """What AWX sends: the defaults, replaced by the answers."""
     return {question["variable"]: question["default"] for question in SURVEYS[f"__buildfleet_awx_survey_{survey}"]["spec"]} | given
 
 
@@ -55,7 +55,7 @@ class Job(t.NamedTuple):
             yield json.loads(path.read_text())
 
     def told(self) -> str:
-        """Output, events, facts: all that the runner writes but `command`, its record of the environment that the injector filled."""
+        """All that the runner writes (output, events, facts) except `command`, its record of the environment from the credential."""
         return "".join(path.read_text(errors="replace") for path in self.folder.glob("artifacts/**/*") if path.is_file() and path.name != "command")
 
 

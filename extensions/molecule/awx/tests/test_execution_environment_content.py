@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The execution environment's content, and nothing else, does jobs over SSH. No EE is built: the content lies in a Debian root file system."""
+"""The content of the execution environment, and nothing else, runs jobs over SSH. No EE is built: the content is in a Debian root file system."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def built_and_unpacked(folder: Path) -> Path:
 
 
 def needs(tree: Path) -> tuple[list[str], list[str]]:
-    """Debian and Python packages, as the tarball and awx/execution-environment.yml say."""
+    """Debian and Python packages, as listed in the tarball and in awx/execution-environment.yml."""
     own = yaml.safe_load(run(str(TOP / "tests/environment"), "--tools", "release", "ansible-builder", "introspect", "--sanitize", str(tree)))
     asked = yaml.safe_load((TOP / "awx/execution-environment.yml").read_text())["dependencies"]
     debian = [line.split()[0] for line in own["system"] + asked["system"] if "[platform:dpkg]" in line]
@@ -52,7 +52,7 @@ def needs(tree: Path) -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory) -> t.Iterator[Path]:
-    """The content in a container that reaches the lab alone; what it is given to run lies in this folder."""
+    """The content in a container that reaches only the lab; its input is in this folder."""
     folder, jobs = tmp_path_factory.mktemp("content"), tmp_path_factory.mktemp("runner")
     tarball = built_and_unpacked(folder)
     debian, python = needs(folder / "tree")
@@ -100,7 +100,7 @@ def launch(runner) -> t.Iterator[t.Callable[[str], list[dict[str, t.Any]]]]:
 
 
 def result(events: list[dict[str, t.Any]]) -> dict[str, int]:
-    """How many tasks ended how on the host, and every one of them came out of the collection that was installed."""
+    """The number of tasks by result; every one of them came from the installed collection."""
     paths = {event["event_data"]["task_path"] for event in events if "task_path" in event["event_data"]}
     assert paths
     assert [path for path in paths if not path.startswith(f"{COLLECTIONS}/ansible_collections/buildfleet/docker/")] == []

@@ -43,7 +43,7 @@ def store(engine):
 
 @pytest.fixture()
 def daemon(engine):
-    """`daemon(proxy=URL)` or `daemon(mirror=URL)` until the test ends; every build starts from a clean slate."""
+    """`daemon(proxy=URL)` or `daemon(mirror=URL)` until the test ends; every build starts from a clean state."""
     engine.forget()
 
     def configure(proxy="", mirror=""):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every fault of lab/faults.py, named, cured where this collection has the cure, and built again. A sample in each run, all of them in `make matrix`."""
+"""Every fault of lab/faults.py: diagnosed, fixed if this collection can, and built again. A sample in each run, all of them in `make matrix`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUILDERS = ("buildkit", "legacy")
 
 
 def asked(engine, module, **options):
-    """A module's result; the whole output where there is none."""
+    """The module's result; its whole output if there is none."""
     done = engine.module(module, **options)
     text = done.stdout.partition("=> ")[2]
     assert text, done.stdout + done.stderr
@@ -32,7 +32,7 @@ def keep(**row):
 
 @pytest.fixture()
 def faulty(engine, wall):
-    """`faulty(fault)` does the fault to the host, which is as on its first day afterwards."""
+    """`faulty(fault)` creates the fault on the host, which is reset afterwards."""
 
     def give(fault):
         if fault.wall != "reset":

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A kept log, a build of the past, several images, and builders with names of their own, on real engines."""
+"""A stored log, a past build, several images, and named builders, on real engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def checked(engine, **options):
 
 @pytest.fixture(autouse=True)
 def home(engine):
-    """What the commands of these tests leave in root's home goes; what the module leaves is found by the tests themselves."""
+    """Remove what the commands of these tests leave in root's home; the tests themselves check what the module leaves."""
     yield
     engine.host.check_output("rm -rf /root/.docker")
 

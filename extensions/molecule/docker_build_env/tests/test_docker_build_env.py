@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every way in which somebody builds, with every builder; each step downloads through the proxy. converge.yml is the way of a task."""
+"""Every way to start a build, with every builder; each step downloads through the proxy. converge.yml tests the way of a task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEEP = (
 
 
 def built(engine, command):
-    """What a build by every builder says, from a clean slate."""
+    """The output of a build by every builder, from a clean state."""
     engine.forget()
     return build.on(engine.name, command).log
 
@@ -97,7 +97,7 @@ def test_plain_sudo_strips_the_environment_and_one_line_of_sudoers_keeps_it(engi
 
 
 def test_build_args_reach_the_step_by_their_names_alone(engine):
-    """Without config.json, and so without a leak into other containers."""
+    """Without config.json, and so without passing the proxy to other containers."""
     engine.write("/var/tmp/none/config.json", "{}")  # there, as the old compose would look elsewhere
     values = {"BUILDKIT_NO_CLIENT_TOKEN": "1", "DOCKER_CONFIG": "/var/tmp/none"}
     values.update({"http_proxy": table.HTTP_PROXY, "HTTPS_PROXY": table.HTTP_PROXY, "no_proxy": "localhost,.corp.lab"})
@@ -108,7 +108,7 @@ def test_build_args_reach_the_step_by_their_names_alone(engine):
 
 
 def test_config_json_gives_the_proxy_to_every_container(engine):
-    """The leak that the documentation tells of."""
+    """The leak that the documentation describes."""
     said = engine.host.check_output("su - builder -c 'docker run --rm busybox:1 env'")
     assert f"http_proxy={table.HTTP_PROXY}" in said.splitlines()
 
@@ -142,7 +142,7 @@ def test_buildx_reads_the_mirrors_of_a_new_builder_and_an_old_one_is_named(engin
 
 
 def options():
-    """What converge.yml gives the role, as options of the module."""
+    """The role's options in converge.yml, as options of the module."""
     tasks = yaml.safe_load((Path(__file__).resolve().parents[1] / "converge.yml").read_text())[0]["tasks"]
     role = next(task for task in tasks if task.get("ansible.builtin.include_role") == {"name": "buildfleet.docker.docker_build_env"})
     return {name.replace("docker_build_env_", "", 1): value for name, value in role["vars"].items()}
@@ -162,7 +162,7 @@ def test_files_belong_to_those_whose_they_are(engine):
 
 
 def test_the_agent_builds_after_the_restart_that_was_asked_for(engine):
-    """Last, since converge looks at the agent that still runs without the environment."""
+    """Last, because converge checks the agent that still runs without the environment."""
 
     def run(*flags):
         done = engine.module("docker_build_env", *flags, **dict(options(), restart_services=True))

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values that mean something to a shell, to systemd, PAM, TOML or JSON arrive at their readers as they were given, or are refused."""
+"""Values with special characters for a shell, systemd, PAM, TOML or JSON arrive unchanged at their readers, or are refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_is_taken_arrives_as_it_was_given(engine):
 
 
 def given_to_containers(engine):
-    """The environment of a container that was never started, of an empty image."""
+    """The environment of a container that was never started, from an empty image."""
     create = "tar -c -T /dev/null | docker import - odd >/dev/null; docker rm -f odd >/dev/null 2>&1; docker create --name odd odd x >/dev/null"
     found = engine.host.check_output(
         f"su - builder -c '{create}; docker inspect --format \"{{{{json .Config.Env}}}}\" odd; docker rm odd >/dev/null; docker rmi odd >/dev/null'"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Here and not in tests/: with the source policy no build asks the Hub, so it would hide what the other tests prove."""
+"""Not in tests/: with the source policy no build uses Docker Hub, so it would hide what the other tests check."""
 
 from __future__ import annotations
 

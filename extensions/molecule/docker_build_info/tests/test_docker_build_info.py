@@ -30,7 +30,7 @@ def setting(process, name):
 
 @pytest.fixture()
 def changed(engine):
-    """The host is as on its first day after the test."""
+    """The host is reset after the test."""
     yield
     engine.reset()
 

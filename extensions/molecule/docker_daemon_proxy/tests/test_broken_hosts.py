@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host that was broken before is refused with what is wrong and stays as it is; what only looks odd is configured."""
+"""A host that was broken before is refused with the reason and stays unchanged; one that is only unusual is configured."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ BROKEN = {
         f"{FOLDER}/override.conf, line 2: docker.service requires media.service, which is not on this host",
     ),
     "the same beside a running daemon": (f"{FOLDER}/override.conf", OVERRIDE, "true", "requires media.service, which is not on this host"),
-    "an address that the host has not": (CONFIG, METRICS, "systemctl restart docker; sleep 8", "'metrics-addr' stands in /etc/docker/daemon.json, line 2"),
-    "a key that no engine knows": (CONFIG, '{"nosuch": 1}', "systemctl restart docker; sleep 8", "'nosuch' stands in /etc/docker/daemon.json, line 1"),
+    "an address that the host has not": (CONFIG, METRICS, "systemctl restart docker; sleep 8", "'metrics-addr' is in /etc/docker/daemon.json, line 2"),
+    "a key that no engine knows": (CONFIG, '{"nosuch": 1}', "systemctl restart docker; sleep 8", "'nosuch' is in /etc/docker/daemon.json, line 1"),
     "two objects": (CONFIG, '{"live-restore": false}\n{"debug": true}\n', "true", f"{CONFIG}, line 2, column 1:"),
     "a key twice": (CONFIG, '{"debug": false, "debug": true}', "systemctl restart docker", f"{CONFIG}, line 1, column 18:"),
 }  # fmt: skip
@@ -50,7 +50,7 @@ def state(engine):
 
 @pytest.fixture()
 def bare(engine):
-    """The host without any setting of ours; afterwards as the scenario made it."""
+    """The host without our settings; afterwards as the scenario left it."""
     engine.host.check_output("mkdir -p /var/tmp/kept && cp -a /etc/docker/daemon.json /var/lib/buildfleet /var/tmp/kept/ 2>/dev/null; true")
     engine.host.check_output(f"cp -a {FOLDER} /var/tmp/kept/ 2>/dev/null; rm -rf {CONFIG} {FOLDER} /var/lib/buildfleet; mkdir {FOLDER}")
     engine.host.check_output("systemctl daemon-reload; systemctl reset-failed docker docker.socket; systemctl restart docker")
@@ -91,7 +91,7 @@ def test_a_daemon_json_that_only_looks_odd_is_configured_and_given_back(bare, ki
 def test_a_daemon_that_was_stopped_on_purpose_stays_so(bare, units):
     bare.host.run(f"systemctl stop {units}")
     done = bare.module("docker_daemon_proxy", **PROXY)
-    assert done.returncode == 0 and "was not started: its files are in force from its next start" in done.stdout + done.stderr
+    assert done.returncode == 0 and "was not started: the new settings take effect at its next start" in done.stdout + done.stderr
     assert bare.host.run("systemctl is-active docker").stdout.strip() == "inactive"
     bare.host.run("systemctl start docker.socket docker")
     assert "proxy.lab:8888" in bare.host.check_output("docker info")

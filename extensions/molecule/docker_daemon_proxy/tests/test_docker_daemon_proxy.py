@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After the role: what the daemon reaches, and what stands in the files."""
+"""After the role: what the daemon reaches, and the contents of its files."""
 
 from __future__ import annotations
 

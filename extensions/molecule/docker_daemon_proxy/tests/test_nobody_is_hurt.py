@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""restart: if_idle beside each kind of work: the work ends well, the restart waits with its reason, and the next idle run finishes."""
+"""restart: if_idle during each kind of work: the work succeeds, the restart is postponed with its reason, and the next run on an idle host restarts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def until(engine, test, seconds=20):
 
 @pytest.fixture()
 def mirrors(engine):
-    """`mirrors(again)` runs the module so that a restart is due; afterwards the settings are the scenario's again."""
+    """`mirrors(again)` runs the module so that a restart is due; afterwards the scenario's settings are restored."""
     mirror = "https://mirror.lab"
     yield lambda *more: result(engine.module("docker_daemon_proxy", registry_mirrors=[mirror, *more]))
     result(engine.module("docker_daemon_proxy", registry_mirrors=[mirror]))
@@ -56,7 +56,7 @@ OTHERWISE = ("the daemon talks to a registry or a proxy", "the daemon is at work
 
 
 def when_idle(mirrors, *more):
-    """The result of the run that restarts: the first one, or one within a minute, in which connections and killed steps end."""
+    """The result of the run that restarts: the first one, or one within a minute, during which connections and killed steps end."""
     for _attempt in range(30):
         done = mirrors(*more)
         if not done["restart_pending"]:

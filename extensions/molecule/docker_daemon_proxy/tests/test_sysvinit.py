@@ -58,7 +58,7 @@ def test_a_daemon_that_does_not_start_gets_its_files_back(bare):
         # The init script starts something else than what --validate asks: only the start itself shows it.
         bare.host.check_output("chmod +x /usr/local/sbin/dockerd-picky; sed -i 's,^DOCKERD=.*,DOCKERD=/usr/local/sbin/dockerd-picky,' /etc/init.d/docker")
         done = run(bare, https_proxy=table.HTTP_PROXY, timeout=20)
-        assert done["rolled_back"] and "docker is up again as it was" in done["msg"] and "no proxies" in done["msg"], done
+        assert done["rolled_back"] and "docker is up again with its old settings" in done["msg"] and "no proxies" in done["msg"], done
         assert not bare.host.file("/etc/docker/daemon.json").exists
         assert bare.host.run("docker info").rc == 0
     finally:

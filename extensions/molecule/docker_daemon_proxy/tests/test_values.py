@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What real daemons make of no_proxy and insecure-registries: the rows that unit tests, warnings and docs rest on."""
+"""How real daemons read no_proxy and insecure-registries: the facts behind unit tests, warnings and docs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DROP_IN, ENVIRONMENT = "/etc/systemd/system/docker.service.d/zzz-values.conf", "
 
 @pytest.fixture()
 def daemon_with(engine):
-    """`daemon_with(NO_PROXY)`: a daemon whose proxy nobody answers at."""
+    """`daemon_with(NO_PROXY)`: a daemon with a proxy that does not answer."""
 
     def start(exceptions):
         engine.write(DROP_IN, f"[Service]\nEnvironmentFile={ENVIRONMENT}\nUnsetEnvironment=http_proxy https_proxy no_proxy\n")
@@ -35,7 +35,7 @@ def daemon_with(engine):
 
 
 def asked_directly(engine, url):
-    """Whether the daemon, asked to log in there, goes there without its proxy."""
+    """Whether the daemon connects to this registry without its proxy when it logs in there."""
     login = json.dumps({"username": "a", "password": "b", "serveraddress": url})
     answer = engine.host.run(
         f"curl -s --max-time 40 --unix-socket /run/docker.sock -H 'Content-Type: application/json' --data '{login}' http://docker/auth"

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others changed since the daemon started is tried before our restart meets it, and their start limit is no obstacle."""
+"""Changes by others since the daemon's start are tested before our restart runs into them, and systemd's start limit does not stop us."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_sound_change_of_others_is_tried_and_goes_along(engine):
     good = file.content.decode()
     engine.write("/etc/docker/daemon.json", good.replace("{", "{" + FOLDERS + ",", 1))
     done = engine.module("docker_daemon_proxy", registry_mirrors=[*mirrors, "https://relay.lab"])
-    assert done.returncode == 0 and '"restarted": true' in done.stdout and "sends whoever asks to the token server auth.docker.io" in done.stdout + done.stderr
+    assert done.returncode == 0 and '"restarted": true' in done.stdout and "sends clients to the token server auth.docker.io" in done.stdout + done.stderr
     engine.write("/etc/docker/daemon.json", file.content.decode().replace(FOLDERS + ",", "", 1))
     assert engine.module("docker_daemon_proxy", registry_mirrors=mirrors).returncode == 0
     assert file.content.decode() == good

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A password with everything in it that a shell, systemd, a URL or JSON could take for its own: the proxy gets it as it was given."""
+"""A password with every special character of a shell, systemd, a URL or JSON: the proxy receives it unchanged."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who reaches which registry through its mirror, on each engine and image store, as the module and the playbook say it."""
+"""Which clients reach which registry through its mirror, on each engine and image store, compared with the result of module and playbook."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_an_older_engine_is_refused_with_what_can(engine):
     if engine.major >= 28:
         pytest.skip("this engine reads hosts.toml")
     done = engine.module("docker_registry_hosts", registries=MIRRORS)
-    assert f"registries: engine {engine.version} does not read hosts.toml (known from 28.0)." in done.stdout + done.stderr
+    assert f"registries: engine {engine.version} does not read hosts.toml (supported from 28.0)." in done.stdout + done.stderr
     assert engine.host.run(f"test -e {FOLDER}").rc == 1
 
 
 @pytest.fixture(params=["graphdriver", "containerd"])
 def store(engine, request):
-    """The image store, set by a user's daemon.json."""
+    """The image store, set in the user's daemon.json."""
     if engine.major < 28:
         pytest.skip("this engine does not read hosts.toml")
     before = engine.host.file("/etc/docker/daemon.json").content_string

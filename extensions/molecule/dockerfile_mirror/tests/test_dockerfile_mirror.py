@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real builds of the rewritten sources, by every builder; the wall stands and nothing else is configured."""
+"""Real builds of the rewritten sources, with every builder, behind the firewall and without any other setting."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_rewritten_file_is_built(engine, builder, source):
 
 
 def test_the_frontend_is_asked_of_the_mirror(engine):
-    """The lab's Hub has no docker/dockerfile, so the answer is a no; whose no it is, is the proof."""
+    """The lab's Hub has no docker/dockerfile, so the answer is an error; the test checks which server sent it."""
     outcome = run(engine, "buildkit", "docker build /srv/src/syntax")
     assert not outcome.ok
     assert "mirror.lab/docker/dockerfile:1: not found" in outcome.log
@@ -54,7 +54,7 @@ def test_compose_builds_and_starts_the_project(engine):
 
 @pytest.mark.parametrize("command", ["docker compose build --no-cache", "docker buildx bake --no-cache default inline"])
 def test_a_project_of_compose_and_bake_files_is_built_as_a_whole(engine, command):
-    """Named contexts, arguments, a Dockerfile of another name, an included file, Dockerfiles inside other files."""
+    """Named contexts, arguments, a Dockerfile with another name, an included file, Dockerfiles inside other files."""
     if engine.major < 26:
         pytest.skip("the client has no buildx")
     outcome = run(engine, "buildkit", f"cd /srv/src/project && {command}")
@@ -71,7 +71,7 @@ def test_no_other_byte_changed(engine):
 
 
 def test_a_source_policy_does_the_same_without_an_edit(engine):
-    """FROM and COPY --from by docker build and by compose; the filter writes the policy."""
+    """FROM and COPY --from with docker build and with compose; the filter writes the policy."""
     if engine.major < 25:
         pytest.skip("source policies need Docker Engine 25")
     policy = FilterModule().filters()["source_policy"]({"docker.io": "mirror.lab", "ghcr.io": table.GHCR_MIRROR})

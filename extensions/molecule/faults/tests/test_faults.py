@@ -49,7 +49,7 @@ CLIENT = (
 
 
 def files(name, places):
-    """Every file there as one line each, and the folders; with what a killed run left half written."""
+    """One line for every file, and the folders; including partly written files of a killed run."""
     found = doomed.shell(name, f"find {places} -type f -exec stat -c '%n %a %U:%G' {{}} \\; -exec md5sum {{}} \\; 2>/dev/null; true").splitlines()
     rows = {row.split()[0]: (row.split()[1:], digest.split()[0]) for row, digest in zip(found[::2], found[1::2])}
     return {path: row for path, row in rows.items() if not path.endswith("/key.json")}
@@ -60,7 +60,7 @@ def half_written(name, places):
 
 
 def information(name, patience=60.0):
-    """What the daemon itself says of its settings; an empty text where it is not up."""
+    """The daemon's own settings from its API; empty if it is not up."""
     until = time.monotonic() + patience
     while True:
         said = doomed.shell(name, "curl -s --max-time 30 --unix-socket /run/docker.sock http://docker/info", check=False)
@@ -94,7 +94,7 @@ def name(engine, request):
 
 
 class Ring:
-    """A module's steps from nothing over two wishes back to nothing, traced once: what they leave, and where they can be killed."""
+    """The system calls of a module's runs (two settings, then undo), traced once: the files they leave, and where they can be killed."""
 
     def __init__(self, name, feature):
         self.name = name
@@ -130,7 +130,7 @@ class Ring:
 
 
 def killed_at_points(name):
-    """What went wrong, by feature."""
+    """Errors by feature."""
     prepared(name)
     wrong = []
     for feature, points in ((DAEMON, POINTS), (CLIENT, POINTS // 2)):
@@ -210,7 +210,7 @@ def test_a_lost_connection(name, fraction):
 
 
 def refused(name, options, words):
-    """The run fails with a sentence and leaves everything as it was, the daemon's process too."""
+    """The run fails with a sentence and changes nothing, not even the daemon's process."""
     before = files(name, DAEMON[2]), information(name), doomed.shell(name, "pidof dockerd")
     ended = doomed.run(name, "docker_daemon_proxy", options)
     assert ended.code != 0 and words in ended.result["msg"], ended.out

@@ -92,7 +92,7 @@ def test_the_web_and_another_registry_stand_behind_the_wall_too(engine, url):
 
 
 def test_a_legacy_build_asks_the_token_server_from_the_daemon_and_buildkit_from_the_client(engine):
-    """The riddle itself: with a proxy for the daemon alone, the token is what BuildKit cannot get."""
+    """The original problem: if only the daemon has a proxy, BuildKit cannot get the token."""
     lines = "".join(f'Environment="{name}={table.HTTP_PROXY}"\n' for name in ("HTTP_PROXY", "HTTPS_PROXY"))
     engine.write("/etc/systemd/system/docker.service.d/proxy.conf", f"[Service]\n{lines}")
     try:

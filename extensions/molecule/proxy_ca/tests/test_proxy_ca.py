@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After `site` with buildfleet_proxy_ca, through a proxy that reads TLS."""
+"""After `site` with buildfleet_proxy_ca, through a proxy that intercepts TLS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_client_trusts_it_too(engine):
 
 
 def test_a_job_in_a_container_needs_no_certificate_but_an_environment_of_its_own(engine):
-    """As a CI job does it that gets the engine's socket: the daemon trusts the proxy, and fetches the token where it is told to."""
+    """Like a CI job with the engine's socket: the daemon trusts the proxy, and fetches the token if told to."""
     engine.forget()
     engine.write("/var/tmp/job/Dockerfile", "FROM busybox:1\nRUN true\n")
     job = "docker run --rm --env=DOCKER_BUILDKIT=1 {} --volume=/:/host --volume=/run/docker.sock:/host/run/docker.sock alpine:3.19 "

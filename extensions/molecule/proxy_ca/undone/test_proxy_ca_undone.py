@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After `undo`: the authority is a stranger again, and what fails then is named."""
+"""After `undo`: the authority is not trusted again, and the diagnosis names what fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_store_is_as_it_was(engine):
 
 @pytest.fixture()
 def intercepted(engine):
-    """The daemon's proxy is the intercepting one, as a team sets it that was only told its address."""
+    """The intercepting proxy as the daemon's proxy, without its CA."""
     engine.write(DROP_IN, f'[Service]\nEnvironment="HTTPS_PROXY={table.INTERCEPT_PROXY}"\n')
     engine.forget()
     yield

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet without any proxy, and one host that fetches for it."""
+"""A fleet without a proxy, and one host that fetches images for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checked(engine, **options):
 
 
 def asked_of_the_hub(moment):
-    """What the Hub and its layers' server were asked by the cache's proxy since then."""
+    """The requests of the cache's proxy to the Hub and to the server of its layers since then."""
     proxy = table.SERVICES["auth-proxy"].address
     logs = (run("sh", "-c", f"docker logs --since {moment} buildfleet-{service} 2>&1") for service in ("hub", "cdn"))
     return [line for log in logs for line in log.splitlines() if line.startswith(f"{proxy} ") and REGISTRY in line]
@@ -40,7 +40,7 @@ def test_hosts_without_a_proxy_build(engine, builder):
 
 
 def test_a_client_in_a_container_needs_nothing(engine):
-    """As a CI job does it that gets the engine's socket: the client has the container's environment, not the host's."""
+    """Like a CI job with the engine's socket: the client has the container's environment, not the host's."""
     engine.forget()
     engine.write("/var/tmp/job/Dockerfile", "FROM busybox:1\nRUN true\n")
     job = "docker run --rm --volume=/:/host --volume=/run/docker.sock:/host/run/docker.sock alpine:3.19 chroot /host docker build /var/tmp/job"
@@ -63,7 +63,7 @@ def test_the_second_host_gets_the_image_from_the_cache():
 
 @pytest.fixture()
 def proxy_lost():
-    """The cache host's proxy does not answer any more."""
+    """The proxy of the cache's host stops answering."""
     rule = f"OUTPUT -d {table.SERVICES['auth-proxy'].address} -j REJECT"
     assert on(CACHE, f"iptables -A {rule}").ok
     yield

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After `undo`: nothing of the cache is left, and what a host without any network can still build."""
+"""After `undo`: nothing of the cache remains; and what a host without any network can still build."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_nothing_of_ours_is_left(engine):
 
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])
 def test_an_image_that_was_carried_over_needs_no_network(engine, wall, builder):
-    """The cure of the air gap: `docker save` where there is a network, `docker load` where there is none, no `--pull`."""
+    """The fix for an air gap: `docker save` on a host with a network, `docker load` on one without, no `--pull`."""
     wall("open")
     engine.forget()
     engine.host.check_output("docker pull --quiet busybox:1 && docker save --output=/var/tmp/busybox.tar busybox:1")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mirrors of every kind, tried from a host of each engine; what works there is what the daemon can build with."""
+"""Mirrors of every kind, tested from a host of each engine; the daemon can build with those that work."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_site_uses_what_works_and_verify_and_report_say_what_has_died(engine, si
         engine.host.check_output(f"echo {table.DROPPED[0]} own-realm.lab >> /etc/hosts")
         done = playbook("verify", engine.name, f"-e{json.dumps(SITE)}")
         assert done.returncode == 2
-        assert f"The mirror {table.OWN_REALM}, which the daemon uses, does not work: own-realm.lab was not reached (timeout)." in done.stdout
+        assert f"The mirror {table.OWN_REALM}, which the daemon uses, does not work: own-realm.lab could not be reached (timeout)." in done.stdout
         assert f"The candidate {table.MIRROR} works." in done.stdout
         page = tmp_path / "fleet.html"
         done = playbook("report", engine.name, f"-e{json.dumps({**SITE, 'buildfleet_report_file': str(page)})}")
@@ -97,7 +97,7 @@ def test_site_changes_nothing_where_no_candidate_works(engine, site, state):
     before = state(engine.name)
     done, _recap = site(engine.name, {**SITE, "buildfleet_mirror_candidates": list(table.UNUSABLE)})
     assert done.returncode == 2 and state(engine.name) == before
-    for words in ("nothing was changed", "wants a login", "html page", "status 429", "wrong name", "nosuch.lab was not reached (dns)", "(timeout)"):
+    for words in ("nothing was changed", "wants a login", "html page", "status 429", "wrong name", "nosuch.lab could not be reached (dns)", "(timeout)"):
         assert words in done.stdout
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens to twelve hosts, in this order: a failing canary, a rollout, a failure in the middle, a rotated password, an undo, a sliced rollout."""
+"""Events on twelve hosts, in this order: a failing canary, a rollout, a failure in the middle, a rotated password, an undo, a sliced rollout."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROTATED = {**NEXT, "buildfleet_proxy_password": NEW}
 
 
 def the_proxy_wants(password):
-    """From the user `rollout`; other tests have a user of their own there."""
+    """From the user `rollout`; other tests use another user there."""
     at_the_proxy(f"{FORGET_USER}; echo rollout:$(openssl passwd -apr1 '{password}') >>/run/passwords")
 
 
@@ -71,12 +71,12 @@ def first(states):
 
 @pytest.fixture(scope="module")
 def whole():
-    """What a rollout without slices leaves behind."""
+    """The files after a rollout without slices."""
     return {}
 
 
 def written(state):
-    """Files alone and without their times; the record's key is another on each host and in each first run, and so are the digests made with it."""
+    """Only files, without their times; the record's key and its digests differ on each host and in each first run."""
     rows = {path: row.split() for path, row in state.items() if path != "daemon"}
     return {path: (rights, owner, "" if path.startswith("/var/lib/buildfleet/") else digest) for path, (rights, owner, _time, digest, _path) in rows.items()}
 
@@ -93,7 +93,7 @@ def inventory(tmp_path_factory):
 
 
 class Rollout:
-    """A run of `site`, and what it said."""
+    """A run of `site`, and its output."""
 
     def __init__(self, done, recap):
         self.code, self.said = done.returncode, done.stdout
@@ -139,7 +139,7 @@ def test_a_wish_that_holds_reaches_all_batch_by_batch(fleet, first, states, roll
 
 @pytest.fixture()
 def cut_off(fleet):
-    """One host's own firewall keeps it from the proxy, until it is mended."""
+    """The host's own firewall blocks the proxy until the block ends."""
     rule = f"OUTPUT -p tcp -d {table.SERVICES['auth-proxy'].address} -j REJECT --reject-with tcp-reset"
     host = fleet[CUT_OFF].host
     host.check_output(f"iptables -I {rule}")
@@ -202,7 +202,7 @@ def test_undo_gives_all_their_first_bytes_back(fleet, first, states, playbook, i
 
 
 def test_slices_leave_what_a_whole_run_leaves(fleet, first, whole, states, inventory, plain_environment, tmp_path):
-    """By the program that AWX runs jobs with, each slice a job of its own, all at once."""
+    """With the program that AWX uses to run jobs, each slice as a separate job, in parallel."""
     the_proxy_wants(OLD)
 
     def job(number):

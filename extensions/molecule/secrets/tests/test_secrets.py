@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No spelling of a password in anything that Ansible, the collection or the host prints, stores or shows."""
+"""No spelling of a password appears in anything that Ansible, the collection or the host prints, stores or shows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def found_in(text):
 
 
 class Watch:
-    """Samples the arguments of every process of this machine, and with them those of its containers."""
+    """Samples the arguments of every process of this machine, including those in containers."""
 
     def __enter__(self):
         self.found, self.samples, self._over = set(), 0, threading.Event()
@@ -68,7 +68,7 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A dry run, then one in earnest by ansible-runner, both at -vvvv; and everything that they left behind."""
+    """A run in check mode, then a real one by ansible-runner, both at -vvvv; and everything that they left."""
     folder = tmp_path_factory.mktemp("secrets")
     secret = folder / "secret"
     secret.write_text(PASSWORD)

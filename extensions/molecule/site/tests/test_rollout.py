@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How `site` goes over a fleet: a canary first, a stop at the first failed proof, later runs that take up where it stopped."""
+"""How `site` processes a fleet: a canary first, a stop at the first failed test build, later runs that continue from there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After `undo`: the hosts as they were, and what `site` and `verify` say on hosts that have no cure or cannot be cured."""
+"""After `undo`: the hosts are as before; the results of `site` and `verify` on hosts without a fix, or that cannot be fixed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_verify_fails_and_says_who_could_not_reach_what(engine, playbook):
 
 @pytest.fixture()
 def latent_fault(engine):
-    """The daemon runs; with this file, which is not ours, it would not start again."""
+    """The daemon runs; with this foreign file it would not start again."""
     engine.write("/etc/docker/daemon.json", '{"hosts": ["unix:///run/docker.sock"], "log-level": "warn"}\n')
     yield
     engine.host.check_output("rm /etc/docker/daemon.json")

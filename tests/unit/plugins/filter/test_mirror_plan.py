@@ -13,7 +13,7 @@ from ansible_collections.buildfleet.docker.plugins.filter.mirror_plan import Fil
 mirror_plan = FilterModule().filters()["mirror_plan"]
 NOTHING = {"registry_mirrors": [], "registries": {}, "source_policy": {}, "image_mirrors": {}, "uncovered": {}}
 LOGIN = {"url": "https://m.lab", "username": "u", "password": "secret"}
-NO_HOSTS_TOML = "engine {} does not read hosts.toml (known from 28.0)"
+NO_HOSTS_TOML = "engine {} does not read hosts.toml (supported from 28.0)"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ NO_HOSTS_TOML = "engine {} does not read hosts.toml (known from 28.0)"
             {"ghcr.io": "https://m.lab"},
             "20.10.24",
             False,
-            {"uncovered": {"ghcr.io": f"{NO_HOSTS_TOML.format('20.10.24')} and no source policy (known from 25.0). Set buildfleet_sources."}},
+            {"uncovered": {"ghcr.io": f"{NO_HOSTS_TOML.format('20.10.24')} and no source policy (supported from 25.0). Set buildfleet_sources."}},
             id="nothing",
         ),
         pytest.param(
@@ -87,8 +87,8 @@ NO_HOSTS_TOML = "engine {} does not read hosts.toml (known from 28.0)"
             True,
             {
                 "uncovered": {
-                    "docker.io": f"{NO_HOSTS_TOML.format('unknown')}, by which alone a mirror gets a login. "
-                    "Use docker login and FROM at the mirror, or a cache of your own."
+                    "docker.io": f"{NO_HOSTS_TOML.format('unknown')}, the only way to send a mirror a login. "
+                    "Use docker login and the mirror in FROM, or run a cache."
                 }
             },
             id="a login without hosts.toml",
@@ -109,7 +109,7 @@ def test_each_engine_gets_what_it_can(mirrors, engine, sources, expected):
             "28.5.2",
             False,
             {"ghcr.io": {"pull": False, "buildkit": True, "legacy": False}},
-            "ghcr.io: BuildKit by hosts.toml; docker pull and the legacy builder are not covered, since they read it with the containerd image store only.",
+            "ghcr.io: BuildKit by hosts.toml; docker pull and the legacy builder are not covered, because they read it only with the containerd image store.",
         ),
         (
             {"ghcr.io": "https://a"},
@@ -123,7 +123,7 @@ def test_each_engine_gets_what_it_can(mirrors, engine, sources, expected):
             "26.1.5",
             False,
             {},
-            "ghcr.io: BuildKit by the source policy; docker pull and the legacy builder are not covered, since they read none.",
+            "ghcr.io: BuildKit by the source policy; docker pull and the legacy builder are not covered, because they do not read one.",
         ),
         ({"ghcr.io": "https://a"}, "20.10.24", True, {}, "ghcr.io: every builder by the rewritten source trees; docker pull is not covered."),
         (
@@ -131,7 +131,8 @@ def test_each_engine_gets_what_it_can(mirrors, engine, sources, expected):
             "20.10.24",
             False,
             {},
-            "ghcr.io: not covered. Engine 20.10.24 does not read hosts.toml (known from 28.0) and no source policy (known from 25.0). Set buildfleet_sources.",
+            "ghcr.io: not covered. Engine 20.10.24 does not read hosts.toml (supported from 28.0) "
+            "and no source policy (supported from 25.0). Set buildfleet_sources.",
         ),
     ],
 )
@@ -186,7 +187,7 @@ def test_what_proves_the_map(mirrors, engine, sources, images, built, unproved):
 @pytest.mark.parametrize(
     ("mirrors", "message"),
     [
-        (["ghcr.io"], "buildfleet_mirrors: give a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}."),
+        (["ghcr.io"], "buildfleet_mirrors: write a map, such as {'ghcr.io': 'https://ghcr.mirror.example.com'}."),
         (
             {"ghcr.io": "m.lab"},
             "buildfleet_mirrors: ghcr.io: 'm.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",

@@ -27,7 +27,7 @@ def test_a_map_becomes_a_policy():
 @pytest.mark.parametrize(
     ("mirrors", "message"),
     [
-        (["docker.io"], "source_policy: give a map, such as"),
+        (["docker.io"], "source_policy: write a map, such as"),
         ({"docker.io": "http://m"}, "source_policy: mirrors: 'http://m' must be written without http://"),
     ],
 )

@@ -122,12 +122,12 @@ def test_each_of_several_images_is_built_and_every_registry_that_fails_is_named(
 
 
 def test_the_mirrors_of_a_failed_build_are_shown(monkeypatch):
-    mirrors = (Candidate("https://a"), Candidate("https://b", "dns", message="b was not reached (dns)."))
+    mirrors = (Candidate("https://a"), Candidate("https://b", "dns", message="b could not be reached (dns)."))
     monkeypatch.setattr(build, "check", lambda *_arguments: Outcome(FAILED, 1.5, mirrors=mirrors, left=("One.",)))
     module = FakeModule(required=False)
     assert docker_build_check.work(module)["mirrors"] == [
         {"url": "https://a", "usable": True, "problem": None, "message": None},
-        {"url": "https://b", "usable": False, "problem": "dns", "message": "b was not reached (dns)."},
+        {"url": "https://b", "usable": False, "problem": "dns", "message": "b could not be reached (dns)."},
     ]
     assert module.warnings == ["One."]
 

@@ -190,7 +190,7 @@ def test_a_service_that_does_not_obey_is_not_restarted_for_ever():
     machine.obeys = False
     first = run(machine, daemon_token=True, services=["agent"], restart_services=True)
     assert first["pending"] == ["agent.service"]
-    assert first["warnings"] == ["agent.service was restarted and still runs with another environment; its unit or program sets these variables itself."]
+    assert first["warnings"] == ["agent.service was restarted and still runs with a different environment; its unit or program sets these variables itself."]
     again = run(machine, daemon_token=True, services=["agent"], restart_services=True)
     assert (again["changed"], again["restarted"], again["pending"]) == (False, [], ["agent.service"])
 
@@ -269,7 +269,7 @@ def test_the_home_of_a_user_who_is_gone_is_left_alone(monkeypatch, state):
     monkeypatch.setattr(change, "account", {}.get)
     options = {"state": "absent"} if state == "absent" else {"daemon_token": True}
     done = run(machine, **options)
-    assert done["warnings"] == [f"{path} is left as it is, since its user is gone." for path in sorted((CONFIG, TOML))]
+    assert done["warnings"] == [f"{path} was not changed, because its user no longer exists." for path in sorted((CONFIG, TOML))]
     assert machine.files[CONFIG] == left
     assert not run(machine, **options)["warnings"]
 
@@ -280,7 +280,7 @@ def test_builders_that_keep_other_mirrors_are_named_when_these_change():
     }
     machine = Machine(builders)
     options = {**EVERYTHING, "services": None}
-    named = ["The builder docker-container of jane keeps the mirrors with which it was created. Create it anew to change them."]
+    named = ["The builder docker-container of jane keeps the mirrors that it was created with. Create it again to change them."]
     assert run(machine, check=True, **options)["warnings"] == named
     assert run(machine, **options)["warnings"] == named
     assert run(machine, **options)["warnings"] == []
@@ -326,7 +326,7 @@ def test_others_that_win_are_named():
     machine = Machine(
         {"/etc/profile.d/proxy.sh": File(b"export HTTPS_PROXY=http://other:1\n"), "/etc/profile.d/a.sh": File(b"export HTTPS_PROXY=http://other:1\n")}
     )
-    assert run(machine, https_proxy=PROXY)["warnings"] == ["/etc/profile.d/proxy.sh, line 1, sets HTTPS_PROXY too, and wins over ours. Remove it there."]
+    assert run(machine, https_proxy=PROXY)["warnings"] == ["/etc/profile.d/proxy.sh, line 1, sets HTTPS_PROXY too, and overrides ours. Remove it there."]
 
 
 def test_an_empty_answer_counts_as_not_given_whatever_the_type(capsys, monkeypatch):

@@ -578,7 +578,7 @@ def test_a_value_of_ours_that_stays_after_undo_is_rolled_back(run):
     machine.start = stubborn
     done = run(machine, state="absent")
     assert done["rolled_back"] and seen(machine) == kept
-    assert done["msg"] == "It runs, but without the wanted https_proxy; every file is back as it was and docker is up again as it was."
+    assert done["msg"] == "Docker runs, but without the requested https_proxy; every file was restored and docker is up again with its old settings."
 
 
 def test_undo_does_not_judge_what_others_wrote(run):
@@ -605,8 +605,8 @@ def test_undo_gives_back_files_with_which_docker_never_started_and_leaves_it_run
         undone = run(machine, check=check, state="absent")
         assert (undone.get("failed"), undone["changed"], undone["restarted"], undone["restart_pending"]) == (None, True, False, False)
         assert undone["conflicts"] == [
-            "Docker was not restarted and keeps our settings until its next start, since it does not start with the first files: "
-            f"{CONFIG}, line 1, column 2: engine 20.10.24 does not start with 'proxies' in daemon.json (known from 23.0). Remove it."
+            "Docker was not restarted and keeps our settings until its next start, as it does not start with the original files: "
+            f"{CONFIG}, line 1, column 2: engine 20.10.24 does not start with 'proxies' in daemon.json (supported from 23.0). Remove it."
         ]
     assert (seen(machine), machine.starts) == (before, starts) and not machine.names("/var/lib/buildfleet")
 
@@ -623,7 +623,7 @@ def test_a_daemon_that_runs_without_a_wanted_setting_is_not_said_to_be_down(run)
     machine.start = forgetful
     done = run(machine, **ONLY_HTTPS)
     assert done["rolled_back"] and seen(machine) == before
-    assert done["msg"] == "It runs, but without the wanted https_proxy; every file is back as it was and docker is up again as it was."
+    assert done["msg"] == "Docker runs, but without the requested https_proxy; every file was restored and docker is up again with its old settings."
 
 
 def test_buildkit_reads_the_scheme_of_an_insecure_registry_that_docker_info_hides(run):
@@ -647,24 +647,24 @@ def test_another_order_of_mirrors_restarts(run):
 # --- refused --------------------------------------------------------------------------------------
 
 REFUSED = [
-    ({CONFIG: b'{"a": 1,}'}, {}, f"{CONFIG}, line 1, column 8: a ',' stands before the closing '}}', which JSON does not allow. Remove the ','."),
+    ({CONFIG: b'{"a": 1,}'}, {}, f"{CONFIG}, line 1, column 8: a ',' is before the closing '}}', which JSON does not allow. Remove the ','."),
     ({CONFIG: b'{"proxies": 1}'}, {}, f"{CONFIG}, line 1, column 2: 'proxies' must be an object. Write it as "),
     ({CONFIG: b'{\n "httpProxy": "x"}'}, {}, f"{CONFIG}, line 2, column 2: Docker does not start with the key 'httpProxy' at the top of daemon.json"),
     ({CONFIG: b'{"http-proxy": "x"}'}, {}, f"{CONFIG}, line 1, column 2: the engine ignores 'http-proxy' at the top of daemon.json"),
     ({CONFIG: b'{"proxies": {"default": {}}}'}, {}, f"{CONFIG}, line 1, column 14: Docker does not start with the key 'default' in 'proxies'"),
     ({CONFIG: b'{"registry-mirrors": "https://m"}'}, {}, f"{CONFIG}, line 1, column 2: 'registry-mirrors' must be a list of strings."),
-    ({CONFIG: b'{"registry-mirrors": ["m.example.com"]}'}, {}, f"{CONFIG}, line 1, column 2, entry 1: registry_mirrors: 'm.example.com': a mirror needs"),
+    ({CONFIG: b'{"registry-mirrors": ["m.example.com"]}'}, {}, f"{CONFIG}, line 1, column 2, entry 1: registry_mirrors: 'm.example.com': a mirror URL needs"),
     (
         {CONFIG: b'{"registry-mirrors": ["https://m.example.com/%zz"]}'},
         {},
         f"{CONFIG}, line 1, column 2, entry 1: Docker does not start with the mirror 'https://m.example.com/%zz': it is not a valid URL. Write https://host",
     ),
     ({CONFIG: b'{"bip": "999.1.1.1/8"}'}, {}, f"{CONFIG}, line 1, column 2: 'bip' is '999.1.1.1/8', with which Docker does not start."),
-    ({CONFIG: b'{"hosts": []}'}, {}, f"{CONFIG}, line 1, column 2: 'hosts' is set here and by --host in the command line ({DEBIAN[0]}, line 3)"),
-    ({DEFAULTS: b"# x\nDOCKER_OPTS=--http-proxy=http://p:1\n"}, {}, f"http_proxy: {DEFAULTS}, line 2 has --http-proxy in the command line"),
-    ({DOCS: b"[Service]\nEnvironment=HTTP_PROXY=http://p:1\n"}, {}, f"http_proxy: {DOCS}, line 2 sets HTTP_PROXY, which would win over this option. Remove"),
-    ({}, {"https_proxy": "ftp://p:1"}, "https_proxy: the scheme 'ftp' is unknown to Docker. Use one of http, https, socks5, socks5h."),
-    ({}, {"registry_mirrors": ["https://m.example.com?a"]}, "registry_mirrors: 'https://m.example.com?a': a query or fragment in it"),
+    ({CONFIG: b'{"hosts": []}'}, {}, f"{CONFIG}, line 1, column 2: 'hosts' is set here and by --host on the command line ({DEBIAN[0]}, line 3)"),
+    ({DEFAULTS: b"# x\nDOCKER_OPTS=--http-proxy=http://p:1\n"}, {}, f"http_proxy: {DEFAULTS}, line 2 has --http-proxy on the command line"),
+    ({DOCS: b"[Service]\nEnvironment=HTTP_PROXY=http://p:1\n"}, {}, f"http_proxy: {DOCS}, line 2 sets HTTP_PROXY, which would override this option. Remove"),
+    ({}, {"https_proxy": "ftp://p:1"}, "https_proxy: the scheme 'ftp' is not supported by Docker. Use one of http, https, socks5, socks5h."),
+    ({}, {"registry_mirrors": ["https://m.example.com?a"]}, "registry_mirrors: 'https://m.example.com?a': the URL has a query or fragment"),
     ({}, {"mechanism": "sysvinit"}, "mechanism: sysvinit: the daemon of this host is started by systemd. Use mechanism: auto."),
 ]
 
@@ -701,14 +701,14 @@ def test_socks5h_where_the_engines_go_does_not_know_it(run):
     machine = Machine()
     assert not run(machine, check=True, https_proxy="socks5h://p.example.com:1080").get("failed")
     machine.extra = {"/version": {"Version": "26.1.5", "GoVersion": "go1.21.13"}}
-    assert "go1.21.13, which does not know socks5h" in run(machine, https_proxy="socks5h://p.example.com:1080")["msg"]
+    assert "go1.21.13, which does not support socks5h" in run(machine, https_proxy="socks5h://p.example.com:1080")["msg"]
 
 
 def test_the_managers_own_environment_is_named(run):
     machine = Machine()
     machine.manager = "LANG=C\nHTTP_PROXY=http://p:1\n"
     done = run(machine, https_proxy=URL, adopt=True)
-    assert "Take it out of DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment HTTP_PROXY http_proxy." in done["msg"]
+    assert "Remove it from DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment HTTP_PROXY http_proxy." in done["msg"]
     assert not run(machine, https_proxy=URL, http_proxy=URL).get("failed")
 
 
@@ -762,7 +762,7 @@ def test_a_daemon_that_does_not_start_gets_everything_back(run):
     before = seen(machine)
     machine.broken = lambda config: "proxies" in config
     done = run(machine, **ASKED)
-    assert done["failed"] and done["rolled_back"] and done["restarted"] and "docker is up again as it was" in done["msg"]
+    assert done["failed"] and done["rolled_back"] and done["restarted"] and "docker is up again with its old settings" in done["msg"]
     assert seen(machine) == before and machine.info is not None
     assert not machine.names("/var/lib/buildfleet") and machine.gone == ["/var/lib/buildfleet"]
     machine.broken = lambda config: False
@@ -785,7 +785,7 @@ def test_a_file_that_cannot_be_written_leaves_the_others_alone(run):
     before = seen(machine)
     machine.unwritable = f"{DROP_INS}/zz-buildfleet.conf"
     done = run(machine, **ASKED)
-    assert "Read-only file system. Every file is as it was, and Docker was left alone." in done["msg"] and done["rolled_back"]
+    assert "Read-only file system. Every file was restored, and Docker was not restarted." in done["msg"] and done["rolled_back"]
     assert seen(machine) == before
     assert not machine.names("/var/lib/buildfleet") and machine.gone == [DROP_INS, "/var/lib/buildfleet"]
 
@@ -817,8 +817,8 @@ def two_exec_starts(machine):
             "Nothing was written. Repair that, start Docker (systemctl start docker). Then run this again.", id="failed",
         ),
         pytest.param(
-            lambda: two_exec_starts(Machine("20.10.24")), f"{DROP_INS}/option.conf, line 2: a second ExecStart= of docker.service, with which systemd does not "
-            "start it. systemd says: Service has more than one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing. Nothing was "
+            lambda: two_exec_starts(Machine("20.10.24")), f"{DROP_INS}/option.conf, line 2: this is a second ExecStart= of docker.service, so systemd does not "
+            "start it. systemd's message: Service has more than one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing. Nothing was "
             "written. Write a line 'ExecStart=' without a value before it, or remove it; then: systemctl daemon-reload, systemctl start docker. "
             "Then run this again.", id="two ExecStart beside a running engine",
         ),
@@ -918,7 +918,7 @@ def test_a_daemon_that_was_stopped_on_purpose_is_left_so_and_that_is_said(run):
     done = run(machine, **ASKED)
     assert done["changed"] and not done["restarted"] and machine.info is None and machine.starts == 0
     assert [one["event"]["msg"] for one in done["warnings"]] == [
-        "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (systemctl start docker)."
+        "Docker does not run (docker is inactive) and was not started: the new settings take effect at its next start (systemctl start docker)."
     ]
 
 
@@ -1117,7 +1117,7 @@ def test_a_thread_with_mounts_of_its_own_is_at_work(run, threads, words):
     [
         (["/usr/bin/docker", "build", "."], 1, "'docker build' is running (process 77)"),
         (["/usr/bin/python3", "/usr/bin/docker-compose", "up"], 1, "'docker-compose up' is running (process 77)"),
-        (["runc", "--root", "/x", "run"], DOCKERD, "the daemon is at work (runc: a build step, a pull or an export)"),
+        (["runc", "--root", "/x", "run"], DOCKERD, "the daemon is working (runc: a build step, a pull or an export)"),
         (["runc", "--root", "/x", "run"], 1, ""),
         (["/usr/bin/docker", "events"], 1, ""),
         ([], 1, ""),
@@ -1201,14 +1201,14 @@ def test_what_a_killed_run_left_half_written_is_swept(run):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"http_proxy": URL}, "https_proxy is not given"),
+        ({"http_proxy": URL}, "https_proxy is not set"),
         ({"https_proxy": "http://127.0.0.1:3128"}, "this host's loopback"),
         ({"no_proxy": ["192.168.*"]}, "Write a network, such as 192.168.0.0/16"),
         (
             {"registry_mirrors": ["http://m.example.com"]},
-            "because it has no TLS. Name it in insecure_registries as http://m.example.com, or give the mirror a certificate.",
+            "because it has no TLS. Add it to insecure_registries as http://m.example.com, or install a certificate on the mirror.",
         ),
-        ({"registry_mirrors": ["https://m.example.com"]}, "sends whoever asks to the token server auth.docker.io"),
+        ({"registry_mirrors": ["https://m.example.com"]}, "sends clients to the token server auth.docker.io"),
     ],
 )
 def test_warnings(run, options, words):

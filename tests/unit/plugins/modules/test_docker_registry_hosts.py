@@ -136,7 +136,7 @@ def test_a_backup_keeps_the_mode(host):
             {},
             engine("26.1.5"),
             {"registries": {"ghcr.io": "https://m.lab"}},
-            "registries: engine 26.1.5 does not read hosts.toml (known from 28.0). For docker.io set docker_daemon_proxy registry_mirrors; for other "
+            "registries: engine 26.1.5 does not read hosts.toml (supported from 28.0). For docker.io set docker_daemon_proxy registry_mirrors; for other "
             "registries set docker_build_env source_policy (engine 25.0 or newer), or rewrite the image names with dockerfile_mirror.",
             id="an old engine",
         ),
@@ -152,7 +152,7 @@ def test_a_backup_keeps_the_mode(host):
             {GHCR: "server = x\n"},
             engine(),
             {"registries": {"ghcr.io": "https://m.lab"}},
-            f"{GHCR}, line 1, column 10: this is not a value of TOML. Strings need quotes; words are true and false. "
+            f"{GHCR}, line 1, column 10: this is not a TOML value. Strings need quotes; the only words are true and false. "
             "The engine does not read this file, and uses the registry itself. Correct the file, then run this again.",
             id="a file that is no TOML",
         ),
@@ -160,7 +160,7 @@ def test_a_backup_keeps_the_mode(host):
             {},
             engine(),
             {"registries": {"ghcr.io": {"url": "https://m.lab", "ca": "/etc/none.pem"}}},
-            "registries: ghcr.io: there is no file /etc/none.pem on this host, and BuildKit would fail at it. Correct ca.",
+            "registries: ghcr.io: the file /etc/none.pem is not on this host, so BuildKit would fail. Correct ca.",
             id="a certificate that is not there",
         ),
         pytest.param(
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_named(host):
     host.closed.add("/etc/docker/certs.d/ghcr.io")
     with pytest.raises(Refused) as refused:
         run(host, registries={"ghcr.io": "https://m.lab"})
-    assert str(refused.value) == f"{GHCR} cannot be written: its folder is read-only, or not ours (become: true). Nothing was written."
+    assert str(refused.value) == f"{GHCR} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written."
 
 
 GRAPHDRIVER_SAYS = (
@@ -212,8 +212,8 @@ GRAPHDRIVER_SAYS = (
             {"ghcr.io": "https://m.lab"},
             {"ghcr.io": (True, True, True)},
             [
-                "/etc/docker/certs.d/ghcr.io/ca.crt is not read beside hosts.toml by BuildKit (with the containerd store by nobody). "
-                "Give the mirror its ca, or name the file in a [host] table of your own."
+                "/etc/docker/certs.d/ghcr.io/ca.crt is not read by BuildKit while hosts.toml exists (with the containerd store by nothing at all). "
+                "Set ca of the mirror, or name the file in a [host] table of your own."
             ],
             id="a certificate beside it",
         ),
@@ -222,7 +222,7 @@ GRAPHDRIVER_SAYS = (
             CONTAINERD,
             {"_default": "https://m.lab"},
             {"_default": (True, True, True)},
-            ["/etc/docker/certs.d/quay.io exists, so the mirrors of _default are not asked for quay.io."],
+            ["/etc/docker/certs.d/quay.io exists, so the mirrors of _default are not used for quay.io."],
             id="a folder beside _default",
         ),
         pytest.param(
@@ -231,8 +231,8 @@ GRAPHDRIVER_SAYS = (
             {"ghcr.io": ["https://m.lab:5000/x", "https://n.lab"]},
             {"ghcr.io": (True, True, True)},
             [
-                "BuildKit asks the mirror m.lab:5000 through the daemon's proxy, since no_proxy does not name it. "
-                "Add m.lab to docker_daemon_proxy no_proxy, unless the proxy is the way to it."
+                "BuildKit connects to the mirror m.lab:5000 through the daemon's proxy, because no_proxy does not contain it. "
+                "Add m.lab to docker_daemon_proxy no_proxy, unless the mirror can only be reached through the proxy."
             ],
             id="the daemon's proxy",
         ),

@@ -57,7 +57,7 @@ def test_each_candidate_has_its_result_and_those_that_work_are_listed():
     assert result["mirrors"][0] == GOOD
     assert (result["mirrors"][1]["problem"], result["mirrors"][1]["usable"]) == ("dns", False)
     assert (result["changed"], result["usable"], result["in_use"]) == (False, ["https://good.lab"], ["https://good.lab", "https://old.lab/"])
-    assert result["msg"] == "1 of 2 mirrors can be used. https://bad.lab: bad.lab was not reached (dns)."
+    assert result["msg"] == "1 of 2 mirrors can be used. https://bad.lab: bad.lab could not be reached (dns)."
 
 
 @pytest.mark.parametrize(("info", "in_use"), [(None, None), ({}, []), ({"RegistryConfig": {"Mirrors": None}}, [])])
@@ -110,10 +110,10 @@ def test_a_proxy_that_python_cannot_use_is_left_out_with_a_warning():
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"candidates": ["m.lab"]}, "candidates: 'm.lab': a mirror needs the scheme https:// (or http://). Write https://host."),
+        ({"candidates": ["m.lab"]}, "candidates: 'm.lab': a mirror URL needs the scheme https:// (or http://). Write https://host."),
         (
             {"candidates": ["https://u:p@m.lab"]},
-            "candidates: 'https://xxxxx:xxxxx@m.lab': Docker sends no credentials to a mirror and does not start with them here. "
+            "candidates: 'https://xxxxx:xxxxx@m.lab': Docker sends no credentials to a mirror and does not start with credentials in its URL. "
             "Use a mirror without a login, or rewrite image names with dockerfile_mirror.",
         ),
         ({"images": ["A B"]}, "images: 'A B' is not a valid image name."),

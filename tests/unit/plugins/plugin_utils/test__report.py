@@ -21,9 +21,9 @@ CHANGED = {"changed": True, "diff": [{"before_header": "", "after_header": "/etc
 DEAD = {
     "in_use": ["https://a.lab"], "usable": ["https://b.lab"],
     "mirrors": [
-        {"url": "https://a.lab", "usable": False, "message": "a.lab was not reached (timeout)."},
+        {"url": "https://a.lab", "usable": False, "message": "a.lab could not be reached (timeout)."},
         {"url": "https://b.lab", "usable": True, "message": None},
-        {"url": "https://c.lab", "usable": False, "message": "c.lab was not reached (dns)."},
+        {"url": "https://c.lab", "usable": False, "message": "c.lab could not be reached (dns)."},
     ],
 }  # fmt: skip
 
@@ -93,12 +93,12 @@ def test_state_and_processes(observed, state, processes):
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": DEAD, "docker_daemon_proxy": CHANGED}}, "drift",
             ["The daemon's settings differ from the variables: /etc/docker/daemon.json.",
-             "The mirror https://a.lab, which the daemon uses, does not work: a.lab was not reached (timeout). The candidate https://b.lab works."],
+             "The mirror https://a.lab, which the daemon uses, does not work: a.lab could not be reached (timeout). The candidate https://b.lab works."],
             ["Run the playbook buildfleet.docker.site."], id="a mirror has died",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, usable=[])}}, "drift",
-            ["The mirror https://a.lab, which the daemon uses, does not work: a.lab was not reached (timeout). No candidate works."], [],
+            ["The mirror https://a.lab, which the daemon uses, does not work: a.lab could not be reached (timeout). No candidate works."], [],
             id="every mirror has died",
         ),
         pytest.param(

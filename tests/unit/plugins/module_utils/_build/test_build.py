@@ -394,7 +394,7 @@ def test_a_record_that_the_engine_does_not_give_up_is_said():
         engine.cache.append({"ID": "held", "Type": "source.local", "InUse": True, "Description": "", "CreatedAt": "1"})
 
     outcome = checked(FakeHost(engine, log("dns-silent/28.5-buildkit"), 124, brings), timeout=2)
-    assert outcome.left == ("A cache record of this build could not be removed; the engine holds it until it starts next (held).",)
+    assert outcome.left == ("A cache record of this build could not be removed; the engine keeps it until its next start (held).",)
 
 
 def test_what_docker_writes_into_a_home_that_had_none_goes():
@@ -430,7 +430,7 @@ def test_what_a_build_writes_into_a_buildx_folder_that_was_there_goes():
 def test_a_remote_engine_is_not_cleaned_and_says_so():
     host = FakeHost(Engine(), log("ok/28.5-buildkit"))
     outcome = check(host, BuildRequest(image="busybox:1"), BuildUser("", {"HOME": "/root", "DOCKER_HOST": "tcp://far:2376"}), {}, NAME)
-    assert outcome.left == ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build were left there.",)
+    assert outcome.left == ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build remain there.",)
     assert host.api.asked == []
 
 
@@ -468,8 +468,8 @@ def test_a_service_that_does_not_run_is_read_from_its_unit():
 @pytest.mark.parametrize(
     ("environment_of", "user", "sentence"),
     [
-        ("everybody", "root", "environment_of: everybody is none of task, login, user:NAME and service:NAME."),
-        ("user:", "root", "environment_of: user: is none of task, login, user:NAME and service:NAME."),
+        ("everybody", "root", "environment_of: everybody is not one of task, login, user:NAME and service:NAME."),
+        ("user:", "root", "environment_of: user: is not one of task, login, user:NAME and service:NAME."),
         ("user:nobody-here", "root", "There is no user nobody-here on this host."),
         ("user:ci", "root", "environment_of: ci cannot log in: no."),
         ("login", "ci", "environment_of: the environment of a login is read with su, which needs become: true."),
@@ -536,7 +536,7 @@ def test_after_a_failure_each_mirror_is_asked_for_the_image():
     outcome = checked(host)
     assert [(one.url, one.problem) for one in outcome.mirrors] == [("https://good.lab/", ""), ("https://bad.lab/", "dns"), ("https://late.lab/", "timeout")]
     assert outcome.verdict.sentence.endswith(
-        " Of the daemon's mirrors, asked directly: https://good.lab/ serves this image; https://bad.lab/ does not: bad.lab was not reached (dns); "
+        " Of the daemon's mirrors, asked directly: https://good.lab/ serves this image; https://bad.lab/ does not: bad.lab could not be reached (dns); "
         "https://late.lab/ does not: late.lab did not answer within 8 seconds."
     )
 

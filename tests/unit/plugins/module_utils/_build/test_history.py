@@ -67,15 +67,15 @@ def test_the_builder_is_named_and_the_user_asks():
         (
             FakeHost("unknown flag: --format", code=1),
             "true",
-            "history: buildx shows no builds of the past here; it can from 0.20. It says: unknown flag: --format",
+            "history: buildx shows no past builds here; it supports that from 0.20. Its message: unknown flag: --format",
         ),
         (
             FakeHost("", code=127),
             "true",
-            "history: buildx shows no builds of the past here; it can from 0.20. It says: nothing",
+            "history: buildx shows no past builds here; it supports that from 0.20. Its message: nothing",
         ),
-        (FakeHost("Usage: docker buildx"), "true", "history: buildx shows no builds of the past here; it can from 0.20. It says: Usage: docker buildx"),
-        (FakeHost(""), "true", "history: there is no build of the past here. The newest are: none."),
+        (FakeHost("Usage: docker buildx"), "true", "history: buildx shows no past builds here; it supports that from 0.20. Its message: Usage: docker buildx"),
+        (FakeHost(""), "true", "history: there is no past build here. The newest are: none."),
         (FakeHost(lines(OLD, NEW)), "nosuch", "history: there is no record nosuch here. The newest are: old, new."),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_builder_that_is_not_there_is_named():
     found = judge('some\nERROR: no builder "ci" found\n')
     assert (found.cause, found.asked_by, found.reason, found.lines) == ("buildx_missing", None, "no builder ci", ('ERROR: no builder "ci" found',))
     assert found.sentence == (
-        "There is no builder ci in the configuration of the user who builds. Create the builder (docker buildx create --name ci) as the user who builds, "
+        "The user who builds has no builder ci. Create the builder (docker buildx create --name ci) as the user who builds, "
         "or name one that docker buildx ls shows."
     )
 

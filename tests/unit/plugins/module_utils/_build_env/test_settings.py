@@ -126,7 +126,7 @@ def test_what_does_harm_is_refused(options, message):
         pytest.param(
             {"no_proxy": ["10.0.*"]},
             "",
-            ["no_proxy: Docker does not understand '10.0.*': it is a part of an address. Write a network, such as 192.168.0.0/16."],
+            ["no_proxy: Docker does not understand '10.0.*': it is an incomplete address. Write a network, such as 192.168.0.0/16."],
             id="a wildcard",
         ),
         pytest.param(
@@ -168,7 +168,7 @@ def test_an_empty_step_proxy_is_none():
     ],
 )
 def test_a_proxy_of_the_local_daemon_wins_and_is_named(contents, keys):
-    expected = [f"{CONFIG}: proxies.{key} wins over proxies.default, which step_proxy sets. Remove it there." for key in keys]
+    expected = [f"{CONFIG}: proxies.{key} overrides proxies.default, which step_proxy sets. Remove it there." for key in keys]
     assert build_env.winning_keys(CONFIG, contents) == expected
 
 
@@ -247,8 +247,8 @@ def test_only_our_keys_of_config_json_are_written_and_shown():
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b'{"auths": {"r": {"auth": s3cret}}}', f"{CONFIG}, line 1, column 26: it is not JSON that Docker can read. Correct it first."),
-        (b"[]", f"{CONFIG}, line 1, column 1: it is not JSON that Docker can read. Correct it first."),
+        (b'{"auths": {"r": {"auth": s3cret}}}', f"{CONFIG}, line 1, column 26: Docker cannot read it as JSON. Correct it first."),
+        (b"[]", f"{CONFIG}, line 1, column 1: Docker cannot read it as JSON. Correct it first."),
         (b'{"proxies": []}', f"{CONFIG}: proxies is not an object. Correct it first."),
         (b'{"proxies": {"default": "x"}}', f"{CONFIG}: proxies.default is not an object. Correct it first."),
     ],
@@ -315,7 +315,7 @@ BLOCK = build_env.Block(["DOCKER_BUILDKIT=1"]).into(build_env.ENVIRONMENT, b"DOC
     ],
 )
 def test_others_that_win_are_named(path, contents, line):
-    expected = [f"{path}, line {line}, sets DOCKER_BUILDKIT too, and wins over ours. Remove it there."] if line else []
+    expected = [f"{path}, line {line}, sets DOCKER_BUILDKIT too, and overrides ours. Remove it there."] if line else []
     assert build_env.foreign_winners({"DOCKER_BUILDKIT": "1"}, path, contents) == expected
 
 

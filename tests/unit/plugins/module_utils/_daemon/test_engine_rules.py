@@ -57,11 +57,11 @@ def test_an_engine_that_says_nothing_about_its_flags_knows_every_key():
 @pytest.mark.parametrize(
     ("words", "place"),
     [
-        ("the following directives don't match any configuration option: b", "'b' stands in /etc/docker/daemon.json, line 2, column 2"),
+        ("the following directives don't match any configuration option: b", "'b' is in /etc/docker/daemon.json, line 2, column 2"),
         ("file x: the following directives don't match any configuration option: c, a\n",
-         "'c' stands in /etc/docker/daemon.json, line 3, column 8; 'a' stands in /etc/docker/daemon.json, line 1, column 2"),
-        ("the following directives don't match any configuration option: elsewhere", "'elsewhere' stands in /etc/docker/daemon.json, line 1, column 1"),
-        ("failed to start metrics server: listen tcp 192.168.1.40:9323: bind", "'m' stands in /etc/docker/daemon.json, line 4, column 2"),
+         "'c' is in /etc/docker/daemon.json, line 3, column 8; 'a' is in /etc/docker/daemon.json, line 1, column 2"),
+        ("the following directives don't match any configuration option: elsewhere", "'elsewhere' is in /etc/docker/daemon.json, line 1, column 1"),
+        ("failed to start metrics server: listen tcp 192.168.1.40:9323: bind", "'m' is in /etc/docker/daemon.json, line 4, column 2"),
         ("failed to start daemon", ""),
     ],
 )  # fmt: skip

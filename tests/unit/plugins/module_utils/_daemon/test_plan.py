@@ -72,7 +72,7 @@ FOREIGN = b'[Service]\nEnvironment="HTTP_PROXY=http://old:1" "OTHER=x y"\nEnviro
 
 
 def test_a_foreign_setting_that_would_win_stops_the_run_by_file_and_line(record):
-    with pytest.raises(daemon_proxy.PlanRefused, match=r"http-proxy.conf, line 2 sets HTTP_PROXY, which would win.*adopt"):
+    with pytest.raises(daemon_proxy.PlanRefused, match=r"http-proxy.conf, line 2 sets HTTP_PROXY, which would override.*adopt"):
         plan(daemon(**{DOCS: FOREIGN}), record, https_proxy=URL)
 
 
@@ -105,7 +105,7 @@ def test_what_stops_the_next_start_is_refused(record, config, words):
 
 def test_a_mirror_given_by_a_flag_too(record):
     unit = EXEC.replace(b"$DOCKER_OPTS", b"--registry-mirror=https://f.lab")
-    with pytest.raises(daemon_proxy.PlanRefused, match="registry-mirror in the command line"):
+    with pytest.raises(daemon_proxy.PlanRefused, match="registry-mirror on the command line"):
         plan(daemon(unit=unit), record, registry_mirrors=["https://m.lab"])
 
 
@@ -151,7 +151,7 @@ def test_an_edit_of_others_between_two_runs_is_not_lost(tmp_path):
 
 PLAIN = (
     "registry_mirrors: BuildKit of engine {} does not use http://m.lab:5000, because it has no TLS. "
-    "Name it in insecure_registries as http://m.lab:5000, or give the mirror a certificate."
+    "Add it to insecure_registries as http://m.lab:5000, or install a certificate on the mirror."
 )
 NO_SCHEME = (
     "insecure_registries: BuildKit of engine 20.10.24 ignores r.lab:5000, because it has no scheme. "
@@ -186,7 +186,7 @@ def test_a_network_that_is_named_by_an_address_in_it_is_written_as_docker_uses_i
     wish, warnings = daemon_proxy.wanted({"insecure_registries": ["192.168.7.1/16", "192.168.0.0/16", "2001:DB8::/32"]}, "26.1.5", "")
     assert wish.insecure_registries == ["192.168.0.0/16", "2001:db8::/32"]
     assert warnings == [
-        "insecure_registries: 192.168.7.1/16 has bits behind its prefix length. Docker uses the network 192.168.0.0/16, so 192.168.0.0/16 is written."
+        "insecure_registries: 192.168.7.1/16 has bits set after its prefix length. Docker uses the network 192.168.0.0/16, so 192.168.0.0/16 is written."
     ]
 
 
@@ -204,7 +204,7 @@ def test_a_mirror_that_is_named_twice_is_written_once_at_its_first_place(mirrors
 
 
 def test_a_login_needs_a_proxy():
-    with pytest.raises(proxy.ValueRefused, match=r"^proxy_username, proxy_password: there is no http_proxy or https_proxy that they belong to\."):
+    with pytest.raises(proxy.ValueRefused, match=r"^proxy_username, proxy_password: these need http_proxy or https_proxy, which is not set\."):
         daemon_proxy.wanted({"proxy_username": "joe", "no_proxy": ["a"]}, "26.1", "")
 
 
@@ -266,7 +266,7 @@ def test_a_file_that_others_removed_since_stays_removed():
 def test_our_lines_in_a_file_of_a_shell_go_and_those_of_others_stay():
     found = daemon("20.10.24", unit=b"", **{"/etc/default/docker": b"A=1\n"})._replace(systemd=False, fragment="")
     done = changed_by_others(found, {"/etc/default/docker": lambda contents: contents + b"B=2\n"}, https_proxy=URL)
-    assert done.changes["/etc/default/docker"].contents == b"A=1\nB=2\n" and "our settings alone were taken out" in done.conflicts[0]
+    assert done.changes["/etc/default/docker"].contents == b"A=1\nB=2\n" and "only our settings were removed from it" in done.conflicts[0]
 
 
 def test_a_file_that_was_taken_over_and_changed_since_stays_and_its_first_bytes_are_kept_beside_it():
@@ -275,8 +275,8 @@ def test_a_file_that_was_taken_over_and_changed_since_stays_and_its_first_bytes_
     assert DOCS not in done.changes
     assert done.changes[kept] == File(FOREIGN, 0o600)
     assert done.conflicts == [
-        f"{DOCS} was changed by others since our last write, so our settings alone were taken out of it and the rest was left.",
-        f"{DOCS} set HTTP_PROXY, NO_PROXY before our first run and does not now; its first bytes are kept in {kept}.",
+        f"{DOCS} was changed by others since our last write, so only our settings were removed from it.",
+        f"{DOCS} set HTTP_PROXY, NO_PROXY before our first run and does not now; its original contents are kept in {kept}.",
     ]
 
 
@@ -317,4 +317,4 @@ def test_our_keys_go_from_a_file_that_others_changed(before, after):
 def test_a_flag_is_shown_in_the_file_that_gives_it(record, unit, files, place):
     with pytest.raises(daemon_proxy.PlanRefused) as caught:
         plan(daemon(unit=unit, config=b'{"hosts": []}', **files), record, https_proxy=URL)
-    assert f"'hosts' is set here and by --host in the command line ({place})" in str(caught.value)
+    assert f"'hosts' is set here and by --host on the command line ({place})" in str(caught.value)

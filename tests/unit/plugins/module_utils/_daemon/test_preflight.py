@@ -78,33 +78,33 @@ def plan(config=None):
     [
         pytest.param(
             Machine(TWICE), daemon(option="[Service]\nEnvironmentFile=-/run/x\nExecStart=/usr/bin/dockerd\n"),
-            f"{FOLDER}/option.conf, line 3: a second ExecStart= of docker.service, with which systemd does not start it. systemd says: Service has more than "
-            "one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing.",
+            f"{FOLDER}/option.conf, line 3: this is a second ExecStart= of docker.service, so systemd does not start it. "
+            "systemd's message: Service has more than one ExecStart= setting, which is only allowed for Type=oneshot services. Refusing.",
             f"Write a line 'ExecStart=' without a value before it, or remove it; {RELOAD}", id="two ExecStart",
         ),
         pytest.param(
             Machine(MISSING), daemon(override="[Unit]\nRequires=media.service\nAfter=media.service\n"),
             f"{FOLDER}/override.conf, line 2: docker.service requires media.service, which is not on this host, so systemd does not start it. "
-            "systemd says: Failed to create docker.service/start: Unit media.service not found.",
-            f"Remove it from that line or install what brings it, {RELOAD}", id="a dependency that does not exist",
+            "systemd's message: Failed to create docker.service/start: Unit media.service not found.",
+            f"Remove it from that line or install the package that provides it, {RELOAD}", id="a dependency that does not exist",
         ),
         pytest.param(
             Machine("docker.service: Failed to create docker.service/start: Unit media.service is masked.\n"), daemon(),
             "A dependency of docker.service: docker.service requires media.service, which is masked, so systemd does not start it. "
-            "systemd says: Failed to create docker.service/start: Unit media.service is masked.",
-            f"Remove it from that line or install what brings it, {RELOAD}", id="a masked dependency that no file names",
+            "systemd's message: Failed to create docker.service/start: Unit media.service is masked.",
+            f"Remove it from that line or install the package that provides it, {RELOAD}", id="a masked dependency that no file names",
         ),
         pytest.param(
             Machine("docker.service: Command /usr/bin/nosuch is not executable: No such file or directory\n"),
             daemon(own="[Service]\nExecStart=\nExecStart=/usr/bin/nosuch\n"),
-            f"{FOLDER}/own.conf, line 3: ExecStart= of docker.service names a program that cannot be run. "
-            "systemd says: Command /usr/bin/nosuch is not executable: No such file or directory.",
-            f"Name the engine's own dockerd there, {RELOAD}", id="a program that is not there",
+            f"{FOLDER}/own.conf, line 3: ExecStart= of docker.service names a program that cannot be executed. "
+            "systemd's message: Command /usr/bin/nosuch is not executable: No such file or directory.",
+            f"Write the path of the engine's dockerd there, {RELOAD}", id="a program that is not there",
         ),
         pytest.param(
             Machine("x\nUnit docker.service has a bad unit file setting.\n"), daemon(),
-            f"systemd does not start docker.service ({UNIT}). systemd says: Unit docker.service has a bad unit file setting.",
-            f"Correct that, {RELOAD}", id="anything else",
+            f"systemd does not start docker.service ({UNIT}). systemd's message: Unit docker.service has a bad unit file setting.",
+            f"Correct the unit, {RELOAD}", id="anything else",
         ),
         pytest.param(
             Machine("not found", 127, {"docker.service LoadState": "bad-setting"}), daemon(), "systemd does not start docker.service (bad-setting).",
@@ -142,7 +142,7 @@ def test_a_unit_that_systemd_starts(machine, found):
         ),
         pytest.param(
             Machine(journal=METRICS), daemon(config='{"debug": true,\n "metrics-addr": "192.168.1.40:9323"}'),
-            f"Docker does not run (docker.service is failed). Its log says: {METRICS} ('metrics-addr' stands in {CONFIG}, line 2, column 2).",
+            f"Docker does not run (docker.service is failed). Its log says: {METRICS} ('metrics-addr' is in {CONFIG}, line 2, column 2).",
             "Repair that, start Docker (systemctl start docker).", id="failed by a value of its file",
         ),
         pytest.param(
@@ -177,12 +177,12 @@ def test_a_unit_that_systemd_starts(machine, found):
         pytest.param(
             Machine(), daemon(config='{"bip": "x"}'),
             f"Docker does not run (docker.service is failed). {CONFIG}, line 1, column 2: 'bip' is 'x', with which Docker does not start. "
-            "Write address and length, such as 172.26.0.1/16.", "Repair that, start Docker (systemctl start docker).", id="a rule of ours",
+            "Write a prefix length too: 172.26.0.1/16.", "Repair that, start Docker (systemctl start docker).", id="a rule of ours",
         ),
         pytest.param(
             Machine(shown={"docker.service SubState": "start"}), daemon("activating"),
             "Docker is starting and does not answer yet (docker.service is activating).",
-            "Wait until 'docker version' answers; journalctl -u docker says what it waits for.", id="a start that hangs",
+            "Wait until 'docker version' answers; journalctl -u docker shows what it waits for.", id="a start that hangs",
         ),
         pytest.param(
             Machine(shown={"docker.service Requires": "docker.socket media.service", "media.service ActiveState": "failed"}), daemon("inactive"),
@@ -191,8 +191,8 @@ def test_a_unit_that_systemd_starts(machine, found):
         ),
         pytest.param(
             Machine(), daemon("active", unit="[Service]\nExecStart=/usr/sbin/dockerd -H unix:///run/other.sock\n", config='{"hosts": ["tcp://0.0.0.0:1"]}'),
-            "Docker listens on unix:///run/other.sock, tcp://0.0.0.0:1 alone and does not answer on /run/docker.sock, so no change could be proved.",
-            "Add unix:///run/docker.sock to its addresses (-H in the command line, or 'hosts' in daemon.json) and restart it.", id="it listens elsewhere",
+            "Docker listens only on unix:///run/other.sock, tcp://0.0.0.0:1 and does not answer on /run/docker.sock, so no change could be verified.",
+            "Add unix:///run/docker.sock to its addresses (-H on the command line, or 'hosts' in daemon.json) and restart it.", id="it listens elsewhere",
         ),
     ],
 )  # fmt: skip
@@ -299,14 +299,14 @@ def test_our_own_change_may_be_the_repair(config, planned, refused):
     [
         (daemon("active", UP), ""),
         (daemon("failed", engine=""), ""),
-        (daemon("active"), "Docker runs, but does not answer on /run/docker.sock, so nobody can say which settings it uses."),
+        (daemon("active"), "Docker runs, but does not answer on /run/docker.sock, so its current settings are unknown."),
         (
             daemon("inactive"),
-            "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (systemctl start docker).",
+            "Docker does not run (docker is inactive) and was not started: the new settings take effect at its next start (systemctl start docker).",
         ),
         (
             daemon("inactive", systemd=False),
-            "Docker does not run (docker is inactive) and was not started: its files are in force from its next start (service docker start).",
+            "Docker does not run (docker is inactive) and was not started: the new settings take effect at its next start (service docker start).",
         ),
     ],
 )

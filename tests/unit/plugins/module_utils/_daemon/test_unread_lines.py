@@ -55,15 +55,15 @@ def drop_in(*lines):
 
 
 OUTSIDE = "write [Service] on a line of its own above it."
-EACH = 'systemd takes all of this for the value of http_proxy: write each variable in quotes of its own, Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
-PERCENT = "a '%' that begins no specifier): write each '%' as '%%', such as '%%40'."
-BACKSLASH = "a '\\' that begins no escape): write each '\\' as '\\\\', or a '\\' in a password as '%%5C'."
-NAMELESS = "a name that no variable can have): write the name alone before the '=', without export."
-UNNAMED = """a word without '='): write Environment="NAME=value", without a blank beside the '='."""
+EACH = 'systemd reads all of this as the value of http_proxy: put each variable in its own quotes, Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
+PERCENT = "a '%' that does not start a specifier): write each '%' as '%%', such as '%%40'."
+BACKSLASH = "a '\\' that does not start an escape): write each '\\' as '\\\\', or a '\\' in a password as '%%5C'."
+NAMELESS = "a name that is not valid for a variable): write the name alone before the '=', without export."
+UNNAMED = """a word without '='): write Environment="NAME=value", without a space beside the '='."""
 
 
 def ignores(line, rest, path=DROP_IN):
-    return f"{path}, line {line}: systemd ignores this ({rest}"
+    return f"{path}, line {line}: systemd ignores this line ({rest}"
 
 
 SYSTEMD = "systemd (systemctl show docker -p Environment)"
@@ -86,11 +86,11 @@ FOUND = [
         ],
         id="behind its section",
     ),
-    pytest.param({DROP_IN: f"Environment=HTTP_PROXY={PROXY}\n"}, [ignores(1, f"no section stands before it): {OUTSIDE}")], id="no section"),
-    pytest.param({DROP_IN: f"[Unit]\nEnvironment=HTTP_PROXY={PROXY}\n"}, [ignores(2, f"it stands in [Unit]): {OUTSIDE}")], id="[Unit]"),
+    pytest.param({DROP_IN: f"Environment=HTTP_PROXY={PROXY}\n"}, [ignores(1, f"there is no section before it): {OUTSIDE}")], id="no section"),
+    pytest.param({DROP_IN: f"[Unit]\nEnvironment=HTTP_PROXY={PROXY}\n"}, [ignores(2, f"it is in [Unit]): {OUTSIDE}")], id="[Unit]"),
     pytest.param(
         {DEFAULTS: f"# x\nexport https_proxy='{PROXY}'\nNO_PROXY=a\n"},
-        [f"{DEFAULTS}, line 2: systemd ignores this ('export' before the name): write https_proxy=value."],
+        [f"{DEFAULTS}, line 2: systemd ignores this line ('export' before the name): write https_proxy=value."],
         id="export in an environment file",
     ),
     pytest.param(drop_in("Environment=HTTPS_PROXY=http://p", "Environment=LANG=%40", "# Environment=HTTP_PROXY=%40", "[Install]"), [], id="others, and none"),
@@ -108,7 +108,7 @@ def test_a_line_that_systemd_does_not_read_is_named_with_what_to_write(files, se
 def test_defaults_that_the_unit_does_not_read():
     (found,) = unread_lines(observe(Files({DEFAULTS: f'A=1\nexport https_proxy="{PROXY}"\n'}, unit=DOCKER_CE), "docker", None))
     assert found.sentence == (
-        f"{DEFAULTS}, line 2: systemd ignores this (no EnvironmentFile= of docker.service names {DEFAULTS}): "
+        f"{DEFAULTS}, line 2: systemd ignores this line (no EnvironmentFile= of docker.service names {DEFAULTS}): "
         'write Environment="https_proxy=value" below [Service] in /etc/systemd/system/docker.service.d/http-proxy.conf.'
     )
     assert unread_lines(observe(Files({DEFAULTS: "A=1\n"}, unit=DOCKER_CE), "docker", None)) == []
@@ -152,5 +152,5 @@ def test_what_systemd_says_goes_before_what_we_read(environment, lines, settings
 def test_a_word_that_systemd_ignores_for_a_reason_of_its_own():
     (found,) = unread_lines(observe(Deaf("", "Environment=NO_PROXY=a"), "docker", None))
     assert found.sentence == (
-        f'{DROP_IN}, line 2: systemd ignores this (NO_PROXY: it does not understand it): write Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
+        f'{DROP_IN}, line 2: systemd ignores this line (NO_PROXY: systemd does not understand it): write Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
     )

@@ -332,7 +332,7 @@ def test_the_sentence_of_the_riddle():
         (
             "untrusted-ca",
             {},
-            "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client knows it.",
+            "Install the authority's certificate with the role proxy_ca (or in the host's own store): neither the daemon nor the client trusts it.",
         ),
         ("missing-tag", {}, "Correct the name or tag of busybox:nosuch: registry-1.docker.io does not have it."),
     ],
@@ -471,7 +471,7 @@ def test_what_the_legacy_builder_ignores_or_refuses(dockerfile, reason):
 def test_an_engine_that_ends_during_the_build(said):
     found = diagnose(said, Evidence(code=1))
     assert (found.cause, found.asked_by, found.reason) == ("engine_down", None, "ended during the build")
-    assert found.cure == "See why the engine ended (journalctl -u docker), and build again when it runs."
+    assert found.cure == "Find out why the engine stopped (journalctl -u docker), and build again when it runs."
 
 
 @pytest.mark.parametrize(

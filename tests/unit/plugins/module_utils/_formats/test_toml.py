@@ -128,7 +128,7 @@ def test_mutants_are_read_as_the_judge_reads_them():
     [
         pytest.param(
             "server = https://m\n",
-            "/hosts.toml, line 1, column 10: this is not a value of TOML. Strings need quotes; words are true and false.",
+            "/hosts.toml, line 1, column 10: this is not a TOML value. Strings need quotes; the only words are true and false.",
             id="no quotes",
         ),
         pytest.param(

@@ -201,7 +201,7 @@ def test_a_file_that_is_not_replaced_gets_no_backup(folder, monkeypatch, with_ba
         pytest.param("", 0, 4711, 0o444, "", id="root"),
         pytest.param("", 4711, 4711, 0o444, "", id="its owner"),
         pytest.param("folder", 4711, 4711, 0o644, "its folder is not writable.", id="a folder that may not be written"),
-        pytest.param("", 4711, 4712, 0o666, "it belongs to another user, and would not after that.", id="a file of another user"),
+        pytest.param("", 4711, 4712, 0o666, "it belongs to another user, and would then belong to you.", id="a file of another user"),
         pytest.param("file", 4711, 4711, 0o644, "it is immutable (lsattr shows it).", id="immutable"),
         pytest.param("file", 4711, 4711, 0o444, "", id="a mode is no obstacle"),
     ],

@@ -226,7 +226,7 @@ def test_every_finding_has_a_case():
 def test_a_builders_own_settings_are_shown():
     own = f.Builder("root", "ci", "docker-container", True, (("https_proxy", URL),), (("docker.io", ("m.lab", "n.lab")),))
     (one,) = f.findings(HEALTHY._replace(builders=(own,)))
-    assert one.message.endswith(f" It has settings of its own: https_proxy {URL}; docker.io from m.lab, n.lab.")
+    assert one.message.endswith(f" Its own settings: https_proxy {URL}; docker.io from m.lab, n.lab.")
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])
@@ -245,7 +245,7 @@ def test_the_worst_comes_first():
 def test_the_riddle_in_its_own_words():
     (one,) = f.findings(HEALTHY._replace(daemon=PROXIED))
     assert one.message == (
-        "The daemon reaches registries through its proxy, but the login of root, which fetches BuildKit's token from auth.docker.io itself, has none."
+        "The daemon reaches registries through its proxy, but the login of root has none and must fetch BuildKit's token from auth.docker.io itself."
     )
     assert one.cure == "Set docker_build_env daemon_token: true."
 

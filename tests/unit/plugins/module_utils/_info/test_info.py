@@ -153,7 +153,7 @@ def test_without_root_the_files_are_read_and_that_is_said():
     result = survey(host)
     assert shown(result["clients"][0], "HTTPS_PROXY")["value"] == "http://ours:1"
     assert len(result["unreadable"]) == 2
-    assert "become: true" in result["unreadable"][0] and "closed to jane" in result["unreadable"][1]
+    assert "become: true" in result["unreadable"][0] and "jane may not use its socket" in result["unreadable"][1]
     assert (result["restart_pending"], result["live_restore"]) == (None, None)
     assert "engine_down" not in ids(result)
 
@@ -280,7 +280,7 @@ def test_a_login_that_does_not_exist_is_said_and_no_home_is_read():
 
     host.home = home
     result = survey(host, "user:jane")
-    assert result["unreadable"] == ["user:jane was not asked itself, so what it uses is told from files alone: There is no user jane on this host."]
+    assert result["unreadable"] == ["user:jane could not be read itself, so its settings come from files only: There is no user jane on this host."]
     assert result["clients"][0]["engine"] == "" and result["steps"] == [{"who": "jane", "user": "jane", "settings": []}]
 
 

@@ -77,21 +77,21 @@ def test_who_reads_a_file(file, engine, store, who):
             "28.5.2",
             "containerd",
             "",
-            [("registry_hosts_invalid", f"The engine does not read {PATH}, and asks docker.io itself: line 1: x.")],
+            [("registry_hosts_invalid", f"The engine does not read {PATH}, and uses docker.io itself: line 1: x.")],
         ),
         (
             MIRRORED._replace(registry="index.docker.io"),
             "28.5.2",
             "containerd",
             "",
-            [("registry_hosts_unread", f"Nobody reads {PATH}: the engine looks for Docker Hub's mirrors in docker.io.")],
+            [("registry_hosts_unread", f"{PATH} is not read: the engine looks for Docker Hub's mirrors in docker.io.")],
         ),
         (
             MIRRORED,
             "26.1.5",
             "graphdriver",
             "",
-            [("registry_hosts_unread", f"Nobody reads {PATH}: engine 26.1.5 takes mirrors from daemon.json alone, and hosts.toml from 28.0.")],
+            [("registry_hosts_unread", f"{PATH} is not read: engine 26.1.5 reads mirrors from daemon.json only, and hosts.toml from 28.0.")],
         ),
         (MIRRORED, "28.5.2", "containerd", "", []),
         (HostsFile(PATH, "docker.io"), "28.5.2", "graphdriver", "https://o.lab", []),
@@ -100,7 +100,7 @@ def test_who_reads_a_file(file, engine, store, who):
             "28.5.2",
             "containerd",
             "",
-            [("registry_hosts_ca_missing", f"{PATH} names the certificate /m.pem, which is not there: every build and pull that reads the file fails.")],
+            [("registry_hosts_ca_missing", f"{PATH} names the certificate /m.pem, which does not exist: every build and pull that reads the file fails.")],
         ),
         (
             MIRRORED._replace(certificates=("/d/ca.crt", "/d/client.key")),
@@ -164,7 +164,7 @@ def test_who_reads_a_file(file, engine, store, who):
                 ),
                 (
                     "registry_hosts_buildkit_only",
-                    f"{PATH} is read by BuildKit alone: with the image store of this engine docker pull and the legacy builder use https://o.lab.",
+                    f"{PATH} is read by BuildKit only: with the image store of this engine docker pull and the legacy builder use https://o.lab.",
                 ),
             ],
         ),
@@ -176,7 +176,7 @@ def test_who_reads_a_file(file, engine, store, who):
             [
                 (
                     "registry_hosts_buildkit_only",
-                    f"{PATH} is read by BuildKit alone: with the image store of this engine docker pull and the legacy builder ask the registry itself.",
+                    f"{PATH} is read by BuildKit only: with the image store of this engine docker pull and the legacy builder use the registry itself.",
                 )
             ],
         ),

@@ -42,15 +42,15 @@ def test_the_certificates_alone_are_kept(given, kept):
         ("company-ca.pem", "certificate must be the authority's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----."),
         (
             f"{pem(ONE)}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-            "certificate contains a private key, which must stay with the proxy. Give the authority's certificate alone.",
+            "certificate contains a private key, which must stay on the proxy. Set only the authority's certificate.",
         ),
         (
             pem(ONE[:-1]),
-            "certificate: what stands between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Give the authority's file as it is.",
+            "certificate: the text between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Use the authority's file unchanged.",
         ),
         (
             pem(ONE).replace("EB", "**"),
-            "certificate: what stands between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Give the authority's file as it is.",
+            "certificate: the text between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Use the authority's file unchanged.",
         ),
     ],
 )

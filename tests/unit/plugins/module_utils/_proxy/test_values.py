@@ -33,7 +33,7 @@ def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
     [
         ("p:3128", "no scheme"),
         ("http://", "no host"),
-        ("socks4://p:1", "unknown to Docker"),
+        ("socks4://p:1", "not supported by Docker"),
         ("http://p:99999", "not a number between 1 and 65535"),
         ("http://p:1 ", "control character"),
         ("http://p:1\nX", "control character"),
@@ -42,11 +42,11 @@ def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
         ("http://j:s3cret/x@p:1", "'/'"),
         ("http://p:1/path", "a path"),
         ("http://2001:db8::1:3128", "in brackets"),
-        ("http://[10.0.0.1]:3128", "no IPv6 address in brackets"),
-        ("http://[2001:db8::1:3128", "no IPv6 address in brackets"),
-        ("http://[2001:db8::1]3128", "something other than a port after the bracket"),
-        ("http://j:s3cret%0a@p:1", "control character, which no proxy can take"),
-        ("http://a b:1", "a blank"),
+        ("http://[10.0.0.1]:3128", "not an IPv6 address in brackets"),
+        ("http://[2001:db8::1:3128", "not an IPv6 address in brackets"),
+        ("http://[2001:db8::1]3128", "text other than a port after the bracket"),
+        ("http://j:s3cret%0a@p:1", "control character, which no proxy accepts"),
+        ("http://a b:1", "contains a space"),
         ("http://pröxy:1", "is not a host name"),
     ],
 )
@@ -57,9 +57,9 @@ def test_a_proxy_that_cannot_work_is_refused_without_its_password(text, words):
 
 
 def test_credentials_stand_in_one_place():
-    with pytest.raises(proxy.ValueRefused, match="Give them in one place"):
+    with pytest.raises(proxy.ValueRefused, match="Use only one of them"):
         proxy.proxy("http://a:b@p:1", "http_proxy", "joe", "x")
-    with pytest.raises(proxy.ValueRefused, match="no proxy_username"):
+    with pytest.raises(proxy.ValueRefused, match="proxy_username is not set"):
         proxy.proxy("http://p:1", "http_proxy", "", "x")
 
 
@@ -69,8 +69,8 @@ def test_credentials_stand_in_one_place():
         ("mirror.lab", "26.1", "needs the scheme"),
         ("https://u:s3cret@m.lab", "28.5", "no credentials"),
         ("https://m.lab?x", "28.5", "a query"),
-        ("https://m.lab\n", "28.5", "a blank or newline"),
-        ("https://m.lab/hub", "20.10.24", "below 24.0.8"),
+        ("https://m.lab\n", "28.5", "contains a space or newline"),
+        ("https://m.lab/hub", "20.10.24", "older than 24.0.8"),
     ],
 )
 def test_a_mirror_with_which_docker_does_not_start_is_refused(text, engine, words):
@@ -100,35 +100,35 @@ def test_exceptions_that_real_daemons_do_not_understand_are_warned_of_and_no_oth
 
 
 NETWORK = "Write a network, such as 192.168.0.0/16."
-DOMAIN = "Write a domain with its subdomains as 'example.com', subdomains alone as '.example.com'."
-STAR = f"a '*' stands only in front of a whole domain, as in '*.example.com'. {DOMAIN}"
+DOMAIN = "Write a domain with its subdomains as 'example.com', only its subdomains as '.example.com'."
+STAR = f"a '*' is allowed only before a whole domain, as in '*.example.com'. {DOMAIN}"
 
 
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        ("192.168.*", f"it is a part of an address. {NETWORK}"),
-        ("10.", f"it is a part of an address. {NETWORK}"),
-        ("2001:db8:*", f"it is a part of an address. {NETWORK}"),
-        ("10.0.0.1-10.0.0.9", f"it is a range of addresses. {NETWORK}"),
+        ("192.168.*", f"it is an incomplete address. {NETWORK}"),
+        ("10.", f"it is an incomplete address. {NETWORK}"),
+        ("2001:db8:*", f"it is an incomplete address. {NETWORK}"),
+        ("10.0.0.1-10.0.0.9", f"it is an address range. {NETWORK}"),
         ("10.0.0.0/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
         ("10.1.2.3/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
         ("10.0.0.0/255.0.255.0", f"it is not a network. {NETWORK}"),
         ("10.0.0.0/99", f"it is not a network. {NETWORK}"),
-        ("10.0.0.0/8:5000", "a network stands without brackets and port. Write 10.0.0.0/8."),
+        ("10.0.0.0/8:5000", "a network has no brackets and no port. Write 10.0.0.0/8."),
         ("10.0.0.0/99:5000", NETWORK),
-        ("[2001:db8::]/32", "a network stands without brackets and port. Write 2001:db8::/32."),
+        ("[2001:db8::]/32", "a network has no brackets and no port. Write 2001:db8::/32."),
         ("example.com/v2", "it has a path. Write example.com."),
-        ("[2001:db8::1]", "brackets belong to a port. Write 2001:db8::1."),
+        ("[2001:db8::1]", "brackets are needed only with a port. Write 2001:db8::1."),
         ("example.com:https", "the port 'https' is not a number. Write example.com:443, or example.com for every port."),
         (":5000", "it has no host. Write host:port."),
-        ("<local>", "it is a word of Windows. Write the hosts, or their domain as '.example.com'."),
+        ("<local>", "only Windows programs understand it. Write the hosts, or their domain as '.example.com'."),
         ("*example.com", STAR),
         ("*.", STAR),
         ("a.*.example.com", STAR),
         (r"^a.*$", f"it looks like a regular expression. {DOMAIN}"),
-        ("example.com.", f"it has a dot too many. {DOMAIN}"),
-        ("..example.com", f"it has a dot too many. {DOMAIN}"),
+        ("example.com.", f"it has an extra dot. {DOMAIN}"),
+        ("..example.com", f"it has an extra dot. {DOMAIN}"),
         ("fe80::1%eth0/64", "it has a path. Write fe80::1%eth0."),
     ],
 )
@@ -200,8 +200,8 @@ def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
         ("10.0.0.0/0.0.0.1.1", "'10.0.0.0/0.0.0.1.1': it is not a network. Write it as 10.0.0.0/8."),
         ("m.lab/hub", "'m.lab/hub': it is not a network. Write it as 10.0.0.0/8."),
         ("http://m.lab/hub", "'http://m.lab/hub': it has a path. Write http://m.lab."),
-        ("ftp://m.lab", "'ftp://m.lab': the scheme is unknown to Docker. Write http://host:port, https://host:port or host:port."),
-        ("http://joe:s3cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it has a login, which Docker does not take here. Write the host alone."),
+        ("ftp://m.lab", "'ftp://m.lab': Docker does not support the scheme. Write http://host:port, https://host:port or host:port."),
+        ("http://joe:s3cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
         ("m_lab:x", "'m_lab:x': the port 'x' is not a number between 1 and 65535."),
     ],
 )

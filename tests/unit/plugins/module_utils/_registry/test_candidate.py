@@ -153,9 +153,9 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
 @pytest.mark.parametrize(
     ("answers", "problem", "reason", "host", "needs", "missing", "message"),
     [
-        ({HELLO: Answer(0, {}, "dns")}, "dns", "dns", "m.lab", "nothing", (), "m.lab was not reached (dns)."),
-        ({HELLO: Answer(0, {}, "timeout")}, "timeout", "timeout", "m.lab", "nothing", (), "m.lab was not reached (timeout)."),
-        ({HELLO: Answer(0, {}, "cut off")}, "reset", "cut off", "m.lab", "nothing", (), "m.lab was not reached (cut off)."),
+        ({HELLO: Answer(0, {}, "dns")}, "dns", "dns", "m.lab", "nothing", (), "m.lab could not be reached (dns)."),
+        ({HELLO: Answer(0, {}, "timeout")}, "timeout", "timeout", "m.lab", "nothing", (), "m.lab could not be reached (timeout)."),
+        ({HELLO: Answer(0, {}, "cut off")}, "reset", "cut off", "m.lab", "nothing", (), "m.lab could not be reached (cut off)."),
         (
             {HELLO: Answer(0, {}, "wrong name")},
             "tls",
@@ -165,7 +165,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             (),
             "m.lab has a certificate that this host does not accept (wrong name).",
         ),
-        ({HELLO: Answer(0, {}, "proxy dns")}, "proxy_unreachable", "dns", "m.lab", "nothing", (), "The proxy was not reached (dns)."),
+        ({HELLO: Answer(0, {}, "proxy dns")}, "proxy_unreachable", "dns", "m.lab", "nothing", (), "The proxy could not be reached (dns)."),
         (
             {HELLO: Answer(0, {}, "proxy status 407")},
             "proxy_auth",
@@ -275,7 +275,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "cdn.lab",
             "nothing",
             (),
-            "cdn.lab, where the mirror redirects to, was not reached (reset).",
+            "cdn.lab, where the mirror redirects to, could not be reached (reset).",
         ),
         (
             {HELLO: Answer(301, {"Location": f"{URL}/v2/"})},
@@ -294,7 +294,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "auth.docker.io",
             "hub_token",
             (),
-            "The mirror sends clients to auth.docker.io for a token, which was not reached (reset).",
+            "The mirror sends clients to auth.docker.io for a token, which could not be reached (reset).",
         ),
         (
             {HELLO: Answer(401, OWN), OWN_TOKEN: Answer(0, {}, "timeout")},
@@ -303,7 +303,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "token_of_its_own",
             (),
-            "The mirror sends clients to m.lab for a token, which was not reached (timeout).",
+            "The mirror sends clients to m.lab for a token, which could not be reached (timeout).",
         ),
         (
             {HELLO: Answer(401, HUB), HUB_TOKEN: PAGE},
@@ -380,8 +380,8 @@ def test_urls_are_compared_without_their_final_slash():
 
 
 def test_the_summary_says_why_for_each():
-    assert summary([Candidate("https://a"), Candidate("https://b", "dns", message="b was not reached (dns).")]) == (
-        "1 of 2 mirrors can be used. https://b: b was not reached (dns)."
+    assert summary([Candidate("https://a"), Candidate("https://b", "dns", message="b could not be reached (dns).")]) == (
+        "1 of 2 mirrors can be used. https://b: b could not be reached (dns)."
     )
 
 

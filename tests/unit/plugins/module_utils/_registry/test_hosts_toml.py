@@ -175,7 +175,7 @@ def test_a_last_line_without_an_end_is_ended():
         pytest.param(
             b"server = https://ghcr.io\n",
             True,
-            f"{PATH}, line 1, column 10: this is not a value of TOML. Strings need quotes; words are true and false. "
+            f"{PATH}, line 1, column 10: this is not a TOML value. Strings need quotes; the only words are true and false. "
             "The engine does not read this file, and uses the registry itself. Correct the file, then run this again.",
             id="no TOML",
         ),

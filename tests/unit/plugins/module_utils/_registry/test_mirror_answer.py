@@ -11,9 +11,10 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe 
 
 URL = "https://m.lab"
 LOGIN = (
-    "https://m.lab wants a login (status 401), and Docker sends none to a mirror. Use a mirror without a login, or rewrite image names with dockerfile_mirror."
+    "https://m.lab requires a login (status 401), and Docker sends no credentials to a mirror. "
+    "Use a mirror without a login, or rewrite image names with dockerfile_mirror."
 )
-PAGE = "https://m.lab answers with a web page instead of a registry, so Docker does not use it. Write the URL of the registry itself."
+PAGE = "https://m.lab answers with a web page, not as a registry, so Docker does not use it. Write the URL of the registry itself."
 
 
 @pytest.mark.parametrize(
@@ -23,8 +24,8 @@ PAGE = "https://m.lab answers with a web page instead of a registry, so Docker d
         pytest.param({"status": 401, "realm": "https://m.lab/token"}, "", id="its own token server"),
         pytest.param(
             {"status": 401, "realm": "https://auth.docker.io/token"},
-            "https://m.lab sends whoever asks to the token server auth.docker.io, so daemon and client must reach that one too. "
-            "Use a mirror that hands out images without a token (role registry_cache), or give both a proxy (docker_build_env for the client).",
+            "https://m.lab sends clients to the token server auth.docker.io, so daemon and client must reach that server too. "
+            "Use a mirror that serves images without a token (role registry_cache), or give both a proxy (docker_build_env for the client).",
             id="the token server of others",
         ),
         pytest.param({"status": 401}, LOGIN, id="a login"),
