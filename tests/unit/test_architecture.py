@@ -86,9 +86,12 @@ def test_a_package_imports_what_it_may(name):
     assert ours <= MAY_IMPORT[package] | {package}
 
 
-def test_each_package_says_what_it_owns():
+def test_each_package_says_what_it_owns_and_imports():
     for package in sorted(MAY_IMPORT.keys() - {"_module"}):
-        assert ast.get_docstring(tree(TOP / "plugins/module_utils" / package / "__init__.py"))
+        words = ast.get_docstring(tree(TOP / "plugins/module_utils" / package / "__init__.py")) or ""
+        others = sorted(MAY_IMPORT[package])
+        named = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
+        assert words.endswith(f"Imports {named or 'none of them'}."), f"{package}/__init__.py must end with: Imports {named or 'none of them'}."
 
 
 @pytest.mark.parametrize("core", PURE)

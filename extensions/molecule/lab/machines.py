@@ -125,10 +125,25 @@ def start_service(name: str) -> None:
         return
     remove(container(name))
     run(
-        "docker", "run", "--detach", f"--name={container(name)}", f"--hostname={name}", f"--label={LABEL}", f"--network={NETWORK}",
-        f"--ip={service.address}", "--cap-add=NET_ADMIN", "--env=SSL_CERT_FILE=/pki/ca.crt",
-        f"--volume={INSIDE}:/inside:ro", f"--volume={PKI}:/pki:ro", f"--volume={LAB}:/lab:ro", f"--volume={STATE / 'hub'}:/hub",
-        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro", images.tag("services"), "sh", "-c", command(name),
+        "docker",
+        "run",
+        "--detach",
+        f"--name={container(name)}",
+        f"--hostname={name}",
+        f"--label={LABEL}",
+        f"--network={NETWORK}",
+        f"--ip={service.address}",
+        "--cap-add=NET_ADMIN",
+        "--env=SSL_CERT_FILE=/pki/ca.crt",
+        f"--volume={INSIDE}:/inside:ro",
+        f"--volume={PKI}:/pki:ro",
+        f"--volume={LAB}:/lab:ro",
+        f"--volume={STATE / 'hub'}:/hub",
+        f"--volume={LAB / 'resolv.conf'}:/etc/resolv.conf:ro",
+        images.tag("services"),
+        "sh",
+        "-c",
+        command(name),
     )  # Every capability of this machine: --privileged fails if its own bounding set is not full.
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one place that decides the cause of a failure: what failed, who asked which host, and whose answer it was."""
+"""Decide the cause of a failure: what failed, which process requested which host, and who answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
 
-_NOTHING_FREE = 16 * 1024 * 1024  # bytes with which no image can be unpacked
+_NOTHING_FREE = 16 * 1024 * 1024  # bytes; with less free space no image can be unpacked
 _PROXY = ("proxy_unreachable", "proxy_auth", "proxy_refused")
 _URL = re.compile(r"https?://[^\s\"'<>]+")
 _REQUESTED = re.compile(r"(?:(?:Get|Head|Post|Put|Patch|GET) \"?|request to |status code |content at |download )(https?://[^\s\"'<>]+)")
@@ -27,7 +27,7 @@ _NO_PROXY_HOST = re.compile(r"proxyconnect tcp: dial tcp :\d+: ")
 
 
 class Answer(t.NamedTuple):
-    """A line that a rule knows, and where it belongs."""
+    """A line that matches a rule, and where it belongs."""
 
     rule: rules.Rule
     line: str
@@ -84,7 +84,7 @@ def _step(log: Log, known: Evidence) -> Verdict:
 
 
 def _rest(log: Log, known: Evidence) -> Verdict:
-    """No engine says what failed: a step that was cut off, or what the host shows."""
+    """Without a message of the engine: a step that was cut off, or the state of the host."""
     if log.engine_failed:
         return _unexplained(known)
     output = log.step.output if log.step and log.step.command else log.rest
@@ -106,7 +106,7 @@ def _rest(log: Log, known: Evidence) -> Verdict:
 
 
 def _unexplained(known: Evidence) -> Verdict:
-    """Words that nobody knows: what is seen on the host may say more."""
+    """Unknown messages: the state of the host may tell more."""
     if not known.answers:
         return Verdict("engine_down", reason="no answer")
     if known.free is not None and known.free < _NOTHING_FREE:
@@ -137,7 +137,7 @@ def _pulled(log: Log) -> bool:
 
 
 def _git(log: Log) -> t.Optional[Verdict]:
-    """A context is fetched with git, which speaks as in a step: BuildKit does it in the engine, the legacy builder in the client."""
+    """A git context, whose messages look like those of a step: BuildKit fetches it in the engine, the legacy builder in the client."""
     client = any("unable to 'git clone'" in line for line in log.engine)
     if not client and not any(re.search(r"failed to fetch remote|load git source", line) for line in (*log.engine, *log.failed)):
         return None
@@ -146,7 +146,7 @@ def _git(log: Log) -> t.Optional[Verdict]:
 
 
 def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
-    """What the engine or the client says last of a failure: the first rule that knows one of the lines."""
+    """The last message of the engine or the client about a failure: the first rule that matches one of the lines."""
     for rule in (*rules.CLIENT, *rules.ENGINE):
         for line in log.engine:
             found = None if STEP_FAILED.search(line) or _PROGRAMS.match(line) else re.search(rule.pattern, line)
@@ -156,7 +156,7 @@ def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
     return None
 
 
-# Programs of steps, where a log is cut so that nothing else says whose words they are.
+# Programs of steps, for a log that is cut so that nothing else shows where the lines come from.
 _PROGRAMS = re.compile(
     r"^\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred"
     r"|Could not find|WARNING: Retrying"
@@ -165,7 +165,7 @@ _PROGRAMS = re.compile(
 
 
 def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
-    """Who asked whom, from the last URL in the line: the one whose request failed."""
+    """Which process requested which host, from the last URL in the line: that request failed."""
     cause, line, reference = answer.rule.cause, answer.line, answer.reference
     token = answer.of_token
     by_client = token and log.builder != "legacy" and not known.daemon_token and "response from daemon" not in line
@@ -195,7 +195,7 @@ def _denied_token_host(host: str, token: bool, line: str, reference: t.Optional[
 
 
 def _host_without_url(answer: Answer, known: Evidence) -> str:
-    """The host, where the words name none by a URL."""
+    """The host, if the message contains no URL."""
     line, reference = answer.line, answer.reference
     named = re.search(r"lookup ([\w-]+(?:\.[\w-]+)+)|pulling from host ([\w.-]+)", line)
     if named:
@@ -205,7 +205,7 @@ def _host_without_url(answer: Answer, known: Evidence) -> str:
     if "download failed after" in line or "error pulling image configuration" in line:
         return _layers_of(reference)
     if re.search(r"status code \[", line) and hosts.of_hub(reference) and not known.daemon_asked:
-        return ""  # old words, which a mirror's answer gets as well
+        return ""  # old wording, which is also used for a mirror's answer
     return hosts.asked_for(reference) if reference else ""
 
 
@@ -220,7 +220,7 @@ def _proxy_host(line: str, proxy: str) -> str:
 
 
 def _through_mirrors(found: Verdict, answer: Answer, known: Evidence) -> Verdict:
-    """The engine's words name only one of the hosts that it tried: the mirror's own answer says the rest."""
+    """The engine's message names only one of the hosts that it tried: the mirror's own answer tells the rest."""
     reference = answer.reference
     if found.cause in _PROXY:
         return found
@@ -247,7 +247,7 @@ def _through_mirrors(found: Verdict, answer: Answer, known: Evidence) -> Verdict
 
 
 def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
-    """Whether the host that answers is a mirror: it is asked in the name of a registry (?ns=), for an image of the Hub, or configured."""
+    """Whether the host that answers is a mirror: requested on behalf of a registry (?ns=), for an image of the Hub, or configured as a mirror."""
     if not host or hosts.is_hub(host) or hosts.is_store(host):
         return False
     if any(host in (mirror.host, mirror.realm_host) for mirror in known.mirrors):
@@ -269,7 +269,7 @@ def _with_words(reason: t.Optional[str], line: str) -> t.Optional[str]:
 
 
 def _blame(found: Verdict, mirror: Mirror, reference: t.Optional[str]) -> t.Optional[Verdict]:
-    """The verdict with a configured mirror in it, None where it has no part in it."""
+    """The verdict about a configured mirror; None if the failure does not involve one."""
     named = found.host in (mirror.host, mirror.realm_host)
     hub = not found.host or hosts.is_hub(found.host)
     lost = found.cause in UNREACHED or found.cause == "token_unreachable"
@@ -287,7 +287,7 @@ def _blame(found: Verdict, mirror: Mirror, reference: t.Optional[str]) -> t.Opti
 
 
 def _timed_out(log: Log, known: Evidence, reference: t.Optional[str]) -> Verdict:
-    """Killed by us: by whom it was waited is seen from the last step without an end."""
+    """Stopped by us: the last step without an end shows which process waited."""
     reason = f"no end within {known.timeout} s"
     running: t.Dict[str, str] = {}
     for line in log.lines:
@@ -309,7 +309,7 @@ def _timed_out(log: Log, known: Evidence, reference: t.Optional[str]) -> Verdict
 
 
 def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
-    """The image that was asked for last before the failure, as a Dockerfile would write it."""
+    """The image that was requested last before the failure, as written in a Dockerfile."""
     asked: t.Dict[str, str] = {}
     failed, last = "", ""
     for line in log.lines:
@@ -331,7 +331,7 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
     return hosts.familiar(name) if name and "$" not in name and name != "scratch" else known.image or None
 
 
-# The first that is in a line says its image; the resolved name is whole, the Dockerfile's is not.
+# The first pattern that matches gives the image; the resolved name is complete, the Dockerfile's is not.
 _SAID_REFERENCE = tuple(
     re.compile(pattern)
     for pattern in (

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What cures each cause, one sentence in English and in Chinese; 'Set X Y' names the module and its option."""
+"""The fix of each cause, one sentence in English and in Chinese; 'Set X Y' names the module and its option."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Cure(t.NamedTuple):
 
 
 CURES = {
-    # The daemon's way.
+    # The daemon's network access.
     "no daemon proxy": Cure(
         "Set docker_daemon_proxy https_proxy (or registry_mirrors), so that the daemon reaches {host} another way.",
         "给守护进程设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`），让它改用其他途径访问 {host}。",
@@ -56,7 +56,7 @@ CURES = {
         "Configure an IPv6 route on this host, or make its resolver omit IPv6 addresses: {host} was requested by IPv6, which this host has no route for.",
         "给这台主机配置 IPv6 路由，或者让它的 DNS 不返回 IPv6 地址：请求 {host} 时用的是 IPv6 地址，而主机没有 IPv6 出口。",
     ),
-    # Certificates: the server was reached.
+    # Certificates: the server can be reached.
     "http answer": Cure(
         "Set docker_daemon_proxy insecure_registries: [{registry}], or install a certificate on {host}: it answers without TLS.",
         "设置 `docker_daemon_proxy` 的 `insecure_registries: [{registry}]`，或者给 {host} 配置证书：它不使用 TLS。",
@@ -344,7 +344,7 @@ _OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
 
 
 def cure_name(found: Verdict, known: Evidence, anonymous: bool) -> str:
-    """The row of the table. ``anonymous``: the token that was refused was asked for without credentials."""
+    """The row of the table. ``anonymous``: the refused token was requested without credentials."""
     reason = found.reason or ""
     if found.asked_by == "step":
         return _of_step(found)
@@ -381,7 +381,7 @@ def _of_unreached(found: Verdict, known: Evidence, reason: str) -> str:
 
 
 def _way(found: Verdict, known: Evidence) -> str:
-    """Another way to a host that could not be reached."""
+    """Fixes for a host that could not be reached."""
     if found.asked_by == "client":
         return "client way"
     if found.instance:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a build's own words to the process that failed, the reason, and the one setting that cures it.
+"""From the output of a build to the process that failed, the reason, and the setting that fixes it.
 
-Pure: the log, and what is known of the host, come in; a verdict goes out. The log alone is enough.
+Pure: the log and facts about the host in, a verdict out. The log alone is enough.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HINT = re.compile(r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|r
 
 
 def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
-    """A verdict on the output of a build, from the text alone or with what is known of the host besides."""
+    """The verdict on the output of a build, from the text alone or with additional facts about the host."""
     known = evidence or Evidence()
     seen = read(log)
     reference = reference_of(seen, known)
@@ -37,12 +37,12 @@ def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
 
 
 def reference(log: str, evidence: t.Optional[Evidence] = None) -> t.Optional[str]:
-    """The image that was asked for last before the failure, as a Dockerfile would write it."""
+    """The image that was requested last before the failure, as written in a Dockerfile."""
     return reference_of(read(log), evidence or Evidence())
 
 
 def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
-    """The cure in words. What the log does not name is called by what it is."""
+    """The fix as a sentence; names that the log does not contain are replaced by descriptions."""
     unnamed = ("镜像仓库", "错误", "镜像") if chinese else ("the registry", "an error", "the image")
     if found.asked_by == "step":
         unnamed = ("网络" if chinese else "the network", *unnamed[1:])
@@ -59,7 +59,7 @@ def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
 
 
 def _with_port(found: Verdict, host: str) -> str:
-    """The host as daemon.json names it, with its port."""
+    """The host as written in daemon.json, with its port."""
     named = re.search(rf"{re.escape(host)}:\d+", " ".join((found.reference or "", *found.lines)))
     return named.group(0) if named else host
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hosts of a build's requests: which registry each of them belongs to."""
+"""The hosts that a build requests, and the registry that each belongs to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TOKEN_SERVER = "auth.docker.io"
 LAYERS = "production.cloudflare.docker.com"
 LOOPBACK = r"(?:127(?:\.\d{1,3}){3}|localhost|0\.0\.0\.0|\[?::1\]?|ip6-localhost)"
 
-# Docker Hub: registry, token server, and the stores to which it sends for layers (they change: R2, CloudFront, S3).
+# Docker Hub: registry, token server, and the stores of its layers (they change: R2, CloudFront, S3).
 _HUB = re.compile(
     r"(?:(?:[\w-]+\.)*docker\.(?:io|com)"
     r"|docker-images-prod[\w.-]*\.(?:r2\.cloudflarestorage|amazonaws)\.com"
     r"|dseasb33srnrn\.cloudfront\.net)$"
 )
-# Hosts that no Dockerfile names: a registry sends there for its layers.
+# Hosts that no Dockerfile names: registries redirect there for layers.
 _STORES = re.compile(
     r"(?:[\w-]+\.)*(?:data\.mcr\.microsoft\.com|cdn\.mscr\.io|blob\.core\.windows\.net|pkg-containers\.githubusercontent\.com|cdn\d*\.quay\.io"
     r"|cloudfront\.net|cloudflarestorage\.com|s3[\w.-]*\.amazonaws\.com(?:\.cn)?|storage\.googleapis\.com|gitlab-static\.net|aliyuncs\.com|myqcloud\.com)$"
@@ -32,7 +32,7 @@ def is_hub(host: str) -> bool:
 
 
 def is_store(host: str) -> bool:
-    """Whether a registry keeps its layers there."""
+    """Whether a registry stores its layers there."""
     return _STORES.match(host) is not None or (is_hub(host) and host not in (HUB, TOKEN_SERVER, "docker.io", "index.docker.io"))
 
 
@@ -41,7 +41,7 @@ def is_loopback(host: str) -> bool:
 
 
 def registry_of(reference: str) -> str:
-    """The registry's host in an image's name, docker.io where it names none."""
+    """The registry in an image name, docker.io if there is none."""
     first, slash, _rest = reference.partition("/")
     return first.partition(":")[0] if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
@@ -51,7 +51,7 @@ def of_hub(reference: t.Optional[str]) -> bool:
 
 
 def asked_for(reference: t.Optional[str]) -> str:
-    """The host that is asked for an image."""
+    """The host that is requested for an image."""
     registry = registry_of(reference or "")
     return HUB if is_hub(registry) else registry
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What in a Dockerfile the legacy builder cannot do, told before it builds."""
+"""What a Dockerfile uses that the legacy builder does not support, detected before the build."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _BUILDKIT_ONLY = (
     (r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s+(?:--\S+\s+)*(--(?:chmod|link|checksum|exclude|parents|keep-git-dir|unpack))\b", "COPY {1}"),
     (r"""^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\b.*\s\d*(<<)-?["']?[A-Za-z_]\w*["']?(?=\s|$)""", "heredocs"),
     (rf"^\s*FROM\s.*\$\{{?({_PLATFORM})\b", "${1}"),
-    (rf"^\s*ARG\s+({_PLATFORM})\s*$", "${1}"),  # it is empty there, without a word
+    (rf"^\s*ARG\s+({_PLATFORM})\s*$", "${1}"),  # it is silently empty there
 )
 
 
 def legacy_cannot(dockerfile: str) -> str:
-    """What in a Dockerfile the legacy builder cannot do ('' if nothing): it would silently ignore a heredoc's body."""
+    """What a Dockerfile uses that the legacy builder does not support ('' if nothing): it silently ignores the body of a heredoc."""
     text = re.sub(r"\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*", " ", dockerfile)
     for pattern, name in _BUILDKIT_ONLY:
         found = re.search(pattern, text, re.M | re.I)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A build's output in parts: what belongs to a step, and what the engine or the client says for itself.
+"""Split the output of a build: output of steps, and messages of the engine or the client.
 
 Read are the plain and the terminal output of BuildKit, the legacy builder's, compose and docker-compose, JSON streams, and each of them behind the
 prefixes of CI systems, cut off at either end.
@@ -15,7 +15,7 @@ import re
 import typing as t
 
 _ANSI = re.compile(r"(?:\x1b|\\u001[bB]|\\x1[bB]|\\033)(?:\[[0-9;?]*[ -/]*[A-Za-z]|\][^\x07]*\x07|\([A-Z0-9])|\^\[\[[0-9;]*m")
-# Clocks, job names and levels that a CI system or a logger writes before each line.
+# Timestamps, job names and levels that a CI system or a logger writes before each line.
 _PREFIX = re.compile(
     r"^(?:"
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?: \d\d[OE][+ ]?)?[ \t]+"
@@ -67,7 +67,7 @@ _PROGRESS = re.compile(
 _LEGACY_MARK = re.compile(
     r"^(?: ?---> |Removing intermediate container|Sending build context|Successfully (?:built|tagged) |DEPRECATED:|\[Warning\]|Executing \d+ build trigger)"
 )
-# What the engine says between the lines of a legacy step.
+# Messages of the engine between the lines of a legacy step.
 _ENGINES = re.compile(
     r"^(?:OCI runtime|oci runtime error|shim error|unexpected EOF$|Error response from daemon|error during connect|[Cc]annot connect to the Docker"
     r"|the --\w+ (?:option|flag) requires BuildKit|failed to (?:register|export|create|start|copy files)|The command ')"
@@ -85,29 +85,29 @@ _INSTANCE = re.compile(
 
 
 _LONGEST = 2000  # characters
-_LAST = 400  # lines of one part in which its failure is looked for
+_LAST = 400  # lines of one part that are searched for its failure
 
 
 class Step(t.NamedTuple):
-    """The RUN step that speaks for itself."""
+    """The output of one RUN step."""
 
     command: str
     output: t.Tuple[str, ...]
-    ended: str = ""  # 'exit code 1', or how else the engine says that it ended; '' where the log stops before
+    ended: str = ""  # 'exit code 1', or another message of the engine about its end; '' if the log stops before
 
 
 class Log(t.NamedTuple):
     lines: t.Tuple[str, ...]  # without colours and prefixes
-    builder: t.Optional[str]  # legacy or buildkit, from its own words
-    instance: str  # the docker-container builder that is named, or ''
-    engine: t.Tuple[str, ...]  # what the engine and the client say
+    builder: t.Optional[str]  # legacy or buildkit, from its output
+    instance: str  # the docker-container builder in the log, or ''
+    engine: t.Tuple[str, ...]  # messages of the engine and the client
     step: t.Optional[Step]
-    failed_step: bool  # the engine says that this step failed
-    engine_failed: bool  # the engine says that something else than a step failed
-    git: t.Tuple[str, ...]  # what git says while the engine fetches a context
-    rest: t.Tuple[str, ...]  # all words but BuildKit's own, in their order
+    failed_step: bool  # the engine reports that this step failed
+    engine_failed: bool  # the engine reports a failure outside of steps
+    git: t.Tuple[str, ...]  # messages of git while the engine fetches a context
+    rest: t.Tuple[str, ...]  # all lines except BuildKit's own, in order
     last: str  # the last legacy step's instruction
-    failed: t.Tuple[str, ...]  # headers of the parts that failed, as BuildKit names them
+    failed: t.Tuple[str, ...]  # headers of the failed parts, as in BuildKit's output
 
 
 def clean(text: str) -> t.Tuple[str, ...]:
@@ -128,7 +128,7 @@ def _unquoted(lines: t.Sequence[str]) -> t.Sequence[str]:
 
 
 def _shortened(line: str) -> str:
-    """A line with its middle left out where it is longer than any message."""
+    """A line without its middle part if it is longer than any message."""
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
@@ -182,7 +182,7 @@ def _joined(lines: t.Sequence[str]) -> t.List[str]:
 
 
 def builder_used(text: str) -> t.Optional[str]:
-    """The builder that really ran, from its own words."""
+    """The builder that ran, from its output."""
     return _builder("\n".join(clean(text)))
 
 
@@ -193,7 +193,7 @@ def _builder(text: str) -> t.Optional[str]:
 
 
 class _Part:
-    """A vertex, a summary or a legacy step while it is read."""
+    """A vertex, a summary or a legacy step while it is parsed."""
 
     def __init__(self, header: str) -> None:
         self.header = header
@@ -351,6 +351,6 @@ def _with_its_end(step: t.Optional[Step]) -> t.Optional[Step]:
 
 
 def _same(header: str, command: str) -> bool:
-    """Whether a header is of the command: both begin alike, for a header is cut and a command has its shell before it."""
+    """Whether a header belongs to the command: compares their starts, because a header is cut and a command begins with its shell."""
     words = re.sub(r"^.*?\bRUN\s+(?:--\S+\s+)*", "", header).split()
     return not command or (bool(words) and words[0] in command)

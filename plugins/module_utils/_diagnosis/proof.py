@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a green build proves, and what it does not."""
+"""What a successful build proves, and what it does not."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def proof_lines(lines: t.Sequence[str]) -> t.List[str]:
 
 
 def proved(log: str, pull: bool, stored: bool) -> t.Dict[str, str]:
-    """What a green build proves: fresh (asked of the network now), cached, or unknown.
+    """What a successful build proves: fresh (fetched over the network now), cached, or unknown.
 
-    ``stored``: the image was in the engine's store before. BuildKit keeps tokens in the daemon
-    and says nothing when it uses one, so only its own '[auth]' line proves a fresh one.
+    ``stored``: the image was in the engine's store before. BuildKit caches tokens in the daemon
+    and does not report when it uses one, so only its '[auth]' line proves a fresh one.
     """
     if builder_used(log) == "legacy":
         fetched = re.search(r"^Status: Downloaded newer image", log, re.M) is not None
@@ -35,14 +35,14 @@ def proved(log: str, pull: bool, stored: bool) -> t.Dict[str, str]:
 
 
 def passed(proof: t.Mapping[str, str]) -> str:
-    """A green build in words, which says so where it proves less."""
+    """A sentence about a successful build, which names what it does not prove."""
     kinds: t.Dict[str, t.List[str]] = {kind: [f"the {name}" for name in proof if proof[name] == kind] for kind in ("fresh", "cached", "unknown")}
     words = {kind: " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:]) for kind, names in kinds.items()}
     parts = [f"Fetched now: {words['fresh']}." if words["fresh"] else "Nothing was fetched now, so it proves nothing about the network."]
     if words["cached"]:
-        parts.append(f"Here already, so not proved: {words['cached']}.")
+        parts.append(f"Stored already, so not proved: {words['cached']}.")
     if words["unknown"]:
-        parts.append(f"The output does not tell: {words['unknown']}.")
+        parts.append(f"Unknown from the output: {words['unknown']}.")
     return " ".join(["The build passed.", *parts])
 
 

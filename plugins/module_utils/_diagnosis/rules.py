@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words by which a failure is known: one table, for the client, the engine and the programs of RUN steps."""
+"""The messages by which a failure is recognised: one table, for the client, the engine and the programs of RUN steps."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import typing as t
 
 
 class Rule(t.NamedTuple):
-    """The first rule whose pattern is found decides. A '{1}' in the reason is the pattern's first group that is not named."""
+    """The first rule whose pattern matches decides. '{1}' in the reason is the pattern's first unnamed group."""
 
-    where: str  # the words of: client (the docker command itself), engine (its answers), step (what a RUN step printed)
+    where: str  # the source of the message: client (the docker command itself), engine (its answers), step (the output of a RUN step)
     pattern: str
     cause: str
     reason: str = ""
 
 
-# A request of Go's net/http in the line, so that the words behind it are an answer and not anybody's.
+# The line contains a request of Go's net/http, so that the text after it is an answer.
 _ASKED = r"(?:https?://\S|dial (?:tcp|udp)|(?:read|write) (?:tcp|udp)|failed to do request|lookup |error pulling|download failed|httpReadSeeker|net/http: )"
-# What a proxy answers to CONNECT: it stands between the last URL and the end of a Go error, without a number.
+# A proxy's answer to CONNECT: it is between the last URL and the end of a Go error, without a number.
 _PROXY_WORDS = (
     r'https?://\S+?"?: (Bad Gateway|Bad Request|Blocked|Connection refused|Connection established|Filtered|Forbidden|Gateway Time-?out'
     r"|AuthorizedOnly|Internal Server Error|Method Not Allowed|Not Found|Service Unavailable|Unable to connect|Tunnel (?:or SSL )?\w+|Access [a-z]+)"
@@ -76,7 +76,7 @@ CLIENT = (
         "buildx_missing",
     ),
     Rule("engine", r"no space left on device|disk quota exceeded|There is not enough space on the disk", "disk_full", "no space left"),
-    # What only BuildKit can do.
+    # Features that only BuildKit supports.
     Rule("engine", r"the (--\w[\w-]*) (?:option|flag) requires BuildKit", "legacy_cannot", "{1}"),
     Rule("engine", r'failed to parse platform : "" is an invalid|"" is an invalid (?:OS )?component', "legacy_cannot", "platform variables"),
     Rule("engine", r"the classic builder doesn't support ([\w -]+)", "legacy_cannot", "{1}"),
@@ -126,7 +126,7 @@ CLIENT = (
 
 ENGINE = (
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
-    # The client asks a credential helper before it asks the network.
+    # The client runs a credential helper before it uses the network.
     Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
     Rule("engine", r"error getting credentials", "unknown", "credential helper"),
     Rule("engine", r"no active sessions?", "unknown", "no active session"),
@@ -145,7 +145,7 @@ ENGINE = (
         "unknown",
         "docker driver",
     ),
-    # The proxy stands between: its faults come before those of the host behind it.
+    # The proxy is on the way: its errors come before those of the host behind it.
     Rule(
         "engine",
         r"invalid proxy (?:URL|address)|invalid proxy URL (?:port|escape)|proxyconnect tcp: dial tcp: (?:address|unknown port)"
@@ -171,7 +171,7 @@ ENGINE = (
     Rule("engine", r'https?://\S+?"?: (?:Proxy )?[Aa]uthentication ?[Rr]equired|407 Proxy Authentication', "proxy_auth", "status 407"),
     Rule("engine", r'https?://[^"\s]+": Unauthorized\s*(?:\(did you mean .*\))?$', "proxy_auth", "status 401"),
     Rule("engine", _PROXY_WORDS, "proxy_refused", "{1}"),
-    # The token server said no.
+    # The token server refused.
     Rule(
         "engine",
         r"fetch (?:anonymous|oauth) token: unexpected status(?: code)?(?: from \S+ request to \S+| https?://\S+)?: (\d{3})",
@@ -207,9 +207,9 @@ ENGINE = (
         "not_found",
         "not found",
     ),
-    # What came is not what was asked for, and nobody says whose fault it is.
+    # The content differs from what was requested, and nothing tells which server is responsible.
     Rule("engine", r"failed size validation|unexpected commit digest|filesystem layer verification failed", "unknown", "wrong content"),
-    # Nobody was reached.
+    # No server was reached.
     Rule(
         "engine",
         r"dial (?:tcp|udp): lookup |lookup [\w.-]+(?: on [\w.:\[\]]+)?: |no such host|server misbehaving|Temporary failure in name resolution",
@@ -254,11 +254,11 @@ ENGINE = (
         "timeout",
         "timeout",
     ),
-    # A token was not fetched, and the line is cut before it says why.
+    # A token was not fetched, and the line is cut before the reason.
     Rule("engine", r"failed to fetch (?:anonymous|oauth) token: (?:Get|Post) ", "token_unreachable", "not said"),
 )
 
-# A program's own word before it, or where it wanted to go: without one of them, 'refused' and 'timed out' are anybody's.
+# The program's name or its target must be in the line: otherwise 'refused' and 'timed out' can come from anything.
 _PROGRAM = (
     r"^(?=.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|\d+\.\d+\.\d+\.\d+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
     r"|wget2?:|fatal: |git|npm |yarn|ERR_|UND_ERR"
@@ -272,7 +272,7 @@ _PROGRAM = (
 
 STEP = (
     Rule("step", r"[Nn]o space left on device|ENOSPC", "disk_full", "no space left"),
-    # The proxy that the step was given.
+    # The proxy of the step.
     Rule("step", r"[Cc]ould not resolve proxy(?: name)?(?:: (?P<host>[\w.-]+))?|[Cc]ouldn't resolve proxy", "proxy_unreachable", "dns"),
     Rule(
         "step",
@@ -309,7 +309,7 @@ STEP = (
         "proxy_unreachable",
         "{how}",
     ),
-    # A name was not found.
+    # A name cannot be resolved.
     Rule(
         "step",
         r"bad address '(?P<host>[\w.-]+)|unable to resolve host address [\u2018'`\"](?P<gnu>[\w.-]+)|[Cc]ould not resolve (?:host(?:name)?"
@@ -344,7 +344,7 @@ STEP = (
     Rule("step", r"https?://(?P<host>[\w.-]+)\S*: (?:temporary error|DNS)", "dns", "dns"),
     Rule("step", r"no such name \(https?://|UnknownHostError: timed out", "dns", "dns"),
     Rule("step", r"keyserver receive failed: No name|gpgkeys: .*[Nn]o name", "dns", "dns"),
-    # The server was reached, and its certificate is not accepted.
+    # The server can be reached, but its certificate is not accepted.
     Rule("step", r"certificate is not yet valid|CERT_NOT_YET_VALID|not yet activated|CertificateNotYetValid", "tls", "clock is behind"),
     Rule(
         "step",
@@ -388,7 +388,7 @@ STEP = (
         "tls",
         "version or cipher",
     ),
-    # The connection was cut.
+    # The connection was closed.
     Rule(
         "step",
         r"SSL_ERROR_SYSCALL(?: in connection to (?P<curl>[\w.-]+))?|SSL protocol error in connection to (?P<curl2>[\w.-]+)"
@@ -407,7 +407,7 @@ STEP = (
         "reset",
     ),
     Rule("step", _PROGRAM + r".*(?:[Cc]onnection (?:was )?reset|forcibly closed|errno=Connection reset)", "reset", "reset"),
-    # Nobody answered, or nobody could be asked.
+    # No answer, or no connection.
     Rule(
         "step",
         _PROGRAM + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|[Cc]annot assign requested address|Address not available)"
@@ -439,7 +439,7 @@ STEP = (
     Rule("step", r"Unable to connect to (?P<host>[\w.-]+):\w*:|Connection failed \[IP", "refused", "not connected"),
 )
 
-# A program that fetched nothing and does not say why: no process is blamed.
+# A program whose download failed without a reason: no process is named.
 UNCLEAR = (
     Rule("step", r"is not valid yet \(invalid for another", "step_failed", "clock is behind"),
     Rule(

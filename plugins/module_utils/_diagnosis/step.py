@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a RUN step's output says of the network: its last word counts, its own faults do not."""
+"""What the output of a RUN step says about the network: its last message counts, its own errors do not."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class StepFailure(t.NamedTuple):
     reason: str
     host: str
     line: str
-    role: str = ""  # proxy, where the host is the step's proxy
+    role: str = ""  # proxy, if the host is the step's proxy
 
 
-# Services that a build starts for itself, and tests of how a program takes a failure.
+# Services that a build starts itself, and tests of error handling.
 _OWN_SERVICE = re.compile(
     r"(?:localhost|127\.0\.0\.1|\[?::1\]?|0\.0\.0\.0|host\.docker\.internal)[:\"' ]*(?:\(|port )?\d*"
     r"|(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED) [\w-]+(?::\d+)?(?=['\"\s,)]|$)|https?://[\w-]+(?::\d+)?(?=[/\"'\s]|$)"
@@ -29,7 +29,7 @@ _OWN_SERVICE = re.compile(
     r"|redis\.exceptions|RedisError|Can't connect to MySQL|PG::|amqp://|Prisma\w*InitializationError"
     r"|could not connect to server: |could not translate host name"
 )
-_MANAGER = re.compile(r"^\s*(?:npm |yarn |pnpm |\[ERROR\]|E: |W: |error An unexpected|go: )")  # what these ask is a repository, whatever its name
+_MANAGER = re.compile(r"^\s*(?:npm |yarn |pnpm |\[ERROR\]|E: |W: |error An unexpected|go: )")  # these request repositories, whatever their names
 _TESTS = re.compile(
     r"^(?:=+ .*\b\d+ failed\b|FAILED \(|\s*--- FAIL:|FAIL\s|FAILED tests?[/:]|\[?\w*\]?\s*Tests run: \d+, Failures: (?:[1-9]|0, Errors: [1-9])"
     r"|Tests:? .*\d+ failed|\s+\d+ failing\b"
@@ -40,7 +40,7 @@ _TESTS = re.compile(
 _DIAGNOSTIC = re.compile(
     r"^\s*(?:\S+\.(?:c|cc|cpp|cxx|h|hpp|go|rs|java|kt|ts|tsx|js|jsx|py|rb|cs|swift|scala|vue|m|mm|php)[:(]\d+|-->|\d+ \||\|)|^\s*(?:note|warning): "
 )
-_FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the import that it wanted to fetch
+_FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the import that it tried to fetch
 _OWN_FAULT = re.compile(
     r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
     r"|COMPILATION ERROR|error: could not compile|code (?:ELIFECYCLE|E404|ERESOLVE|ETARGET|EUSAGE)"
@@ -53,7 +53,7 @@ _ENDED_BADLY = re.compile(
     r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed)|⨯ "
 )
-# What comes after these has got over what came before.
+# Messages of success: errors before them were recovered.
 _SUCCESS = re.compile(
     r"^\s*(?:Successfully installed|added \d+ packages|Setting up \S+ \(|OK: \d+|\(\d+/\d+\) Installing|Complete!$|success Saved|Fetched [\d.,]+ ?\w?B in"
     r"|Compiling \S+ v\d|Receiving objects: 100%|Resolving deltas: 100%|Bundle complete!|Finished |Done in \d)|saved \[\d+|✨"
@@ -72,7 +72,7 @@ _NAMED = re.compile(
 )
 _ADDRESS = re.compile(r"(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)\]?:\d+")
 _PROXY_PORT = re.compile(r"(?::|port )(?:3128|8080|8888|8118|8123|7890|7891|1080|10809|10808|3142)\b")
-_SURE_PROXY_PORT = re.compile(r"port (?:3128|8118|8123|7890|7891|1080|10809|10808|3142)\b")  # nobody serves anything else there
+_SURE_PROXY_PORT = re.compile(r"port (?:3128|8118|8123|7890|7891|1080|10809|10808|3142)\b")  # only proxies use these ports
 _PROXY_SET = re.compile(
     r"(?:https?|all|ftp)_?proxy['\"]?[ =:]+['\"]?(?:\w+://)?(?:[^@/\s'\"]*@)?([\w.-]+)|(?:-x|--proxy)[ =]['\"]?(?:\w+://)?(?:[^@/\s'\"]*@)?([\w.-]+)", re.I
 )
@@ -92,7 +92,7 @@ def how(line: str) -> str:
 
 
 def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequence[str] = ()) -> t.Optional[StepFailure]:
-    """The network's failure for which a step ended, None where it failed by itself."""
+    """The network failure that ended a step; None if it failed by itself."""
     if ended in _KILLED or any(_TESTS.search(line) or _NO_TLS.search(line) for line in output):
         return None
     start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
@@ -111,7 +111,7 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
 
 
 def fails_by_itself(output: t.Sequence[str]) -> bool:
-    """Whether a step's own fault is seen in lines of which nobody says that they are a step's."""
+    """Whether lines of unknown origin show an error of a step itself."""
     return any(
         _TESTS.search(line) or _OWN_FAULT.search(line) or _ENDED_BADLY.search(line) or (_OWN_SERVICE.search(line) and "refused" in line) for line in output
     )
@@ -170,7 +170,7 @@ def _proxy_of(line: str, proxies: t.AbstractSet[str]) -> str:
 
 
 def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
-    """Where the program wanted to go: the URL beside its word, else the one URL of the command."""
+    """The target of the program: the URL next to its message, else the only URL of the command."""
     line = output[index]
     for near in (line, *(output[at] for at in range(index - 1, max(index - 7, -1), -1)), *output[index + 1 : index + 4]):
         host = _url_host(near) or (_host_in(near) if near is not line else "")
@@ -183,7 +183,7 @@ def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
 
 
 def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) -> bool:
-    """Whether a host that could not be reached is the proxy that the program was to use."""
+    """Whether a host that could not be reached is the proxy that the program had to use."""
     if not host:
         return False
     if host in proxies:
@@ -194,7 +194,7 @@ def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) ->
         return True
     if not wanted:
         return _PROXY_PORT.search(line) is not None and "proxy" in host
-    if is_loopback(host):  # a test suite's own server is there too: the same line must say that another host was wanted
+    if is_loopback(host):  # a test suite's own server can be there too: the same line must name another host as target
         elsewhere = _url_host(line) not in ("", host) or re.search(r"curl|wget", line) is not None
         return elsewhere and re.search(r"(?::|port )(?:80|443)\b", line) is None
     if _PROXY_PORT.search(line) or re.search(r"proxy|squid|cntlm", host):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes into a diagnosis besides the log, and what comes out of it."""
+"""The facts that a diagnosis uses besides the log, and its result."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ NO_NETWORK = ("engine_down", "disk_full", "buildx_missing", "legacy_cannot", "ba
 
 
 class Evidence(t.NamedTuple):
-    """What is known besides the log. Nothing of it is needed."""
+    """Facts besides the log; all optional."""
 
     code: int = 1
     timed_out: bool = False
     timeout: int = 0
-    cannot: str = ""  # what the Dockerfile asks for and the legacy builder does not do
+    cannot: str = ""  # what the Dockerfile uses and the legacy builder does not support
     image: str = ""
     network_step: str = ""
     daemon_token: bool = False  # BUILDKIT_NO_CLIENT_TOKEN in the build's environment
     daemon_proxy: str = ""  # the daemon's proxy for https, as the engine shows it
     client_proxy: str = ""  # the one in the build's environment
     mirrors: t.Tuple[Mirror, ...] = ()
-    daemon_asked: bool = False  # the daemon was asked for its proxy and mirrors, so that there are no others
-    answers: bool = True  # the engine, asked after the build
+    daemon_asked: bool = False  # the daemon returned its proxy and mirrors, so that there are no others
+    answers: bool = True  # the engine, queried after the build
     free: t.Optional[int] = None  # bytes on the engine's disk
 
 
@@ -43,9 +43,9 @@ class Verdict(t.NamedTuple):
     cure: t.Optional[str] = None
     sentence: str = ""
     lines: t.Tuple[str, ...] = ()
-    role: str = ""  # what the host is: hub, store (of layers), mirror, registry or other; of a step: proxy
-    instance: str = ""  # the docker-container builder that asked, for the daemon or for itself
-    cure_name: str = ""  # its row in the table of cures
+    role: str = ""  # the kind of the host: hub, store (of layers), mirror, registry or other; for a step: proxy
+    instance: str = ""  # the docker-container builder that sent the request, for the daemon or for itself
+    cure_name: str = ""  # its row in the table of fixes
 
     @property
     def host_is_hubs(self) -> bool:

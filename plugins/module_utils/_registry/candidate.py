@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a mirror would serve builds: asked as Docker asks, and its answers read. The questions are asked by a function that the caller gives."""
+"""Whether a mirror can serve builds: sends the requests that Docker would send and reads the answers. The caller passes the function that sends them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import challenge, host_of, split_url
 
 _HUB_TOKEN_SERVER = "auth.docker.io"
-_LARGEST_DOCUMENT = 4 * 1024 * 1024  # BuildKit takes no larger manifest
+_LARGEST_DOCUMENT = 4 * 1024 * 1024  # BuildKit accepts no larger manifest
 _FIRST_BYTES = 1024  # of the layers of all images but the first, which is timed
 _REDIRECTS = 5
-_USER_AGENT = "docker (buildfleet.docker registry_mirror_info)"  # mirrors keep programs with names of libraries out
+_USER_AGENT = "docker (buildfleet.docker registry_mirror_info)"  # mirrors block User-Agents of libraries
 _PORTS = {"http": 80, "https": 443}
 _NO_CREDENTIALS = "Docker sends no credentials to a mirror"
 
 
 class Ask(t.Protocol):
-    """One question; redirects are not followed, and at most so many bytes of the body come back."""
+    """One request; redirects are not followed, and at most this many bytes of the body are returned."""
 
     def __call__(self, method: str, url: str, headers: t.Mapping[str, str], most: int) -> Answer:
-        """The answer; status 0 where there is none."""
+        """The answer; status 0 if there is none."""
 
 
 class Candidate(t.NamedTuple):
-    """What a mirror is good for. ``problem`` is a cause of docker_build_check; '' where it can be used."""
+    """The result for one mirror. ``problem`` is a cause of docker_build_check; '' if it can be used."""
 
     url: str
     problem: str = ""
@@ -45,7 +45,7 @@ class Candidate(t.NamedTuple):
     missing: t.Tuple[str, ...] = ()
     seconds: float = 0.0
     bytes_per_second: t.Optional[int] = None
-    cost: float = 0.0  # seconds for everything that was asked for, guessed where time was up before
+    cost: float = 0.0  # seconds for all requests, estimated if the time was up before
 
     @property
     def usable(self) -> bool:
@@ -53,12 +53,12 @@ class Candidate(t.NamedTuple):
 
 
 class Request(t.Protocol):
-    """Host.http_request: one question through these proxies."""
+    """Host.http_request: one request through these proxies."""
 
     def __call__(
         self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = ..., most: int = ..., proxies: t.Optional[t.Mapping[str, str]] = ...
     ) -> Answer:
-        """The answer; status 0 where there is none."""
+        """The answer; status 0 if there is none."""
 
 
 def asker(
@@ -68,7 +68,7 @@ def asker(
     proxies: t.Mapping[str, str],
     direct: t.Callable[[str, int], bool],
 ) -> Ask:
-    """Questions that together take no longer than the timeout; ``direct`` names hosts and ports that are asked without a proxy."""
+    """Requests that together take no longer than the timeout; ``direct`` names hosts and ports that are requested without a proxy."""
     until = clock() + timeout
 
     def ask(method: str, url: str, headers: t.Mapping[str, str], most: int) -> Answer:
@@ -76,7 +76,7 @@ def asker(
         proxied = proxies.get(parts.scheme) and not direct(parts.hostname or "", _port(parts))
         left = max(until - clock(), 0.1)
         answer = request(url, {"User-Agent": _USER_AGENT, **headers}, left, method, most, {parts.scheme: proxies[parts.scheme]} if proxied else {})
-        if proxied and answer.reason in ("dns", "refused"):  # whom the proxy does not reach, it says in an answer
+        if proxied and answer.reason in ("dns", "refused"):  # the proxy reports in its answer which host it cannot reach
             return answer._replace(reason=f"proxy {answer.reason}")
         return Answer(0, {}, "proxy status 407") if answer.status == 407 else answer
 
@@ -97,7 +97,7 @@ class _Problem(Exception):
 
 
 def try_candidate(url: str, images: t.Sequence[str], most: int, ask: Ask, clock: t.Callable[[], float]) -> Candidate:
-    """Ask a mirror for these images as a build would, and for the first bytes of the first image's layer."""
+    """Request these images from a mirror as a build would, and the first bytes of the first image's layer."""
     started = clock()
     visit = _Visit(url.rstrip("/"), ask, clock)
     problems: t.List[_Problem] = []
@@ -128,7 +128,7 @@ def try_candidate(url: str, images: t.Sequence[str], most: int, ask: Ask, clock:
 
 
 def too_late(url: str, timeout: float) -> Candidate:
-    """A mirror of which nothing was heard: not even its name was found in time."""
+    """A mirror without any answer: not even its name was resolved in time."""
     host = host_of(url)
     return Candidate(url, "timeout", "timeout", host, f"{host} did not answer within {timeout:g} seconds.", seconds=timeout)
 
@@ -138,7 +138,7 @@ def fastest_first(candidates: t.Iterable[Candidate]) -> t.List[str]:
 
 
 def distinct(urls: t.Iterable[str]) -> t.List[str]:
-    """Without repetitions: a final slash says nothing."""
+    """Without duplicates; a final slash makes no difference."""
     found: t.Dict[str, str] = {}
     for url in urls:
         found.setdefault(url.rstrip("/"), url)
@@ -146,7 +146,7 @@ def distinct(urls: t.Iterable[str]) -> t.List[str]:
 
 
 def spelt_as(urls: t.Sequence[str], in_use: t.Sequence[str]) -> t.List[str]:
-    """The daemon's mirrors, which it shows with a final slash, as the user writes them."""
+    """The daemon's mirrors, which it shows with a final slash, as the user wrote them."""
     spelling = {url.rstrip("/"): url for url in urls}
     return [spelling.get(url.rstrip("/"), url) for url in in_use]
 
@@ -157,7 +157,7 @@ def summary(tried: t.Sequence[Candidate]) -> str:
 
 
 class _Visit:
-    """One conversation with a mirror. What it says no to is raised as _Problem."""
+    """The requests to one mirror. A failure is raised as _Problem."""
 
     def __init__(self, base: str, ask: Ask, clock: t.Callable[[], float]) -> None:
         self._base, self._ask, self._clock = base, ask, clock
@@ -219,10 +219,10 @@ class _Visit:
             self.layer_seconds = max(self._clock() - started, 0.001)
             self.layer_bytes, self.cut = len(answer.body), bool(answer.reason)
 
-    # --- questions -----------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------------
 
     def _authorized(self, method: str, url: str, repository: str, headers: t.Mapping[str, str], most: int) -> t.Tuple[Answer, str]:
-        """With a token where the mirror wants one: as it said at the start, or as it says now."""
+        """With a token if the mirror requires one: as it answered at the start, or as it answers now."""
         scope = f"repository:{repository}:pull"
         if self.realm and scope not in self._tokens:
             self._tokens[scope] = self._token(scope)
@@ -266,7 +266,7 @@ class _Visit:
         raise _Problem("token_denied" if host == _HUB_TOKEN_SERVER else "mirror_error", reason, host, sentence, login=login)
 
     def _follow(self, method: str, url: str, headers: t.Mapping[str, str], most: int) -> t.Tuple[Answer, str]:
-        """The last answer and who gave it; a token does not go along to another host."""
+        """The last answer and its URL; a token is not sent to another host."""
         sent = dict(headers)
         for _redirect in range(_REDIRECTS + 1):
             answer = self._ask(method, url, sent, most)
@@ -295,7 +295,7 @@ class _Visit:
         return _Problem(cause, reason, host, f"{what} {failed} ({reason}).")
 
     def _refusal(self, answer: Answer, url: str, what: str, image: str = "") -> _Problem:
-        """Why an answer is none of a registry that serves us."""
+        """Why an answer is not that of a usable registry."""
         host = host_of(url)
         if answer.is_page:
             return _Problem("mirror_error", "html page", host, f"The mirror answers {what} with an html page, and no registry does.", bool(image))
@@ -317,7 +317,7 @@ def _parse(body: bytes) -> t.Dict[str, t.Any]:
 
 
 def _own_message(answer: Answer) -> str:
-    """The mirror's own words, on one line."""
+    """The mirror's own message, on one line."""
     errors = _parse(answer.body).get("errors")
     text = str(errors[0].get("message") or "") if isinstance(errors, list) and errors and isinstance(errors[0], dict) else ""
     if not text and not answer.body.lstrip().startswith((b"{", b"[", b"<")):

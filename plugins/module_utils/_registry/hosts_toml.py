@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""hosts.toml, by which the engine reaches any registry through mirrors (containerd core/remotes/docker/config/hosts.go).
+"""hosts.toml, in which the engine reads the mirrors of any registry (containerd core/remotes/docker/config/hosts.go).
 
-Our lines stand between two marks, behind the keys of others and before their tables: the engine asks hosts in the order of the file.
+Our lines are between two marks, after the keys of others and before their tables: the engine uses hosts in the order of the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALIASES = ("registry-1.docker.io", "index.docker.io")  # the engine looks for n
 
 
 class RegistryHostsError(ValueError):
-    """An option or a file that cannot be worked with; a complete sentence."""
+    """An option or a file that cannot be used; a complete sentence."""
 
 
 class Mirror(t.NamedTuple):
@@ -56,7 +56,7 @@ def path_of(registry: str) -> str:
 
 
 def ca_path_of(registry: str, number: int) -> str:
-    """Of the certificate of a registry's mirror, counted from 1; its name must not end in .crt, which the engine would take for itself."""
+    """The path of the certificate of a registry's mirror, counted from 1; it must not end in .crt, which the engine would use itself."""
     return f"{FOLDER}/{registry}/buildfleet-{number}.pem"
 
 
@@ -152,7 +152,7 @@ def _capabilities(value: t.Any, where: str) -> t.Tuple[str, ...]:
 
 
 def block(registry: str, mirrors: t.Sequence[Mirror], fallback: bool) -> str:
-    """Our lines. Without fallback the last mirror takes the place of the registry itself, which the engine asks last."""
+    """Our lines. Without fallback the last mirror replaces the registry itself, which the engine uses last."""
     text = BEGIN
     hosts = list(enumerate(mirrors, 1))
     if not fallback:
@@ -174,16 +174,16 @@ def _settings(registry: str, number: int, mirror: Mirror, indent: str) -> str:
 
 
 def authorization(mirror: Mirror) -> str:
-    """RFC 7617; the engine sends no other login to a mirror."""
+    """RFC 7617; the engine can send a mirror only this kind of login."""
     return "Basic " + base64.b64encode(f"{mirror.username}:{mirror.password}".encode()).decode()
 
 
 def _text(value: str) -> str:
-    return json.dumps(value)  # JSON's strings are strings of TOML
+    return json.dumps(value)  # JSON strings are valid in TOML
 
 
 def with_block(contents: bytes, path: str, ours: str) -> bytes:
-    """The file with our lines; raises RegistryHostsError where the lines of others stand in the way."""
+    """The file with our lines; raises RegistryHostsError if lines of others conflict."""
     text = _BLOCK.sub("", _decoded(contents, path))
     others, own = _parsed(text, path), _parsed(ours, path)
     for keys, line in others.lines.items():
@@ -202,10 +202,10 @@ def without_block(contents: bytes) -> bytes:
 
 
 def secrets(contents: bytes, path: str) -> t.List[str]:
-    """What the headers of a file say: each may be a login."""
+    """The header values of a file: each may be a login."""
     try:
         document = toml.parse(contents.decode(errors="replace"), path)
-    except toml.NotToml:  # nobody says what is a header in it: every string on a line that may be one
+    except toml.NotToml:  # a broken file: every string on a line that may be a header
         lines = [line for line in contents.decode(errors="replace").splitlines() if re.search(r"(?i)header|authorization|basic|bearer", line)]
         return [found for line in lines for pair in re.findall(r"\"([^\"]*)\"|'([^']*)'", line) for found in pair if found]
     return list(_header_values(document.value))
@@ -238,7 +238,7 @@ def _parsed(text: str, path: str) -> toml.Document:
 
 
 def covers(registries: t.Iterable[str], containerd_store: bool, hub_mirrors: bool) -> t.Dict[str, t.Dict[str, bool]]:
-    """Who reaches each registry through a mirror (seen on 28.5 and 29 with both image stores).
+    """Which clients use a mirror of each registry (seen on 28.5 and 29 with both image stores).
 
     With the graphdriver store pull and the legacy builder read daemon.json alone, whose registry-mirrors are for Docker Hub.
     """

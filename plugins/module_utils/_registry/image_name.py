@@ -28,7 +28,7 @@ _IS_IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
 
 
 class InvalidImageName(ValueError):
-    """The text is no image name; the message is a complete sentence."""
+    """The text is not an image name; the message is a complete sentence."""
 
 
 class ImageName(t.NamedTuple):
@@ -46,7 +46,7 @@ class ImageName(t.NamedTuple):
 
     @property
     def familiar(self) -> str:
-        """The shortest text that means this image."""
+        """The shortest name of this image."""
         if self.registry != DOCKER_HUB:
             return self.full
         first, _rest, rest = self.path.partition("/")
@@ -65,7 +65,7 @@ def parse(reference: str) -> ImageName:
 
 
 def parse_name(name: str) -> t.Tuple[str, str]:
-    """Registry and path of a name that may be a registry alone: the key of a map of mirrors."""
+    """Registry and path of a name that may be only a registry: the key of a map of mirrors."""
     registry, slash, path = name.partition("/")
     if registry == _OLD_DOCKER_HUB:
         registry = DOCKER_HUB

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A map of registries to mirrors, and what it makes of an image name."""
+"""A map of registries to mirrors, applied to image names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MirrorError(ValueError):
 
 
 class Move(t.NamedTuple):
-    """From a reference to its familiar name at the mirror: what takes the place of its first characters."""
+    """From a reference to its familiar name at the mirror: the text that replaces its first characters."""
 
     first: int
     prefix: str
@@ -60,19 +60,19 @@ class Mirrors:
 
     @property
     def back(self) -> Mirrors:
-        """The map read backwards."""
+        """The reversed map."""
         if self._back is None:
             self._back = Mirrors({mirror: source for source, mirror in self.targets.items()})
         return self._back
 
     def replacement(self, reference: str) -> t.Optional[ImageName]:
-        """None where the map does not name it, or where it is at its mirror already."""
+        """None if the map does not contain it, or if it names its mirror already."""
         if reference not in self._known:
             self._known[reference] = self._replacement(parse(reference))
         return self._known[reference]
 
     def names(self, registry: str) -> bool:
-        """Whether the map is about this registry or a part of it."""
+        """Whether the map contains this registry or a part of it."""
         return any(is_under(source, registry) for source in self.targets)
 
     def move(self, reference: str) -> t.Optional[Move]:
@@ -137,7 +137,7 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
 
 
 def apply_policy(found: t.Any, reference: str) -> t.Optional[str]:
-    """What a source policy makes of an image: a name, nothing where it is denied, None where no rule is about it."""
+    """What a source policy makes of an image: a name, '' if it is denied, None if no rule matches it."""
     image = parse(reference)
     identifier = _IMAGE + (image.full if image.suffix else image.full + ":latest")
     for rule in found["rules"]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a mirror's answers mean. The questions are asked by a function that the caller gives."""
+"""What a mirror's answers mean. The caller passes the function that sends the requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Get = t.Callable[[str, t.Mapping[str, str], float], Answer]  # a URL, headers an
 
 
 class Mirror(t.NamedTuple):
-    """What a mirror answered when it was asked directly (status 0: it did not, reason says how)."""
+    """A mirror's answer to a direct request (status 0: none, and reason says why)."""
 
     url: str
     status: int = 0
@@ -40,12 +40,12 @@ class Mirror(t.NamedTuple):
 
     @property
     def wants_login(self) -> bool:
-        """It asks for a user and has no token server: Docker sends mirrors no credentials."""
+        """It requires a login and has no token server: Docker sends no credentials to mirrors."""
         return self.status == 401 and not self.realm_host
 
     @property
     def error(self) -> str:
-        """With what it refuses to be a registry for this image; '' if it does not."""
+        """The error that makes it unusable as a registry for this image; '' if there is none."""
         if self.wants_login:
             return WANTS_LOGIN
         if self.status >= 402 or self.status in (400,):
@@ -56,7 +56,7 @@ class Mirror(t.NamedTuple):
 
 
 class Challenge(t.NamedTuple):
-    """What a 401 asks for (RFC 7235)."""
+    """What a 401 requires (RFC 7235)."""
 
     scheme: str
     realm: str = ""
@@ -78,7 +78,7 @@ def challenge(answer: Answer) -> Challenge:
 
 
 def host_of(url: str) -> str:
-    """The host of a URL; '' where it is cut or broken."""
+    """The host of a URL; '' if it is cut or invalid."""
     return (split_url(url).hostname or "") if "://" in url else ""
 
 

@@ -429,12 +429,12 @@ def test_words_that_say_nothing_are_explained_by_what_is_seen_on_the_host(known,
         (("fresh", "fresh", "fresh"), "The build passed. Fetched now: the manifest, the token and the layers."),
         (
             ("fresh", "unknown", "cached"),
-            "The build passed. Fetched now: the manifest. Here already, so not proved: the layers. The output does not tell: the token.",
+            "The build passed. Fetched now: the manifest. Stored already, so not proved: the layers. Unknown from the output: the token.",
         ),
         (
             ("cached", "cached", "cached"),
             "The build passed. Nothing was fetched now, so it proves nothing about the network. "
-            "Here already, so not proved: the manifest, the token and the layers.",
+            "Stored already, so not proved: the manifest, the token and the layers.",
         ),
     ],
 )
