@@ -18,9 +18,9 @@ AT_MOST = {
     "docker_build_check": 312,
     "docker_build_env": 242,
     "docker_build_info": 335,
-    "docker_daemon_proxy": 279,
+    "docker_daemon_proxy": 281,
     "docker_registry_hosts": 232,
-    "dockerfile_mirror": 290,
+    "dockerfile_mirror": 305,
     "proxy_ca": 268,
     "registry_mirror_info": 218,
 }
