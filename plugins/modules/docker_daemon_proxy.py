@@ -184,7 +184,6 @@ backup_files:
   returned: when O(backup=true)
 """
 
-import functools
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import diff as diff_entry
@@ -197,8 +196,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror_answer import mirror_problem
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import ask_mirror
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
 
@@ -294,21 +291,8 @@ def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
             return daemon_proxy.Plan("", {}, daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
         raise
     if module.params["validate"]:
-        warnings = warnings + _answers(module.host, wish)
+        warnings = warnings + decision.answers(module.host, wish)
     return plan._replace(warnings=warnings + plan.warnings)
-
-
-def _answers(host: Host, wish: daemon_proxy.Wanted) -> t.List[str]:
-    """Warnings from what proxies and mirrors say to this host, all asked side by side."""
-    mirrors = wish.registry_mirrors or []
-    tls = {name: proxy for name, proxy in wish.servers.items() if proxy.scheme == "https"}
-    calls: t.Dict[str, t.Callable[[], t.Any]] = {url: functools.partial(ask_mirror, host.http_get, url) for url in mirrors}
-    calls.update({name: functools.partial(host.speaks_plain_http, *proxy.server()) for name, proxy in tls.items()})
-    found = host.run_parallel(calls, 6)
-    return [
-        *(f"{name}: {proxy.address} answers to plain http and not to TLS. Write http://{proxy.address}." for name, proxy in tls.items() if found.get(name)),
-        *(f"registry_mirrors: {problem}" for problem in (mirror_problem(found[url]) for url in mirrors if url in found) if problem),
-    ]
 
 
 def _untouched() -> t.Dict[str, bool]:

@@ -160,27 +160,13 @@ counts:
   sample: {files: 12, changed: 4, edits: 9, skipped: 1, unreadable: 0}
 """
 
-import itertools
 import os
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.report import Outcome, Report, unified
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewrite import KINDS
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.selection import COMPOSE, PATTERNS, Selection, base, follows, is_compose
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import Work, restore_or_rewrite
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import (
-    BAKE_FILES,
-    Refusal,
-    Source,
-    contents_of,
-    exists,
-    files,
-    matches,
-    named_singly,
-    source,
-)
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, read_note, replace, sync, write_blocker
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.selection import PATTERNS
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.tree import rewrite_tree
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import contents_of, exists
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import MirrorError, Mirrors
 
@@ -190,10 +176,10 @@ POLICY_VARIABLE = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 def work(module: Module) -> t.Dict[str, t.Any]:
     mirrors, paths = _mirrors(module.params["mirrors"]), _paths(module)
     if module.params["strict"]:
-        trial = _rewritten(module, mirrors, paths, write=False)
+        trial = rewrite_tree(module.params, mirrors, paths, False, module._diff)
         if trial.strict_error():
             raise Refused(trial.strict_error(), **{**trial.result(), "changed": False})
-    report = _rewritten(module, mirrors, paths, write=not module.check_mode)
+    report = rewrite_tree(module.params, mirrors, paths, not module.check_mode, module._diff)
     policy_file = os.environ.get(POLICY_VARIABLE, "")
     for warning in report.warnings(contents_of(policy_file) or b"", policy_file):
         module.warn(warning)
@@ -223,76 +209,6 @@ def _paths(module: Module) -> t.List[str]:
     for path in missing:
         module.warn(f"{path} does not exist; an earlier task may create it when this is not check mode.")
     return [path for path in given if path not in missing]
-
-
-def _rewritten(module: Module, mirrors: Mirrors, paths: t.Sequence[str], write: bool) -> Report:
-    params = module.params
-    is_source = matches(params["patterns"])
-    found = list(files(paths, [*params["patterns"], *COMPOSE], params["excludes"], tidy=write))
-    project = _project(params, found, paths, is_source)
-    selection = Selection(params, is_source, BAKE_FILES, project, named_singly(paths) if project else ())
-    listed = 0  # by this process; what it comes to later stands later in the result
-
-    def some(found: t.Sequence[t.Union[str, Refusal]]) -> Report:
-        nonlocal listed
-        part = Report(module._diff, listed)
-        for one in found:
-            part.add(_outcome(module, selection, one, mirrors, write))
-        listed += len(part.files)
-        return part
-
-    report = Report(module._diff)
-    for part in each(some, itertools.chain(found, project.extra if project else ())):
-        report.put(part)
-    if write and report.counts["changed"]:
-        sync()
-    return report
-
-
-def _project(params: t.Mapping[str, t.Any], found: t.Sequence[t.Union[str, Refusal]], paths: t.Sequence[str], is_source: t.Callable[[str], t.Any]) -> t.Any:
-    """The project around the files; nothing where none of them says anything about another: what reads YAML takes 15 ms to import."""
-    known = [path for path in found if isinstance(path, str)]
-    bake = [path for path in known if base(path) in BAKE_FILES]
-    compose = [path for path in known if is_compose(base(path))]
-    if not bake and not compose:
-        return None
-    from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import survey
-
-    is_followed = follows(is_source, matches(PATTERNS), BAKE_FILES)
-    return survey(compose, bake, frozenset(known), paths, params["excludes"], is_followed, "compose" in params["kinds"])
-
-
-def _outcome(module: Module, selection: Selection, found: t.Union[str, Refusal], mirrors: Mirrors, write: bool) -> Outcome:
-    if isinstance(found, Refusal):
-        return Outcome(found.path, unread=found.reason)
-    if not selection.includes(found):
-        return Outcome(found, is_source=False)
-    file = source(found)
-    if isinstance(file, Refusal):
-        return Outcome(file.path, is_source=False) if base(found) in BAKE_FILES else Outcome(file.path, unread=file.reason)
-    return _file(module, file, mirrors, *selection.rewriter(found, file), write)
-
-
-def _file(module: Module, file: Source, mirrors: Mirrors, work: Work, encoding: str, write: bool) -> Outcome:
-    """Rewrite one file, or say what would become of it."""
-    result, note = work(file.contents, mirrors), b""
-    if result.after != file.contents:
-        result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, encoding, work)
-    if result.after == file.contents:
-        return Outcome(file.path, False, result.changes, result.skipped)
-    failure = _written(file, result.after, note, module.params["backup"]) if write else write_blocker(file)
-    if failure:
-        return Outcome(file.path, skipped=result.skipped, failure=failure)
-    return Outcome(file.path, True, result.changes, result.skipped, unified(file.path, file.contents, result.after) if module._diff else "")
-
-
-def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
-    """Why not, if not."""
-    try:
-        replace(file, after, note, with_backup)
-    except NotWritten as error:
-        return str(error)
-    return ""
 
 
 def main() -> None:

@@ -148,8 +148,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry import
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import InvalidImageName, parse
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import PROBE_IMAGE
 
-_FIELDS = ("url", "usable", "problem", "reason", "host", "message", "realm", "needs", "missing", "seconds", "bytes_per_second")
-
 
 def work(module: Module) -> t.Dict[str, t.Any]:
     params, host = module.params, module.host
@@ -180,7 +178,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     tried = [answers.get(url) or candidate.too_late(url, params["timeout"]) for url in urls]
     return {
         "changed": False,
-        "mirrors": [_shown(one) for one in tried],
+        "mirrors": [candidate.shown(one) for one in tried],
         "usable": candidate.fastest_first(tried),
         "in_use": _in_use(host.engine_api("/info"), urls),
         "msg": candidate.summary(tried),
@@ -203,12 +201,6 @@ def _proxies(module: Module) -> t.Dict[str, str]:
 
 def _in_use(info: t.Any, urls: t.Sequence[str]) -> t.Optional[t.List[str]]:
     return None if info is None else candidate.spelt_as(urls, (info.get("RegistryConfig") or {}).get("Mirrors") or [])
-
-
-def _shown(tried: candidate.Candidate) -> t.Dict[str, t.Any]:
-    empty_is_none = ("problem", "reason", "host", "message", "realm")
-    values = {name: getattr(tried, name) for name in _FIELDS}
-    return dict(values, missing=list(tried.missing), **{name: values[name] or None for name in empty_is_none})
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ SHELLS = {
     "_module", "_daemon.observe", "_daemon.busy", "_daemon.unsupported", "_daemon.transaction", "_daemon.preflight",
     "_daemon.registry_hosts", "_daemon.validation", "_daemon.decision", "_build.build", "_build.build_user", "_build.bootstrap",
     "_build.leftovers", "_build.history",
-    "_build_env.change", "_build_env.services", "_info.info", "_dockerfile.project",
+    "_build_env.change", "_build_env.services", "_info.info", "_dockerfile.project", "_dockerfile.tree",
 }  # fmt: skip
 PURE = sorted(name for name in FILES if not name.startswith("_host.") and name not in SHELLS)
 DOORS = {name for name in FILES if name.startswith("_host.")} | {"_module"}

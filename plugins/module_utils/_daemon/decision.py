@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
@@ -13,6 +14,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import p
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror_answer import mirror_problem
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import ask_mirror
 
 
 def decide(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, options: t.Mapping[str, t.Any]) -> transaction.Restart:
@@ -37,3 +40,16 @@ def decide(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, 
         # A build may have begun meanwhile.
         due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, plan, options["restart"])
     return due
+
+
+def answers(host: Host, wish: daemon_proxy.Wanted) -> t.List[str]:
+    """Warnings from what proxies and mirrors say to this host, all asked side by side."""
+    mirrors = wish.registry_mirrors or []
+    tls = {name: proxy for name, proxy in wish.servers.items() if proxy.scheme == "https"}
+    calls: t.Dict[str, t.Callable[[], t.Any]] = {url: functools.partial(ask_mirror, host.http_get, url) for url in mirrors}
+    calls.update({name: functools.partial(host.speaks_plain_http, *proxy.server()) for name, proxy in tls.items()})
+    found = host.run_parallel(calls, 6)
+    return [
+        *(f"{name}: {proxy.address} answers to plain http and not to TLS. Write http://{proxy.address}." for name, proxy in tls.items() if found.get(name)),
+        *(f"registry_mirrors: {problem}" for problem in (mirror_problem(found[url]) for url in mirrors if url in found) if problem),
+    ]

@@ -22,6 +22,7 @@ _FIRST_BYTES = 1024  # of the layers of all images but the first, which is timed
 _REDIRECTS = 5
 _USER_AGENT = "docker (buildfleet.docker registry_mirror_info)"  # mirrors block User-Agents of libraries
 _PORTS = {"http": 80, "https": 443}
+_SHOWN = ("url", "usable", "problem", "reason", "host", "message", "realm", "needs", "missing", "seconds", "bytes_per_second")
 _NO_CREDENTIALS = "Docker sends no credentials to a mirror"
 
 
@@ -131,6 +132,13 @@ def too_late(url: str, timeout: float) -> Candidate:
     """A mirror without any answer: not even its name was resolved in time."""
     host = host_of(url)
     return Candidate(url, "timeout", "timeout", host, f"{host} did not answer within {timeout:g} seconds.", seconds=timeout)
+
+
+def shown(tried: Candidate) -> t.Dict[str, t.Any]:
+    """As a result has it: null for what there is not."""
+    empty_is_none = ("problem", "reason", "host", "message", "realm")
+    values = {name: getattr(tried, name) for name in _SHOWN}
+    return dict(values, missing=list(tried.missing), **{name: values[name] or None for name in empty_is_none})
 
 
 def fastest_first(candidates: t.Iterable[Candidate]) -> t.List[str]:
