@@ -46,7 +46,9 @@ options:
     type: int
     default: 15
   http_proxy:
-    description: The proxy (V(http://host:port)) for mirrors with C(http://). If not set, they are reached directly.
+    description:
+      - The proxy (V(http://host:port) or V(socks5://host:port)) for mirrors with C(http://). If not set, they are reached directly.
+      - A proxy with C(https://) is rejected unless O(no_proxy) names every candidate, because this module cannot use it.
     type: str
   https_proxy:
     description: The same for mirrors with C(https://).
@@ -156,13 +158,13 @@ def work(module: Module) -> t.Dict[str, t.Any]:
         images = [image.strip() for image in params["images"] or [PROBE_IMAGE]]
         for image in images:
             parse(image)
-        proxies, exceptions = _proxies(module), ",".join(no_proxy(params["no_proxy"] or []))
+        direct = functools.partial(bypasses, ",".join(no_proxy(params["no_proxy"] or [])))
+        proxies = _proxies(module, urls, direct)
     except (ValueRefused, InvalidImageName) as error:
         raise Refused(str(error) if isinstance(error, ValueRefused) else f"images: {error}") from error
     for name in ("bytes", "timeout"):
         if params[name] < 1:
             raise Refused(f"{name} must be at least 1.")
-    direct = functools.partial(bypasses, exceptions)
     calls = {
         url: functools.partial(
             candidate.try_candidate,
@@ -185,17 +187,20 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     }
 
 
-def _proxies(module: Module) -> t.Dict[str, str]:
+def _proxies(module: Module, urls: t.Sequence[str], direct: t.Callable[[str, int], bool]) -> t.Dict[str, str]:
     """Proxies by the scheme of the URL that is asked."""
     found = {}
     for name, scheme in (("http_proxy", "http"), ("https_proxy", "https")):
         if module.params[name]:
             given = proxy(module.params[name], name, module.params["proxy_username"] or "", module.params["proxy_password"] or "")
             module.secrets.learn_url(given.url())
-            if given.scheme == "http":
+            if given.scheme != "https":
                 found[scheme] = given.url()
-            else:
-                module.warn(f"{name}: this module supports only http:// proxies, so mirrors with {scheme}:// were queried without this proxy.")
+            elif any(candidate.needs_proxy(url, scheme, direct) for url in urls):
+                raise ValueRefused(
+                    f"{name}: this module cannot use a proxy with https://. Write http://{given.address} if the proxy accepts plain connections, "
+                    "or name the candidates that are reached without it in no_proxy."
+                )
     return found
 
 

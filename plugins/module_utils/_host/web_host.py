@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import socks
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, transport
 
 
@@ -22,6 +23,15 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 def _authorities() -> ssl.SSLContext:
     """The host's trust store, read once: reading it takes longer than a request."""
     return ssl.create_default_context()
+
+
+def _through(proxies: t.Dict[str, str]) -> t.Tuple[urllib.request.BaseHandler, ...]:
+    """The handlers that ask through these proxies, a SOCKS proxy or some that speak HTTP."""
+    context = _authorities()
+    for proxy in proxies.values():
+        if proxy.partition("://")[0] in socks.SCHEMES:
+            return (urllib.request.ProxyHandler({}), *socks.handlers(proxy, context))
+    return urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -52,9 +62,7 @@ class WebHost(Host):
         self, url: str, headers: t.Mapping[str, str], timeout: float, method: str = "GET", most: int = 0, proxies: t.Optional[t.Mapping[str, str]] = None
     ) -> Answer:
         """One request, through these proxies only: redirects are not followed, and at most this many bytes of the body are read."""
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler(dict(proxies or {})), urllib.request.HTTPSHandler(context=_authorities()), _NoRedirects()
-        )
+        opener = urllib.request.build_opener(*_through(dict(proxies or {})), _NoRedirects())
         until = time.monotonic() + timeout
         try:
             with opener.open(urllib.request.Request(url, headers=dict(headers), method=method), timeout=timeout) as answer:
@@ -63,4 +71,5 @@ class WebHost(Host):
             with error:
                 return _read(error, most if method == "GET" else 0, until)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return Answer(0, {}, transport(error.reason if isinstance(error, urllib.error.URLError) else error))
+            cause = error.reason if isinstance(error, urllib.error.URLError) else error
+            return Answer(0, {}, cause.reason if isinstance(cause, socks.SocksError) else transport(cause))

@@ -74,7 +74,7 @@ def asker(
 
     def ask(method: str, url: str, headers: t.Mapping[str, str], most: int) -> Answer:
         parts = split_url(url)
-        proxied = proxies.get(parts.scheme) and not direct(parts.hostname or "", _port(parts))
+        proxied = parts.scheme in proxies and needs_proxy(url, parts.scheme, direct)
         left = max(until - clock(), 0.1)
         answer = request(url, {"User-Agent": _USER_AGENT, **headers}, left, method, most, {parts.scheme: proxies[parts.scheme]} if proxied else {})
         if proxied and answer.reason in ("dns", "refused"):  # the proxy reports in its answer which host it cannot reach
@@ -82,6 +82,12 @@ def asker(
         return Answer(0, {}, "proxy status 407") if answer.status == 407 else answer
 
     return ask
+
+
+def needs_proxy(url: str, scheme: str, direct: t.Callable[[str, int], bool]) -> bool:
+    """Whether a mirror is asked through the proxy for this scheme."""
+    parts = split_url(url)
+    return parts.scheme == scheme and not direct(parts.hostname or "", _port(parts))
 
 
 def _port(parts: SplitResult) -> int:
@@ -295,6 +301,9 @@ class _Visit:
         if reason.startswith("proxy status "):
             cause = "proxy_auth" if reason.endswith("407") else "proxy_refused"
             return _Problem(cause, reason[len("proxy ") :], host, f"The proxy does not let this host ask {host} ({reason[len('proxy ') :]}).")
+        if reason.startswith("proxy says "):
+            words = reason[len("proxy says ") :]
+            return _Problem("proxy_refused", words, host, f"The proxy does not reach {host} ({words}).")
         if reason.startswith("proxy "):
             return _Problem("proxy_unreachable", reason[len("proxy ") :], host, f"The proxy could not be reached ({reason[len('proxy ') :]}).")
         cause = reason if reason in ("dns", "refused", "reset", "timeout") else "reset" if reason == "cut off" else "tls"

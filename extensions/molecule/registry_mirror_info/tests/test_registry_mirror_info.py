@@ -57,6 +57,10 @@ def test_a_relay_works_where_the_token_server_is_reached(engine):
     auth = {"https_proxy": table.AUTH_PROXY, "proxy_username": table.USERNAME, "candidates": [table.RELAY]}
     assert tried(engine, **auth, proxy_password=table.PASSWORD)[0]["usable"] == [table.RELAY]
     assert tried(engine, **auth, proxy_password="wrong")[1][table.RELAY]["problem"] == "proxy_auth"
+    assert tried(engine, https_proxy=table.SOCKS_PROXY, candidates=[table.RELAY])[0]["usable"] == [table.RELAY]
+    socks = {"https_proxy": table.AUTH_SOCKS_PROXY, "proxy_username": table.USERNAME, "candidates": [table.RELAY]}
+    assert tried(engine, **socks, proxy_password=table.PASSWORD)[0]["usable"] == [table.RELAY]
+    assert tried(engine, **socks, proxy_password="wrong")[1][table.RELAY]["problem"] == "proxy_auth"
 
 
 @pytest.mark.parametrize("url", [table.MIRROR, table.OWN_REALM, table.ALLOWLIST])

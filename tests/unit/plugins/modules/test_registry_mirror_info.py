@@ -100,10 +100,22 @@ def test_proxies_get_their_login_and_leave_out_what_no_proxy_names():
     assert module.secrets.text("p%40ss1") == "xxxxx"
 
 
-def test_a_proxy_that_python_cannot_use_is_left_out_with_a_warning():
-    module = FakeModule(https_proxy="socks5://proxy:1080")
+def test_a_socks_proxy_is_used():
+    module = FakeModule(https_proxy="socks5://proxy:1080", proxy_username="u", proxy_password="p@ss1")
     registry_mirror_info.work(module)
-    assert module.warnings == ["https_proxy: this module supports only http:// proxies, so mirrors with https:// were queried without this proxy."]
+    assert {str(proxies) for _method, _url, proxies in module.host.seen} == {"{'https': 'socks5://u:p%40ss1@proxy:1080'}"}
+
+
+def test_a_proxy_that_cannot_be_used_is_rejected_only_where_a_candidate_needs_it():
+    module = FakeModule(https_proxy="https://proxy:443", no_proxy=["good.lab"])
+    with pytest.raises(Refused) as error:
+        registry_mirror_info.work(module)
+    assert str(error.value) == (
+        "https_proxy: this module cannot use a proxy with https://. Write http://proxy:443 if the proxy accepts plain connections, "
+        "or name the candidates that are reached without it in no_proxy."
+    )
+    module = FakeModule(https_proxy="https://proxy:443", no_proxy=[".lab"])
+    assert registry_mirror_info.work(module)["usable"] == ["https://good.lab"]
     assert {str(proxies) for _method, _url, proxies in module.host.seen} == {"{}"}
 
 

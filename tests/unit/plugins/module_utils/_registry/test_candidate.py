@@ -167,6 +167,15 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
         ),
         ({HELLO: Answer(0, {}, "proxy dns")}, "proxy_unreachable", "dns", "m.lab", "nothing", (), "The proxy could not be reached (dns)."),
         (
+            {HELLO: Answer(0, {}, "proxy says host unreachable")},
+            "proxy_refused",
+            "host unreachable",
+            "m.lab",
+            "nothing",
+            (),
+            "The proxy does not reach m.lab (host unreachable).",
+        ),
+        (
             {HELLO: Answer(0, {}, "proxy status 407")},
             "proxy_auth",
             "status 407",
