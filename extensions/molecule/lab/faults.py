@@ -11,7 +11,7 @@ from typing import Any, Mapping, NamedTuple
 
 import build
 from pki import PKI
-from table import AUTH_PROXY, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, RELAY, USERNAME, WEB
+from table import ALLOWLIST, AUTH_PROXY, DROPS, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, RELAY, USERNAME, WEB
 
 HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"
 AT_THE_MIRROR = "mirror.lab/library/busybox:1"
@@ -103,6 +103,15 @@ FAULTS = {
         shell="export https_proxy=http://builder:wrong-one@auth-proxy.lab:8888\n",
     ),
     "proxy-down": Fault("the proxy is down", **both(daemon("proxy_unreachable", "proxy.lab", "refused")), cure=PROXIED, proxy="http://proxy.lab:9999"),
+    "proxy-https-scheme": Fault(
+        "the proxy's URL has https://, and the proxy does not speak TLS",
+        **both(daemon("proxy_unreachable", "proxy.lab", "tls")),
+        cure=PROXIED,
+        proxy="https://proxy.lab:8888",
+    ),
+    "proxy-no-route": Fault(
+        "nothing has the proxy's address", **both(daemon("proxy_unreachable", "10.57.0.99", "no route")), cure=PROXIED, proxy="http://10.57.0.99:8888"
+    ),
     "proxy-unknown": Fault("the proxy's name is unknown", **both(daemon("proxy_unreachable", "nosuch.lab", "dns")), cure=PROXIED, proxy="http://nosuch.lab:1"),
     "proxy-password": Fault(
         "the proxy requires another password",
@@ -128,6 +137,26 @@ FAULTS = {
     "mirror-500": wrong_mirror("the mirror answers 500", "500", "status 500"),
     "mirror-html": wrong_mirror("the mirror answers with an html page", "html", "html page"),
     "mirror-lacks": wrong_mirror("the mirror does not have the image", "lacks", "status 404", "not_found"),
+    "mirror-login": Fault(
+        "the mirror requires a login", **both(daemon("mirror_error", "login.lab", "wants a login")), cure=MIRRORED, mirror="https://login.lab"
+    ),
+    "mirror-allowlist": Fault(
+        "the mirror serves only an allowlist",
+        **both(daemon("mirror_error", "allowlist.lab", "status 403")),
+        cure=MIRRORED,
+        mirror=ALLOWLIST,
+        options={"image": "alpine:3.19"},
+    ),
+    "mirror-page": Fault(
+        "the mirror became a web site", **both(daemon("mirror_error", "page.lab", "html page")), cure=MIRRORED, mirror="https://page.lab"
+    ),
+    "mirror-drops": Fault("packets to the mirror are dropped", **both(daemon("timeout", "drop.lab")), cure=MIRRORED, mirror=DROPS),
+    "mirror-wrong-name": Fault(
+        "the mirror's certificate is for another name",
+        **both(daemon("tls", "wrong-name.lab", ...)),  # type: ignore[arg-type]
+        cure=MIRRORED,
+        mirror="https://wrong-name.lab",
+    ),
     "mirror-down": Fault("the mirror is down", **both(daemon("refused", "127.0.0.1")), cure=MIRRORED, mirror=LOCAL_MIRROR),
     "mirror-unknown": Fault("the mirror's name is unknown", **both(daemon("dns", "nosuch.lab")), cure=MIRRORED, mirror="https://nosuch.lab"),
     "mirror-untrusted": Fault(
@@ -150,6 +179,13 @@ FAULTS = {
         legacy=daemon("mirror_sends_token_elsewhere", TOKEN, "reset"),
         cure=PROXIED,
         options={"image": "relay.lab/library/busybox:1"},
+    ),
+    "registry-plain": Fault(
+        "a registry named with its port answers in plain HTTP",
+        **both(daemon("tls", "web.lab", "http answer")),
+        outside="insecure-registries, or TLS at the registry",
+        wall="open",
+        options={"image": "web.lab:80/team/app:1"},
     ),
     "missing-tag": Fault(
         "the tag does not exist",
@@ -203,6 +239,13 @@ FAULTS = {
         "a RUN step uses a server that the firewall blocks",
         **both(("reset", "step", "web.lab", "reset")),
         cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
+        options={"image": AT_THE_MIRROR, "network_step": WEB},
+    ),
+    "step-proxy-down": Fault(
+        "the proxy of RUN steps is down",
+        **both(("proxy_unreachable", "step", "10.57.0.30", "refused")),
+        cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
+        script="mkdir -p /root/.docker; echo '{\"proxies\":{\"default\":{\"httpProxy\":\"http://10.57.0.30:3128\"}}}' > /root/.docker/config.json",
         options={"image": AT_THE_MIRROR, "network_step": WEB},
     ),
     "step-unknown": Fault(

@@ -1,10 +1,15 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run every fault on every engine and builder and write the diagnoses of docker_build_check: `matrix.py [FILE]`, with the lab up."""
+"""Run every fault on every engine and builder and write the diagnoses of docker_build_check: `matrix.py [FILE]`, with the lab up.
+
+`--faults NAME,...` raises only these faults, and `--rows FILE` keeps the results, so that several runs can fill one table.
+BUILDFLEET_HOSTS and BUILDFLEET_INVENTORY (lab/table.py) choose other hosts.
+"""
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -26,10 +31,11 @@ BUILDERS = {"buildkit": "BuildKit", "legacy": "legacy builder"}
 Row = dict[str, Any]
 
 
-def tried(host: str, rows: Path) -> int:
-    """All faults on one host, one after the other; hosts are independent."""
+def tried(host: str, rows: Path, names: list[str]) -> int:
+    """These faults on one host, one after the other; hosts are independent."""
     environment = dict(os.environ, BUILDFLEET_MATRIX=str(rows), BUILDFLEET_SAMPLE="all")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", host, TESTS]
+    tests = [f"{TESTS}::test_a_fault_is_named_and_cured[{host}-{name}]" for name in names]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *tests]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(f"--- {host}\n{done.stdout}", flush=True)
     return done.returncode
@@ -73,11 +79,15 @@ def written(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "evidence" / "diagnosis.md"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", nargs="?", type=Path, default=ROOT / "docs" / "evidence" / "diagnosis.md", metavar="FILE")
+    parser.add_argument("--faults", type=lambda text: text.split(","), default=list(FAULTS), metavar="NAME,...")
+    parser.add_argument("--rows", type=Path, metavar="FILE")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        rows = Path(folder) / "rows.jsonl"
-        codes = list(pool.map(lambda host: tried(host, rows), HOSTS))
-        target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()]))
+        rows = options.rows or Path(folder) / "rows.jsonl"
+        codes = list(pool.map(lambda host: tried(host, rows, options.faults), HOSTS))
+        options.target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()]))
     return max(codes)
 
 
