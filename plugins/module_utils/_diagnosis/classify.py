@@ -96,8 +96,6 @@ def _rest(log: Log, known: Evidence) -> Verdict:
     shown = _unexplained(known)
     if failure or shown.cause != "unknown":
         return Verdict("disk_full", reason="no space left") if failure else shown
-    if re.search(r"OCI runtime|oci runtime error|shim error|failed to create (?:shim|runc|task)", "\n".join(log.engine)):
-        return Verdict("unknown", reason="the container did not start")
     if fails_by_itself(output):
         return Verdict("step_failed", reason="an error")
     if log.step and any(re.search(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b", line) for line in log.step.output[-30:]):
@@ -197,7 +195,7 @@ def _denied_token_host(host: str, token: bool, line: str, reference: t.Optional[
 def _host_without_url(answer: Answer, known: Evidence) -> str:
     """The host, if the message contains no URL."""
     line, reference = answer.line, answer.reference
-    named = re.search(r"lookup ([\w-]+(?:\.[\w-]+)+)|pulling from host ([\w.-]+)", line)
+    named = re.search(r"lookup ([\w-]+(?:\.[\w-]+)+)|pulling from host ([\w.-]+)|connecting to ([\w.-]+):\d+: ", line)
     if named:
         return next(part for part in named.groups() if part)
     if answer.of_token:

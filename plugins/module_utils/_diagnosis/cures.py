@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import is_hub, is_loopback, registry_of
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER, is_hub, is_loopback, registry_of
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN
 
@@ -111,6 +111,10 @@ CURES = {
     "token_denied, anonymous": Cure(
         "Correct the name of {reference} if it is wrong, or ask the owner of {host} why it issues no anonymous token: no credentials were sent.",
         "如果 {reference} 写错了，请改正；否则请向 {host} 的管理员询问为什么不签发匿名令牌：请求里没有凭据，不是账号的问题。",
+    ),
+    "token_denied, forbidden": Cure(
+        "Have whoever runs the firewall or the proxy allow {host}: Docker Hub answers wrong credentials with status 401, not 403.",
+        "请防火墙或代理的管理员放行 {host}：账号错误时 Docker Hub 返回 401，而不是 403。",
     ),
     # Proxies.
     "daemon proxy_unreachable": Cure(
@@ -400,7 +404,8 @@ def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
     if cause == "token_unreachable":
         return _of_token(found, known, client)
     if cause == "token_denied":
-        return "token_denied, anonymous" if anonymous else cause
+        forbidden = found.host == TOKEN_SERVER and reason == "status 403"
+        return "token_denied, anonymous" if anonymous else "token_denied, forbidden" if forbidden else cause
     if cause == "mirror_sends_token_elsewhere":
         return "mirror elsewhere" if not client else "mirror elsewhere, proxied" if known.daemon_proxy and not found.instance else "mirror elsewhere, client"
     if cause == "proxy_unreachable":

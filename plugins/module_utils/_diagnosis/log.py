@@ -57,7 +57,7 @@ _QUOTED = re.compile(r"^\s*\d+ \|(?:\s.*)?$|^-{16,}$|^[\w./-]*[Dd]ockerfile[\w./
 _END_OF_SUMMARY = re.compile(r"^-{6,}$")
 _CLIENTS = re.compile(
     r"^(?:ERROR: |Error: |error: )?(?:target [\w.-]+: )?(?:failed to (?:build|solve|receive status|read dockerfile|dial gRPC)"
-    r"|executor failed running|Service '"
+    r"|executor failed running|Service '|failed to prepare \w+: "
     r"|process \"|(?:buildx|buildx call|docker build) failed|Error response from daemon|The command ')"
 )
 _TRANSFER = re.compile(r"exporting (?:to|cache)|importing cache|pushing ")  # what a vertex of these says is the engine's

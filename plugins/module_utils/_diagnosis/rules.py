@@ -125,6 +125,12 @@ CLIENT = (
 )
 
 ENGINE = (
+    Rule(
+        "engine",
+        r"OCI runtime (?:create|exec|start)|oci runtime error|shim error: |failed to create (?:shim|runc|task)",
+        "unknown",
+        "the container did not start",
+    ),
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client runs a credential helper before it uses the network.
     Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
@@ -196,7 +202,7 @@ ENGINE = (
         "engine",
         r"pull access denied|insufficient_scope|^Authentication is required\.$"
         r"|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
-        r"|UNAUTHORIZED)\b",
+        r"|UNAUTHORIZED)\b(?!.*dial tcp)",
         "denied",
         "denied",
     ),
@@ -267,7 +273,7 @@ _PROGRAM = (
     r"|java\.net\.|javax\.net\.|Connect to |Could not (?:transfer|resolve|GET|HEAD|download|connect to)|transfer failed|Unknown host"
     r"|spurious network|os error"
     r"|\[\d+\] |Download error|CondaHTTPError|gpg: |ssh: |keyserver|errno=|FetchError|RequestError|reason: |cause=|dial tcp|read tcp|error sending request"
-    r"|remote host|Read error \(|HTTP request sent|GnuTLS|gnutls|TLS|SSL|SocketException|HttpRequestException|failed_connect))"
+    r"|failed retrieving file|remote host|Read error \(|HTTP request sent|GnuTLS|gnutls|TLS|SSL|SocketException|HttpRequestException|failed_connect))"
 )
 
 STEP = (
@@ -288,6 +294,7 @@ STEP = (
         "proxy_refused",
         "status {1}",
     ),
+    Rule("step", r'(?:Get|Head) "https?://[^"\s]+": (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$', "proxy_refused", "{1}"),
     Rule("step", r"Proxy tunneling failed: ?(\w[\w ]*)|proxyconnect tcp: (Forbidden|Bad Gateway|Service Unavailable)", "proxy_refused", "{1}"),
     Rule(
         "step",
@@ -304,7 +311,7 @@ STEP = (
     ),
     Rule(
         "step",
-        r"(?:Cannot|Unable to) connect to proxy(?:.*?HTTPS?Connection\(host='(?P<host>[\w.-]+)')?|Proxy CONNECT aborted"
+        r"(?:Cannot|Unable to) connect to proxy(?:.*?HTTPS?Connection\(host='(?P<host>[\w.-]+)')?|Proxy CONNECT aborted|connection to proxy closed"
         r"|proxy tunnel request to proxy '\w+://(?P<url>[\w.-]+)",
         "proxy_unreachable",
         "{how}",
@@ -342,6 +349,14 @@ STEP = (
         "dns",
     ),
     Rule("step", r"https?://(?P<host>[\w.-]+)\S*: (?:temporary error|DNS)", "dns", "dns"),
+    Rule(
+        "step",
+        r"host name: Just \"(?P<haskell>[\w.-]+)\".*does not exist|remote name could not be resolved: '(?P<windows>[\w.-]+)"
+        r"|(?P<aria>[\w-]+(?:\.[\w-]+)+)'s DNS lookup failed|errorCode=19\b|^ERROR: [\w.+-]+: temporary error \(try again later\)"
+        r"|status: \[6;",
+        "dns",
+        "dns",
+    ),
     Rule("step", r"no such name \(https?://|UnknownHostError: timed out", "dns", "dns"),
     Rule("step", r"keyserver receive failed: No name|gpgkeys: .*[Nn]o name", "dns", "dns"),
     # The server can be reached, but its certificate is not accepted.
@@ -369,6 +384,7 @@ STEP = (
         r"|certificate is NOT trusted|unable to find valid certification path|PKIX path|UntrustedRoot|PartialChain|UnknownIssuer|invalid peer certificate"
         r"|SSL peer certificate or SSH remote key was not OK|server certificate not trusted|problem confirming the ssl certificate"
         r"|RemoteCertificateChainErrors"
+        r"|Could not establish trust relationship|status: \[60;"
         r"|unable to verify the first certificate|error setting certificate (?:verify locations|file)|https?://(?P<apk>[\w.-]+)\S*: +Permission denied",
         "tls",
         "unknown authority",
@@ -399,7 +415,7 @@ STEP = (
         r"|transfer closed with"
         r"|unexpected disconnect while reading|HTTP/2 stream \d+ was|HTTP2 framing|IncompleteRead|Premature (?:end of|close)|ERR_STREAM_PREMATURE_CLOSE"
         r"|too many connection resets|tls handshake eof|kex_exchange_identification|Unable to establish SSL connection|:econnreset|SSL connect error"
-        r"|Connection aborted|connection aborted"
+        r"|Connection aborted|connection aborted|ConnectionClosed downloading|Send failure: |TLS connect error: error:0{8}|status: \[(?:35|56);"
         r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
         r"|result=(?:18|35|52|55|56|92))"
         r"|stream error: stream ID \d+; INTERNAL_ERROR|http2: (?:client connection lost|server sent GOAWAY)|Bad header line|error decoding response body",
@@ -422,6 +438,7 @@ STEP = (
         "refused",
         "refused",
     ),
+    Rule("step", r"Unable to connect to the remote server|status: \[7;", "refused", "not connected"),
     Rule("step", _PROGRAM + r".*[Cc]onnection refused|ECONNREFUSED|:econnrefused|ConnectionRefused downloading", "refused", "refused"),
     Rule(
         "step",
@@ -430,6 +447,7 @@ STEP = (
         r"|execution expired|SocketTimeoutException:|java\.net\.SocketTimeoutException|ConnectTimeoutException:"
         r"|Connection to (?P<pip>[\w.-]+) timed out|Operation too slow|i/o timeout|TLS handshake timeout"
         r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*:timeout|Timeout exceeded when accessing"
+        r"|\(ConnectionTimeout\)|Timeout of \d+ seconds was reached|Caused by: operation timed out|net/http: request canceled|errorCode=2\b|status: \[28;"
         r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28",
         "timeout",
         "timeout",

@@ -68,7 +68,7 @@ _NAMED = re.compile(
     r"|Idle timeout reached for host `(?P<h>[\w.-]+)|ssh: connect to host (?P<i>[\w.-]+)"
     r"|connect(?:\(2\))? (?:to|for) \"(?P<j>[\w.-]+)\"|keyserver (?:from )?(?P<k>[\w.-]+\.\w+)|to_address, \{['~c\"]*(?P<l>[\w.-]+)"
     r"|unable to connect to (?P<o>[\w.-]+)|attempted address(?:es)?: (?P<p>[\w.-]+)"
-    r"|^(?P<n>[\w-]+(?:\.[\w-]+)+)\[\d+: "
+    r"|^(?P<n>[\w-]+(?:\.[\w-]+)+)\[\d+: |failed retrieving file '[^']*' from (?P<q>[\w.-]+)"
 )
 _ADDRESS = re.compile(r"(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)\]?:\d+")
 _PROXY_PORT = re.compile(r"(?::|port )(?:3128|8080|8888|8118|8123|7890|7891|1080|10809|10808|3142)\b")

@@ -240,6 +240,7 @@ NOT_RECORDED = {
     "error getting credentials - err: exit status 1, out: ``": "unknown",
     "failed to solve: no active sessions": "unknown",
     "ERROR: failed to copy to tar: EOF": "unknown",
+    "OCI runtime create failed: container_linux.go:377: getting the final child's pid from pipe caused: EOF: unknown": "unknown",
     "failed to fetch oauth token: authorization server did not include a token in the response": "token_denied",
     'error during connect: Get "https://docker:2376/v1.44/version": tls: failed to verify certificate: x509: x': "engine_down",
     "failed to solve: failed to load cache key: content digest : not found": "unknown",
