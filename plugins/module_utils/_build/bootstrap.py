@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A builder in a container of this engine that a build started: afterwards it is again what it was before, or gone."""
+"""Restore or remove a builder in a container of this engine that our build started."""
 
 from __future__ import annotations
 

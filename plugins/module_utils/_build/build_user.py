@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whoever builds, and the environment that a build of theirs has."""
+"""The user or service that builds, and the environment of its builds."""
 
 from __future__ import annotations
 

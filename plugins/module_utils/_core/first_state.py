@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a record says about files: how each was before our first write, and how we left it."""
+"""The record as a value: each file before our first write, and after our last one."""
 
 from __future__ import annotations
 

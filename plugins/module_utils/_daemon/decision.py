@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a plan is carried out, and whether the daemon is restarted for it."""
+"""Decide whether a plan is applied, and whether the daemon is restarted for it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Settings that wait for a restart: by `docker info`, and by what we noted when the daemon was started."""
+"""Settings that wait for a restart: by `docker info`, and by our notes about the daemon's last start."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
 
 Of HCL no more is read than that needs. A value that is no plain text is not guessed: it counts as a template, and of templates only
 ${NAME} is known, where a variable of that name has a text as its default.
-What is edited is the text between two quotes; every other byte stays.
+Only text between two quotes is edited; every other byte stays.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[^\W\d][\w-]*")
 _UNKNOWN = "${}"
 _INLINE = "dockerfile-inline"
 _WORKING_DIRECTORY = "cwd://"
-_ELSEWHERE = {"context": _UNKNOWN, "dockerfile": _UNKNOWN}  # a target that is declared in no file here
+_ELSEWHERE = {"context": _UNKNOWN, "dockerfile": _UNKNOWN}  # a target that no file here declares
 
 # How to read on in a text and around it, what opens something and how that is closed, and what closes.
 _Mode = t.Tuple[t.Pattern[str], t.Mapping[str, str], str]
@@ -173,7 +173,7 @@ def _with_place(value: t.Any, placed: t.Any) -> t.Any:
 
 def _resolved(name: str, declared: t.Mapping[str, _Target], resolved: t.Dict[str, _Target]) -> _Target:
     if name not in resolved:
-        resolved[name] = {}  # what a circle gets of itself
+        resolved[name] = {}  # for a cycle
         own = declared.get(name, _ELSEWHERE)
         target: _Target = {}
         for key in own:

@@ -36,7 +36,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror
 
 IMAGE_CONTEXT = "docker-image://"
 IN_DOCKERFILES = frozenset(KINDS) - {"compose", "bake"}
-MARK = "unset.invalid/x"  # stands for a value that is not known
+MARK = "unset.invalid/x"  # placeholder for an unknown value
 _ANY_CONTEXT = re.compile(rb"docker-image://([^\"\s]+)")
 _GENERATOR = re.compile(r"(?:^|,)generator=([^,]+)")
 _LOOKS_LIKE_AN_IMAGE = re.compile(r"[a-z][^:@]*[:@].+|[^/]*[.:][^/]*/.+", re.ASCII)

@@ -4,7 +4,7 @@
 
 """Point the images of a compose file at their mirrors: places from the YAML parser, edits in the text.
 
-Writing the parsed document out again would change most files; cutting the text at the marks keeps every other byte.
+Writing the parsed document again would change most files; editing the text at the parser's marks keeps every other byte.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _MOST_BASES = 20
 _IN_DOCKERFILES = frozenset(KINDS) - {"compose"}
 _NAMES = re.compile(r"(?:docker-)?compose(?:[._-].+)?\.ya?ml", re.ASCII)
 _MARK = "unset.invalid/x"
-_PARTS = re.compile(r"[^$]+|\$(?:\$|\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)  # $ alone is taken as it is
+_PARTS = re.compile(r"[^$]+|\$(?:\$|\{[^}]*\}?|[A-Za-z_][A-Za-z0-9_]*)?", re.ASCII)  # a single $ is literal
 _LOOKS_LIKE_AN_IMAGE = re.compile(r"[a-z][^:@]*[:@].+|[^/]*[.:][^/]*/.+", re.ASCII)
 
 _IN_PLACE = "it is written in a way that cannot be edited in place; write it plainly on one line"
@@ -77,7 +77,7 @@ _NO_ARG = "it is the value of a build argument, and kinds does not contain arg"
 
 _NO_ENV = Env()
 
-# What is in the file of a context: (context, dockerfile) -> bytes, None where it cannot be read.
+# Reads the Dockerfile of a context: (context, dockerfile) -> bytes, None if it cannot be read.
 DockerfileOf = t.Callable[[str, str], t.Optional[bytes]]
 
 
@@ -241,7 +241,7 @@ class _Document:
         return self.yaml.word(base, "file"), self.yaml.word(base, "service")
 
     def other_format(self) -> str:
-        """What the file is, where it is certainly no compose file."""
+        """The kind of the file if it is certainly not a compose file."""
         for root in self.yaml.roots:
             entries = self.yaml.entries(root)
             if {"apiVersion", "kind"} <= entries.keys():
@@ -410,7 +410,7 @@ class _Document:
 
 
 class _Plan(t.NamedTuple):
-    """What shall become of a scalar: edits, a reason against them, or neither."""
+    """The decision about a scalar: edits, a reason against them, or neither."""
 
     scalar: Scalar
     edits: t.Sequence[Edit] = ()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the compose files and Bake files of a tree say together: which Dockerfile is built by which of them, what they build and what they read.
+"""The compose files and Bake files of a tree together: which of them builds which Dockerfile, what they build and what they read.
 
 Values in, values out: whoever makes the model says how a file is read.
 """

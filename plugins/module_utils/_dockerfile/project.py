@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files of a tree with what the project says about each: which are read too, and how each is rewritten."""
+"""The files of a tree as one project: which other files are read too, and how each file is rewritten."""
 
 from __future__ import annotations
 

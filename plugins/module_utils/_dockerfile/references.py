@@ -77,7 +77,7 @@ class Argument(t.NamedTuple):
 
 
 class ParsedReferences(t.NamedTuple):
-    """All that decides where an edit may go."""
+    """Everything that decides where an edit is possible."""
 
     references: t.List[Reference]
     arguments: t.Mapping[str, t.List[Argument]] = {}

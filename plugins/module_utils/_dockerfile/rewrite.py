@@ -4,7 +4,7 @@
 
 """Point every image reference of a Dockerfile at its mirror, and change no other byte.
 
-Each character of a reference knows where it was written; the edit goes there, or nowhere.
+Each character of a reference has the position where it was written; it is edited there, or not at all.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class _Impossible(Exception):
 
 
 class _Plan(t.NamedTuple):
-    """The edits for a reference, and what it shall be then."""
+    """The edits for a reference, and its new text."""
 
     reference: Reference
     edits: t.Sequence[Edit] = ()
@@ -124,7 +124,7 @@ def rewrite(
 
 
 def _refused(data: bytes, mirrors: Mirrors, kinds: t.Container[str], error: Rejected) -> Rewrite:
-    """Left as it is, but for the frontend that it names: another one than BuildKit's reads what it likes."""
+    """Unchanged except for the frontend that it names: a frontend other than BuildKit's can read anything."""
     line = line_of(data, error.at)
     syntax = declared_syntax(data)
     frontend = syntax[0] if syntax and not is_built_in("syntax", syntax[0]) and not _OWN_FRONTEND.search(syntax[0]) else ""
@@ -154,7 +154,7 @@ def _may_be_named(data: bytes, mirrors: Mirrors) -> bool:
 
 
 def _literal(data: bytes, mirrors: Mirrors, kinds: t.Container[str]) -> t.Optional[Rewrite]:
-    """For a file in which every image is written out; None where one needs more thought than that."""
+    """For a file in which every image is written literally; None if one is not."""
     found = literal(data)
     if found is None:
         return None
@@ -309,7 +309,7 @@ class Planner:
         return _Plan(reference, [*edits, Edit(place, place, library)], after)
 
     def _is_harmless(self, plans: t.Sequence[_Plan]) -> bool:
-        """The proof: what BuildKit sees in the result is what was wanted, reference by reference."""
+        """The check: BuildKit sees the intended references in the result, one by one."""
         wanted = {id(plan.reference): plan.after for plan in plans if plan.edits}
         if _conflicts(plans):
             return False
@@ -369,7 +369,7 @@ class Planner:
         try:
             if not reference.own or UNKNOWN not in reference.origin:
                 return self._mirrors.replacement(value)
-            # What nobody knows yet may be a tag, a digest or a part of the path, but not the registry.
+            # The unknown part may be a tag, a digest or a part of the path, but not the registry.
             slash = value.find("/") if "/" in value else len(value)
             end = min(at for at in (value.find(":", max(0, value.rfind("/"))), value.find("@"), len(value)) if at >= 0)
             if UNKNOWN in reference.origin[: min(slash, end)]:
@@ -416,7 +416,7 @@ class Planner:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and "arg" not in self._kinds:
             raise _Impossible(f"it comes from ARG {name}, and kinds does not contain arg")
-        is_declared_again = argument is not None and name in self._scene.again  # who edits what is given sees to that himself
+        is_declared_again = argument is not None and name in self._scene.again  # the caller edits the given values itself
         if arguments_too and not is_declared_again:
             return self._replaced(places, before, prefix)
         if not first and _begins_with_a_bare_name(reference) and not _may_be_a_stage(reference):

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shell words as BuildKit reads them (frontend/dockerfile/shell/lex.go), every character with its place.
+"""Shell words as BuildKit reads them (frontend/dockerfile/shell/lex.go), each character with its position.
 
-The place is what makes an edit exact: a character of an evaluated reference is edited where it was written,
+The position makes an edit exact: a character of an evaluated reference is edited where it was written,
 in the word itself or in the ARG that it came from.
 """
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the references of a file were spelled before a rewrite, so that the undo can give every byte back.
+"""How the references of a file were spelled before a rewrite, so that the undo can restore every byte.
 
-``docker.io/library/redis`` and ``redis`` become the same name at a mirror. A note about the difference is kept beside the
-file (an extended attribute); it holds the edits that take the rewrite back, and counts only while the file is as it was left.
+``docker.io/library/redis`` and ``redis`` become the same name at a mirror. A note about the difference is kept with the
+file (an extended attribute); it contains the edits that revert the rewrite, and is valid only while the file is unchanged.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The host for a module that builds: programs that run long and may start others, and what the engine says about builders."""
+"""The host for a module that builds: programs that run long and start others, and the engine's data about builders."""
 
 from __future__ import annotations
 

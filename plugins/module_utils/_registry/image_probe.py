@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a mirror has an image. The questions are asked by a function that the caller gives."""
+"""Whether a mirror has an image. The caller passes the function that sends the requests."""
 
 from __future__ import annotations
 
