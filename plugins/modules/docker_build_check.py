@@ -247,7 +247,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._module import M
 
 def work(module: Module) -> t.Dict[str, t.Any]:
     params = module.params
-    wish = request(params)
+    wanted = request(params)
     env = {str(name): str(value) for name, value in (params["env"] or {}).items()}
     _learn(module, env)
     if params["log"]:
@@ -257,11 +257,11 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     builder = build_user(module.host, params["environment_of"], os.environ)
     _learn(module, builder.environment)
     if params["history"]:
-        environment = build_environment(builder, wish, env)
-        record = read_record(module.host, params["history"], wish.builder if wish.named else "", environment, builder.user, params["timeout"])
+        environment = build_environment(builder, wanted, env)
+        record = read_record(module.host, params["history"], wanted.builder if wanted.named else "", environment, builder.user, params["timeout"])
         return dict(result.shown(result.Outcome(judge(record.log, Evidence(code=record.code)))), record=record.id)
-    images = params["images"] or [wish.image]
-    outcomes = [build.check(module.host, wish._replace(image=image), builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}") for image in images]
+    images = params["images"] or [wanted.image]
+    outcomes = [build.check(module.host, wanted._replace(image=image), builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}") for image in images]
     for sentence in dict.fromkeys(sentence for outcome in outcomes for sentence in outcome.left):
         module.warn(sentence)
     shown = result.shown_together(images, outcomes) if params["images"] else result.shown(outcomes[0])

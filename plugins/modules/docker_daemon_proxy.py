@@ -213,7 +213,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     if not module.check_mode:
         record.sweep()
     daemon = observe(host, options["service"], options["config_file"])
-    if not preflight.settled(host, daemon):
+    if not preflight.wait_for_start(host, daemon):
         daemon = observe(host, options["service"], options["config_file"])
     for url in daemon_proxy.urls_on_host(daemon):
         module.secrets.learn_url(url)
@@ -226,7 +226,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         raise Refused(str(error), **_untouched()) from error
     for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not due.now else ""])]:
         module.warn(warning)
-    for url in daemon_proxy.urls(plan.changes):  # what undo gives back may be a login that no file has now
+    for url in daemon_proxy.urls(plan.changes):  # undo may restore a login that no file has now
         module.secrets.learn_url(url)
     diff = [diff_entry(path, daemon.files.get(path), file, module.secrets.text) for path, file in plan.changes.items()]
     copies = []
@@ -280,18 +280,18 @@ def _result(
 def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
     if module.params["state"] == "absent":
         return daemon_proxy.absent(daemon, record)
-    wish, warnings = daemon_proxy.wanted(module.params, daemon.engine, daemon.go)
-    for url in (wish.proxies or {}).values():
+    request, warnings = daemon_proxy.wanted(module.params, daemon.engine, daemon.go)
+    for url in (request.proxies or {}).values():
         module.secrets.learn_url(url)
     try:
-        plan = daemon_proxy.present(wish, daemon, record, module.params["mechanism"], module.params["adopt"])
+        plan = daemon_proxy.present(request, daemon, record, module.params["mechanism"], module.params["adopt"])
     except daemon_proxy.PlanRefused:
         if module.check_mode and not daemon.engine and module.params["mechanism"] == "auto":
             module.warn("There is no Docker Engine on this host yet, so nothing could be predicted.")
             return daemon_proxy.Plan("", {}, daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
         raise
     if module.params["validate"]:
-        warnings = warnings + decision.answers(module.host, wish)
+        warnings = warnings + decision.answers(module.host, request)
     return plan._replace(warnings=warnings + plan.warnings)
 
 

@@ -130,7 +130,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     copies: t.List[str] = []
     if planned.changes and not module.check_mode:
         copies = registry_hosts.back_up(host, planned) if options["backup"] else []
-        registry_hosts.carry_out(host, record, planned)
+        registry_hosts.apply_change(host, record, planned)
     return dict(
         {
             "changed": bool(planned.changes),

@@ -124,15 +124,15 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     diff = [diff_entry(path, host.read(path), file, module.secrets.text) for path, file in changes.items()]
     if not module.check_mode:
         if restarts:
-            _rehearse(host, daemon, options["timeout"])
+            _trial_start(host, daemon, options["timeout"])
         if changes:
             _write(host, store, record, changes)
         elif absent and record.paths:  # a run that was killed between file and update
             host.run(store.renew, timeout=120)
         if restarts:
-            trouble = transaction.restart_alone(host, daemon, options["timeout"])
-            if trouble:
-                raise Refused(f"The store is changed, but Docker did not start again. It said: {trouble}", changed=True, restarted=False, diff=diff)
+            problem = transaction.restart_alone(host, daemon, options["timeout"])
+            if problem:
+                raise Refused(f"The store was changed, but Docker did not start again. Its message: {problem}", changed=True, restarted=False, diff=diff)
         if absent and not pending:
             record.forget()
     result = {"changed": bool(changes) or restarts, "file": store.anchor, "restarted": restarts, "restart_pending": bool(pending), "diff": diff}
@@ -176,9 +176,9 @@ def _write(host: Host, store: trust_store.Store, record: Record, changes: Change
         return
     apply(host, before)
     host.run(store.renew, timeout=120)
-    said = f" {store.update[0]} said: {done.text}" if done.text else ""
+    output = f" Output of {store.update[0]}: {done.text}" if done.text else ""
     raise Refused(
-        f"{store.update[0]} did not add the certificate to {store.bundle}; the store was restored.{said}", changed=False, restarted=False, rolled_back=True
+        f"{store.update[0]} did not add the certificate to {store.bundle}; the store was restored.{output}", changed=False, restarted=False, rolled_back=True
     )
 
 
@@ -187,7 +187,7 @@ def _trusts(host: Host, store: trust_store.Store, pem: str) -> bool:
     return bundle is not None and trust_store.trusted(pem, bundle.contents.decode(errors="replace"))
 
 
-def _rehearse(host: Host, daemon: Daemon, timeout: int) -> None:
+def _trial_start(host: Host, daemon: Daemon, timeout: int) -> None:
     """A fault that others left in daemon.json must not meet our restart."""
     try:
         effective = daemon_proxy.running(daemon.info)

@@ -43,49 +43,49 @@ class _Store(t.NamedTuple):
     cache: t.Optional[t.FrozenSet[str]]
 
 
-def check(host: BuildHost, wish: BuildRequest, builder: BuildUser, env: t.Mapping[str, str], name: str) -> Outcome:
+def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Mapping[str, str], name: str) -> Outcome:
     """Build, judge, clean up. ``name`` is unique to this run and marks what is ours."""
-    environment = build_environment(builder, wish, env)
+    environment = build_environment(builder, request, env)
     known = Evidence(
-        image="" if wish.context or wish.compose_file else wish.image,
-        timeout=wish.timeout,
-        network_step=wish.network_step,
+        image="" if request.context or request.compose_file else request.image,
+        timeout=request.timeout,
+        network_step=request.network_step,
         daemon_token=parse_bool(environment.get("BUILDKIT_NO_CLIENT_TOKEN", "")) is True,
         client_proxy=environment.get("HTTPS_PROXY") or environment.get("https_proxy", ""),
     )
     sock = _socket(environment)
-    cannot = next((found for found in map(legacy_cannot, _dockerfiles(host, wish)) if found), "")
-    if cannot and _will_be_legacy(host, wish, environment, sock):
+    cannot = next((found for found in map(legacy_cannot, _dockerfiles(host, request)) if found), "")
+    if cannot and _will_be_legacy(host, request, environment, sock):
         return Outcome(judge("", known._replace(cannot=cannot)))
-    before = _store(host, sock, not _is_legacy(wish, environment))
+    before = _store(host, sock, not _is_legacy(request, environment))
     traces = _Traces(host, environment, builder.user)
     nodes = Nodes(host, sock, traces.buildx, environment.get("BUILDX_BUILDER", ""))
     others = leftovers.running_steps(host) if sock else {}
     started, log, code = host.now(), "", 0
-    sources = [wish.context] if wish.context else []
+    sources = [request.context] if request.context else []
     try:
-        for step in _steps(wish):
-            left = wish.timeout - (host.now() - started)
+        for step in _steps(request):
+            left = request.timeout - (host.now() - started)
             with host.folder(step.files, builder.user) as folder:
                 sources.append(folder)
                 argv = (
-                    step.argv(name, folder, wish.builder if wish.named else "")
-                    if not wish.compose_file or step.files
-                    else _compose(host, wish, name, environment)
+                    step.argv(name, folder, request.builder if request.named else "")
+                    if not request.compose_file or step.files
+                    else _compose(host, request, name, environment)
                 )
                 done = host.run_group(argv, environment, step.folder or folder, max(left, 1), builder.user)
             log, code = log + done.out + done.err + "\n", done.code
             if code:
                 break
         seconds = host.now() - started
-        known = known._replace(code=code, timed_out=code == 124 and seconds >= wish.timeout - 1)
+        known = known._replace(code=code, timed_out=code == 124 and seconds >= request.timeout - 1)
         if code:
-            known = _with_facts(host, sock, known, reference(log, known) or wish.image)
+            known = _with_facts(host, sock, known, reference(log, known) or request.image)
         if builder_used(log) == "legacy":  # by default; a build with a heredoc even succeeds, but does something else
             known = known._replace(cannot=cannot)
         verdict = judge(log, known)
-        stored = familiar(_tagged(verdict.reference or wish.image)) in before.tags
-        proof = proved(log, wish.pull, stored) if verdict.cause == "ok" else None
+        stored = familiar(_tagged(verdict.reference or request.image)) in before.tags
+        proof = proved(log, request.pull, stored) if verdict.cause == "ok" else None
         if proof:
             verdict = verdict._replace(sentence=passed(proof))
         asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
@@ -112,42 +112,42 @@ class _Step(t.NamedTuple):
         return [*program, "--tag", name, *self.options, self.folder or folder]
 
 
-def _steps(wish: BuildRequest) -> t.List[_Step]:
-    options = (("--pull",) if wish.pull else ()) + (("--force-rm",) if wish.builder == "legacy" else ())
+def _steps(request: BuildRequest) -> t.List[_Step]:
+    options = (("--pull",) if request.pull else ()) + (("--force-rm",) if request.builder == "legacy" else ())
     # COPY, because it needs the layers of the base image and nothing in them; the unique text prevents a cache hit.
-    probe = f"FROM {wish.image}\nCOPY Dockerfile /{_NAME}\n"
-    fetch = f"RUN if command -v wget >/dev/null; then wget -O /dev/null '{wish.network_step}'; else curl -fsSL -o /dev/null '{wish.network_step}'; fi\n"
-    if not wish.context and not wish.compose_file:
-        return [_Step({"Dockerfile": probe + (fetch if wish.network_step else "")}, (*options, "--no-cache"))]
-    own = _Step({}, options + (("--file", wish.file) if wish.file else ()), wish.context or os.path.dirname(os.path.abspath(wish.compose_file)))
-    return [own] + ([_Step({"Dockerfile": probe + fetch}, (*options, "--no-cache"))] if wish.network_step else [])
+    probe = f"FROM {request.image}\nCOPY Dockerfile /{_NAME}\n"
+    fetch = f"RUN if command -v wget >/dev/null; then wget -O /dev/null '{request.network_step}'; else curl -fsSL -o /dev/null '{request.network_step}'; fi\n"
+    if not request.context and not request.compose_file:
+        return [_Step({"Dockerfile": probe + (fetch if request.network_step else "")}, (*options, "--no-cache"))]
+    own = _Step({}, options + (("--file", request.file) if request.file else ()), request.context or os.path.dirname(os.path.abspath(request.compose_file)))
+    return [own] + ([_Step({"Dockerfile": probe + fetch}, (*options, "--no-cache"))] if request.network_step else [])
 
 
-def _compose(host: BuildHost, wish: BuildRequest, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
+def _compose(host: BuildHost, request: BuildRequest, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
     plugin = host.run(["docker", "compose", "version"], env=environment).code == 0
     program = ["docker", "compose"] if plugin else ["docker-compose"]
-    return [*program, "--project-name", name, "--file", wish.compose_file, "build", *(["--pull"] if wish.pull else [])]
+    return [*program, "--project-name", name, "--file", request.compose_file, "build", *(["--pull"] if request.pull else [])]
 
 
-def _is_legacy(wish: BuildRequest, environment: t.Mapping[str, str]) -> bool:
-    return wish.builder == "legacy" or (wish.builder == "default" and parse_bool(environment.get("DOCKER_BUILDKIT", "")) is False)
+def _is_legacy(request: BuildRequest, environment: t.Mapping[str, str]) -> bool:
+    return request.builder == "legacy" or (request.builder == "default" and parse_bool(environment.get("DOCKER_BUILDKIT", "")) is False)
 
 
-def _will_be_legacy(host: BuildHost, wish: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
+def _will_be_legacy(host: BuildHost, request: BuildRequest, environment: t.Mapping[str, str], sock: str) -> bool:
     """Whether the legacy builder will be used, checked before the build: it silently ignores the body of a heredoc."""
-    if wish.builder != "default" or environment.get("DOCKER_BUILDKIT"):
-        return _is_legacy(wish, environment)
-    if wish.compose_file or not sock:
+    if request.builder != "default" or environment.get("DOCKER_BUILDKIT"):
+        return _is_legacy(request, environment)
+    if request.compose_file or not sock:
         return False  # Compose decides by itself; the log shows it
     header = host.ping(sock).get("Builder-Version")
     return default_builder("", components.cli(host)[0], components.has_buildx(host, environment), header == "2") == "legacy"
 
 
-def _dockerfiles(host: BuildHost, wish: BuildRequest) -> t.List[str]:
-    paths = [os.path.join(wish.context, wish.file or "Dockerfile")] if wish.context else []
-    if wish.compose_file:
-        file = host.read(wish.compose_file)
-        folder = os.path.dirname(wish.compose_file)
+def _dockerfiles(host: BuildHost, request: BuildRequest) -> t.List[str]:
+    paths = [os.path.join(request.context, request.file or "Dockerfile")] if request.context else []
+    if request.compose_file:
+        file = host.read(request.compose_file)
+        folder = os.path.dirname(request.compose_file)
         paths = [os.path.join(folder, path) for path in compose_dockerfiles(file.contents.decode(errors="replace") if file else "")]
     files = [host.read(path) for path in paths]
     return [file.contents.decode(errors="replace") for file in files if file]

@@ -44,8 +44,8 @@ def read_record(host: BuildHost, wanted: str, builder: str, environment: t.Mappi
         record = next((one for one in records if str(one.get("ref")).rpartition("/")[2] == wanted.rpartition("/")[2]), None)
     if record is None:
         ids = ", ".join(str(one.get("ref")).rpartition("/")[2] for one in records[:5])
-        wish = "no past build" if wanted.lower() in _NEWEST else f"no record {wanted}"
-        raise Refused(f"history: there is {wish} here. The newest are: {ids or 'none'}.")
+        what = "no past build" if wanted.lower() in _NEWEST else f"no record {wanted}"
+        raise Refused(f"history: there is {what} here. The newest are: {ids or 'none'}.")
     name = str(record.get("ref")).rpartition("/")[2]
     inspected = buildx("inspect", name, "--format", "json")
     logs = buildx("logs", name, "--progress", "plain")

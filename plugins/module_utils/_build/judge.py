@@ -81,5 +81,5 @@ def blame(verdict: Verdict, mirrors: t.Sequence[Candidate]) -> Verdict:
     """What each of the daemon's mirrors answers for the image of a failed build."""
     if len(mirrors) < 2:
         return verdict
-    said = [f"{one.url} {'serves this image' if one.usable else 'does not: ' + one.message.rstrip('.')}" for one in mirrors]
-    return verdict._replace(sentence=f"{verdict.sentence} Of the daemon's mirrors, asked directly: {'; '.join(said)}.")
+    answers = [f"{one.url} {'serves this image' if one.usable else 'does not: ' + one.message.rstrip('.')}" for one in mirrors]
+    return verdict._replace(sentence=f"{verdict.sentence} Of the daemon's mirrors, asked directly: {'; '.join(answers)}.")

@@ -28,7 +28,7 @@ def decide(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, 
         raise daemon_proxy.PlanRefused(broken.refusal)
     if options["validate"] and plan.changes and present:
         transaction.validate(host, daemon, plan)
-    if broken:  # the first files are given back even so
+    if broken:  # the original files are restored all the same
         due = due._replace(pending=broken.text)
     if due.now and not present and all(record.knows(path) and file == record.first(path) for path, file in plan.changes.items()):
         left_alone = preflight.not_restarted_for_undo(host, daemon, plan)

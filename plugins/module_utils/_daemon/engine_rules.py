@@ -70,15 +70,15 @@ def storage(value: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
     return str(driver) if named else "", str(value.get("data-root") or value.get("graph") or "/var/lib/docker")
 
 
-def unknown_words(keys: t.Sequence[str]) -> str:
+def unknown_keys_error(keys: t.Sequence[str]) -> str:
     """The engine's message about such keys when it starts."""
     return f"the following directives don't match any configuration option: {', '.join(keys)}" if keys else ""
 
 
-def places(words: str, document: Document) -> str:
+def places(message: str, document: Document) -> str:
     """Where the keys in the engine's message are: keys that it does not know, or whose value it repeats; '' if there are none."""
-    found = _UNKNOWN.search(words)
-    repeated = [key for key, value in document.value.items() if isinstance(value, str) and len(value) > 3 and value in words]
+    found = _UNKNOWN.search(message)
+    repeated = [key for key, value in document.value.items() if isinstance(value, str) and len(value) > 3 and value in message]
     return "; ".join(f"'{key}' is in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated))
 
 

@@ -182,24 +182,24 @@ def mechanism(asked: str, daemon: Daemon) -> str:
     return asked
 
 
-def present(wish: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt: bool) -> Plan:
+def present(request: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt: bool) -> Plan:
     """Change the files so that the options take effect, and nothing else."""
     how = mechanism(asked, daemon)
     _check_config(daemon)
     conflicts: t.List[str] = []
     after: Files = dict(daemon.files)
-    if wish.proxies is not None:
+    if request.proxies is not None:
         if adopt:
             conflicts += _take_over(after, daemon)
-        _write_environment(after, daemon, how, wish.proxies)
-    _write_keys(after, daemon, how, wish)
+        _write_environment(after, daemon, how, request.proxies)
+    _write_keys(after, daemon, how, request)
     _protect(after, daemon, record)
     changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
     start = next_start(daemon, after)
     expected = effective(daemon, after, start)
     check_start(daemon, after)
-    _check_winners(wish, daemon, after, expected, start, conflicts)
-    return Plan(how, changes, expected, conflicts, [], wish.asked)
+    _check_winners(request, daemon, after, expected, start, conflicts)
+    return Plan(how, changes, expected, conflicts, [], request.asked)
 
 
 def absent(daemon: Daemon, record: FirstState) -> Plan:
@@ -355,12 +355,12 @@ def _kept(daemon: Daemon, path: str, contents: bytes, mode: int) -> File:
     return File(contents, mode) if found is None else found._replace(contents=contents)
 
 
-def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
+def _write_keys(after: Files, daemon: Daemon, how: str, request: Wanted) -> None:
     path = daemon.config_file
     file = after.get(path)
     contents = file.contents if file else b""
     for option, key in _LISTS.items():
-        value = getattr(wish, option)
+        value = getattr(request, option)
         if value is None:
             continue
         found = _config({path: File(contents)}, path).value.get(key)
@@ -368,10 +368,10 @@ def _write_keys(after: Files, daemon: Daemon, how: str, wish: Wanted) -> None:
             contents = daemon_json.put(contents, path, [key], value)
         elif not value:
             contents = daemon_json.drop(contents, path, [key])
-    if wish.proxies is not None:
+    if request.proxies is not None:
         for name, (key, _variable, _field) in PROXIES.items():
             block = _config({path: File(contents)}, path).value.get("proxies") or {}
-            value = wish.proxies[name] if how == "daemon_json" else ""
+            value = request.proxies[name] if how == "daemon_json" else ""
             if not value:
                 contents = daemon_json.drop(contents, path, ["proxies", key])
             elif name != "no_proxy" or proxy.no_proxy_set(str(block.get(key, ""))) != proxy.no_proxy_set(value):
@@ -480,14 +480,14 @@ def _check_config(daemon: Daemon, strict: bool = True) -> None:
         document = _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
         raise PlanRefused(str(error)) from error
-    for trouble in _json_problems(document) if strict else ():
-        raise PlanRefused(trouble.sentence)
+    for problem in _json_problems(document) if strict else ():
+        raise PlanRefused(problem.sentence)
 
 
 def check_start(daemon: Daemon, files: Files) -> None:
     """Refuse files that would make the next start fail, by our own rules."""
-    for trouble in _start_problems(daemon, files, next_start(daemon, files)):
-        raise PlanRefused(trouble.sentence)
+    for problem in _start_problems(daemon, files, next_start(daemon, files)):
+        raise PlanRefused(problem.sentence)
 
 
 class ConfigProblem(t.NamedTuple):
@@ -605,13 +605,13 @@ def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
     return daemon.fragment or daemon.defaults_file
 
 
-def _check_winners(wish: Wanted, daemon: Daemon, after: Files, expected: Effective, start: Start, conflicts: t.List[str]) -> None:
-    if wish.proxies is None:
+def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: Effective, start: Start, conflicts: t.List[str]) -> None:
+    if request.proxies is None:
         return
     given = flags(start.argv)
     for name, (key, variable, _field) in PROXIES.items():
         won = expected.proxies[name]
-        same = proxy.no_proxy_set(won) == proxy.no_proxy_set(wish.proxies[name]) if name == "no_proxy" else won == wish.proxies[name]
+        same = proxy.no_proxy_set(won) == proxy.no_proxy_set(request.proxies[name]) if name == "no_proxy" else won == request.proxies[name]
         winner = start.environment.get(variable) or start.environment.get(variable.lower())
         if not same and key in given:
             raise PlanRefused(f"{name}: {_flag_place(daemon, after, key)} has --{key} on the command line, which would override this option. Remove it there.")

@@ -42,7 +42,7 @@ class Problem(t.NamedTuple):
         return f"{self.sentence} Nothing was written. {self.cure} Then run this again."
 
 
-def settled(host: Host, daemon: Daemon) -> bool:
+def wait_for_start(host: Host, daemon: Daemon) -> bool:
     """Wait a moment for a daemon that is starting; False if its state must be read again."""
     if daemon.up or not daemon.systemd or daemon.state != "activating":
         return True
@@ -73,9 +73,9 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     lines = [line for line in found.text.splitlines() if line.startswith(f"{unit}: ")] or found.text.splitlines()[-1:]
     if found.code in (0, 124, 127) or not lines:
         return _refused_when_loaded(host, unit)
-    words = lines[0].replace(f"{unit}: ", "", 1)
-    missing = re.search(r"Unit (\S+) (not found|is masked)", words)
-    if "more than one ExecStart=" in words:
+    message = lines[0].replace(f"{unit}: ", "", 1)
+    missing = re.search(r"Unit (\S+) (not found|is masked)", message)
+    if "more than one ExecStart=" in message:
         place = (_exec_starts(daemon) or [daemon.fragment])[-1]
         sentence = f"{place}: this is a second ExecStart= of {unit}, so systemd does not start it."
         cure = f"Write a line 'ExecStart=' without a value before it, or remove it; then: systemctl daemon-reload, systemctl start {daemon.service}."
@@ -84,13 +84,13 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
         is_what = "is not on this host" if missing[2] == "not found" else "is masked"
         sentence = f"{place}: {unit} requires {missing[1]}, which {is_what}, so systemd does not start it."
         cure = f"Remove it from that line or install the package that provides it, then: systemctl daemon-reload, systemctl start {daemon.service}."
-    elif "is not executable" in words:
+    elif "is not executable" in message:
         sentence = f"{(_exec_starts(daemon) or [daemon.fragment])[-1]}: ExecStart= of {unit} names a program that cannot be executed."
         cure = f"Write the path of the engine's dockerd there, then: systemctl daemon-reload, systemctl start {daemon.service}."
     else:
         sentence = f"systemd does not start {unit} ({', '.join(unit_files(daemon, daemon.files))})."
         cure = f"Correct the unit, then: systemctl daemon-reload, systemctl start {daemon.service}."
-    return Problem(f"{sentence} systemd's message: {words.rstrip('.')}.", cure)
+    return Problem(f"{sentence} systemd's message: {message.rstrip('.')}.", cure)
 
 
 def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
@@ -111,8 +111,8 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
         why = f"Docker does not run: {unit} was restarted too often in a short time (start-limit-hit), and its last start was good."
         return Problem(why, f"Run: systemctl reset-failed {unit}, {start}.")
     faults = config_faults(host, daemon)
-    words = "" if faults else last_words(host, daemon)
-    because = faults[0] if faults else f"Its log says: {words}{_places(daemon, words)}" if words else f"journalctl -u {daemon.service} may say why."
+    message = "" if faults else last_message(host, daemon)
+    because = faults[0] if faults else f"Its log says: {message}{_places(daemon, message)}" if message else f"journalctl -u {daemon.service} may say why."
     starting = daemon.state == "activating" and _property(host, unit, "SubState") in _STARTING
     if starting and not faults:
         return Problem(
@@ -127,8 +127,8 @@ def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
     found = [one.sentence for one in daemon_proxy.config_problems(daemon) if one.stops]
     if not found:
         with contextlib.suppress(NotJson):  # which the engine reads although we do not
-            words = validation_error(host, daemon, daemon.files)
-            found = [f"{daemon.config_file}: {words}."] if words else []
+            message = validation_error(host, daemon, daemon.files)
+            found = [f"{daemon.config_file}: {message}."] if message else []
     return found or _storage_faults(host, daemon)
 
 
@@ -163,7 +163,7 @@ def left_down(daemon: Daemon) -> str:
     return f"Docker does not run ({daemon.service} is {daemon.state}) and was not started: the new settings take effect at its next start ({start})."
 
 
-def last_words(host: Host, daemon: Daemon) -> str:
+def last_message(host: Host, daemon: Daemon) -> str:
     """The last message of the daemon, or of systemd about it, on a start that failed."""
     if daemon.systemd:
         text = _journal(host, daemon)
@@ -187,10 +187,10 @@ def _started_too_often(host: Host, daemon: Daemon) -> bool:
     return bool(starts) and starts[-1].startswith("Started ")
 
 
-def _places(daemon: Daemon, words: str) -> str:
+def _places(daemon: Daemon, message: str) -> str:
     file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
-        found = engine_rules.places(words, parsed(file.contents if file else b"", daemon.config_file))
+        found = engine_rules.places(message, parsed(file.contents if file else b"", daemon.config_file))
         return f" ({found})" if found else ""
     return ""
 

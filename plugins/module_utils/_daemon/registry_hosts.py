@@ -53,7 +53,7 @@ def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> 
     return Plan(registries, changes, found, covers, [*_conflicts(host, registries, info), *_unread(registries, covers)])
 
 
-def carry_out(host: Host, record: Record, planned: Plan) -> None:
+def apply_change(host: Host, record: Record, planned: Plan) -> None:
     folders = set(record.note("folders") or [])
     for path in planned.changes:
         folder = path.rpartition("/")[0]

@@ -101,9 +101,9 @@ def can_write(host: Host, plan: daemon_proxy.Plan) -> None:
 
 def validate(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> None:
     """Stop if the engine itself reports that it would not start with the planned files."""
-    words = validation_error(host, daemon, {**daemon.files, **plan.changes})
-    if words:
-        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. Docker's message: {words}")
+    message = validation_error(host, daemon, {**daemon.files, **plan.changes})
+    if message:
+        raise daemon_proxy.PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. Docker's message: {message}")
 
 
 def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: int, ours: t.Collection[str] = ()) -> str:
@@ -121,7 +121,7 @@ def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: in
     argv = next_start(daemon, files).argv
     of_the_host = sorted(_OF_THE_HOST & {*daemon_proxy.keys(files, daemon.config_file), *flags(argv)})
     trial = without_flags(argv, _OWN)
-    said = (
+    done = (
         host.run(
             [*_ALONE, "sh", "-c", _TRIAL_START, "sh", str(timeout), *trial],
             stdin=daemon_proxy.without_keys(files, daemon.config_file, _OWN).decode(errors="replace"),
@@ -130,22 +130,22 @@ def trial_start(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, timeout: in
         if trial
         else Run(4, "", "ExecStart= starts a program other than dockerd.")
     )
-    words = " | ".join(dict.fromkeys(line for line in said.out.splitlines() if _DECISIVE.search(line))) or said.text[-500:]
-    words = words.replace("/run/trial/daemon.json", daemon.config_file)
-    if said.code == 0:
+    message = " | ".join(dict.fromkeys(line for line in done.out.splitlines() if _DECISIVE.search(line))) or done.text[-500:]
+    message = message.replace("/run/trial/daemon.json", daemon.config_file)
+    if done.code == 0:
         return ""
-    if said.code == 3 and not of_the_host:
+    if done.code == 3 and not of_the_host:
         raise daemon_proxy.PlanRefused(
             f"{changed[0]} changed since Docker started, and Docker would not start with it (a trial "
-            f"start failed). Nothing was written, and Docker still runs. Docker's message: {words} Repair the file, then run this again."
+            f"start failed). Nothing was written, and Docker still runs. Docker's message: {message} Repair the file, then run this again."
         )
     foreign = [path for path in changed if path not in ours]
     if not foreign:
         return ""
-    because = f" (because of {of_the_host[0]})" if said.code == 3 else ""
+    because = f" (because of {of_the_host[0]})" if done.code == 3 else ""
     return (
         f"{foreign[0]} was changed by others since Docker started, and a trial start could not show whether Docker would start with it{because}. "
-        f"Restart Docker yourself in a maintenance window, or set validate: false. Output of the trial start: {words}"
+        f"Restart Docker yourself in a maintenance window, or set validate: false. Output of the trial start: {message}"
     )
 
 
@@ -182,16 +182,16 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
         if _units(plan.changes, daemon):
             _reload_units(host)
         return False
-    said_before = _log(host, daemon)
-    trouble = _start(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
-    info = {} if trouble else _answer(host, daemon, timeout)
-    if not trouble and not info:
-        trouble = f"It did not answer within {timeout} s."
-    wrong = [] if trouble else _unproved(daemon, plan, info)
-    if not trouble and not wrong:
+    log_position = _log(host, daemon)
+    problem = _start(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
+    info = {} if problem else _answer(host, daemon, timeout)
+    if not problem and not info:
+        problem = f"It did not answer within {timeout} s."
+    wrong = [] if problem else _unproved(daemon, plan, info)
+    if not problem and not wrong:
         return True
     what = f"Docker runs, but without the requested {', '.join(wrong)}" if wrong else "Docker did not start with the new settings"
-    words = "" if wrong else f" It said: {_words(host, daemon, said_before) or trouble}"
+    message = "" if wrong else f" Docker's message: {_last_messages(host, daemon, log_position) or problem}"
     _roll_back(host, record, before, new_folders)
     up = not _start(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(_answer(host, daemon, timeout))
     state = (
@@ -199,7 +199,7 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.
         if up
         else f"docker is NOT up: it does not start with the old files either, so the error was there before this run (see {_log_name(daemon)})"
     )
-    raise Failed(f"{what}; every file was restored and {state}.{words}", True, up)
+    raise Failed(f"{what}; every file was restored and {state}.{message}", True, up)
 
 
 def _unproved(daemon: Daemon, plan: daemon_proxy.Plan, info: t.Mapping[str, t.Any]) -> t.List[str]:
@@ -227,11 +227,11 @@ def back_up(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> t.List[str]:
 
 def restart_alone(host: Host, daemon: Daemon, timeout: int) -> str:
     """Restart the daemon with its current files; '' or its message if it does not come up."""
-    said_before = _log(host, daemon)
-    trouble = _start(host, daemon, daemon.reload_needed, timeout)
-    if not trouble and not _answer(host, daemon, timeout):
-        trouble = f"It did not answer within {timeout} s."
-    return trouble and (_words(host, daemon, said_before) or trouble)
+    log_position = _log(host, daemon)
+    problem = _start(host, daemon, daemon.reload_needed, timeout)
+    if not problem and not _answer(host, daemon, timeout):
+        problem = f"It did not answer within {timeout} s."
+    return problem and (_last_messages(host, daemon, log_position) or problem)
 
 
 def forget(host: Host, record: Record) -> None:
@@ -303,7 +303,7 @@ def _log(host: Host, daemon: Daemon) -> float:
     return len(file.contents) if file else 0
 
 
-def _words(host: Host, daemon: Daemon, since: float) -> str:
+def _last_messages(host: Host, daemon: Daemon, since: float) -> str:
     """The daemon's own last messages about why it does not start."""
     if daemon.systemd:
         text = host.run(["journalctl", "-u", f"{daemon.service}.service", "--since", f"@{int(since)}", "-o", "cat", "--no-pager", "-n", "200"]).out

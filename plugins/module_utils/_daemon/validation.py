@@ -22,12 +22,12 @@ def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
     document = parsed(file.contents, daemon.config_file)
     if not versions.has("validate", daemon.engine):
         keys = engine_rules.unknown_keys(document, host.run(["dockerd", "--help"]).text) if daemon.engine else []
-        words = engine_rules.unknown_words(keys)
+        message = engine_rules.unknown_keys_error(keys)
     else:
         argv = without_flags(next_start(daemon, files).argv, ("config-file",))
         if not argv:
             return ""
-        said = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
-        words = "" if said.code in (0, 127) else said.text.replace("/dev/stdin", daemon.config_file)
-    places = engine_rules.places(words, document)
-    return f"{words} ({places})" if places else words
+        done = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+        message = "" if done.code in (0, 127) else done.text.replace("/dev/stdin", daemon.config_file)
+    places = engine_rules.places(message, document)
+    return f"{message} ({places})" if places else message

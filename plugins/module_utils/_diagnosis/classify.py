@@ -320,8 +320,8 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
             failed = failed or asked[error.group(1)]
         step = re.match(r"Step \d+(?:/\d+)?\s?: FROM (?:--\S+ )*(\S+)", line)
         last = step.group(1) if step else last
-        said = next((match for match in (pattern.search(line) for pattern in _SAID_REFERENCE) if match), None)
-        failed = said.group(1) if said else failed
+        image = next((match for match in (pattern.search(line) for pattern in _SAID_REFERENCE) if match), None)
+        failed = image.group(1) if image else failed
     for header in log.failed:
         shown = re.search(r"(?:load metadata for|resolve image config for|(?:^|\] )FROM) (?:docker-image://)?([^\s$]+)", header)
         failed = failed or (shown.group(1) if shown else "")

@@ -139,8 +139,8 @@ def _unwrapped(line: str) -> t.List[str]:
         except ValueError:
             value = None
         if isinstance(value, dict):
-            said = value.get("stream") or value.get("error") or value.get("message") or value.get("status")
-            return [_ANSI.sub("", part) for part in str(said or "").splitlines()]
+            output = value.get("stream") or value.get("error") or value.get("message") or value.get("status")
+            return [_ANSI.sub("", part) for part in str(output or "").splitlines()]
     for _times in range(4):
         shorter = _PREFIX.sub("", line, count=1)
         if shorter == line:
@@ -232,9 +232,9 @@ class _Reader:
             self._line(line, stripped)
 
     def _in_summary(self, summary: _Part, line: str) -> None:
-        said = re.sub(r"^#\d+ ", "", line)
-        seconds = _SECONDS.match(said)
-        summary.output.append((seconds.group(2) or "") if seconds else said)
+        content = re.sub(r"^#\d+ ", "", line)
+        seconds = _SECONDS.match(content)
+        summary.output.append((seconds.group(2) or "") if seconds else content)
         self.rest.append(summary.output[-1])
 
     def _line(self, line: str, stripped: str) -> None:

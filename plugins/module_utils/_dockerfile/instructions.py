@@ -218,10 +218,10 @@ def _complete(data: bytes, begin: int, end: int, after: int, escape: bytes, read
     instruction, differs = _instruction(text, origin, begin, chr(escape[0]), reading)
     if "<<" not in text or instruction.keyword not in ("COPY", "RUN", "ADD"):
         return instruction, after, differs
-    names, unsure = _heredocs(instruction, text, reading)
+    names, is_ambiguous = _heredocs(instruction, text, reading)
     for name, chomp in names:
         after = _after_heredoc(data, after, name, chomp, begin)
-    return instruction, after, differs or unsure
+    return instruction, after, differs or is_ambiguous
 
 
 def _instructions(data: bytes, start: int, escape: bytes, reading: FrontendDialect, with_arguments: bool = False) -> t.Tuple[t.List[Instruction], bool]:

@@ -199,12 +199,12 @@ def _related(facts: t.Mapping[str, ComposeFacts]) -> t.Tuple[t.Dict[str, t.List[
     return {path: [other for other in _reached(path, includes) if other in facts] for path in facts}, together
 
 
-def _reached(start: str, arrows: t.Mapping[str, t.Sequence[str]]) -> t.List[str]:
+def _reached(start: str, edges: t.Mapping[str, t.Sequence[str]]) -> t.List[str]:
     found: t.List[str] = []
-    waiting = list(arrows[start])
+    waiting = list(edges[start])
     while waiting:
         path = waiting.pop()
         if path != start and path not in found:
             found.append(path)
-            waiting += arrows.get(path, ())
+            waiting += edges.get(path, ())
     return found

@@ -108,10 +108,10 @@ def rewrite(
         if result:
             return result
         found = find_references(data, given)
-        unsure = ambiguous(data, given, found)
+        ambiguous_references = ambiguous(data, given, found)
     except Rejected as error:
         return _refused(data, mirrors, kinds, error)
-    result = Planner(data, mirrors, found, given, kinds, unsure, edit_given, supplied=supplied, given_elsewhere=given_elsewhere).result()
+    result = Planner(data, mirrors, found, given, kinds, ambiguous_references, edit_given, supplied=supplied, given_elsewhere=given_elsewhere).result()
     if result.changes and len(result.after) > LONGEST_LINE:
         try:
             read(result.after)
@@ -228,7 +228,7 @@ class Planner:
         found: ParsedReferences,
         given: t.Optional[t.Mapping[str, str]] = None,
         kinds: t.Container[str] = KINDS,
-        unsure: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
+        ambiguous_references: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
         edit_given: bool = False,
         is_dockerfile: bool = True,
         supplied: t.Optional[t.Mapping[str, str]] = None,
@@ -239,7 +239,7 @@ class Planner:
         self._scene = found
         self._given = given or {}
         self._kinds = kinds
-        self._unsure = unsure
+        self._ambiguous = ambiguous_references
         self._edit_given = edit_given
         self._is_dockerfile = is_dockerfile
         self._supplied = supplied or {}
@@ -342,7 +342,7 @@ class Planner:
                 return _Plan(reference)
             if self._supplied and reference.kind != "syntax":
                 self._refuse_supplied(reference)
-            if self._unsure and reference.identity in self._unsure:
+            if self._ambiguous and reference.identity in self._ambiguous:
                 raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
             after = _text(image, reference)
             if not reference.own:

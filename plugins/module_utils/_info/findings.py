@@ -70,7 +70,7 @@ class Client(t.NamedTuple):
         return parse_bool(self.value("BUILDKIT_NO_CLIENT_TOKEN")) is True
 
     @property
-    def said(self) -> str:
+    def title(self) -> str:
         kind, _colon, name = self.who.partition(":")
         return f"the service {name}" if kind == "service" else f"the login of {self.user}" if kind in ("login", "user") else "this task"
 
@@ -285,7 +285,7 @@ def _token_path(facts: Facts) -> t.Iterator[Finding]:
         proxied = client.value("HTTPS_PROXY") and not bypasses(client.value("NO_PROXY"), TOKEN_SERVER, 443)
         if client.builder != "buildkit" or client.engine or client.daemon_token or proxied:
             continue
-        message = f"The daemon reaches registries through its proxy, but {client.said} has none and must fetch BuildKit's token from {TOKEN_SERVER} itself."
+        message = f"The daemon reaches registries through its proxy, but {client.title} has none and must fetch BuildKit's token from {TOKEN_SERVER} itself."
         spared = any(mirror.status and not mirror.sends_elsewhere and not mirror.error for mirror in facts.mirrors)
         message += " Images from the mirror do not need that token." if spared else ""
         yield Finding("daemon_proxy_without_token_path", "info" if spared else "warning", "client", message, "Set docker_build_env daemon_token: true.")
@@ -338,36 +338,38 @@ def _builders(facts: Facts) -> t.Iterator[Finding]:
         message = f"{facts.config_file} sets features.buildkit to false, which a docker command of version {facts.cli} ignores."
         yield Finding("features_buildkit_ignored", "warning", "client", message, "Set docker_build_env buildkit: false, and remove the key.")
     for client in facts.clients if facts.cli else ():
-        said = client.setting("DOCKER_BUILDKIT")
-        wanted = parse_bool(said.value)
+        toggle = client.setting("DOCKER_BUILDKIT")
+        wanted = parse_bool(toggle.value)
         upgrade = "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin)."
-        if said.value and wanted is None:
-            message = f"DOCKER_BUILDKIT is {said.value!r} in {client.said} ({said.source}), and docker fails: it is not a boolean."
+        if toggle.value and wanted is None:
+            message = f"DOCKER_BUILDKIT is {toggle.value!r} in {client.title} ({toggle.source}), and docker fails: it is not a boolean."
             yield Finding("bad_docker_buildkit", "error", "client", message, "Set docker_build_env buildkit to true or false.")
         elif modern and wanted and not client.buildx:
-            message = f"DOCKER_BUILDKIT is set in {client.said} ({said.source}), and the buildx plugin is missing or broken: docker build fails."
+            message = f"DOCKER_BUILDKIT is set in {client.title} ({toggle.source}), and the buildx plugin is missing or broken: docker build fails."
             yield Finding("buildx_missing", "error", "client", message, f"{upgrade[:-1]}, or set docker_build_env buildkit: false.")
         elif modern and wanted is None and not client.buildx:
-            message = f"Docker {facts.cli} builds with the legacy builder in {client.said}, because the buildx plugin is missing or broken."
+            message = f"Docker {facts.cli} builds with the legacy builder in {client.title}, because the buildx plugin is missing or broken."
             yield Finding("legacy_builder", "warning", "client", message, upgrade)
         elif not modern and wanted is None and client.builder == "legacy":
-            message = f"Docker {facts.cli} builds with the legacy builder in {client.said}: before {versions.text('buildkit_default')} BuildKit is off."
+            message = f"Docker {facts.cli} builds with the legacy builder in {client.title}: before {versions.text('buildkit_default')} BuildKit is off."
             yield Finding("legacy_builder", "info", "client", message, "Set docker_build_env buildkit: true to use BuildKit.")
-        elif wanted is False and (facts.features_buildkit or any(parse_bool(value) for _source, value in said.layers)):
-            message = f"BuildKit is enabled elsewhere, but {said.source} sets DOCKER_BUILDKIT to {said.value} in {client.said}, so the legacy builder is used."
+        elif wanted is False and (facts.features_buildkit or any(parse_bool(value) for _source, value in toggle.layers)):
+            message = (
+                f"BuildKit is enabled elsewhere, but {toggle.source} sets DOCKER_BUILDKIT to {toggle.value} in {client.title}, so the legacy builder is used."
+            )
             yield Finding("legacy_builder", "warning", "client", message, "Set docker_build_env buildkit: true, and remove the other line.")
 
 
 def _clients(facts: Facts) -> t.Iterator[Finding]:
     for client in facts.clients:
         if client.value("HTTP_PROXY") and not client.value("HTTPS_PROXY") and not client.daemon_token:
-            message = f"{client.said.capitalize()} has HTTP_PROXY ({client.setting('HTTP_PROXY').source}) and no HTTPS_PROXY, but tokens are fetched by https."
+            message = f"{client.title.capitalize()} has HTTP_PROXY ({client.setting('HTTP_PROXY').source}) and no HTTPS_PROXY, but tokens are fetched by https."
             yield Finding("https_proxy_missing", "warning", "client", message, "Set docker_build_env https_proxy, usually to the same URL.")
         if client.value("ALL_PROXY") and not client.value("HTTPS_PROXY"):
-            message = f"ALL_PROXY is set in {client.said} ({client.setting('ALL_PROXY').source}), which no program of Docker reads."
+            message = f"ALL_PROXY is set in {client.title} ({client.setting('ALL_PROXY').source}), which no program of Docker reads."
             yield Finding("all_proxy_ignored", "info", "client", message, "Set docker_build_env https_proxy to the same URL.")
         if client.value("HTTPS_PROXY").lower().startswith("socks5h:") and facts.cli_go and not versions.has("socks5h", facts.cli_go):
-            message = f"HTTPS_PROXY in {client.said} is a socks5h proxy, which a docker command built with {facts.cli_go} does not support."
+            message = f"HTTPS_PROXY in {client.title} is a socks5h proxy, which a docker command built with {facts.cli_go} does not support."
             yield Finding("socks5h_unknown", "error", "client", message, "Set docker_build_env https_proxy to socks5://.")
         if client.stale:
             message = f"The service {client.who.partition(':')[2]} runs with an old {', '.join(client.stale)}: it was not restarted since its files changed."
@@ -375,11 +377,11 @@ def _clients(facts: Facts) -> t.Iterator[Finding]:
         for one in client.settings:
             ours = [value for source, value in one.layers if source.rpartition(", line ")[0] in (PROFILE, ENVIRONMENT)]
             if ours and one.value != ours[-1] and client.who.partition(":")[0] != "service":
-                message = f"{one.source or client.said} sets {one.name} to {one.value or 'nothing'}, which overrides what docker_build_env wrote."
+                message = f"{one.source or client.title} sets {one.name} to {one.value or 'nothing'}, which overrides what docker_build_env wrote."
                 yield Finding("overruled", "warning", "client", message, f"Remove {one.name} there.")
         policy = client.setting(POLICY_VARIABLE)
         if policy.value and client.policy_missing:
-            message = f"{policy.source} names the source policy {policy.value}, which does not exist: BuildKit builds of {client.said} fail."
+            message = f"{policy.source} names the source policy {policy.value}, which does not exist: BuildKit builds of {client.title} fail."
             yield Finding("source_policy_missing", "error", "client", message, "Set docker_build_env source_policy, or remove the variable.")
         elif policy.value and facts.engine and not (versions.has("source_policy_engine", facts.engine) and versions.has("source_policy_buildx", facts.buildx)):
             message = f"{policy.source} names a source policy, which engine {facts.engine} with buildx {facts.buildx or 'missing'} ignores."
@@ -397,13 +399,13 @@ def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
     for client in facts.clients:
         if client.engine and client.daemon_token:
             message = (
-                f"BUILDKIT_NO_CLIENT_TOKEN is set in {client.said}, whose builds go to the engine {client.engine}: "
+                f"BUILDKIT_NO_CLIENT_TOKEN is set in {client.title}, whose builds go to the engine {client.engine}: "
                 "that engine receives the credentials of docker login."
             )
             cure = "Set docker_build_env daemon_token: false for it, unless that engine may have them; set https_proxy instead."
             yield Finding("remote_daemon_token", "warning", "client", message, cure)
         if client.engine:
-            message = f"Builds of {client.said} go to the engine {client.engine}: the settings of this host's daemon have no effect on them."
+            message = f"Builds of {client.title} go to the engine {client.engine}: the settings of this host's daemon have no effect on them."
             yield Finding("remote_engine", "info", "client", message, "Set docker_daemon_proxy on the host of that engine.")
     for one in facts.builders:
         used = "docker buildx build and compose use it" if one.selected else "it is not selected"
@@ -465,7 +467,7 @@ def _hosts_files(facts: Facts) -> t.Iterator[Finding]:
 def _helpers(facts: Facts) -> t.Iterator[Finding]:
     for client in facts.clients:
         for place, key, program in client.helpers_missing:
-            message = f"{place} names the credential helper {program} ({key}), which is not in the PATH of {client.said}: builds there fail."
+            message = f"{place} names the credential helper {program} ({key}), which is not in the PATH of {client.title}: builds there fail."
             yield Finding("credential_helper_missing", "error", "client", message, f"Install {program}, or remove the key from the file.")
 
 

@@ -100,8 +100,8 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     features = _features(daemon) if config_valid else None
     unreadable: t.List[str] = []
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
-    if not any(one.stops for one in config_problems) and asked.get("objection"):
-        config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['objection']}"))
+    if not any(one.stops for one in config_problems) and asked.get("validation_error"):
+        config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}"))
     plan = daemon_proxy.Plan("", {}, effective, [], [])
     pending = not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
     socket = host.exists("/run/docker.sock")
@@ -172,7 +172,7 @@ def _ask(
         "compose": lambda: components.compose(host),
         "mirrors": lambda: host.run_parallel(mirrors, timeout + 1),
         "hosts mirrors": lambda: host.run_parallel(by_file, timeout + 1),
-        "objection": lambda: _objection(host, daemon),
+        "validation_error": lambda: _validation_error(host, daemon),
         "unit": lambda: preflight.unit_problem(host, daemon) if daemon.engine else None,
         "down": lambda: preflight.down_problem(host, daemon),
         "nested": lambda: _nested(host) if up and daemon.info.get("ContainersRunning") else [],
@@ -182,7 +182,7 @@ def _ask(
     return host.run_parallel(calls, max(_PROGRAM_TIMEOUT, timeout + 2))
 
 
-def _objection(host: Host, daemon: Daemon) -> str:
+def _validation_error(host: Host, daemon: Daemon) -> str:
     """Why the engine would not start with its files, by its own check."""
     try:
         return validation_error(host, daemon, daemon.files)
@@ -281,8 +281,8 @@ def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: st
     home = (environment or {}).get("HOME") or _home(host, user)
     unit = observe(host, name[: -len(".service")] if name.endswith(".service") else name, None) if kind == "service" else None
     read = [] if kind == "task" else _service_layers(unit) if unit else list(_login_layers(host, home))
-    said = {"task": "the environment of this task", "service": f"the running service {name}"}.get(kind, f"what runs when {user} logs in")
-    found = [variable(names, read, environment, said) for names in _VARIABLES]
+    process = {"task": "the environment of this task", "service": f"the running service {name}"}.get(kind, f"what runs when {user} logs in")
+    found = [variable(names, read, environment, process) for names in _VARIABLES]
     settings = tuple(one for one in found if one.layers)
     values = {one.name: one.value for one in settings}
     config = values.get("DOCKER_CONFIG") or f"{home}/.docker"
@@ -416,7 +416,7 @@ def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: D
         used["registry_mirrors"] = ", ".join(one.rstrip("/") for one in running.registry_mirrors)
         used["insecure_registries"] = ", ".join(sorted(running.insecure_registries))
     return {
-        "msg": said(found),
+        "msg": summary(found),
         "versions": {
             "engine": facts.engine, "engine_go": facts.engine_go, "cli": facts.cli, "cli_go": facts.cli_go, "buildx": facts.buildx, "compose": compose
         },
@@ -456,7 +456,7 @@ def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: D
     }  # fmt: skip
 
 
-def said(found: t.Sequence[t.Any]) -> str:
+def summary(found: t.Sequence[t.Any]) -> str:
     """One line: how many findings, and which."""
     counts = {name: sum(one.severity == name for one in found) for name in ("error", "warning", "info")}
     words = [f"{number} {name}{'s' if number > 1 and name != 'info' else ''}" for name, number in counts.items() if number]

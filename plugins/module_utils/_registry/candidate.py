@@ -321,8 +321,8 @@ class _Visit:
             return _Problem("not_found", reason, host, f"The mirror does not have {image or 'the image'} ({reason}).", True)
         if answer.status == 401:
             return _Problem("mirror_error", reason, host, f"The mirror requires a login for {what} ({reason}), and {_NO_CREDENTIALS}.", bool(image), True)
-        said = f", and says: {quoted}" if quoted else "."
-        return _Problem("mirror_error", reason, host, f"The mirror answers {what} with an error ({reason}){said}", bool(image))
+        own_message = f", and says: {quoted}" if quoted else "."
+        return _Problem("mirror_error", reason, host, f"The mirror answers {what} with an error ({reason}){own_message}", bool(image))
 
 
 def _parse(body: bytes) -> t.Dict[str, t.Any]:

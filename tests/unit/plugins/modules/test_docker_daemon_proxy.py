@@ -981,7 +981,7 @@ def test_without_systemd_the_words_come_from_the_daemons_own_log(run, log, words
             machine.files[path] = File(machine.files[path].contents + b"starting\nfailed to start daemon: no such runtime\n")
 
     machine.start = start
-    assert run(machine, **ASKED)["msg"].endswith(f"(see {path}). It said: {words}")
+    assert run(machine, **ASKED)["msg"].endswith(f"(see {path}). Docker's message: {words}")
 
 
 def test_a_rotated_password_restarts_though_docker_info_hides_it(run):

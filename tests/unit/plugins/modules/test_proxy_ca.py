@@ -19,7 +19,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._module import R
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.modules import proxy_ca
 
-REHEARSE = proxy_ca._rehearse  # before the fixture takes its place
+TRIAL_START = proxy_ca._trial_start  # before the fixture takes its place
 DEFAULTS = {"certificate": None, "state": "present", "service": "docker", "restart": "if_idle", "timeout": 60}
 PEM, OTHER = (
     trust_store.wanted(f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes([0x30, 0x81, 200]) + mark * 200).decode()}\n-----END CERTIFICATE-----")
@@ -85,7 +85,7 @@ def machine(request, monkeypatch):
     monkeypatch.setattr(proxy_ca, "observe", lambda host, service, _file: types.SimpleNamespace(**{**vars(daemon), "started": made.started}))
     monkeypatch.setattr(transaction, "busy", lambda host, _daemon: made.busy)
     monkeypatch.setattr(transaction, "play_inside", lambda host, _daemon: made.inside)
-    monkeypatch.setattr(proxy_ca, "_rehearse", lambda *_all: None)
+    monkeypatch.setattr(proxy_ca, "_trial_start", lambda *_all: None)
 
     def restart(host, _daemon, _timeout):
         made.started = made.now()
@@ -122,7 +122,7 @@ def test_docker_that_does_not_start_again_is_said_with_its_words(machine, monkey
     monkeypatch.setattr(transaction, "restart_alone", lambda *_all: "no space left on device")
     with pytest.raises(Refused) as refused:
         run(machine, certificate=PEM)
-    assert str(refused.value) == "The store is changed, but Docker did not start again. It said: no space left on device"
+    assert str(refused.value) == "The store was changed, but Docker did not start again. Its message: no space left on device"
     assert (refused.value.result["changed"], refused.value.result["restarted"]) == (True, False)
 
 
@@ -133,7 +133,7 @@ def test_a_daemon_json_that_cannot_start_is_refused_before_the_restart(machine, 
 
     monkeypatch.setattr(transaction, "trial_start", objects)
     with pytest.raises(Refused) as refused:
-        REHEARSE(machine, types.SimpleNamespace(info={}), 7)
+        TRIAL_START(machine, types.SimpleNamespace(info={}), 7)
     assert str(refused.value) == "/etc/docker/daemon.json, line 1: it is not valid."
     assert refused.value.result == {"changed": False, "restarted": False}
 

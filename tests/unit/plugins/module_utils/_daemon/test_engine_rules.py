@@ -70,8 +70,8 @@ def test_the_place_of_a_key_that_the_engine_names(words, place):
 
 
 def test_words_about_keys_are_the_engines_own():
-    assert engine_rules.unknown_words(["a", "b"]) == "the following directives don't match any configuration option: a, b"
-    assert engine_rules.unknown_words([]) == ""
+    assert engine_rules.unknown_keys_error(["a", "b"]) == "the following directives don't match any configuration option: a, b"
+    assert engine_rules.unknown_keys_error([]) == ""
 
 
 @pytest.mark.parametrize(

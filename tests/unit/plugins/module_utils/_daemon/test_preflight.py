@@ -326,9 +326,9 @@ def test_a_daemon_that_is_left_down_is_said(found, words):
 )
 def test_a_daemon_that_is_starting_is_waited_for_and_not_for_ever(state, sub, settled, waited):
     machine = Machine(shown={"docker.service SubState": sub})
-    assert preflight.settled(machine, daemon(state)) is settled and machine.clock == waited
+    assert preflight.wait_for_start(machine, daemon(state)) is settled and machine.clock == waited
 
 
 @pytest.mark.parametrize(("log", "words"), [(f"x\n{METRICS}\ny\n", METRICS), (None, ""), ("all is well\n", "")])
 def test_without_systemd_the_log_is_a_file(log, words):
-    assert preflight.last_words(Machine(log=log), daemon(systemd=False)) == words
+    assert preflight.last_message(Machine(log=log), daemon(systemd=False)) == words
