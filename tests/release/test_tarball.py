@@ -35,7 +35,7 @@ def test_it_installs_without_galaxy_and_runs(tarball, tmp_path, elsewhere):
     assert "real build" in shown.stdout
     command = ["ansible-playbook", "buildfleet.docker.site", "-i", "localhost,"]
     ran = subprocess.run(command, env=elsewhere, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "Put the hosts into the group build_servers" in ran.stdout
+    assert "Add hosts to the group build_servers" in ran.stdout
 
 
 def test_the_repository_is_a_project_of_awx_as_it_is(project, tmp_path, elsewhere):

@@ -136,7 +136,7 @@ def test_buildx_reads_the_mirrors_of_a_new_builder_and_an_old_one_is_named(engin
         shown = engine.host.check_output("su - builder -c 'docker buildx inspect lab'")  # the older one does not show files
         assert 'mirrors = ["mirror.lab"]' in (shown if engine.major >= 28 else base64.b64decode(kept).decode())
         done = engine.module("docker_build_env", "--check", **dict(options(), builder_mirrors={"docker.io": "other.lab"}))
-        assert "The builder lab of builder keeps the mirrors with which it was created." in done.stdout + done.stderr
+        assert "The builder lab of builder keeps the mirrors that it was created with." in done.stdout + done.stderr
     finally:
         engine.host.run("su - builder -c 'docker buildx rm lab'")
 

@@ -88,5 +88,5 @@ def test_without_root_it_says_what_it_could_not_read(engine):
     assert any("become" in sentence for sentence in result["unreadable"])
     assert result["versions"]["engine"], "builder is in the group docker"
     nobody = read(engine, "--user=nobody", "--extra-vars=ansible_remote_tmp=/var/tmp/.ansible-nobody")
-    assert any("the engine was not asked" in sentence.lower() for sentence in nobody["unreadable"])
+    assert any("the engine could not be queried" in sentence.lower() for sentence in nobody["unreadable"])
     assert "engine_down" not in ids(nobody)

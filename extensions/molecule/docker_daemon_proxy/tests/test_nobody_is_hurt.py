@@ -52,7 +52,7 @@ def mirrors(engine):
 
 
 # Dockerd keeps the connection of a pull or push for some seconds more, and nobody can tell it from one that is used; 20.10 unpacks in a process of its own.
-OTHERWISE = ("the daemon talks to a registry or a proxy", "the daemon is at work")
+OTHERWISE = ("the daemon talks to a registry or a proxy", "the daemon is working")
 
 
 def when_idle(mirrors, *more):

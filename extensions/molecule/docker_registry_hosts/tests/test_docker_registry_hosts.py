@@ -139,7 +139,7 @@ def test_a_file_that_is_no_toml_is_refused_as_the_engine_refuses_it(engine):
     before = engine.host.file(path).content_string
     engine.write(path, "server = https://ghcr.io\n")
     done = engine.module("docker_registry_hosts", registries=MIRRORS)
-    assert f"{path}, line 1, column 10: this is not a value of TOML." in done.stdout + done.stderr
+    assert f"{path}, line 1, column 10: this is not a TOML value." in done.stdout + done.stderr
     assert engine.host.file(path).content_string == "server = https://ghcr.io\n"
     outcome = engine.build("buildkit", GHCR)
     assert not outcome.ok

@@ -267,7 +267,7 @@ exec /usr/sbin/dockerd.real "$@"
     try:
         ended = doomed.run(name, "docker_daemon_proxy", {**B, "timeout": 12})
         assert ended.code != 0 and ended.result["rolled_back"], ended.out
-        assert "up again as it was" in ended.result["msg"], ended.out
+        assert "up again with its old settings" in ended.result["msg"], ended.out
         assert (files(name, DAEMON[2]), information(name)) == before
     finally:
         doomed.shell(name, "mv /usr/sbin/dockerd.real /usr/sbin/dockerd")

@@ -102,7 +102,7 @@ class Rollout:
         self.proved = [sorted(re.findall(r"^ok: \[(roll\d+)\]", batch.partition(": Prove with a real build")[2], re.M)) for batch in batches]
         self.failed = sorted(name for name, row in recap.items() if "failed=0" not in row)
         self.unchanged = sorted(name for name, row in recap.items() if name in HOSTS and "changed=0" in row)
-        pending = r"\b(roll\d+) is configured, not tested: the daemon still runs with the old password \(1 running container would be stopped"
+        pending = r"\b(roll\d+) is configured but not tested: the daemon still runs with the old password \(1 running container would be stopped"
         self.pending = sorted(set(re.findall(pending, done.stdout)))
 
 

@@ -46,7 +46,7 @@ def test_who_still_runs_with_the_old_password_is_said_and_green(site, engine, co
     started = container()
     done, recap = site(engine.name, {**GOOD, "buildfleet_proxy_password": "the-n3w-one"})
     assert done.returncode == 0 and "failed=0" in recap[engine.name], done.stdout
-    assert f"{engine.name} is configured, not tested: the daemon still runs with the old password (1 running container would be stopped" in done.stdout
+    assert f"{engine.name} is configured but not tested: the daemon still runs with the old password (1 running container would be stopped" in done.stdout
     assert "the-n3w-one" not in done.stdout
     assert container() == started
     done, recap = site(engine.name, GOOD)
