@@ -42,14 +42,14 @@ def decide(host: Host, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, 
     return due
 
 
-def answers(host: Host, wish: daemon_proxy.Wanted) -> t.List[str]:
-    """Warnings from what proxies and mirrors say to this host, all asked side by side."""
-    mirrors = wish.registry_mirrors or []
-    tls = {name: proxy for name, proxy in wish.servers.items() if proxy.scheme == "https"}
+def answers(host: Host, request: daemon_proxy.Wanted) -> t.List[str]:
+    """Warnings from the answers of proxies and mirrors to this host, all requested in parallel."""
+    mirrors = request.registry_mirrors or []
+    tls = {name: proxy for name, proxy in request.servers.items() if proxy.scheme == "https"}
     calls: t.Dict[str, t.Callable[[], t.Any]] = {url: functools.partial(ask_mirror, host.http_get, url) for url in mirrors}
     calls.update({name: functools.partial(host.speaks_plain_http, *proxy.server()) for name, proxy in tls.items()})
     found = host.run_parallel(calls, 6)
     return [
-        *(f"{name}: {proxy.address} answers to plain http and not to TLS. Write http://{proxy.address}." for name, proxy in tls.items() if found.get(name)),
+        *(f"{name}: {proxy.address} answers plain http, not TLS. Write http://{proxy.address}." for name, proxy in tls.items() if found.get(name)),
         *(f"registry_mirrors: {problem}" for problem in (mirror_problem(found[url]) for url in mirrors if url in found) if problem),
     ]

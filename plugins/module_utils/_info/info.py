@@ -101,7 +101,9 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     unreadable: t.List[str] = []
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
     if not any(one.stops for one in config_problems) and asked.get("validation_error"):
-        config_problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}"))
+        config_problems.append(
+            ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}")
+        )
     plan = daemon_proxy.Plan("", {}, effective, [], [])
     pending = not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
     socket = host.exists("/run/docker.sock")

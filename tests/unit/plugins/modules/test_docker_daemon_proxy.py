@@ -1224,7 +1224,7 @@ def test_a_proxy_that_is_asked_by_tls_and_answers_to_plain_http_is_warned_of(run
     machine = Machine()
     machine.plain_http = [("p.lab", 3128)]
     result = run(machine, https_proxy=url)
-    sentence = "https_proxy: p.lab:3128 answers to plain http and not to TLS. Write http://p.lab:3128."
+    sentence = "https_proxy: p.lab:3128 answers plain http, not TLS. Write http://p.lab:3128."
     assert result["changed"] and [one["event"]["msg"] for one in result.get("warnings", [])] == [sentence] * warned
     assert "warnings" not in run(Machine(), https_proxy=url, validate=False)
 
