@@ -20,7 +20,9 @@ METRICS = '{\n  "metrics-addr": "192.168.1.40:9323", "experimental": true\n}\n'
 # A file, what happens to the daemon, and what the refusal has to say.
 BROKEN = {
     "two ExecStart= beside a running daemon": (f"{FOLDER}/option.conf", OPTION, "true", f"{FOLDER}/option.conf, line 3: this is a second ExecStart="),
-    "two ExecStart=, and down": (f"{FOLDER}/option.conf", OPTION, f"{STOP}; systemctl daemon-reload", f"{FOLDER}/option.conf, line 3: this is a second ExecStart="),
+    "two ExecStart=, and down": (
+        f"{FOLDER}/option.conf", OPTION, f"{STOP}; systemctl daemon-reload", f"{FOLDER}/option.conf, line 3: this is a second ExecStart=",
+    ),
     "a dependency that is missing": (
         f"{FOLDER}/override.conf", OVERRIDE, f"{STOP}; systemctl daemon-reload; systemctl start docker",
         f"{FOLDER}/override.conf, line 2: docker.service requires media.service, which is not on this host",
