@@ -407,10 +407,45 @@ def _finished(
         differs = escape == "`" and any(mark in text[:after] for mark in "\\`")
         text, origin = _stripped(text[after:], origin[after:])
     check = _CHECKS.get(keyword)
-    problem = check(text, escape) if check and not onbuild else ""
+    problem = "" if onbuild else _flags_problem(keyword, text, flags) or (check(text, escape) if check else "")
     if problem:
         raise Rejected(at, f"{keyword} {problem}")
     return Instruction(keyword, text, origin, flags, at, onbuild), differs
+
+
+_FLAGS = {  # of every version, those of labs too (moby/buildkit frontend/dockerfile/instructions/parse.go)
+    "RUN": {"mount": "values", "network": "value", "security": "value", "device": "values"},
+    "COPY": {"from": "value", "chown": "value", "chmod": "value", "link": "bool", "parents": "bool", "exclude": "values"},
+    "ADD": {
+        **dict.fromkeys(("chown", "chmod", "checksum"), "value"),
+        **dict.fromkeys(("link", "keep-git-dir", "unpack"), "bool"),
+        "exclude": "values",
+    },
+    "HEALTHCHECK": dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), "value"),
+}
+
+
+_ANY_FLAG = ("FROM", "ARG", "STOPSIGNAL")  # see to FROM elsewhere; the others look at none
+
+
+def _flags_problem(keyword: str, text: str, flags: t.Sequence[Flag]) -> str:
+    if not flags or keyword in _ANY_FLAG or (keyword == "HEALTHCHECK" and text.upper() == "NONE"):
+        return ""
+    known = _FLAGS.get(keyword, {})
+    seen: t.Set[str] = set()
+    for text, _origin in flags:
+        name, equals, value = text[2:].partition("=")
+        kind = known.get(name)
+        if kind is None:
+            return f"has no flag --{name[:40]}"
+        if name in seen and kind != "values":
+            return f"has more than one --{name} flag"
+        if kind == "bool" and value not in ("", "true", "false"):
+            return f"takes true or false behind --{name}="
+        if kind != "bool" and not equals:
+            return f"needs a value behind --{name}"
+        seen.add(name)
+    return ""
 
 
 def _pairs_problem(text: str, escape: str) -> str:

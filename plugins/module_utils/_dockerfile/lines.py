@@ -25,24 +25,37 @@ _PAIR = rb"(?:[^=\"'`\\\s]+|" + _QUOTED + rb")=[^\"'`\\\s]*(?:(?:" + _QUOTED + r
 _PAIRS = rb"(?!-)" + _PAIR + rb"(?:" + _GAP + _PAIR + rb")*[ \t]*"
 _OLD_PAIR = rb"(?!-)[^=\"'`\\\s]+" + _GAP + rb"[^`\\\s]" + _REST
 _VALUE = rb"[!#-&(-;=-\[\]-_a-}]+"  # of a flag: no quote, no escape
-_FLAGS = rb"(?:--(?![!-}]*(?i:from))" + _VALUE + _GAP + rb")*"
 _COMMAND = rb"[^-`\\\s\x85\xa0]" + _REST
 _SOME = rb"(?=\S)(?!--)" + _REST
 _STRING = rb"\"[^\"\\`\x00-\x1f]*\""
 _STRINGS = rb"\[[ \t]*" + _STRING + rb"(?:[ \t]*,[ \t]*" + _STRING + rb")*[ \t]*\][ \t]*"
 _TWO = rb"(?:[^-`\\\s\x85\xa0\[\"'][^\\\s]*" + _GAP + _SOME + rb"|" + _STRINGS.replace(b")*[", b")+[") + rb")"
 
+
+def _flags(gap: bytes, **flags: str) -> t.Dict[bytes, bytes]:
+    """Flags in the order in which most write them, each once, and all mounts first; a file with others has the thorough reader."""
+    mounts = rb"(?:--mount=(?![!-}]*(?i:from))" + _VALUE + gap + rb")*"
+    return {
+        keyword.encode(): (mounts if keyword == "RUN" else b"")
+        + b"".join(rb"(?:--" + flag.encode() + (b"" if flag == "link" else b"=" + _VALUE) + gap + rb")?" for flag in names.split())
+        for keyword, names in flags.items()
+    }
+
+
+_ORDER = {"RUN": "network security", "COPY": "chown chmod link", "HEALTHCHECK": "interval timeout start-period start-interval retries"}
+_FLAGS = _flags(_GAP, **_ORDER)
+
 # What may follow each keyword if the line names no image.
 _QUIET = {
-    b"RUN": _FLAGS + _COMMAND,
-    **dict.fromkeys(b"COPY ADD".split(), _FLAGS + _TWO),
+    b"RUN": _FLAGS[b"RUN"] + _COMMAND,
+    **dict.fromkeys(b"COPY ADD".split(), _FLAGS[b"COPY"] + _TWO),
     **dict.fromkeys(b"ENV LABEL".split(), rb"(?:" + _PAIRS + rb"|" + _OLD_PAIR + rb")"),
     b"ARG": _PAIRS,
-    **dict.fromkeys(b"CMD ENTRYPOINT".split(), _REST),
+    **dict.fromkeys(b"CMD ENTRYPOINT".split(), rb"(?!--)" + _REST),
     **dict.fromkeys(b"WORKDIR EXPOSE USER STOPSIGNAL MAINTAINER".split(), _SOME),
     b"VOLUME": rb"(?:" + _STRINGS + rb"|(?!\[)" + _SOME + rb")",
     b"SHELL": _STRINGS,
-    b"HEALTHCHECK": _FLAGS + rb"(?:NONE[ \t]*|CMD" + _GAP + _SOME + rb")",
+    b"HEALTHCHECK": _FLAGS[b"HEALTHCHECK"] + rb"(?:NONE[ \t]*|CMD" + _GAP + _SOME + rb")",
 }
 
 
@@ -80,7 +93,8 @@ def image_line(escape: bytes) -> _Match:
 
 
 _FROM = rb"FROM[ \t]+(?:--platform=" + _VALUE + rb"[ \t]+)?" + _IMAGE + rb"(?:[ \t]+[Aa][Ss][ \t]+([a-z][a-z0-9_.-]*))?[ \t]*"
-_COPY = rb"COPY[ \t]+" + _FLAGS + rb"--from=" + _IMAGE + _GAP + _FLAGS + _TWO
+_BEFORE = rb"(?:(?=--(?!from=))" + _FLAGS[b"COPY"] + rb"(?=--from=\S+[ \t]+[^-\s~]))?"  # no flag stands on both sides
+_COPY = rb"COPY[ \t]+" + _BEFORE + rb"--from=" + _IMAGE + _GAP + _FLAGS[b"COPY"] + _TWO
 _IMAGE_LINE = rb"[ \t]*(?:" + _FROM + b"|" + _COPY + rb"|ARG[ \t]+" + _NAME + rb"[ \t]*)" + _END
 
 
@@ -90,8 +104,15 @@ def heredoc_line(data: bytes, at: int) -> t.Any:
 
 
 _WORDS = rb"[^-\[<\s'\"`\\$\x80-\xff][^<\n'\"`\\$\x80-\xff]*"
+_LINE_FLAGS = _flags(rb"[ \t]+", **_ORDER)
 _HEREDOC_LINE = re.compile(
-    rb"[ \t]*(?:RUN|(?:COPY|ADD)(?=[^<\n]*<<\S+[ \t]+[^-\s]))[ \t]+(?:--(?![!-}]*(?i:from))" + _VALUE + rb"[ \t]+)*(?:" + _WORDS + rb"(?<=[ \t]))?"
+    rb"[ \t]*(?:RUN[ \t]+"
+    + _LINE_FLAGS[b"RUN"]
+    + rb"|(?:COPY|ADD)(?=[^<\n]*<<\S+[ \t]+[^-\s])[ \t]+"
+    + _LINE_FLAGS[b"COPY"]
+    + rb")(?:"
+    + _WORDS
+    + rb"(?<=[ \t]))?"
     rb"[0-9]*<<(-?)([\"']?)([A-Za-z0-9_.]+)\2(?:[ \t]+(?:" + _WORDS + rb")?)?\n"
 )
 

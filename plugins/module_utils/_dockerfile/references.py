@@ -312,9 +312,6 @@ def _is_image_name(value: str) -> bool:
 
 
 def _copied(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator[Reference]:
-    most = 1 if instruction.keyword == "COPY" else 0
-    if sum(flag.text.startswith("--from=") for flag in instruction.flags) > most:
-        raise Rejected(instruction.at, f"{instruction.keyword} has more than one --from flag")
     for text, origin in instruction.flags:
         value = text[7:]
         if not text.startswith("--from=") or not value or _is_no_image(value, stages):
@@ -342,6 +339,8 @@ def _mounted(instruction: Instruction, stages: t.AbstractSet[str]) -> t.Iterator
 
 
 def _inner_problem(value: str, instruction: Instruction) -> str:
+    if "$" in value and not instruction.onbuild:
+        raise Rejected(instruction.at, f"{instruction.keyword} has a variable in from, which BuildKit does not expand; name a stage that is FROM it")
     if "$" in value:
         return "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage"
     if instruction.onbuild and _STAGE_NAME.fullmatch(value.lower()):

@@ -42,8 +42,8 @@ def seen(data, reading=READINGS[0]):
         pytest.param("FROM a\nRUN cat <<E\nx\nE\nRUN x\nFROM b\n", [("FROM", [], "a"), ("RUN", [], "cat <<E"), ("FROM", [], "b")], id="quiet lines behind one"),
         pytest.param("FROM a\nCOPY -- --from=b c d\n", [("FROM", [], "a"), ("COPY", [], "--from=b c d")], id="the end of the flags"),
         pytest.param(
-            "FROM a\nRUN --mount='type=bind,from=b' --x=\"y z\" --y=a\\ b ls\n",
-            [("FROM", [], "a"), ("RUN", ["--mount=type=bind,from=b", "--x=y z", "--y=a b"], "ls")],
+            "FROM a\nRUN --mount='type=bind,from=b' --network=\"y z\" --security=a\\ b ls\n",
+            [("FROM", [], "a"), ("RUN", ["--mount=type=bind,from=b", "--network=y z", "--security=a b"], "ls")],
             id="quotes in flags",
         ),
         pytest.param("FROM a\nONBUILD COPY --from=b c d\n", [("FROM", [], "a"), ("COPY", ["--from=b"], "c d")], id="ONBUILD"),
@@ -102,8 +102,8 @@ def test_directives(head, escape, syntax):
             b'RUN ["x"] <<CMD\nFROM b\nCMD\n', [("RUN", [], '["x"] <<CMD')], [("RUN", [], '["x"] <<CMD'), ("FROM", [], "b")], id="JSON and something behind it"
         ),
         pytest.param(b"RUN << CMD\nFROM b\nCMD\n", [("RUN", [], "<< CMD")], [("RUN", [], "<< CMD"), ("FROM", [], "b")], id="a blank behind arrows"),
-        pytest.param(b"RUN --a=`b c\n", [("RUN", ["--a=b"], "c")], [("RUN", ["--a=`b"], "c")], id="the escape token in flags"),
-        pytest.param(b"RUN --a=\\", [("RUN", ["--a=\\"], "")], [("RUN", ["--a="], "")], id="a flag that ends with a backslash"),
+        pytest.param(b"RUN --network=`b c\n", [("RUN", ["--network=b"], "c")], [("RUN", ["--network=`b"], "c")], id="the escape token in flags"),
+        pytest.param(b"RUN --network=\\", [("RUN", ["--network=\\"], "")], [("RUN", ["--network="], "")], id="a flag that ends with a backslash"),
     ],
 )
 def test_versions_of_the_frontend_differ_and_that_is_known(lines, now, before):

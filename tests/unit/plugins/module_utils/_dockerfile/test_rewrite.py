@@ -361,15 +361,65 @@ def test_no_empty_line_is_left_behind_a_continuation(data, after):
 
 
 @pytest.mark.parametrize("line", ["COPY --from=$X a b", "RUN --mount=from=$X,target=/a b", "RUN --mount=type=cache,from=redis:${X} b"])
-def test_a_variable_where_buildkit_expands_none_is_reported_and_the_rest_is_moved(line):
-    result = rewrite(f"ARG X=redis\nFROM alpine\n{line}\n".encode(), Mirrors({"docker.io": "m.x"}))
-    assert result.after.decode() == f"ARG X=redis\nFROM m.x/library/alpine\n{line}\n"
-    assert [(skip.line, skip.reason) for skip in result.skipped] == [
-        (3, "BuildKit expands no variable here; write the image itself, or FROM it as a stage and name the stage.")
-    ]
+def test_a_file_with_a_variable_where_buildkit_expands_none_is_left(line):
+    data = f"ARG X=redis\nFROM alpine\n{line}\n".encode()
+    result = rewrite(data, Mirrors({"docker.io": "m.x"}))
+    sentence = f"{line.split()[0]} has a variable in from, which BuildKit does not expand; name a stage that is FROM it"
+    assert (result.after, result.skipped) == (data, [(3, "from", "", f"BuildKit refuses this file: {sentence}. Nothing in it was changed.")])
 
 
-@pytest.mark.parametrize("line", ["COPY --newer=1 a b", "ADD --newer a b", "RUN --newer=1 b"])
-def test_flags_that_a_newer_frontend_may_know_are_not_judged(line):
-    result = rewrite(f"FROM alpine\n{line}\n".encode(), Mirrors({"docker.io": "m.x"}))
-    assert (result.after.decode(), result.skipped) == (f"FROM m.x/library/alpine\n{line}\n", [])
+# Engines 20.10, 26.1 and 28.5 refuse each of these, in a stage that is not built too.
+REFUSED_FLAGS = [
+    ("COPY --foo=1 a b", "COPY has no flag --foo"),
+    ("ADD --from=c a b", "ADD has no flag --from"),
+    ("RUN --foo=1 b", "RUN has no flag --foo"),
+    ("RUN --foo b", "RUN has no flag --foo"),
+    ("ENV --foo=1 a=b", "ENV has no flag --foo"),
+    ("WORKDIR --foo=1 /a", "WORKDIR has no flag --foo"),
+    ("COPY --link=maybe a b", "COPY takes true or false behind --link="),
+    ("COPY --chown a b", "COPY needs a value behind --chown"),
+    ("COPY --chown=a --chown=b a b", "COPY has more than one --chown flag"),
+    ("COPY --chown=a --from=x --chown=b a b", "COPY has more than one --chown flag"),
+    ("COPY --chown=a --foo a <<E\nE", "COPY has no flag --foo"),
+    ("RUN --network=a --network=b <<E\nE", "RUN has more than one --network flag"),
+    ("HEALTHCHECK --timeout=1s --timeout=2s CMD x", "HEALTHCHECK has more than one --timeout flag"),
+    ("HEALTHCHECK --pause=1s CMD x", "HEALTHCHECK has no flag --pause"),
+    ("VOLUME --foo /a", "VOLUME has no flag --foo"),
+    ("CMD --foo", "CMD has no flag --foo"),
+    ("EXPOSE --foo=1 80", "EXPOSE has no flag --foo"),
+]
+
+
+@pytest.mark.parametrize("tail", ["", "FROM $X\n"], ids=["the quick way", "the long way"])
+@pytest.mark.parametrize(("line", "sentence"), REFUSED_FLAGS)
+def test_a_file_with_a_flag_that_buildkit_refuses_is_left(line, sentence, tail):
+    data = f"ARG X=redis\nFROM alpine\n{line}\n{tail}".encode()
+    result = rewrite(data, Mirrors({"docker.io": "m.x"}))
+    assert (result.after, result.skipped) == (data, [(3, "from", "", f"BuildKit refuses this file: {sentence}. Nothing in it was changed.")])
+
+
+@pytest.mark.parametrize("tail", ["", "FROM $X\n"], ids=["the quick way", "the long way"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "COPY --link --chmod=1 --chown=a a b",
+        "COPY --chown=a --from=x --link=false a b",
+        "COPY --from=x --chown=$A --parents --exclude=a --exclude=b a b",
+        "ADD --checksum=sha256:a --keep-git-dir=true --unpack a b",
+        "RUN --mount=type=cache,target=/a --mount=type=tmpfs,target=/b --network=none --security=insecure --device=a x",
+        "RUN --network=none --mount=type=cache,target=/a x",
+        "HEALTHCHECK --retries=1 --interval=1s --start-interval=1s --timeout=1s --start-period=1s CMD x",
+        "ONBUILD RUN --foo x",
+        "ARG --foo=1 A=b",
+        "STOPSIGNAL --foo 9",
+        "HEALTHCHECK --pause=1s --pause=1s none",
+        "ONBUILD COPY --foo=1 a b",
+        'ENTRYPOINT ["--foo"]',
+        "COPY -- --foo b",
+    ],
+)
+def test_a_file_with_flags_that_buildkit_takes_is_moved(line, tail):
+    data = f"ARG X=redis\nFROM alpine AS x\n{line}\n{tail}"
+    result = rewrite(data.encode(), Mirrors({"docker.io": "m.x"}))
+    assert result.after.decode() == data.replace("alpine", "m.x/library/alpine").replace("=redis", "=m.x/library/redis" if tail else "=redis")
+    assert result.skipped == []
