@@ -13,7 +13,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 
 class MemoryHost(Host):
-    """``programs``: output by command line; ``api``: answers by path."""
+    """``programs``: output, or all of a run, by command line; ``api``: answers by path."""
 
     def __init__(self, files=(), folders=(), programs=(), api=()):
         super().__init__()
@@ -60,7 +60,11 @@ class MemoryHost(Host):
 
     def run(self, argv, **_more):
         self.ran.append(list(argv))
-        return Run(0, self.programs[" ".join(argv)], "") if " ".join(argv) in self.programs else Run(127, "", f"{argv[0]}: not found")
+        found = self.programs.get(" ".join(argv), Run(127, "", f"{argv[0]}: not found"))
+        return found if isinstance(found, Run) else Run(0, found, "")
+
+    def changed_at(self, path):
+        return 1.0 if path in self.files else 0.0
 
     def sweep(self, paths):
         pass

@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 
 import pytest
+from memory_host import MemoryHost
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import normal_form
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 RECORDS = Path(__file__).resolve().parents[4] / "field" / "info"
 CONFIG, UNIT = "/etc/docker/daemon.json", "/lib/systemd/system/docker.service"
@@ -28,30 +28,19 @@ ROWS = [
 ]
 
 
-class Recorded(Host):
+DEBIAN = "[Service]\nEnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\n"
+
+
+class Recorded(MemoryHost):
     """A host with the files of a record, and its systemd's answer."""
 
     def __init__(self, engine, row, asked):
-        super().__init__()
-        self.engine, self.row, self.asked = engine, row, asked
-        self.files = {UNIT: b"[Service]\nEnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\n"}
-        self.files.update({CONFIG: json.dumps(row["daemon_json"]).encode()} if row["daemon_json"] else {})
-        self.files.update({DROP_IN: row["drop_in"].encode()} if row["drop_in"] else {})
-
-    def read(self, path):
-        return File(self.files[path]) if path in self.files else None
-
-    def exists(self, path):
-        return path == "/run/systemd/system"
-
-    def names(self, folder):
-        return [path.rpartition("/")[2] for path in self.files if path.rpartition("/")[0] == folder]
-
-    def changed_at(self, path):
-        return 1.0
-
-    def engine_api(self, path, method="GET", sock="", timeout=10):
-        return {"/version": {"Version": self.engine, "GoVersion": "go1.24"}, "/info": self.row["info"]}.get(path)
+        config = {CONFIG: json.dumps(row["daemon_json"])} if row["daemon_json"] else {}
+        drop_in = {DROP_IN: row["drop_in"]} if row["drop_in"] else {}
+        super().__init__(
+            {UNIT: DEBIAN, **config, **drop_in}, ["/run/systemd/system"], api={"/version": {"Version": engine, "GoVersion": "go1.24"}, "/info": row["info"]}
+        )
+        self.row, self.asked = row, asked
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
         if argv[:2] == ["systemctl", "show"]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
@@ -229,20 +230,9 @@ def test_what_is_wanted_no_more_goes_and_the_rest_stays(record, mechanism):
     }  # fmt: skip
 
 
-class Files(Host):
-    """A host of these files."""
-
-    def __init__(self, files):
-        super().__init__()
-        self.files = files
-
-    def read(self, path):
-        return self.files.get(path)
-
-
 def changed_by_others(found, edits, **options):
     """Ours is written, others edit it, and undo says what the files shall be."""
-    record = Record(Files(found.files), "test")
+    record = Record(MemoryHost({path: file for path, file in found.files.items() if file}), "test")
     first = plan(found, record, **options)
     record.remember(first.changes)
     record.put_note("written", daemon_proxy.written(record, found, first))

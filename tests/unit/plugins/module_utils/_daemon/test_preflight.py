@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 UNIT, FOLDER, CONFIG = "/lib/systemd/system/docker.service", "/etc/systemd/system/docker.service.d", "/etc/docker/daemon.json"
 EXEC = "[Unit]\nRequires=docker.socket\n[Service]\nExecStart=/usr/sbin/dockerd -H fd://\n"
@@ -27,17 +28,14 @@ CRASHED = f"Started docker.service - D.\ndocker.service: Main process exited, co
 RELOAD = "then: systemctl daemon-reload, systemctl start docker."
 
 
-class Machine(Host):
+class Machine(MemoryHost):
     """A host that answers from what it is given; ``shown`` are properties of units."""
 
     def __init__(self, verify="", code=None, shown=(), journal="", objection="", log=None, filesystems=()):
-        super().__init__()
+        super().__init__({} if log is None else {"/var/log/docker.log": log})
         self.verify, self.code = verify, (1 if verify else 0) if code is None else code
-        self.shown, self.journal, self.objection, self.log, self.clock = dict(shown), journal, objection, log, 0.0
+        self.shown, self.journal, self.objection, self.clock = dict(shown), journal, objection, 0.0
         self.filesystems = dict(filesystems)
-
-    def read(self, path):
-        return File(self.log.encode()) if path == "/var/log/docker.log" and self.log is not None else None
 
     def now(self):
         return self.clock

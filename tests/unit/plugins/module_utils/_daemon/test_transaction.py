@@ -9,15 +9,16 @@ from __future__ import annotations
 import types
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 
-class Machine(Host):
+class Machine(MemoryHost):
     """A host whose daemon starts, answers and speaks as it is told."""
 
     def __init__(self, code, info, journal):

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import docker_model as model
 import pytest
+from memory_host import MemoryHost
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import layers
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 UNIT, DEFAULTS = "/lib/systemd/system/docker.service", "/etc/default/docker"
 DROP_IN = "/etc/systemd/system/docker.service.d/http-proxy.conf"
@@ -20,34 +20,18 @@ DOCKER_CE = "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"
 PROXY = "http://p.example.com:1"
 
 
-class Files(Host):
+class Files(MemoryHost):
     """A host of these files, whose systemd is the tests' model; ``reload``: it has not read them yet."""
 
     def __init__(self, files, unit=DEBIAN, reload=False, systemd=True):
-        super().__init__()
-        self.files = {UNIT: unit.encode(), **{path: text.encode() for path, text in files.items()}}
-        self.reload, self.systemd = reload, systemd
-
-    def read(self, path):
-        return File(self.files[path]) if path in self.files else None
-
-    def exists(self, path):
-        return path == "/run/systemd/system" and self.systemd
-
-    def names(self, folder):
-        return [path.rpartition("/")[2] for path in self.files if path.rpartition("/")[0] == folder]
-
-    def changed_at(self, path):
-        return 1.0
-
-    def engine_api(self, path, method="GET", sock="", timeout=10):
-        return None
+        super().__init__({UNIT: unit, **files}, ["/run/systemd/system"] * systemd)
+        self.reload = reload
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
         if argv[:2] != ["systemctl", "show"] or argv[-1] != "docker.service":
             return Run(0, "", "")
         shown = ["LoadState=loaded", f"FragmentPath={UNIT}", f"NeedDaemonReload={'yes' if self.reload else 'no'}", "MainPID=0"]
-        return Run(0, "\n".join([*shown, *model.Unit(model.unit_texts(self.files, UNIT)).show()]), "")
+        return Run(0, "\n".join([*shown, *model.Unit(model.unit_texts({path: file.contents for path, file in self.files.items()}, UNIT)).show()]), "")
 
 
 def drop_in(*lines):

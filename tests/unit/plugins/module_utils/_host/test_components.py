@@ -6,42 +6,30 @@
 from __future__ import annotations
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components, systemd
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 BUILDX = "github.com/docker/buildx 0.13.1+ds1 0.13.1\n"
 PLUGIN = "/usr/libexec/docker/cli-plugins/docker-buildx"
 
 
-class FakeHost(Host):
-    """Programs by their command line, files by their path."""
-
-    def __init__(self, programs=(), files=(), engine=None):
-        super().__init__()
-        self.programs, self.files, self.answer = dict(programs), set(files), engine
-
-    def run(self, argv, **_more):
-        return self.programs.get(" ".join(argv), Run(127, "", "not found"))
-
-    def exists(self, path):
-        return path in self.files
-
-    def engine_api(self, path, **_more):
-        return self.answer
+def host(programs=(), files=(), engine=None):
+    return MemoryHost(dict.fromkeys(files, ""), programs=programs, api={"/version": engine} if engine else {})
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
+    ("machine", "expected"),
     [
-        pytest.param(FakeHost(engine={"Version": "26.1.5+dfsg1"}), "26.1.5+dfsg1", id="it answers"),
-        pytest.param(FakeHost({"dockerd --version": Run(0, "Docker version 20.10.24+dfsg1, build 5d6db84\n", "")}), "20.10.24+dfsg1", id="it is installed"),
-        pytest.param(FakeHost(), "", id="there is none"),
+        pytest.param(host(engine={"Version": "26.1.5+dfsg1"}), "26.1.5+dfsg1", id="it answers"),
+        pytest.param(host({"dockerd --version": Run(0, "Docker version 20.10.24+dfsg1, build 5d6db84\n", "")}), "20.10.24+dfsg1", id="it is installed"),
+        pytest.param(host(), "", id="there is none"),
     ],
 )
-def test_the_engine(host, expected):
-    assert components.engine(host) == expected
+def test_the_engine(machine, expected):
+    assert components.engine(machine) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,14 +42,14 @@ def test_the_engine(host, expected):
     ],
 )
 def test_buildx(programs, files, expected):
-    assert components.buildx(FakeHost(programs, files)) == expected
+    assert components.buildx(host(programs, files)) == expected
 
 
 def test_compose_is_a_plugin_or_a_program():
     plugin = "/usr/local/lib/docker/cli-plugins/docker-compose"
     program = {"docker-compose version --short": Run(0, "1.29.2\n", "")}
-    assert components.compose(FakeHost({**program, f"{plugin} version": Run(0, "Docker Compose version v2.26.1\n", "")}, [plugin])) == "2.26.1"
-    assert components.compose(FakeHost(program)) == "1.29.2"
+    assert components.compose(host({**program, f"{plugin} version": Run(0, "Docker Compose version v2.26.1\n", "")}, [plugin])) == "2.26.1"
+    assert components.compose(host(program)) == "1.29.2"
 
 
 @pytest.mark.parametrize(
@@ -69,13 +57,13 @@ def test_compose_is_a_plugin_or_a_program():
     [({"HOME": "/home/ci"}, True), ({"HOME": "/root"}, False), ({"HOME": "/root", "DOCKER_CONFIG": "/home/ci/.docker"}, True), ({}, False)],
 )
 def test_a_plugin_of_a_user(environment, expected):
-    assert components.has_buildx(FakeHost(files=["/home/ci/.docker/cli-plugins/docker-buildx"]), environment) is expected
+    assert components.has_buildx(host(files=["/home/ci/.docker/cli-plugins/docker-buildx"]), environment) is expected
 
 
 def test_systemd_repeats_a_property_that_has_several_values():
     shown = "LoadState=loaded\nEnvironment=A=1 B=2\nEnvironmentFiles=/etc/a (ignore_errors=yes)\nEnvironmentFiles=/etc/b (ignore_errors=no)\nnoise\n"
-    host = FakeHost({"systemctl show --property=LoadState,Environment -- ci.service": Run(0, shown, "")})
-    assert systemd.show(host, "ci.service", "LoadState", "Environment") == {
+    machine = host({"systemctl show --property=LoadState,Environment -- ci.service": Run(0, shown, "")})
+    assert systemd.show(machine, "ci.service", "LoadState", "Environment") == {
         "LoadState": "loaded",
         "Environment": "A=1 B=2",
         "EnvironmentFiles": "/etc/a (ignore_errors=yes)\n/etc/b (ignore_errors=no)",
