@@ -45,7 +45,7 @@ MAY_IMPORT = {
 SHELLS = {
     "_module", "_daemon.observe", "_daemon.busy", "_daemon.unsupported", "_daemon.transaction", "_daemon.preflight",
     "_daemon.registry_hosts", "_daemon.validation", "_daemon.decision", "_build.build", "_build.build_user", "_build.bootstrap",
-    "_build.leftovers", "_build.history",
+    "_build.history",
     "_build_env.change", "_build_env.services", "_info.info", "_dockerfile.project", "_dockerfile.tree",
 }  # fmt: skip
 PURE = sorted(name for name in FILES if not name.startswith("_host.") and name not in SHELLS)

@@ -27,6 +27,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.steps import running_steps
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import ask_for_image
@@ -60,7 +61,7 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
     before = _store(host, sock, not _is_legacy(request, environment))
     traces = _Traces(host, environment, builder.user)
     nodes = Nodes(host, sock, traces.buildx, environment.get("BUILDX_BUILDER", ""))
-    others = leftovers.running_steps(host) if sock else {}
+    others = running_steps(host) if sock else {}
     started, log, code = host.now(), "", 0
     sources = [request.context] if request.context else []
     try:
@@ -97,7 +98,7 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
     if code != 124 or not sock:
         return outcome
     kept = _ours(_records(host, sock) or [], before.cache, log, len(sources)) if before.cache is not None else []
-    return outcome._replace(left=leftovers.sentences(host, others, log, [record for record in kept if record.get("InUse")]))
+    return outcome._replace(left=leftovers.sentences(running_steps(host), others, log, [record for record in kept if record.get("InUse")]))
 
 
 class _Step(t.NamedTuple):

@@ -9,26 +9,11 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
-_RUNTIMES = ("runc", "buildkit-runc")
-
-
-def running_steps(host: Host) -> t.Dict[int, str]:
-    """The first process of each BuildKit step on this host, and its command."""
-    found = {}
-    for pid in filter(str.isdigit, host.names("/proc")):
-        argv = host.process(int(pid))
-        parent = host.process(host.parent(int(pid))) if argv else []
-        if parent and parent[0].rpartition("/")[2] in _RUNTIMES and "--bundle" in parent:
-            found[int(pid)] = " ".join(argv)
-    return found
-
-
-def sentences(host: Host, before: t.Collection[int], log: str, records: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[str, ...]:
-    """Steps of this log that still run, and its records that the engine does not release."""
+def sentences(running: t.Mapping[int, str], before: t.Collection[int], log: str, records: t.Sequence[t.Mapping[str, t.Any]]) -> t.Tuple[str, ...]:
+    """``running``: what each step runs by its process. Steps of this log that still run, and its records that the engine does not release."""
     commands = [_bare(found) for found in re.findall(r"^#\d+ \[[^\]]*\d+/\d+\] RUN (.+)$", log, re.M)]
-    ours = {pid: text for pid, text in running_steps(host).items() if pid not in before and any(_bare(text) in command for command in commands)}
+    ours = {pid: text for pid, text in running.items() if pid not in before and any(_bare(text) in command for command in commands)}
     found = [f"A step of this build still runs on the engine (process {pid}: {text}). End it with: kill {pid}." for pid, text in ours.items()]
     if records:
         count, them = ("A cache record", "it") if len(records) == 1 else (f"{len(records)} cache records", "them")
