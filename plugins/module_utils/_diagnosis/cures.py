@@ -48,6 +48,10 @@ CURES = {
         "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
         "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
     ),
+    "cut off": Cure(
+        "Build again. If the connection is cut off again, the lines in log show where: a proxy or a firewall may limit the size or the time of a transfer.",
+        "再构建一次。如果连接又中断，`log` 中的行会显示中断的位置：中间的代理或防火墙可能限制了传输的大小或时间。",
+    ),
     "client way": Cure(
         "Set docker_build_env https_proxy to a proxy that reaches {host}.",
         "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理。",
@@ -394,7 +398,7 @@ def _way(found: Verdict, known: Evidence) -> str:
         return "layers of the hub" if found.host_is_hubs else "layers"
     if found.role == "hub":
         return "daemon proxy" if known.daemon_proxy else "no daemon proxy"
-    return {"mirror": "mirror", "registry": "registry"}.get(found.role, "way")
+    return {"mirror": "mirror", "registry": "registry"}.get(found.role, "way" if found.host or found.reason != "reset" else "cut off")
 
 
 def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:

@@ -247,7 +247,7 @@ ENGINE = (
     Rule(
         "engine",
         r"connection reset by peer|forcibly closed by the remote host|http2: |stream error: stream ID|GOAWAY|unexpected EOF"
-        r"|: EOF\b",
+        r"|: EOF\b|failed to copy: io: read/write on closed pipe",
         "reset",
         "reset",
     ),
@@ -383,7 +383,7 @@ STEP = (
         r"|certificate of ['\u2018](?P<gnu>[\w.-]+)['\u2019] (?:is not trusted|doesn.t have)"
         r"|certificate is NOT trusted|unable to find valid certification path|PKIX path|UntrustedRoot|PartialChain|UnknownIssuer|invalid peer certificate"
         r"|SSL peer certificate or SSH remote key was not OK|server certificate not trusted|problem confirming the ssl certificate"
-        r"|RemoteCertificateChainErrors"
+        r"|RemoteCertificateChainErrors|remote certificate (?:is invalid|was rejected)"
         r"|Could not establish trust relationship|status: \[60;"
         r"|unable to verify the first certificate|error setting certificate (?:verify locations|file)|https?://(?P<apk>[\w.-]+)\S*: +Permission denied",
         "tls",
@@ -462,7 +462,7 @@ UNCLEAR = (
     Rule("step", r"is not valid yet \(invalid for another", "step_failed", "clock is behind"),
     Rule(
         "step",
-        r"NU1301: Unable to load the service index|Transfer failed for https?://\S+$"
+        r"error (?:NU1301)?: Unable to load the service index|Failed to retrieve information about .* from remote source|Transfer failed for https?://\S+$"
         r"|Could not fetch specs from|HTTP 000 CONNECTION FAILED|Failed to fetch .* from Google Fonts"
         r"|All attempts to connect to \S+ failed|unable to access index for repository|Unexpected token '?<'? |does the network require authentication"
         r"|keyserver receive failed: (?:Server indicated a failure|No data)",
