@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run make targets, all of them, and end with one line: how many tests passed and failed.
+"""Run make targets and end with one line: how many tests passed and failed.
 
     stages.py TARGET... [--beside TARGET...]
 
@@ -41,7 +41,7 @@ def run(target: str, say: t.Callable[[str], None], *prefix: str) -> tuple[int, i
             more = counted(re.sub(r"\x1b\[[\d;]*m", "", line.strip()))
             passed, failed = passed + more[0], failed + more[1]
     ended_well = process.returncode == 0
-    # A target is a test too: it fails when nothing counted in it did.
+    # A target counts as a test too: it fails if it failed without a failed test.
     passed, failed = passed + ended_well, failed + (not ended_well and not failed)
     say(f"--- make {target}: {passed} passed, {failed} failed, {time.monotonic() - started:.0f} s\n")
     return passed, failed

@@ -59,7 +59,7 @@ def ours_reading(contents: t.List[bytes]) -> None:
 
 
 def ours_structure(contents: t.List[bytes]) -> None:
-    """The instructions alone, as dockerfile-parse's structure has them."""
+    """Only the instructions, as in dockerfile-parse's structure."""
     for data in contents:
         with contextlib.suppress(Rejected):
             read(data)
@@ -99,7 +99,7 @@ def dockerfile_parse_rewriting(contents: t.List[bytes]) -> None:
 
 
 def in_rounds(work: t.Mapping[str, t.Callable[[], None]], rounds: int) -> t.Dict[str, float]:
-    """Median seconds of each, all of them in each round so that a busy machine is busy for all."""
+    """Median seconds of each; every round runs all of them, so that load on the machine affects all."""
     seconds: t.Dict[str, t.List[float]] = {name: [] for name in work}
     for _rest in range(rounds):
         for name, run in work.items():

@@ -74,7 +74,7 @@ class Fleet:
         self.inventory.write_text(json.dumps({"build_servers": {"hosts": dict.fromkeys(hosts), "vars": dict(variables)}}))
 
     def run(self, playbook: str, *more: str, **environment: str) -> t.Tuple[float, int, str]:
-        """Seconds, the controller's peak memory in MiB, and what was said."""
+        """Seconds, the controller's peak memory in MiB, and the output."""
         # resource counts what this program's own child used, and nothing of its children's before.
         measured = "import json, resource, subprocess, sys, time; s = time.perf_counter(); d = subprocess.run(sys.argv[1:], capture_output=True, text=True); "
         measured += (

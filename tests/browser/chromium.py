@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Chromium without a window, spoken to through its debugging pipe: nothing but Python is needed."""
+"""A real Chromium without a window, controlled through its debugging pipe: needs only Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def program() -> str:
-    """The browser's path; '' where there is none and it cannot be installed."""
+    """The browser's path; '' if there is none and it cannot be installed."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found and shutil.which("apt-get") and os.geteuid() == 0:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fleets for tests of the report: what hosts would have answered. The same number gives the same fleet."""
+"""Fleets for tests of the report: results of hosts. The same number produces the same fleet."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def many(count: int, seed: int = 5) -> dict[str, Observed]:
 
 
 def worst(count: int) -> dict[str, Observed]:
-    """Every host with long lines that are not text, and nothing in common with another."""
+    """Hosts with long lines that are not text, and with nothing in common."""
     lines = [f"<script>\"&'{number}" * 20 for number in range(20)]
     return {
         f"host-{number}": Observed(dict(FAILURES[0], log=lines, msg=f"No {number}. {FAILURES[0]['msg']}"), info(1, [0, 1, 2], True), {})

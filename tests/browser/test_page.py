@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report in a real browser, with 3 hosts and with 1,000. Pictures are left in .build/report for people to look at."""
+"""The report in a real browser, with 3 hosts and with 1,000. Screenshots are stored in .build/report."""
 
 from __future__ import annotations
 

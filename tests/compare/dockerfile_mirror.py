@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of docs/evidence/measured.md: who points every reference of 60 tricky Dockerfiles at a mirror, and keeps the other bytes.
+"""The table of docs/evidence/measured.md: which tools rewrite every reference of 60 tricky Dockerfiles and keep all other bytes.
 
     python tests/compare/dockerfile_mirror.py [--write docs/evidence/measured.md]
 
@@ -97,7 +97,7 @@ def right(before: Images, after: bytes, data: bytes) -> bool:
 
 
 def kept(data: bytes, after: bytes) -> bool:
-    """Whether taking the mirror's names out on both sides leaves the same bytes."""
+    """Whether both sides are equal after the mirror's names are removed."""
     return _bare(data) == _bare(after)
 
 

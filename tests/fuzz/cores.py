@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Broken files and values for every core that reads one: no exception but our own with a sentence, no write on error.
+"""Broken files and values for all code that reads them: no exception except our own with a sentence, no write on error.
 
     python tests/fuzz/cores.py [--inputs 100000] [--seed 7] [CORE...]
 
@@ -91,7 +91,7 @@ def mutant(data: bytes, dice: random.Random) -> bytes:
 
 
 def text_of(data: bytes) -> str:
-    """As a module gets it: YAML and JSON carry any character, lone surrogates included."""
+    """As a module receives it: YAML and JSON can contain any character, lone surrogates included."""
     return "\ud800".join(part.decode("utf-8", "replace") for part in data.split(b"\xed\xa0\x80"))
 
 

@@ -59,7 +59,7 @@ def mutant(data: bytes, dice: random.Random) -> bytes:
 
 
 def fault(data: bytes) -> str:
-    """What is wrong with the rewrite of this file; nothing where all is well."""
+    """What is wrong with the rewrite of this file; '' if nothing."""
     result = rewrite(data, FORWARD)
     quick = _references(data)
     with unittest.mock.patch.object(instructions, "has_odd_bytes", return_value=True):
@@ -116,7 +116,7 @@ def _fault(before: bytes, after: bytes, skips: int, parser: t.Callable[[bytes], 
         new, new_images = parser(after), judges.images(after, parser)
     except (judges.Refused, IndexError):
         return f"{parser.__name__} refuses the file after the rewrite"
-    # A variable that becomes ${X:-mirror/} is written anew, and a continuation inside it goes.
+    # A variable that becomes ${X:-mirror/} is written again, without a continuation inside it.
     as_many_lines = before.count(b"\n") == after.count(b"\n")
     if [(each.name, as_many_lines and each.line) for each in old] != [(each.name, as_many_lines and each.line) for each in new]:
         return f"{parser.__name__} sees other instructions"

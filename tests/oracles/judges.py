@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other people's parsers see in a Dockerfile: the judges of dockerfile_mirror, none of them ours.
+"""What parsers by others see in a Dockerfile: they check the results of dockerfile_mirror.
 
 `dockerfile` is BuildKit's own parser (Go, 0.12.5), `e2b_dockerfile_utils` follows BuildKit 0.16 and newer.
 Image names are taken apart by `docker_image`, a port of distribution/reference.
@@ -40,7 +40,7 @@ Images = t.List[t.Tuple[str, str]]
 
 
 class Refused(Exception):
-    """The judge refuses the file."""
+    """The parser rejects the file."""
 
 
 class Command(t.NamedTuple):
@@ -79,7 +79,7 @@ def _utf8(data: bytes) -> str:
 
 
 def images(data: bytes, parser: t.Callable[[bytes], t.List[Command]]) -> Images:
-    """What BuildKit would pull with the default build arguments, by the judge's reading."""
+    """What BuildKit would pull with the default build arguments, according to this parser."""
     found: Images = [("syntax", value) for value in _syntax(data)]
     commands = parser(data)
     escape = "`" if re.search(rb"(?i)\A(?:\xef\xbb\xbf)?(?:\s*#[^\n]*=[^\n]*\n)*\s*#\s*escape\s*=\s*`", data) else "\\"

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import judges
 
 PORT = 5443
-# It takes a stage that comes later for an image; BuildKit looks names up over all stages.
+# It treats a later stage as an image; BuildKit searches names in all stages.
 ITS_OWN_MISTAKES = ("39_copy_from_later_stage",)
 MANIFEST = (
     b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",'
@@ -69,7 +69,7 @@ def serve(folder: Path) -> None:
 
 
 def opinion(data: bytes, hosts: t.Iterable[str], folder: Path) -> t.Optional[t.List[str]]:
-    """The images that BuildKit's instructions layer finds; None where the program gives up."""
+    """The images that BuildKit's instructions layer finds; None if the program fails."""
     lines = "".join(f'[[registry]]\nprefix = "{host}"\nlocation = "localhost:{PORT}/{number}"\n' for number, host in enumerate(sorted(set(hosts))))
     (folder / "registries.conf").write_text(lines)
     (folder / "Dockerfile").write_bytes(data)

@@ -22,7 +22,7 @@ def files_of_the_project() -> list[str]:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Path:
-    """The project as git and AWX check it out: what is tracked or about to be, and nothing that tests left."""
+    """The project as git and AWX check it out: tracked files and new ones, without files that tests left."""
     folder = tmp_path_factory.mktemp("project")
     subprocess.run(["tar", "--create", "--file=-", "--verbatim-files-from", "--files-from=-"], cwd=TOP, check=True, stdout=(folder / "all.tar").open("wb"),
                    input="\n".join(files_of_the_project()).encode())  # fmt: skip
@@ -41,6 +41,6 @@ def tarball(project, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path) -> dict[str, str]:
-    """The environment of somebody who has Ansible, and nothing of ours."""
+    """The environment of a user who has Ansible, without our collection."""
     ours = ("ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_HOME", "PYTHONPATH", "MYPYPATH")
     return {**{name: value for name, value in os.environ.items() if name not in ours}, "HOME": str(tmp_path), "ANSIBLE_NOCOLOR": "true"}

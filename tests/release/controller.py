@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for an AWX controller: keeps what is posted, finds it again by its fields, remembers every change that was asked for."""
+"""A fake AWX controller: stores what is posted, finds it by its fields, and records every requested change."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""awx/ as AWX would see it: data against the modules of awx.awx, the playbook against a stand-in for the controller."""
+"""awx/ as AWX would use it: data against the modules of awx.awx, the playbook against a fake controller."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_apply_makes_everything_once_and_brings_it_up_to_date(awx):
     assert configure["inventory"] == awx.named("inventories", "Fleet")["id"]
     assert configure["execution_environment"] == awx.named("execution_environments", "buildfleet")["id"]
     assert awx.belongs[f"{configure['url']}credentials/"] == [awx.named("credentials", "Machine")["id"]]
-    # The project, the credential type and the surveys are as wanted: nobody writes them again.
+    # The project, the credential type and the surveys are up to date, so they are not written again.
     written = {path[len("/api/v2/") :].partition("/")[0] for _method, path, _data in awx.changes[before:]}
     assert not written & {"projects", "credential_types"}
     assert not any("survey_spec" in path for _method, path, _data in awx.changes[before:])

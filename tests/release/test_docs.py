@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pages: current where they are made, and no link leads nowhere."""
+"""Pages: generated ones are up to date, and no link is dead."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_every_page_of_the_tarball_is_reached_from_its_index_and_leads_to_nothin
     with tarfile.open(tarball) as opened:
         opened.extractall(tmp_path)
     pages = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.md")}
-    # The evidence has an index of its own, to which the first one leads.
+    # The evidence has its own index, which the first one links.
     reached = {"docs/index.md"}
     for index in ("docs/index.md", "docs/evidence/README.md"):
         assert index in reached

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ansible-builder makes of the collection, and of awx/execution-environment.yml. No image is built of it here."""
+"""ansible-builder's output for the collection and awx/execution-environment.yml. No image is built here."""
 
 from __future__ import annotations
 

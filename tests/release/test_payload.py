@@ -24,7 +24,7 @@ AT_MOST = {
     "proxy_ca": 268,
     "registry_mirror_info": 218,
 }
-# In a process of its own: Ansible's loader of plugins stays in a process for good.
+# In a separate process, because Ansible's plugin loader cannot be unloaded.
 PACK = """
 import json, sys
 from ansible.executor import module_common

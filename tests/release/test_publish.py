@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release is rehearsed against a server that records what it gets."""
+"""A test release to a server that records what it receives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = "token-of-the-rehearsal"
 
 
 class Galaxy:
-    """The addresses that `ansible-galaxy collection publish` asks, and nothing more."""
+    """Only the addresses that `ansible-galaxy collection publish` requests."""
 
     def __init__(self) -> None:
         self.state = "completed"

@@ -20,7 +20,7 @@ TOP = Path(__file__).resolve().parents[2]
 PAGES = {"en": TOP / "docs/troubleshooting.md", "zh": TOP / "docs/zh/troubleshooting.md"}
 MOST_MESSAGES = 4
 
-# Which process, what happened: the order is the one in which a reader should look.
+# Process and problem, in the order in which a reader should look.
 GROUPS = {
     "token_unreachable": ("The token server cannot be reached", "连不上令牌服务器"),
     "mirror_sends_token_elsewhere": ("A mirror sends clients elsewhere for a token", "镜像站让客户端到别处取令牌"),
@@ -89,7 +89,7 @@ ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a
         "foot": "*本页由 `python tests/release/troubleshooting.py` 根据录下的日志和 `plugins/module_utils/_diagnosis` 里的规则生成，请勿手工修改。*\n",
     },
 }
-# Names of the lab, as a reader would have them.
+# Names of the lab, and their replacements on the page.
 NAMES = (
     (r"(?:auth-|client-)?proxy\.lab(:\d+)?|127\.0\.0\.1:3128", "proxy.example.com:3128"),
     (r"(?:auth-)?socks\.lab(:\d+)?", "socks.example.com:1080"),

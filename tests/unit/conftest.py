@@ -11,6 +11,6 @@ import hypothesis
 
 sys.path.insert(0, str(Path(__file__).parent))  # memory_host.py
 
-# How long an example takes says how busy the machine is.
+# The time of an example depends on the load of the machine.
 hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("unhurried")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A small model of systemd and dockerd for hosts in memory: what a start with these files makes of them.
+"""A small model of systemd and dockerd for hosts in memory: the result of a start with these files.
 
 Independent of the collection: its answers judge the collection, so it shares no code with it. Recorded answers of real engines judge the model
 (test_docker_model.py). Sources: systemd.syntax(7), systemd.exec(5), src/shared/conf-parser.c, src/basic/extract-word.c, src/shared/specifier.c;
@@ -66,7 +66,7 @@ def directives(text: bytes) -> t.Iterator[t.Tuple[str, str]]:
 
 
 def words(text: str) -> t.Iterator[str]:
-    """Words of a line; nothing more comes from where an escape or a quote is wrong."""
+    """The words of a line, up to an invalid escape or quote."""
     at, word, inside = 0, None, ""
     while at < len(text):
         char = text[at]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host in memory: files and folders as a real one keeps them, and programs and an engine that say what a test wants."""
+"""A host in memory: files and folders like on a real one, and programs and an engine with the output that a test sets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shape of the collection: who imports whom, where versions stand, what roles accept."""
+"""The structure of the collection: imports between packages, places of version numbers, options of roles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIONS = {path.stem for path in (TOP / "plugins/action").glob("*.py")}  # run o
 MODULES = {path.stem: path for path in sorted((TOP / "plugins/modules").glob("*.py")) if path.stem not in ACTIONS}
 ROLES = sorted(path.parents[1].name for path in TOP.glob("roles/*/meta/argument_specs.yml"))
 
-# Which package may import which; each may import itself. `_module` is the shell of the modules and imports _core alone.
+# Which package may import which; each may import itself. `_module` imports only _core.
 MAY_IMPORT = {
     "_core": set(),
     "_module": {"_core"},
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "_info": {"_core", "_host", "_formats", "_proxy", "_daemon", "_build_env", "_build", "_diagnosis", "_registry"},
     "_build": {"_core", "_host", "_formats", "_diagnosis", "_registry"},
 }
-# Still with a hand on the host outside _host; each is to become pure or to move there.
+# Files outside _host that still use the host; each should become pure or move there.
 SHELLS = {
     "_module", "_daemon.observe", "_daemon.busy", "_daemon.unsupported", "_daemon.transaction", "_daemon.preflight",
     "_daemon.registry_hosts", "_daemon.validation", "_daemon.decision", "_build.build", "_build.build_user", "_build.bootstrap",
@@ -114,7 +114,7 @@ HARMLESS_PATH = {"join", "dirname", "basename", "split", "abspath", "normpath", 
 
 
 def touched(path: Path) -> set[str]:
-    """What in this file reads or changes the machine by itself."""
+    """What in this file reads or changes the machine directly."""
     found = {name for name in imports(path) if name.split(".")[0] in WITH_IO - {"os", "time"}}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The model behind the hosts in memory, against what real engines and systemds showed of the same files."""
+"""The model of the hosts in memory, compared with real engines and systemd on the same files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mirrors of every kind on one address, told apart by their names: `candidates.py PKI UPSTREAM`. UPSTREAM is a mirror that hands out images without a token."""
+"""Mirrors of every kind on one address, distinguished by their names: `candidates.py PKI UPSTREAM`. UPSTREAM is a mirror that serves images without a token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Mirror(BaseHTTPRequestHandler):
     # --- one method for each name --------------------------------------------------------------------
 
     def as_own_realm(self) -> None:
-        """The common kind of Cloudflare Worker: a realm of its own, short names redirected, the layers' redirect followed by itself."""
+        """The common kind of Cloudflare Worker: its own realm, redirects for short names, and it follows the redirects of layers itself."""
         path = urlsplit(self.path).path
         if path == "/v2/auth":
             self.say(200, json.dumps({"token": TOKEN}).encode())

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mirror or a proxy that answers wrongly, on the host itself: `fault_server.py PORT ANSWER`.
+"""A mirror or a proxy with wrong answers, on the host itself: `fault_server.py PORT ANSWER`.
 
 ANSWER is a status, `html` (a page where a registry should be) or `lacks` (a registry without images).
 """

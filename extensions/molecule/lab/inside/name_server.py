@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's name server: the lab's names from a hosts file, silence for one name, no such name for any other."""
+"""The lab's name server: answers names from a hosts file, ignores one name, and denies all others."""
 
 from __future__ import annotations
 

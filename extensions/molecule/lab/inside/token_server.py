@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's auth.docker.io: a signed pull token for anyone who asks. Its log says who asked, and with which program."""
+"""The lab's auth.docker.io: a signed pull token for every request. Its log shows the client's address and program."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a host of the lab: gives it a configuration of the field, runs modules of the collection on it, and says what it saw.
+"""Runs on a host of the lab: writes a real configuration, runs modules of the collection, and prints what it observed.
 
 It judges nothing. One configuration a line comes in as JSON, one line of observations goes out.
 """
@@ -28,7 +28,7 @@ MODULES = {
     name: importlib.import_module(f"ansible_collections.buildfleet.docker.plugins.modules.{name}") for name in ("docker_daemon_proxy", "docker_build_info")
 }
 SOCKET = "/run/docker.sock"
-# What a configuration may hold, and what a run may touch.
+# Files that a configuration may contain, and files that a run may change.
 PLACES = ("/etc/docker", "/etc/default", "/etc/sysconfig", "/etc/systemd/system", "/etc/environment", "/etc/buildfleet", "/var/lib/buildfleet")
 OF_THE_ENGINE = "/etc/docker/key.json"
 STARTING = "MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5"  # systemd begins to start a unit
@@ -79,7 +79,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def information(timeout: float = 3) -> dict[str, object]:
-    """What the daemon says of itself; nothing where it does not answer. It is only asked when it runs: a question to the socket would start it."""
+    """What the daemon reports; nothing if it does not answer. Requested only while it runs: a request to the socket would start it."""
     if unit()["ActiveState"] != "active":
         return {}
     try:
@@ -101,7 +101,7 @@ def unit() -> dict[str, str]:
 
 
 class Journal:
-    """How often systemd began to start the daemon since the last look."""
+    """How often systemd started the daemon since the last call."""
 
     def __init__(self) -> None:
         self.cursor = ""
@@ -122,7 +122,7 @@ class Host:
 
     @staticmethod
     def read(path: str) -> tuple[int, bytes] | None:
-        """Mode and bytes of a file; None for what is none."""
+        """Mode and bytes of a file; None if it is not a file."""
         if os.path.islink(path) or not os.path.isfile(path):
             return None
         with open(path, "rb") as file:

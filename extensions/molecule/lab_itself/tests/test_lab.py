@@ -98,9 +98,9 @@ def test_a_legacy_build_asks_the_token_server_from_the_daemon_and_buildkit_from_
     try:
         assert engine.build("pull").ok
         assert engine.build("legacy").ok
-        riddle = engine.build("buildkit")
-        assert not riddle.ok
-        assert "auth.docker.io" in riddle.log
+        outcome = engine.build("buildkit")
+        assert not outcome.ok
+        assert "auth.docker.io" in outcome.log
         assert engine.build("buildkit", env={"HTTPS_PROXY": table.CLIENT_PROXY}).ok
         assert not engine.build("buildkit").ok, "an earlier build's token helped"
     finally:

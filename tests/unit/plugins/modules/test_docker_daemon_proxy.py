@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The whole module on hosts in memory: what a dry run says is what the run does, and undo gives back every byte."""
+"""The whole module on hosts in memory: what a dry run says is what the run does, and undo restores every byte."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ def test_what_is_wanted_no_more_goes_and_the_rest_stays(record, mechanism):
 
 
 def changed_by_others(found, edits, **options):
-    """Ours is written, others edit it, and undo says what the files shall be."""
+    """Ours is written, others edit it, and undo computes the files."""
     record = Record(MemoryHost({path: file for path, file in found.files.items() if file}), "test")
     first = plan(found, record, **options)
     record.remember(first.changes)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compose files: which images are edited, which are left with a reason, and which are none. Whole files stand in tests/golden."""
+"""Compose files: which images are edited, which are left with a reason, and which are none. Whole files are in tests/golden."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ def test_the_worst_comes_first():
     assert [one.severity for one in f.findings(facts)] == ["error", "warning", "info"]
 
 
-def test_the_riddle_in_its_own_words():
+def test_the_original_problem_in_full_sentences():
     (one,) = f.findings(HEALTHY._replace(daemon=PROXIED))
     assert one.message == (
         "The daemon reaches registries through its proxy, but the login of root has none and must fetch BuildKit's token from auth.docker.io itself."
