@@ -156,7 +156,8 @@ def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
 
 # Programs of steps, for a log that is cut so that nothing else shows where the lines come from.
 _PROGRAMS = re.compile(
-    r"^\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred"
+    r"^(?!.*Could not (?:build|pull) image: )"
+    r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred"
     r"|Could not find|WARNING: Retrying"
     r"|Retrying|error: (?:RPC|could not|failed to download)|Caused by|> |Exception|at |Traceback|  File )"
 )

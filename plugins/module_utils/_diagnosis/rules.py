@@ -52,14 +52,15 @@ CLIENT = (
         r"[Cc]annot connect to the Docker daemon|error during connect|Is (?:the docker daemon|'docker daemon') running|failed to connect to the docker API"
         r"|[Cc]ould(?:n't| not) connect to Docker daemon|request returned (?:\d+ )?Internal Server Error for API route|docker daemon is not running"
         r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
-        r"|dial unix \S*buildkitd\.sock: connect|failed to list workers|An HTTP request took too long to complete|UnixHTTPConnectionPool\(host='localhost'",
+        r"|dial unix \S*buildkitd\.sock: connect|->unix://localhost(?::\d+)?: (?!Connection reset)"
+        r"|failed to list workers|An HTTP request took too long to complete|UnixHTTPConnectionPool\(host='localhost'",
         "engine_down",
         "no answer",
     ),
     Rule(
         "client",
         r"error reading from server: (?:EOF|io: read/write on closed pipe|.*connection reset|.*use of closed|.*broken pipe)|transport is closing"
-        r"|error reading preface from client|closing transport due to|^(?:ERROR: )?unexpected EOF$",
+        r"|error reading preface from client|closing transport due to|^(?:ERROR: )?unexpected EOF$|->unix://localhost(?::\d+)?: Connection reset",
         "engine_down",
         "ended during the build",
     ),
