@@ -50,6 +50,9 @@ CAPABILITIES = (
 
 TINYPROXY = "Port 8888\nLogLevel Connect\nMaxClients 200\nTimeout 120\nConnectPort 443\nDisableViaHeader Yes\n"
 
+# The only hash that docker-registry reads.
+BCRYPT = f"import crypt; print('{USERNAME}:' + crypt.crypt('{PASSWORD}', crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=32)))"
+
 
 def upstream(name: str, wanted: Iterable[str]) -> str:
     """A registry with these images, which asks for no token."""
@@ -75,7 +78,7 @@ COMMANDS = {
     "ghcr-mirror": pull_through("ghcr-mirror", "https://ghcr.io"),
     "quay-mirror": pull_through("quay-mirror", "https://quay.io"),
     "harbor": (
-        f"python3 -W ignore -c \"import crypt; print('{USERNAME}:' + crypt.crypt('{PASSWORD}', crypt.METHOD_BLOWFISH))\" > /run/passwords && "
+        f'python3 -W ignore -c "{BCRYPT}" > /run/passwords && '
         "export REGISTRY_AUTH_HTPASSWD_REALM=harbor REGISTRY_AUTH_HTPASSWD_PATH=/run/passwords && " + upstream("harbor", HARBOR_IMAGES)
     ),
     "mirror": "until docker-registry serve /inside/mirror.yml; do sleep 0.2; done",  # it needs an answer of the Hub when it starts
