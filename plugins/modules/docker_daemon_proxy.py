@@ -237,7 +237,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
 
 
 def _apply(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: transaction.Restart, diff: t.List[t.Dict[str, str]]) -> Daemon:
-    """Write, restart and prove; the daemon as it is afterwards."""
+    """Write, restart and verify; returns the daemon's new state."""
     options, host = module.params, module.host
     if plan.changes or due.now:
         try:
@@ -307,7 +307,7 @@ def main() -> None:
             "http_proxy": {"type": "str"},
             "https_proxy": {"type": "str"},
             "proxy_username": {"type": "str"},
-            "proxy_password": {"type": "str", "no_log": False},  # masked by _module, in every way out
+            "proxy_password": {"type": "str", "no_log": False},  # _module masks every result
             "no_proxy": {"type": "list", "elements": "str"},
             "registry_mirrors": {"type": "list", "elements": "str"},
             "insecure_registries": {"type": "list", "elements": "str"},

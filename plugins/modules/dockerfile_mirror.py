@@ -195,19 +195,19 @@ def _mirrors(wanted: t.Mapping[str, str]) -> Mirrors:
     except MirrorError as error:
         raise Refused(str(error)) from error
     if not mirrors.targets:
-        raise Refused("mirrors: name at least one registry and its mirror.")
+        raise Refused("mirrors: set at least one registry and its mirror.")
     return mirrors
 
 
 def _paths(module: Module) -> t.List[str]:
     given = [path for path in module.params["paths"] if path]
     if module.params["paths"] and not given:
-        raise Refused("paths: name at least one file or directory.")
+        raise Refused("paths: set at least one file or directory.")
     missing = [path for path in given if not exists(path)]
     if missing and not module.check_mode:
         raise Refused(f"paths: {missing[0]} does not exist.")
     for path in missing:
-        module.warn(f"{path} does not exist; an earlier task may create it when this is not check mode.")
+        module.warn(f"{path} does not exist; an earlier task may create it outside of check mode.")
     return [path for path in given if path not in missing]
 
 

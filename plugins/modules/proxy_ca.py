@@ -97,7 +97,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import tr
 
 _NO_STORE = (
     "This host has neither /usr/local/share/ca-certificates (Debian's family) nor /etc/pki/ca-trust/source/anchors (Red Hat's family). "
-    "Install the package ca-certificates, or give the certificate to the host's store by hand and restart Docker."
+    "Install the package ca-certificates, or add the certificate to the host's trust store by hand and restart Docker."
 )
 
 
@@ -164,7 +164,7 @@ def _absent(module: Module, store: trust_store.Store, record: Record) -> Changes
 
 
 def _write(host: Host, store: trust_store.Store, record: Record, changes: Changes) -> None:
-    """Into the store, and seen in what programs read; else everything back."""
+    """Add it to the store and check that programs see it; otherwise restore everything."""
     before = {path: host.read(path) for path in changes}
     record.remember(changes)
     record.put_note("changed", host.now())
@@ -188,7 +188,7 @@ def _trusts(host: Host, store: trust_store.Store, pem: str) -> bool:
 
 
 def _trial_start(host: Host, daemon: Daemon, timeout: int) -> None:
-    """A fault that others left in daemon.json must not meet our restart."""
+    """An error of others in daemon.json must not stop Docker at our restart."""
     try:
         effective = daemon_proxy.running(daemon.info)
         transaction.trial_start(host, daemon, daemon_proxy.Plan("", {}, effective, [], []), timeout)

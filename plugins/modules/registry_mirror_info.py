@@ -188,7 +188,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 
 
 def _proxies(module: Module, urls: t.Sequence[str], direct: t.Callable[[str, int], bool]) -> t.Dict[str, str]:
-    """Proxies by the scheme of the URL that is asked."""
+    """Proxies by the scheme of the requested URL."""
     found = {}
     for name, scheme in (("http_proxy", "http"), ("https_proxy", "https")):
         if module.params[name]:
@@ -220,7 +220,7 @@ def main() -> None:
             "http_proxy": {"type": "str"},
             "https_proxy": {"type": "str"},
             "proxy_username": {"type": "str"},
-            "proxy_password": {"type": "str", "no_log": False},  # masked by _module, in every way out
+            "proxy_password": {"type": "str", "no_log": False},  # _module masks every result
             "no_proxy": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,

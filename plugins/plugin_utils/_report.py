@@ -23,7 +23,7 @@ VERSIONS = ("engine", "buildx", "compose", "cli")
 Result = t.Mapping[str, t.Any]
 Tree = t.Dict[str, t.Any]
 
-# Failures that no request over the network names a process for.
+# Failures without a network request, so without a process.
 _PROCESS_OF = {"engine_down": "daemon", "disk_full": "daemon", "buildx_missing": "client", "legacy_cannot": "client", "step_failed": "step"}
 _SETTINGS_OF = {
     "proxy_ca": "The trusted certificates differ",
@@ -31,7 +31,7 @@ _SETTINGS_OF = {
     "docker_build_env": "The client's and the steps' settings differ",
     "dockerfile_mirror": "The sources differ",
 }
-_LONGEST = 600  # of a sentence from elsewhere
+_LONGEST = 600  # of a sentence from another source
 _NO_SUDO = re.compile(r"\bsudo: (?:command )?not found")
 _WITHOUT_SUDO = "Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."
 _SITE = "Run the playbook buildfleet.docker.site."
@@ -160,7 +160,7 @@ def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Op
     text = _short(str(check.get("msg") or "").strip())
     if state == "unreachable":
         told = next(str(result.get("msg") or "") for result in (observed.info, check, *observed.wanted.values()) if result.get("unreachable"))
-        why = f"Ansible did not reach the host: {_first_line(told).removeprefix('Task failed: ').partition('. ')[0].rstrip('.')}."
+        why = f"Ansible could not reach the host: {_first_line(told).removeprefix('Task failed: ').partition('. ')[0].rstrip('.')}."
         return "unreachable", [why], ["Start the host, or correct how Ansible connects to it."]
     if _lacks_sudo(observed):
         return "module_failed", ["sudo is not installed on this host."], [_WITHOUT_SUDO]
@@ -203,7 +203,7 @@ def _drift(wanted: t.Mapping[str, Result]) -> t.List[str]:
 
 
 def _dead_mirrors(tried: Result) -> t.List[str]:
-    """Mirrors in use that do not work any more, and the candidate that would do."""
+    """Mirrors in use that no longer work, and a candidate that works."""
     in_use, usable = tried.get("in_use") or [], tried.get("usable") or []
     others = f"The candidate {usable[0]} works." if usable else "No candidate works."
     dead = [mirror for mirror in tried.get("mirrors") or [] if mirror.get("url") in in_use and not mirror.get("usable")]
@@ -221,7 +221,7 @@ def _difference(result: Result) -> str:
 
 
 def _pending(observed: Observed) -> t.List[str]:
-    """What waits for a restart: the daemon's settings, and services that build. What is not written yet waits for nothing."""
+    """What waits for a restart: the daemon's settings, and services that build; only settings that are already written."""
     written = {module: result for module, result in observed.wanted.items() if not result.get("changed")}
     pending = [result for result in written.values() if result.get("restart_pending")]
     found = []
@@ -233,7 +233,7 @@ def _pending(observed: Observed) -> t.List[str]:
 
 
 def _settings(info: Result, key: str) -> t.List[Tree]:
-    """What a process uses and where that stands; what no layer sets is left out."""
+    """The effective settings of a process and their sources; unset ones are omitted."""
     users = info.get(key) or []
     return [
         {
@@ -276,7 +276,7 @@ def _severest(findings: t.Sequence[Result]) -> t.Optional[str]:
 
 
 def _causes(hosts: t.Sequence[Tree]) -> t.List[Tree]:
-    """One entry for what one cure heals, the most frequent first."""
+    """One entry for all failures with the same fix, the most frequent first."""
     groups: t.Dict[t.Tuple[t.Any, ...], Tree] = {}
     for host in hosts:
         if host["state"] not in ("ok", "unproved"):
@@ -287,7 +287,7 @@ def _causes(hosts: t.Sequence[Tree]) -> t.List[Tree]:
 
 
 def _findings(hosts: t.Sequence[Tree]) -> t.List[Tree]:
-    """What was found on hosts, errors and warnings; the words of the first host stand for all of one kind."""
+    """Errors and warnings of hosts; the first host's sentence is used for all of one kind."""
     groups: t.Dict[str, Tree] = {}
     for host in hosts:
         for finding in host["findings"]:

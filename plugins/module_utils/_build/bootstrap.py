@@ -26,7 +26,7 @@ class Nodes:
         self._volumes = self._find_volumes()
 
     def restore(self) -> None:
-        """Remove what is new and stop what was stopped, unless somebody else is connected to it by now."""
+        """Remove new containers and stop those that were stopped, unless another client is connected by now."""
         for name, (identity, running) in self._find().items():
             before = self._containers.get(name)
             if before and (before[1] or not running):
@@ -41,7 +41,7 @@ class Nodes:
             self._host.engine_api(f"/volumes/{quote(volume, safe='')}", "DELETE", sock=self._sock, timeout=60)
 
     def _find(self) -> t.Dict[str, t.Tuple[str, bool]]:
-        """By the container's name: its id, and whether it runs."""
+        """By container name: its id, and whether it runs."""
         found: t.Dict[str, t.Tuple[str, bool]] = {}
         for name in self._names:
             answer = self._host.engine_api(f"/containers/json?all=1&filters={_named(name)}", sock=self._sock, timeout=30) or []
@@ -59,7 +59,7 @@ class Nodes:
         return frozenset(found & wanted)
 
     def _connected(self, identity: str) -> bool:
-        """A client of buildx holds an exec in the container as long as it builds."""
+        """A buildx client keeps an exec in the container during its build."""
         answer = self._host.engine_api(f"/containers/{identity}/json", sock=self._sock, timeout=30) or {}
         return bool(answer.get("ExecIDs"))
 

@@ -47,7 +47,7 @@ def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
     """The options as a request; Refused if they contradict each other."""
     given = [name for name in _SUBJECTS if params[name]]
     if len(given) > 1:
-        raise Refused(f"Give one of {', '.join(_SUBJECTS[:-1])} and {_SUBJECTS[-1]}, not {' and '.join(given)}.")
+        raise Refused(f"Set one of {', '.join(_SUBJECTS[:-1])} and {_SUBJECTS[-1]}, not {' and '.join(given)}.")
     if params["file"] and not params["context"]:
         raise Refused("file names a Dockerfile in context, so it needs context.")
     if params["timeout"] < 1:
@@ -56,9 +56,9 @@ def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
         if image and not re.match(r"\w[\w./:@-]*\Z", image):
             raise Refused(f"{name}: {image} is not the name of an image.")
     if not re.match(r"[A-Za-z0-9][\w.-]*\Z", params["builder"]):
-        raise Refused(f"builder: {params['builder']!r} is neither default, buildkit, legacy nor the name of a builder of buildx.")
+        raise Refused(f"builder: {params['builder']!r} is not default, buildkit, legacy or the name of a buildx builder.")
     if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):
-        raise Refused("network_step must be a URL such as http://example.com/, without blanks and quotes.")
+        raise Refused("network_step must be a URL such as http://example.com/, without spaces and quotes.")
     context = params["context"] or ""
     file = params["file"] or ""
     return BuildRequest(

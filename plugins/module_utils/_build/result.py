@@ -47,7 +47,7 @@ def shown(outcome: Outcome) -> t.Dict[str, t.Any]:
 
 
 def shown_together(images: t.Sequence[str], outcomes: t.Sequence[Outcome]) -> t.Dict[str, t.Any]:
-    """Several builds: the first failure speaks for all."""
+    """Several builds: the first failure is the result for all."""
     built = [Built(image, outcome.verdict) for image, outcome in zip(images, outcomes)]
     verdict = several(built)
     first = next((outcome for outcome in outcomes if outcome.verdict.cause != "ok"), outcomes[0])
@@ -57,5 +57,5 @@ def shown_together(images: t.Sequence[str], outcomes: t.Sequence[Outcome]) -> t.
 
 
 def not_built() -> t.Dict[str, t.Any]:
-    """Of a dry run."""
+    """The result in check mode."""
     return dict(dict.fromkeys(_OF_A_VERDICT), changed=False, log=[], seconds=0.0, msg="Check mode: nothing was built.")

@@ -23,7 +23,7 @@ _ENTRY = re.compile(
 )
 _COMMENT = re.compile(r"(?:^|[ \t])#.*", re.DOTALL)
 _MENTION = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
-_BEYOND = re.compile(r"['\"\\]|\$\(")  # what compose evaluates by rules of its own
+_BEYOND = re.compile(r"['\"\\]|\$\(")  # compose evaluates these by its own rules
 
 Edits = t.Tuple[t.Tuple[str, Edit], ...]  # each with the path of its file
 _ZONE = 1 << 40  # the places of each file are counted from a multiple of it, beyond those of any compose file
@@ -44,7 +44,7 @@ class _Definition(t.NamedTuple):
 
 
 def mentioned(text: str) -> t.List[str]:
-    """The variables in a text of a compose file, each as often as it stands there."""
+    """The variables in a text of a compose file, repeated ones included."""
     return [found for found in _MENTION.findall(text) if found]
 
 
@@ -57,7 +57,7 @@ class Env:
         self.given = {name: files[at].spelling(name) for name, at in self._home.items()}  # values as they are written
 
     def look(self, name: str) -> t.Optional[Text]:
-        """A value whose places lie in the zone of its file."""
+        """A value whose places are in the zone of its file."""
         if name not in self._home:
             return None
         at = self._home[name]
@@ -100,18 +100,18 @@ class Env:
         return tuple(found)
 
     def unevaluated(self, names: t.Iterable[str]) -> str:
-        """The reason where one of these variables has a value that is not known here."""
+        """The reason if one of these variables has an unknown value."""
         name = next((name for name in names if name in self._home and UNKNOWN in self._files[self._home[name]].value(name).origin), "")
-        return name and f".env gives {name} the value {self.given[name]}, which is not evaluated here; write the mirror's name there"
+        return name and f".env sets {name} to {self.given[name]}, which is not evaluated here; write the mirror's name there"
 
     def not_edited(self, edits: Edits) -> str:
         """The reason against edits of a file that this run does not write."""
         name = next((name for file in self._files for name in file.defined_by(edits)), "")
-        return f".env gives {name} the value {self.given[name]}; write the mirror's name there"
+        return f".env sets {name} to {self.given[name]}; write the mirror's name there"
 
 
 def is_in_env(place: int) -> bool:
-    """Whether a place is one of these files', and not one of the compose file."""
+    """Whether a place belongs to these files, and not to the compose file."""
     return place >= _ZONE
 
 
@@ -197,9 +197,9 @@ class EnvFile:
         for file, use in uses:
             times = sum(each in affected for each in use.names)
             if times > 1 or (times and use.edits != edits):
-                gives, where = f".env gives {name} the value {self.spelling(name)}", f"line {use.line} of {file}"
+                gives, where = f".env sets {name} to {self.spelling(name)}", f"line {use.line} of {file}"
                 if times == 1 and use.edits and use.edits != edits:
-                    return f"{gives}, and {where} needs another text there; write official images with library/ where {name} is used"
+                    return f"{gives}, and {where} needs a different value; write official images with library/ where {name} is used"
                 return f"{gives}, and {where} uses {name} in another way; use a separate variable for the image"
         return ""
 

@@ -38,10 +38,10 @@ class Outcome(t.NamedTuple):
 
 
 class Report:
-    """The result, bounded whatever the size of the tree. Those of its parts are made apart and put together in order."""
+    """The result, with a limited size for any tree. Results of parts are built separately and joined in order."""
 
     def __init__(self, with_diff: bool, listed: int = 0) -> None:
-        """``listed``: files that are known to come before these in the result."""
+        """``listed``: files that come before these in the result."""
         self.counts = {"files": 0, "changed": 0, "edits": 0, "skipped": 0, "unreadable": 0}
         self.files: t.List[t.Tuple[str, t.Sequence[Change], t.Sequence[Skip]]] = []
         self.unread: t.List[str] = []
@@ -120,15 +120,15 @@ class Report:
         return f"{self._not_written()} {rest}"
 
     def _not_written(self) -> str:
-        return self.failures[0] + (f" {len(self.failures)} files in all cannot be." if len(self.failures) > 1 else "")
+        return self.failures[0] + (f" {len(self.failures)} files in all cannot be written." if len(self.failures) > 1 else "")
 
     def _lost_rules(self, contents: bytes, file: str) -> t.Iterator[str]:
-        """A rule that was about an image does not match its new name, unless it had the same effect."""
+        """A rule about an image that no longer matches its new name, unless it has the same effect."""
         with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError, re.error):  # no policy that we could read
             policy = json.loads(contents or b"{}")
             for path, before, after in self._rewritten:
                 if _is_lost(policy, before, after):
-                    yield f"{path}: the source policy {file} has a rule about {before}, which no longer matches; give it the mirror's name."
+                    yield f"{path}: the source policy {file} has a rule about {before}, which no longer matches; write the mirror's name in the rule."
 
     def result(self) -> t.Dict[str, t.Any]:
         files = [
@@ -162,6 +162,6 @@ def _with_tag(reference: str) -> str:
 def unified(path: str, before: bytes, after: bytes) -> str:
     """The difference as a text."""
     before_lines, after_lines = (text.decode("utf-8", "replace").splitlines(keepends=True) for text in (before, after))
-    around = 0 if path.endswith("/.env") else 3  # passwords stand beside the images there
+    around = 0 if path.endswith("/.env") else 3  # it also contains passwords
     lines = difflib.unified_diff(before_lines, after_lines, f"{path} (before)", f"{path} (after)", n=around)
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)

@@ -31,7 +31,7 @@ def is_compose(name: str) -> bool:
 
 
 class Selection:
-    """What the options of a run, and the project around its files, say about a file. Names of Bake files are given, and all paths."""
+    """What the options of a run, and the project around its files, decide about a file."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Selection:
         self._named = named
 
     def includes(self, path: str) -> t.Any:
-        """Whether the file is looked at: compose files that the patterns leave out are read for what they say about others."""
+        """Whether the file is processed: compose files that the patterns do not match are only read for what they say about others."""
         name, project = base(path), self._project
         if name in self._bake_files:
             return "bake" in self._kinds
@@ -72,10 +72,10 @@ class Selection:
 def follows(
     is_source: t.Callable[[str], t.Any], is_default: t.Callable[[str], t.Any], bake_files: t.Container[str]
 ) -> t.Callable[[t.Any, t.Container[str]], bool]:
-    """Whether a file that another one names is looked at too."""
+    """Whether a file that another one names is processed too."""
 
     def is_followed(read: t.Any, followed: t.Container[str]) -> bool:
-        """Not what the patterns leave out on purpose, and nothing that a file names which they leave out."""
+        """Not if the patterns exclude it on purpose, or exclude the file that names it."""
         by, name = base(read.by), base(read.path)
         return (by in bake_files or is_source(by) or read.by in followed) and bool(is_source(name) or not is_default(name))
 

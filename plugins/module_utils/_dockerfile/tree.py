@@ -21,12 +21,12 @@ Options = t.Mapping[str, t.Any]
 
 
 def rewrite_tree(options: Options, mirrors: Mirrors, paths: t.Sequence[str], write: bool, with_diff: bool) -> Report:
-    """Rewrite the files below these paths, or say what would become of them."""
+    """Rewrite the files below these paths, or report what would change."""
     is_source = matches(options["patterns"])
     found = list(files(paths, [*options["patterns"], *COMPOSE], options["excludes"], tidy=write))
     project = _project(options, found, paths, is_source)
     selection = Selection(options, is_source, BAKE_FILES, project, named_singly(paths) if project else ())
-    listed = 0  # by this process; what it comes to later stands later in the result
+    listed = 0  # by this process; files that it processes later come later in the result
 
     def some(found: t.Sequence[t.Union[str, Refusal]]) -> Report:
         nonlocal listed
@@ -45,7 +45,7 @@ def rewrite_tree(options: Options, mirrors: Mirrors, paths: t.Sequence[str], wri
 
 
 def _project(options: Options, found: t.Sequence[t.Union[str, Refusal]], paths: t.Sequence[str], is_source: t.Callable[[str], t.Any]) -> t.Any:
-    """The project around the files; nothing where none of them says anything about another: what reads YAML takes 15 ms to import."""
+    """The project around the files; None if no file names another one: importing the YAML reader takes 15 ms."""
     known = [path for path in found if isinstance(path, str)]
     bake = [path for path in known if base(path) in BAKE_FILES]
     compose = [path for path in known if is_compose(base(path))]
@@ -70,7 +70,7 @@ def _outcome(options: Options, selection: Selection, found: t.Union[str, Refusal
 
 
 def _file(options: Options, file: Source, mirrors: Mirrors, work: Work, encoding: str, write: bool, with_diff: bool) -> Outcome:
-    """Rewrite one file, or say what would become of it."""
+    """Rewrite one file, or report what would change."""
     result, note = work(file.contents, mirrors), b""
     if result.after != file.contents:
         result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, encoding, work)

@@ -80,14 +80,14 @@ def test_secrets_of_the_environment_are_learnt(built, monkeypatch):
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ({"image": "a", "context": "/x"}, "Give one of image, images, context, compose_file, log and history, not image and context."),
+        ({"image": "a", "context": "/x"}, "Set one of image, images, context, compose_file, log and history, not image and context."),
         ({"images": ["a", "b c"]}, "images: b c is not the name of an image."),
-        ({"builder": "-x"}, "builder: '-x' is neither default, buildkit, legacy nor the name of a builder of buildx."),
+        ({"builder": "-x"}, "builder: '-x' is not default, buildkit, legacy or the name of a buildx builder."),
         ({"file": "D"}, "file names a Dockerfile in context, so it needs context."),
         ({"timeout": 0}, "timeout must be at least 1 second."),
         ({"image": "a\nRUN x"}, "image: a\nRUN x is not the name of an image."),
-        ({"network_step": "http://x/';reboot"}, "network_step must be a URL such as http://example.com/, without blanks and quotes."),
-        ({"network_step": "ftp://x/"}, "network_step must be a URL such as http://example.com/, without blanks and quotes."),
+        ({"network_step": "http://x/';reboot"}, "network_step must be a URL such as http://example.com/, without spaces and quotes."),
+        ({"network_step": "ftp://x/"}, "network_step must be a URL such as http://example.com/, without spaces and quotes."),
     ],
 )
 def test_bad_options_are_named(built, params, sentence):

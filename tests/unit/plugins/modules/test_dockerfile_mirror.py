@@ -98,7 +98,7 @@ def test_a_dry_run_may_come_before_the_sources(tree, monkeypatch):
     monkeypatch.setattr(Fake, "check_mode", True)
     result, module = run(tree / "later")
     assert not result["changed"]
-    assert module.warnings == [f"{tree}/later does not exist; an earlier task may create it when this is not check mode."]
+    assert module.warnings == [f"{tree}/later does not exist; an earlier task may create it outside of check mode."]
 
 
 def test_strict_changes_nothing(tree):
@@ -459,7 +459,7 @@ def test_a_source_policy_that_no_longer_matches_is_a_warning(tree, monkeypatch, 
     rule["selector"] = {"identifier": "docker-image://docker.io/library/alpine:latest", "match_type": "EXACT"}
     policy.write_text(json.dumps({"version": 1, "rules": [rule]}))
     monkeypatch.setenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", str(policy))
-    sentence = f"{tree}/a/Dockerfile: the source policy {policy} has a rule about alpine, which no longer matches; give it the mirror's name."
+    sentence = f"{tree}/a/Dockerfile: the source policy {policy} has a rule about alpine, which no longer matches; write the mirror's name in the rule."
     assert run(tree)[1].warnings == [sentence] * warned
 
 
@@ -473,9 +473,9 @@ def test_a_source_policy_that_cannot_be_read_is_none(tree, monkeypatch, contents
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"paths": [""]}, "paths: name at least one file or directory."),
+        ({"paths": [""]}, "paths: set at least one file or directory."),
         ({"paths": ["/no/such"]}, "paths: /no/such does not exist."),
-        ({"paths": ["/"], "mirrors": {}}, "mirrors: name at least one registry and its mirror."),
+        ({"paths": ["/"], "mirrors": {}}, "mirrors: set at least one registry and its mirror."),
         ({"paths": ["/"], "mirrors": {"docker.io": "https://m"}}, "mirrors: 'https://m' must be written without https://, as in an image name."),
     ],
 )

@@ -70,7 +70,7 @@ def test_state_and_processes(observed, state, processes):
         ),
         pytest.param(
             {"info": dict(fleet.UNREACHABLE, msg="Task failed: No route\nto host")}, "unreachable",
-            ["Ansible did not reach the host: No route."], ["Start the host, or correct how Ansible connects to it."], id="unreachable",
+            ["Ansible could not reach the host: No route."], ["Start the host, or correct how Ansible connects to it."], id="unreachable",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"docker_daemon_proxy": CHANGED, "docker_build_env": {"changed": True, "diff": []}}}, "drift",
@@ -88,7 +88,7 @@ def test_state_and_processes(observed, state, processes):
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"docker_build_env": dict(fleet.UNREACHABLE, msg="Task failed: No route\nto host")}}, "unreachable",
-            ["Ansible did not reach the host: No route."], ["Start the host, or correct how Ansible connects to it."], id="unreachable at the end",
+            ["Ansible could not reach the host: No route."], ["Start the host, or correct how Ansible connects to it."], id="unreachable at the end",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": DEAD, "docker_daemon_proxy": CHANGED}}, "drift",
@@ -188,7 +188,7 @@ def test_a_small_fleet_is_shown_host_by_host():
         "HOST            DAEMON  CLIENT  STEP\n"
         "build-shanghai  -       FAILS   -      The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it.\n"
         "                                       Set docker_build_env daemon_token: true.\n"
-        "build-shenzhen  -       -       -      Ansible did not reach the host: Failed to connect to the host via ssh: "
+        "build-shenzhen  -       -       -      Ansible could not reach the host: Failed to connect to the host via ssh: "
         "ssh: connect to host 10.0.4.9 port 22: No route to host.\n"
         "                                       Start the host, or correct how Ansible connects to it.\n"
         "build-berlin    works   works   works\n"

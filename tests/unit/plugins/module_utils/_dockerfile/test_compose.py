@@ -382,8 +382,8 @@ def test_env_decides_where_the_registry_of_an_image_is_written():
     result = rewrite_compose(text.encode(), HUB, around=env("A=nginx\nTAG=7\nQ=quay.io/a/b\nB=$(x)\nBAD=a:b:c\n"))
     assert result.after.decode() == text.replace("NONE:-", "NONE:-m.x/hub/library/")
     assert [(skip.line, skip.reason) for skip in result.skipped] == [
-        (2, ".env gives A the value nginx; write the mirror's name there."),
-        (5, ".env gives B the value $(x), which is not evaluated here; write the mirror's name there."),
+        (2, ".env sets A to nginx; write the mirror's name there."),
+        (5, ".env sets B to $(x), which is not evaluated here; write the mirror's name there."),
         (6, "'a:b:c' is not a valid image name; correct it, or exclude the file if it is a template."),
     ]
 

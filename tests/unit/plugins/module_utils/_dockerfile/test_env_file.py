@@ -63,9 +63,9 @@ def test_places():
 
 def test_reasons():
     env = Env([EnvFile(b"A=$(x)\nB=c\n")])
-    assert env.unevaluated(["X", "B", "A"]) == ".env gives A the value $(x), which is not evaluated here; write the mirror's name there"
+    assert env.unevaluated(["X", "B", "A"]) == ".env sets A to $(x), which is not evaluated here; write the mirror's name there"
     assert env.unevaluated(["B"]) == ""
-    assert env.not_edited(((".env", Edit(9, 10, "d")),)) == ".env gives B the value c; write the mirror's name there"
+    assert env.not_edited(((".env", Edit(9, 10, "d")),)) == ".env sets B to c; write the mirror's name there"
 
 
 def test_a_file_is_read_where_no_other_contents_are_given():
@@ -104,7 +104,7 @@ TEXT = b"REG=docker.io\nIMG=${REG}/redis\nTWO=docker.io\n"
 def test_an_edit_is_made_where_it_changes_nothing_else(uses, reason):
     file = EnvFile(TEXT)
     verdicts = file.verdicts(uses)
-    assert verdicts == {REG: reason and f".env gives REG the value docker.io, and {reason} REG in another way; use a separate variable for the image"}
+    assert verdicts == {REG: reason and f".env sets REG to docker.io, and {reason} REG in another way; use a separate variable for the image"}
     after = file.rewritten(verdicts)
     assert after.after == (TEXT if reason else TEXT.replace(b"REG=docker.io", b"REG=m.x"))
     assert after.changes == ([] if reason else [(1, "compose", "docker.io", "m.x")])
@@ -112,9 +112,7 @@ def test_an_edit_is_made_where_it_changes_nothing_else(uses, reason):
 
 def test_images_that_need_different_texts():
     verdicts = EnvFile(TEXT).verdicts([use(1, ["REG"], REG), use(2, ["REG"], edits(4, 13, "m.y"))])
-    assert verdicts[REG] == (
-        ".env gives REG the value docker.io, and line 2 of c.yml needs another text there; write official images with library/ where REG is used"
-    )
+    assert verdicts[REG] == (".env sets REG to docker.io, and line 2 of c.yml needs a different value; write official images with library/ where REG is used")
 
 
 @pytest.mark.parametrize("other", [edits(36, 45, ""), edits(4, 13, "", "x/.env")])

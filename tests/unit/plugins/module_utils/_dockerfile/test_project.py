@@ -76,7 +76,7 @@ ENV_PROJECT = "services:\n  a: {image: $I}\n"
     ("excludes", "kinds", "after", "reason"),
     [
         pytest.param((), KINDS, b"I=m.lab/library/redis\n", "", id="edited"),
-        pytest.param((".env",), KINDS, None, ".env gives I the value redis; write the mirror's name there.", id="excluded"),
+        pytest.param((".env",), KINDS, None, ".env sets I to redis; write the mirror's name there.", id="excluded"),
         pytest.param((), ("from",), b"I=redis\n", "", id="not of its kind"),
     ],
 )
@@ -98,4 +98,4 @@ def test_a_use_below_the_folder_of_env_is_named_from_there(tmp_path):
     tree = surveyed(tmp_path)
     file = source(str(tmp_path / "compose.yml"))
     (skip,) = tree.compose(file, file.contents, TO, KINDS).skipped
-    assert skip.reason == ".env gives I the value redis, and line 2 of sub/more.yml uses I in another way; use a separate variable for the image."
+    assert skip.reason == ".env sets I to redis, and line 2 of sub/more.yml uses I in another way; use a separate variable for the image."

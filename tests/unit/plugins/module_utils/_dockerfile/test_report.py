@@ -38,7 +38,7 @@ def report(*outcomes):
         pytest.param(
             [EDITED],
             POLICY,
-            ["/src/Dockerfile: the source policy /p.json has a rule about redis, which no longer matches; give it the mirror's name."],
+            ["/src/Dockerfile: the source policy /p.json has a rule about redis, which no longer matches; write the mirror's name in the rule."],
             id="a rule that no longer matches",
         ),
         pytest.param([EDITED], b"not JSON", [], id="a policy that cannot be read"),
