@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_written_is_named_and_all_others_are_done(locked, 
     message, result = refused(locked, backup=backup)
     assert [(name, (locked / name).read_bytes()) for name, _rest in LOCKED] == LOCKED
     name = r"/a/Dockerfile\.\d+\.[0-9@:-]+~" if backup else "/a/Dockerfile"
-    sentence = " cannot be written: Permission denied\\. 2 files in all cannot be\\. Make it writable and run this again; all other files are done\\."
+    sentence = " cannot be written: Permission denied\\. 2 files in all cannot be written\\. Make it writable and run this again; all other files are done\\."
     assert re.fullmatch(f"{re.escape(str(locked))}{name}{sentence}", message)
     assert (result["changed"], result["truncated"]) == (True, False)
     assert result["counts"] == {"files": 5, "changed": 1, "edits": 1, "skipped": 1, "unreadable": 0}
@@ -298,7 +298,7 @@ def test_check_mode_says_what_cannot_be_written(locked, monkeypatch):
 def test_strict_writes_nothing_where_a_file_cannot_be_written(locked):
     (locked / "b/Dockerfile").unlink()
     message, result = refused(locked, strict=True)
-    assert message == (f"strict: {locked}/a/Dockerfile cannot be written: its folder is not writable. 2 files in all cannot be. Nothing was changed.")
+    assert message == (f"strict: {locked}/a/Dockerfile cannot be written: its folder is not writable. 2 files in all cannot be written. Nothing was changed.")
     assert not result["changed"]
     assert (locked / "c/Dockerfile").read_bytes() == b"FROM alpine\n"
 

@@ -59,7 +59,7 @@ def test_warnings(outcomes, policy, expected):
         ),
         pytest.param(
             [BLOCKED, BLOCKED],
-            "strict: /src/Dockerfile cannot be written: its folder is not writable. 2 files in all cannot be. Nothing was changed.",
+            "strict: /src/Dockerfile cannot be written: its folder is not writable. 2 files in all cannot be written. Nothing was changed.",
             id="two files cannot be written",
         ),
     ],
