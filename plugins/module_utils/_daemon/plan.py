@@ -185,7 +185,7 @@ def mechanism(asked: str, daemon: Daemon) -> str:
 def present(request: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt: bool) -> Plan:
     """Change the files so that the options take effect, and nothing else."""
     how = mechanism(asked, daemon)
-    _check_config(daemon)
+    _check_config(daemon, proxies=request.proxies is not None)
     conflicts: t.List[str] = []
     after: Files = dict(daemon.files)
     if request.proxies is not None:
@@ -229,7 +229,7 @@ def absent(daemon: Daemon, record: FirstState) -> Plan:
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     changes.update(kept)
     start = next_start(daemon, after)
-    _check_config(daemon, strict=False)
+    _config_of(daemon)
     # A record of 1.0 does not contain what was asked for.
     return Plan("", changes, effective(daemon, after, start), conflicts, [], record.note("asked") or (SETTINGS if record.paths else []))
 
@@ -474,14 +474,18 @@ def _line(files: Files, setting: environment_file.Setting) -> str:
     return lines[setting.line - 1].decode(errors="replace") if 0 < setting.line <= len(lines) else ""
 
 
-def _check_config(daemon: Daemon, strict: bool = True) -> None:
-    """Refuse a daemon.json that is not JSON, or has keys that do not do what the user expects."""
+def _check_config(daemon: Daemon, proxies: bool) -> None:
+    """Refuse a daemon.json that is not JSON, stops the engine, or, where proxies are asked for, names them where nobody reads them."""
+    for problem in _json_problems(_config_of(daemon)):
+        if problem.stops or proxies:
+            raise PlanRefused(problem.sentence)
+
+
+def _config_of(daemon: Daemon) -> daemon_json.Document:
     try:
-        document = _config(daemon.files, daemon.config_file)
+        return _config(daemon.files, daemon.config_file)
     except daemon_json.NotJson as error:
         raise PlanRefused(str(error)) from error
-    for problem in _json_problems(document) if strict else ():
-        raise PlanRefused(problem.sentence)
 
 
 def check_start(daemon: Daemon, files: Files) -> None:

@@ -669,6 +669,12 @@ REFUSED = [
 ]
 
 
+def test_a_key_that_the_engine_ignores_stops_no_run_that_asks_for_something_else(run):
+    machine = Machine(**{CONFIG: b'{"http-proxy": "x"}'})
+    assert run(machine, registry_mirrors=["https://m.example.com"])["restarted"]
+    assert machine.files[CONFIG].contents == b'{"http-proxy": "x", "registry-mirrors": ["https://m.example.com"]}'
+
+
 @pytest.mark.parametrize(("files", "options", "message"), REFUSED)
 def test_what_cannot_work_is_refused_by_its_place_and_nothing_is_written(run, files, options, message):
     machine = Machine(running=False, **files)
