@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import typing as t
 
@@ -16,6 +17,7 @@ _SHORT_FLAGS = {
     "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
 }  # fmt: skip
 _DOCKERD = re.compile(r"(?:\S*/)?dockerd[\w.-]*\Z")
+_SHELLS = ("sh", "bash", "dash")
 MANAGER = "systemd's own environment (systemctl show-environment)"
 
 
@@ -75,7 +77,12 @@ class Start(t.NamedTuple):
 
 
 def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
-    """The environment files that the unit reads, in order, as systemd lists them; only ours can appear or disappear."""
+    """The environment files that the unit reads, in order; of a pattern, those that exist."""
+    return [path for pattern in environment_patterns(daemon, files) for path in _matching(pattern, files)]
+
+
+def environment_patterns(daemon: Daemon, files: Files) -> t.List[str]:
+    """The values of EnvironmentFile= as systemd lists them; only ours can appear or disappear."""
     if daemon.loaded:
         others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
         return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
@@ -85,6 +92,18 @@ def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
             if directive.name == "EnvironmentFile":
                 found = [*found, directive.value.lstrip("-").strip('"')] if directive.value else []
     return found
+
+
+def _matching(pattern: str, files: Files) -> t.List[str]:
+    return sorted(path for path, file in files.items() if file and matches(path, pattern)) if is_pattern(pattern) else [pattern]
+
+
+def is_pattern(path: str) -> bool:
+    return any(character in path for character in "*?[")
+
+
+def matches(path: str, pattern: str) -> bool:
+    return path.count("/") == pattern.count("/") and fnmatch.fnmatchcase(path, pattern)
 
 
 def unit_files(daemon: Daemon, files: Files) -> t.List[str]:
@@ -152,15 +171,38 @@ def next_start(daemon: Daemon, files: Files) -> Start:
     """The environment and command line that these files give the daemon."""
     environment = {one.name: one for one in layers(daemon, files)}
     if _by_unit(daemon):
-        lines = [directive.value for _path, directive in _directives(daemon, files) if directive.name == "ExecStart" and directive.value]
-        words = _command_words(lines[-1] if lines else "/usr/bin/dockerd")
+        lines = [(path, one) for path, one in _directives(daemon, files) if one.name == "ExecStart" and one.value]
+        words = _command_words(lines[-1][1].value if lines else "/usr/bin/dockerd")
         if daemon.loaded and daemon.loaded.command and " ".join(words) != daemon.loaded.command:
             words = daemon.loaded.command.split()
-        return Start(environment, _expanded(words, environment))
+        argv = _expanded(words, environment)
+        argv = _script(argv) or argv
+        if lines:
+            path, directive = lines[-1]
+            environment.update({one.name: one for one in _before_dockerd(argv, path, directive.line)})
+        return Start(environment, argv)
     text = _contents(files, daemon.defaults_file).decode(errors="replace")
     exported = set(re.findall(r"^\s*export\s+(\w+)", text, re.MULTILINE))
     argv = _expanded(["dockerd", "-p", "/var/run/docker.pid", "$DOCKER_OPTS"], environment)
     return Start({name: one for name, one in environment.items() if name in exported}, argv)
+
+
+def _script(argv: t.Sequence[str]) -> t.List[str]:
+    """The words of 'sh -c "... dockerd ..."'; [] if it is something else, or more than one plain command."""
+    if len(argv) != 3 or argv[0].rpartition("/")[2] not in _SHELLS or argv[1] != "-c" or re.search(r"[|&;<>()`$\n]", argv[2]):
+        return []
+    words = environment_file.words(argv[2])
+    return words if any(_DOCKERD.match(word) for word in words) else []
+
+
+def _before_dockerd(argv: t.Sequence[str], path: str, line: int) -> t.Iterator[environment_file.Setting]:
+    """Variables that the command line itself sets, by env or a shell."""
+    for word in argv:
+        if _DOCKERD.match(word):
+            return
+        assignment = re.match(r"([A-Za-z_]\w*)=(.*)", word)
+        if assignment:
+            yield environment_file.Setting(assignment[1], assignment[2], path, line)
 
 
 def _by_unit(daemon: Daemon) -> bool:
@@ -179,6 +221,12 @@ def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
     for name, value, _words in _flags(argv):
         found.setdefault(name, []).append(value)
     return found
+
+
+def wrapped(daemon: Daemon, files: Files) -> str:
+    """The program that starts the daemon in its own way, so that the files do not say with which settings; '' if dockerd itself is started."""
+    argv = next_start(daemon, files).argv
+    return "" if without_flags(argv, ()) else argv[0]
 
 
 def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:

@@ -40,6 +40,7 @@ _HIDDEN = {
     "features", "builder", "deprecated-key-path", "cluster-store", "cluster-advertise", "cluster-store-opt", "cluster-store-opts", "network-diagnostic-port",
     "restart",
 }  # fmt: skip
+OVERLAYS = ("overlay2", "overlay")
 _UNKNOWN = re.compile(r"don't match any configuration option: ([\w.-]+(?:, [\w.-]+)*)")
 _NOT_IN_A_HOST = re.compile(r"[\s\x00-\x1f\x7f\\^`{|}]")
 
@@ -66,8 +67,13 @@ def _flattened(value: t.Mapping[str, t.Any]) -> t.Iterator[str]:
 def storage(value: t.Mapping[str, t.Any]) -> t.Tuple[str, str]:
     """The storage driver that needs a file system of its own name, and the folder that must be on it; '' for any other (moby daemon/graphdriver)."""
     driver = value.get("storage-driver")
-    named = driver == "btrfs" or (driver == "zfs" and not value.get("storage-opts"))  # zfs.fsname may name another place
+    named = driver == "btrfs" or driver in OVERLAYS or (driver == "zfs" and not value.get("storage-opts"))  # zfs.fsname may name another place
     return str(driver) if named else "", str(value.get("data-root") or value.get("graph") or "/var/lib/docker")
+
+
+def storage_works(driver: str, system: str) -> bool:
+    """btrfs and zfs need their own file system; an overlay cannot use another overlay as its upper layer (Linux Documentation/filesystems/overlayfs)."""
+    return system != "overlayfs" if driver in OVERLAYS else system.startswith(driver)
 
 
 def unknown_keys_error(keys: t.Sequence[str]) -> str:

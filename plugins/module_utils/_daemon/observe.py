@@ -12,7 +12,17 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import MANAGER, Daemon, Loaded, corrections, environment_paths, flags, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import (
+    MANAGER,
+    Daemon,
+    Loaded,
+    corrections,
+    environment_patterns,
+    flags,
+    is_pattern,
+    matches,
+    next_start,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
@@ -53,7 +63,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     daemon = daemon._replace(corrections=corrections(daemon))
     for path in (daemon.drop_in, daemon.environment_file, daemon.defaults_file):
         files.setdefault(path, host.read(path))
-    for path in environment_paths(daemon, files):
+    for path in _environment_files(host, daemon):
         files.setdefault(path, host.read(path))
     config = config_file or flags(next_start(daemon, files).argv).get("config-file", [CONFIG_FILE])[-1]
     files.setdefault(config, host.read(config))
@@ -62,6 +72,16 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         started=started_at(host, daemon.pid),
         changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
     )
+
+
+def _environment_files(host: Host, daemon: Daemon) -> t.Iterator[str]:
+    """The paths that may be environment files of the unit."""
+    for pattern in environment_patterns(daemon, daemon.files):
+        folder = pattern.rpartition("/")[0]
+        names = (f"{folder}/{name}" for name in host.names(folder)) if is_pattern(pattern) else ()
+        yield from (path for path in names if matches(path, pattern))
+        if not is_pattern(pattern):
+            yield pattern
 
 
 def _show(host: Host, service: str) -> t.Tuple[t.Dict[str, str], t.Optional[Loaded]]:

@@ -25,6 +25,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon i
     layers,
     next_start,
     unit_files,
+    wrapped,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
@@ -198,6 +199,7 @@ def present(request: Wanted, daemon: Daemon, record: FirstState, asked: str, ado
     start = next_start(daemon, after)
     expected = effective(daemon, after, start)
     check_start(daemon, after)
+    _check_wrapper(request, daemon, how)
     _check_winners(request, daemon, after, expected, start, conflicts)
     return Plan(how, changes, expected, conflicts, [], request.asked)
 
@@ -609,6 +611,33 @@ def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
     return daemon.fragment or daemon.defaults_file
 
 
+def unknown_start(daemon: Daemon) -> bool:
+    """Whether another program starts the daemon and no file changed since: then only the daemon itself knows its settings."""
+    return bool(daemon.up and wrapped(daemon, daemon.files)) and not any(at > daemon.started for at in daemon.changed.values())
+
+
+def _check_wrapper(request: Wanted, daemon: Daemon, how: str) -> None:
+    """Refuse what a program that starts the daemon would override: a proxy that it exports, or a flag for a list that is also in daemon.json."""
+    if not unknown_start(daemon):
+        return
+    now, ours = _normal(running(daemon.info)), _normal(masked(effective(daemon, daemon.files)))
+    for name in request.asked:
+        if now[name] and now[name] != ours[name] and (how == "systemd" or name in _LISTS):
+            program = wrapped(daemon, daemon.files)
+            raise PlanRefused(
+                f"{name}: {_start_place(daemon)} starts {program}, which sets another {name} than the files of this host, and would override this option. "
+                f"Remove it from {program}, then restart {daemon.service}."
+            )
+
+
+def _start_place(daemon: Daemon) -> str:
+    found = daemon.fragment or daemon.defaults_file
+    for path in unit_files(daemon, daemon.files):
+        for one in environment_file.directives(t.cast(File, daemon.files[path]).contents):
+            found = f"{path}, line {one.line}" if one.name == "ExecStart" and one.value else found
+    return found
+
+
 def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: Effective, start: Start, conflicts: t.List[str]) -> None:
     if request.proxies is None:
         return
@@ -625,6 +654,8 @@ def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: Effe
                 + (
                     f"Remove it from DefaultEnvironment= in /etc/systemd/system.conf, then: systemctl unset-environment {variable} {variable.lower()}."
                     if winner.path == MANAGER
+                    else "Remove it there."
+                    if winner not in layers(daemon, after)
                     else "Remove it there, or set adopt: true to take it over (the record keeps it, and state: absent restores it)."
                 )
             )

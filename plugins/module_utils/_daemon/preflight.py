@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, next_start, unit_files
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, environment_paths, flags, next_start, unit_files, without_flags
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson, parsed
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
@@ -20,11 +20,18 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 _OUR_SOCKETS = ("fd://", "unix:///run/docker.sock", "unix:///var/run/docker.sock")
 _DEPENDENCIES = ("Requires", "Requisite", "BindsTo")
+_START_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
+_NOT_EXECUTABLE = re.compile(r"Command (\S+) is not executable")
+_IGNORED = re.compile(r"ignoring|is dropped|is deprecated")
 _STARTING = ("start-pre", "start", "start-post")
 _PATIENCE = 10.0  # seconds to wait for a daemon that is starting
 _OF_DOCKERD = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|level=error")
 _LAST_START = re.compile(r"^Started |Main process exited|Failed with result '(?!start-limit-hit)")
-_OF_SYSTEMD = re.compile(r"Failed at step|Dependency failed|not found|Refusing|Failed with result|start operation timed out")
+# A line of another form is from another program: an unknown flag of dockerd, or a command before it.
+_OF_A_PROGRAM = re.compile(r"(?!\s|$|\S+\.\w+: |(?:Start|Stopp|Reload|Finish)(?:ing|ed) |Failed to start |time=|Status: |Usage:)(?!.*(?:--help|level=))")
+_OF_SYSTEMD = re.compile(r"Failed at step|Failed to load environment|Dependency failed|not found|Refusing|start operation timed out")
+_ENDED = re.compile(r"process exited|Failed with result '(?!start-limit)")
+_KINDS_OF_MESSAGES = (_OF_DOCKERD.search, _OF_SYSTEMD.search, _OF_A_PROGRAM.match, _ENDED.search)
 
 
 class Problem(t.NamedTuple):
@@ -40,6 +47,14 @@ class Problem(t.NamedTuple):
     @property
     def refusal(self) -> str:
         return f"{self.sentence} Nothing was written. {self.cure} Then run this again."
+
+
+class Command(t.NamedTuple):
+    """One Exec...= line of the unit."""
+
+    name: str
+    program: str
+    place: str
 
 
 def wait_for_start(host: Host, daemon: Daemon) -> bool:
@@ -71,12 +86,15 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     unit = f"{daemon.service}.service"
     found = host.run(["systemd-analyze", "verify", "--man=no", unit], timeout=30)
     lines = [line for line in found.text.splitlines() if line.startswith(f"{unit}: ")] or found.text.splitlines()[-1:]
+    lines = [line for line in lines if _stops_a_start(daemon, line)]
     if found.code in (0, 124, 127) or not lines:
-        return _refused_when_loaded(host, unit)
+        return _refused_when_loaded(host, unit) or _missing_environment_file(daemon) or _old_command(daemon)
     message = lines[0].replace(f"{unit}: ", "", 1)
     missing = re.search(r"Unit (\S+) (not found|is masked)", message)
+    if message == f"Unit {unit} is masked.":
+        return _masked(unit)
     if "more than one ExecStart=" in message:
-        place = (_exec_starts(daemon) or [daemon.fragment])[-1]
+        place = [daemon.fragment, *(one.place for one in _commands(daemon) if one.name == "ExecStart")][-1]
         sentence = f"{place}: this is a second ExecStart= of {unit}, so systemd does not start it."
         cure = f"Write a line 'ExecStart=' without a value before it, or remove it; then: systemctl daemon-reload, systemctl start {daemon.service}."
     elif missing:
@@ -84,9 +102,12 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
         is_what = "is not on this host" if missing[2] == "not found" else "is masked"
         sentence = f"{place}: {unit} requires {missing[1]}, which {is_what}, so systemd does not start it."
         cure = f"Remove it from that line or install the package that provides it, then: systemctl daemon-reload, systemctl start {daemon.service}."
-    elif "is not executable" in message:
-        sentence = f"{(_exec_starts(daemon) or [daemon.fragment])[-1]}: ExecStart= of {unit} names a program that cannot be executed."
-        cure = f"Write the path of the engine's dockerd there, then: systemctl daemon-reload, systemctl start {daemon.service}."
+    elif _NOT_EXECUTABLE.search(message):
+        named = ((one.name, one.place) for one in _naming(daemon, message) if one.name in _START_COMMANDS)
+        name, place = next(named, ("ExecStart", daemon.fragment))
+        sentence = f"{place}: {name}= of {unit} names a program that cannot be executed."
+        remedy = "Write the path of the engine's dockerd there" if name == "ExecStart" else "Remove that line or install the program"
+        cure = f"{remedy}, then: systemctl daemon-reload, systemctl start {daemon.service}."
     else:
         sentence = f"systemd does not start {unit} ({', '.join(unit_files(daemon, daemon.files))})."
         cure = f"Correct the unit, then: systemctl daemon-reload, systemctl start {daemon.service}."
@@ -104,7 +125,8 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     if daemon.systemd and daemon.state == "inactive":
         failed = _failed_dependency(host, unit)
         why = f"Docker does not run: {unit} requires {failed}, which failed."
-        return Problem(why, f"Repair {failed} (systemctl status {failed} says why it failed), then: {start}.") if failed else None
+        repair = f"Repair {failed} (systemctl status {failed} says why it failed), then: {start}."
+        return Problem(why, repair) if failed else _unmet_condition(host, daemon)
     if daemon.state not in ("failed", "activating"):
         return None
     if _started_too_often(host, daemon):
@@ -133,18 +155,28 @@ def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
 
 
 def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
-    """A storage driver of one file system on another, which neither --validate nor a trial start in a folder of its own can tell."""
+    """A storage driver on a file system that it cannot use, which neither --validate nor a trial start in a folder of its own can tell."""
     file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
         document = parsed(file.contents if file else b"", daemon.config_file)
         driver, folder = engine_rules.storage(document.value)
-        found = host.run(["stat", "-f", "-c", "%T", folder]) if driver else None
-        if found and found.code == 0 and not found.out.startswith((driver, "UNKNOWN")):
-            return [
-                f"{document.place('storage-driver')}: Docker does not start with storage-driver '{driver}', since {folder} is not on a {driver} file system "
-                f"({found.out.strip()}). Remove the key, or mount {driver} there."
-            ]
+        system = _file_system(host, folder) if driver else ""
+        if system and not engine_rules.storage_works(driver, system):
+            sentence = f"{document.place('storage-driver')}: Docker does not start with storage-driver '{driver}', since {folder} is "
+            if driver in engine_rules.OVERLAYS:
+                return [f"{sentence}on a file system that it cannot use ({system}). Remove the key, or set data-root to a folder on another file system."]
+            return [f"{sentence}not on a {driver} file system ({system}). Remove the key, or mount {driver} there."]
     return []
+
+
+def _file_system(host: Host, folder: str) -> str:
+    """The file system of a folder, or of the one in which it would be created; '' if unknown."""
+    while folder:
+        found = host.run(["stat", "-f", "-c", "%T", folder])
+        if found.code == 0:
+            return "" if found.out.startswith("UNKNOWN") else found.out.strip()
+        folder = folder.rpartition("/")[0]
+    return ""
 
 
 def not_restarted_for_undo(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> str:
@@ -166,17 +198,21 @@ def left_down(daemon: Daemon) -> str:
 def last_message(host: Host, daemon: Daemon) -> str:
     """The last message of the daemon, or of systemd about it, on a start that failed."""
     if daemon.systemd:
-        text = _journal(host, daemon)
+        last = _property(host, f"{daemon.service}.service", "InvocationID")  # an earlier start may have failed for what was repaired since
+        text = _journal(host, daemon, *([f"_SYSTEMD_INVOCATION_ID={last}", "+", f"INVOCATION_ID={last}"] if last else []))
     else:
         file = host.read(f"/var/log/{daemon.service}.log")
         text = file.contents.decode(errors="replace")[-20_000:] if file else ""
     lines = text.splitlines()
-    found = [line for line in lines if _OF_DOCKERD.search(line)] or [line for line in lines if _OF_SYSTEMD.search(line)]
-    return found[-1].strip() if found else ""
+    for matches in _KINDS_OF_MESSAGES if daemon.systemd else _KINDS_OF_MESSAGES[:2]:
+        found = [line for line in lines if matches(line)]
+        if found:
+            return found[-1].strip()
+    return ""
 
 
-def _journal(host: Host, daemon: Daemon) -> str:
-    return host.run(["journalctl", "-u", f"{daemon.service}.service", "-o", "cat", "--no-pager", "-n", "100"]).out
+def _journal(host: Host, daemon: Daemon, *fields: str) -> str:
+    return host.run(["journalctl", *(fields or ("-u", f"{daemon.service}.service")), "-o", "cat", "--no-pager", "-n", "100"]).out
 
 
 def _started_too_often(host: Host, daemon: Daemon) -> bool:
@@ -188,11 +224,30 @@ def _started_too_often(host: Host, daemon: Daemon) -> bool:
 
 
 def _places(daemon: Daemon, message: str) -> str:
+    """Where the values in the daemon's message are set: in daemon.json, or on its command line."""
     file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
-        found = engine_rules.places(message, parsed(file.contents if file else b"", daemon.config_file))
+        document = parsed(file.contents if file else b"", daemon.config_file)
+        found = engine_rules.places(message, document) or _command_line_place(daemon, message)
         return f" ({found})" if found else ""
     return ""
+
+
+def _command_line_place(daemon: Daemon, message: str) -> str:
+    for word in next_start(daemon, daemon.files).argv[1:]:
+        value = word.partition("=")[2] or word
+        place = _line_with(daemon, value) if len(value) > 3 and value in message else ""
+        if place:
+            return f"'{value}' is in {place}"
+    return ""
+
+
+def _line_with(daemon: Daemon, text: str) -> str:
+    """The line of the unit, a drop-in or an environment file that contains this part of the command line."""
+    paths = dict.fromkeys((*reversed(unit_files(daemon, daemon.files)), *environment_paths(daemon, daemon.files), daemon.defaults_file))
+    files = ((path, file) for path, file in ((path, daemon.files.get(path)) for path in paths) if file)
+    lines = ((f"{path}, line {number}", line) for path, file in files for number, line in enumerate(file.contents.decode(errors="replace").splitlines(), 1))
+    return next((place for place, line in lines if text in line and not line.lstrip().startswith(("#", ";"))), "")
 
 
 def _repairs(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> bool:
@@ -202,7 +257,13 @@ def _repairs(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> bool:
 
 def _deaf(daemon: Daemon) -> t.Optional[Problem]:
     """A daemon that listens on other addresses only; the restart decision handles one that is slow or hangs."""
-    given = flags(next_start(daemon, daemon.files).argv).get("host", [])
+    argv, command = next_start(daemon, daemon.files).argv, _last_start(daemon)
+    if command and not daemon.pid and not without_flags(argv, ()):
+        return Problem(
+            f"{command.place}: ExecStart= of {daemon.service}.service starts {command.program} and not dockerd, and Docker does not answer.",
+            f"Write the path of the engine's dockerd there, then: systemctl daemon-reload, systemctl restart {daemon.service}.",
+        )
+    given = flags(argv).get("host", [])
     with contextlib.suppress(NotJson):
         file = daemon.files.get(daemon.config_file)
         listed = parsed(file.contents if file else b"", daemon.config_file).value.get("hosts")
@@ -219,10 +280,58 @@ def _refused_when_loaded(host: Host, unit: str) -> t.Optional[Problem]:
     """What systemd found when it last loaded the unit, if it cannot be verified."""
     state = _property(host, unit, "LoadState")
     if state == "masked":
-        return Problem(f"{unit} is masked, so systemd does not start it.", f"Run: systemctl unmask {unit}.")
+        return _masked(unit)
     if state in ("bad-setting", "error"):
         return Problem(f"systemd does not start {unit} ({state}).", f"Correct what systemctl status {unit} names, then: systemctl daemon-reload.")
     return None
+
+
+def _unmet_condition(host: Host, daemon: Daemon) -> t.Optional[Problem]:
+    """A condition of the unit that prevented its last start: systemd reports that as a success."""
+    shown = systemd.show(host, f"{daemon.service}.service", "ConditionResult", "ConditionTimestampMonotonic")
+    places = [f"{place} ({line})" for place, line in _lines(daemon) if re.match(r"Condition\w+\s*=\s*\S", line)]
+    if shown.get("ConditionResult") != "no" or shown.get("ConditionTimestampMonotonic", "0") == "0" or not places:
+        return None
+    return Problem(
+        f"systemd does not start {daemon.service}.service, because a condition of it is not met: {', '.join(places)}.",
+        f"Make the condition true or remove the line, then: systemctl daemon-reload, systemctl start {daemon.service}.",
+    )
+
+
+def _masked(unit: str) -> Problem:
+    return Problem(f"{unit} is masked, so systemd does not start it.", f"Run: systemctl unmask {unit}.")
+
+
+def _missing_environment_file(daemon: Daemon) -> t.Optional[Problem]:
+    """A missing file of an EnvironmentFile= without '-': systemd accepts the unit when it verifies it, and does not start it."""
+    needed: t.List[t.Tuple[str, str]] = []
+    for place, line in _lines(daemon):
+        directive = re.match(r"EnvironmentFile\s*=\s*(.*)", line)
+        if directive:
+            needed = [*needed, (place, directive[1])] if directive[1] else []
+    for place, path in needed:
+        if path != daemon.environment_file and path in daemon.files and daemon.files[path] is None and not path.startswith("-"):
+            return Problem(
+                f"{place}: EnvironmentFile= of {daemon.service}.service names {path}, which does not exist, so systemd does not start it.",
+                f"Write a '-' before the path, or create the file; then: systemctl daemon-reload, systemctl start {daemon.service}.",
+            )
+    return None
+
+
+def _old_command(daemon: Daemon) -> t.Optional[Problem]:
+    """The daemon as a command of the client, as it was before dockerd: the client of today waits for the socket, or refuses."""
+    command = _last_start(daemon)
+    if command is None or command.program.rpartition("/")[2] != "docker":
+        return None
+    return Problem(
+        f"{command.place}: ExecStart= of {daemon.service}.service starts the daemon as a command of {command.program}, "
+        f"which engine {daemon.engine} does not have.",
+        f"Write /usr/bin/dockerd instead, then: systemctl daemon-reload, systemctl start {daemon.service}.",
+    )
+
+
+def _last_start(daemon: Daemon) -> t.Optional[Command]:
+    return next((one for one in reversed(_commands(daemon)) if one.name == "ExecStart"), None)
 
 
 def _failed_dependency(host: Host, unit: str) -> str:
@@ -234,13 +343,29 @@ def _property(host: Host, unit: str, name: str) -> str:
     return systemd.show(host, unit, name).get(name, "")
 
 
-def _exec_starts(daemon: Daemon) -> t.List[str]:
-    """The places of the unit's ExecStart= lines; an empty one cancels those before it."""
-    found: t.List[str] = []
+def _stops_a_start(daemon: Daemon, line: str) -> bool:
+    """Whether systemd does not start a unit of which it says this: not for what it ignores, nor for a missing program that only stops or reloads."""
+    if _IGNORED.search(line):
+        return False
+    named = _naming(daemon, line)
+    return not named or any(one.name in _START_COMMANDS for one in named)
+
+
+def _naming(daemon: Daemon, line: str) -> t.List[Command]:
+    """The commands of the unit whose program systemd cannot execute."""
+    program = _NOT_EXECUTABLE.search(line)
+    return [one for one in _commands(daemon) if program and one.program == program[1]]
+
+
+def _commands(daemon: Daemon) -> t.List[Command]:
+    """The unit's Exec...= lines; an empty one cancels those of its name before it."""
+    found: t.List[Command] = []
     for place, line in _lines(daemon):
-        directive = re.match(r"ExecStart\s*=\s*(.*)", line)
-        if directive:
-            found = [*found, place] if directive[1] else []
+        directive = re.match(r"(Exec\w+)\s*=\s*[-@:+!|]*(\S*)", line)
+        if directive and directive[2]:
+            found.append(Command(directive[1], directive[2].strip("\"'"), place))
+        elif directive:
+            found = [one for one in found if one.name != directive[1]]
     return found
 
 

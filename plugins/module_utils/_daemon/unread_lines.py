@@ -16,6 +16,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 
 _PROXY = re.compile(r"(?:https?|no|all|ftp)_proxy$", re.IGNORECASE)
 _SEVERAL = re.compile(r"[\s,;]\"?(?:https?|no|all|ftp)_proxy=", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{\w+\}|(?:^|(?<=,))\$[A-Za-z_]\w*")
 _EXAMPLE = 'Environment="HTTPS_PROXY=value" "NO_PROXY=value"'
 
 
@@ -39,6 +40,9 @@ def _words(daemon: Daemon) -> t.Iterator[str]:
         name, place, why = one.setting.name, one.setting.place, ignored(daemon, one)
         if why and _PROXY.search(name):
             yield f"{place}: systemd ignores this line ({name}: {why}): write {one.instead or _EXAMPLE}."
+        elif not why and _PROXY.search(name) and _VARIABLE.search(one.setting.value):
+            variable = t.cast("re.Match[str]", _VARIABLE.search(one.setting.value))[0]
+            yield f"{place}: systemd does not replace {variable} in the value of {name}: write its value."
         elif not why and _SEVERAL.search(one.setting.value):
             yield f"{place}: systemd reads all of this as the value of {name}: put each variable in its own quotes, {_EXAMPLE}."
 

@@ -77,7 +77,7 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
     for number, line in _lines(contents):
         assignment = re.match(rf"\s*{export}([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
         if assignment and not line.lstrip().startswith(("#", ";")):
-            found.append(Setting(assignment[1], _unquoted(assignment[2], shell), path, number))
+            found.append(Setting(assignment[1], _unquoted(assignment[2].replace("\n", ""), shell), path, number))
     return found
 
 

@@ -214,6 +214,7 @@ def _engine(facts: Facts) -> t.Iterator[Finding]:
     elif not facts.up and not facts.closed:
         message = f"The engine does not answer (the service {facts.service} is {facts.state})."
         cure = f"Start it (systemctl start {facts.service}); journalctl -u {facts.service} says why it ended."
+        cure = facts.unit_problem[1] if facts.unit_problem else cure  # no start could hold
         message, cure = facts.down_problem or (message, cure)
         yield Finding("engine_down", "error", "daemon", message, cure)
 

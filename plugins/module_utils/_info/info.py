@@ -106,6 +106,8 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         )
     plan = daemon_proxy.Plan("", {}, effective, [], [])
     pending = not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
+    if daemon_proxy.unknown_start(daemon):
+        pending = []
     socket = host.exists("/run/docker.sock")
     facts = Facts(
         engine=daemon.engine,

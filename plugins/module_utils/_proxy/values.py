@@ -190,6 +190,7 @@ _WRITE_A_NETWORK = "Write a network, such as 192.168.0.0/16."
 _WRITE_A_DOMAIN = "Write a domain with its subdomains as 'example.com', only its subdomains as '.example.com'."
 # Shapes of names and addresses that only programs other than Go understand.
 _FOREIGN_SHAPES = (
+    (re.compile(r".*\$(?:\{\w+\}|[a-z_]\w*$)"), "it is the name of a variable, which nothing replaces. Write its value."),
     (re.compile(r"<.*>$"), "only Windows programs understand it. Write the hosts, or their domain as '.example.com'."),
     (re.compile(r"(?=.*\d)[0-9a-f.:]+-[0-9a-f.:]+$"), f"it is an address range. {_WRITE_A_NETWORK}"),
     (re.compile(r"[0-9][0-9.*-]*$|[0-9a-f:]*:[0-9a-f:]*\*"), f"it is an incomplete address. {_WRITE_A_NETWORK}"),

@@ -2,13 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Command lines of dockerd, as it reads them itself."""
+"""Command lines of dockerd, as it reads them itself, and the files that its unit names."""
 
 from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import flags, without_flags
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, environment_paths, flags, next_start, without_flags, wrapped
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 
 
 @pytest.mark.parametrize(
@@ -42,3 +45,74 @@ def test_a_command_line_without_some_of_them():
 )
 def test_what_stands_before_dockerd_is_not_run(argv, expected):
     assert without_flags(argv, ("config-file",)) == expected
+
+
+UNIT = "/lib/systemd/system/docker.service"
+
+
+def daemon(exec_start):
+    return Daemon("docker", "20.10.24", "", {}, True, "active", 1, 1.0, UNIT, (), False, "", {UNIT: File(f"[Service]\n{exec_start}\n".encode())}, {})
+
+
+@pytest.mark.parametrize(
+    ("exec_start", "argv", "environment", "program"),
+    [
+        pytest.param("ExecStart=/usr/bin/dockerd -D", ["/usr/bin/dockerd", "-D"], {}, "", id="dockerd itself"),
+        pytest.param(
+            "ExecStart=/usr/bin/env A=1 https_proxy=http://p /usr/bin/dockerd -D B=2",
+            ["/usr/bin/env", "A=1", "https_proxy=http://p", "/usr/bin/dockerd", "-D", "B=2"],
+            {"A": "1", "https_proxy": "http://p"}, "", id="env",
+        ),
+        pytest.param(
+            """ExecStart=/bin/sh -c 'HTTPS_PROXY="http://p" exec /usr/bin/dockerd --registry-mirror https://m'""",
+            ["HTTPS_PROXY=http://p", "exec", "/usr/bin/dockerd", "--registry-mirror", "https://m"], {"HTTPS_PROXY": "http://p"}, "",
+            id="one command of a shell",
+        ),
+        pytest.param(
+            "ExecStart=/bin/sh -c '. /etc/p.sh; exec /usr/bin/dockerd'", ["/bin/sh", "-c", ". /etc/p.sh; exec /usr/bin/dockerd"], {}, "/bin/sh",
+            id="a shell's script",
+        ),
+        pytest.param("ExecStart=/bin/sh -c 'exec /opt/start'", ["/bin/sh", "-c", "exec /opt/start"], {}, "/bin/sh", id="a shell without dockerd"),
+        pytest.param("ExecStart=/opt/start.sh -D", ["/opt/start.sh", "-D"], {}, "/opt/start.sh", id="a program of others"),
+        pytest.param("Type=notify", ["/usr/bin/dockerd"], {}, "", id="no command"),
+    ],
+)  # fmt: skip
+def test_what_a_wrapper_gives_dockerd(exec_start, argv, environment, program):
+    found = daemon(exec_start)
+    start = next_start(found, found.files)
+    assert (start.argv, {name: one.value for name, one in start.environment.items()}) == (argv, environment)
+    assert {one.place for one in start.environment.values()} <= {f"{UNIT}, line 2"}
+    assert wrapped(found, found.files) == program
+
+
+class Patterns(Host):
+    """A host whose unit names environment files by a pattern."""
+
+    FILES = {
+        UNIT: b"[Service]\nEnvironmentFile=-/etc/sysconfig/docker*\nEnvironmentFile=/etc/own\nExecStart=/usr/bin/dockerd\n",
+        "/etc/sysconfig/docker-b": b"HTTPS_PROXY=http://b\n", "/etc/sysconfig/docker-a": b"HTTPS_PROXY=http://a\n", "/etc/sysconfig/other": b"HTTPS_PROXY=http://c\n",
+    }  # fmt: skip
+
+    def read(self, path):
+        return File(self.FILES[path]) if path in self.FILES else None
+
+    def exists(self, path):
+        return path == "/run/systemd/system"
+
+    def names(self, folder):
+        return sorted(path.rpartition("/")[2] for path in self.FILES if path.rpartition("/")[0] == folder)
+
+    def changed_at(self, path):
+        return 1.0
+
+    def engine_api(self, path, method="GET", sock="", timeout=10):
+        return None
+
+    def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
+        return Run(0, f"LoadState=loaded\nFragmentPath={UNIT}\n" if argv[:2] == ["systemctl", "show"] else "", "")
+
+
+def test_environment_files_named_by_a_pattern():
+    found = observe(Patterns(), "docker", None)
+    assert environment_paths(found, found.files) == ["/etc/sysconfig/docker-a", "/etc/sysconfig/docker-b", "/etc/own"]
+    assert next_start(found, found.files).environment["HTTPS_PROXY"].place == "/etc/sysconfig/docker-b, line 1"

@@ -308,3 +308,41 @@ def test_a_flag_is_shown_in_the_file_that_gives_it(record, unit, files, place):
     with pytest.raises(daemon_proxy.PlanRefused) as caught:
         plan(daemon(unit=unit, config=b'{"hosts": []}', **files), record, https_proxy=URL)
     assert f"'hosts' is set here and by --host on the command line ({place})" in str(caught.value)
+
+
+SCRIPT = b"[Service]\nType=notify\nExecStart=\nExecStart=/opt/start.sh\n"
+SEEN = {"ID": "x", "HttpsProxy": "http://script:1", "RegistryConfig": {"Mirrors": ["https://script/"]}}
+HIDDEN = (
+    f"{UNIT}, line 4 starts /opt/start.sh, which sets another {{0}} than the files of this host, and would override this option. "
+    "Remove it from /opt/start.sh, then restart docker."
+)
+
+
+@pytest.mark.parametrize(
+    ("engine", "unit", "wanted", "changed", "refused"),
+    [
+        pytest.param("20.10.24", SCRIPT, {"https_proxy": URL}, 0, "https_proxy: " + HIDDEN.format("https_proxy"), id="a proxy that the script exports"),
+        pytest.param("26.1.5", SCRIPT, {"https_proxy": URL}, 0, "", id="daemon.json wins over what it exports"),
+        pytest.param(
+            "26.1.5", SCRIPT, {"registry_mirrors": ["https://m"]}, 0, "registry_mirrors: " + HIDDEN.format("registry_mirrors"), id="a flag of the script"
+        ),
+        pytest.param("26.1.5", SCRIPT, {"registry_mirrors": ["https://m"]}, 9, "", id="files changed since, so they may be the difference"),
+        pytest.param("26.1.5", SCRIPT, {"insecure_registries": ["r"]}, 0, "", id="a setting that it does not touch"),
+        pytest.param("26.1.5", EXEC, {"registry_mirrors": ["https://m"]}, 0, "", id="dockerd itself"),
+    ],
+)
+def test_what_a_program_that_starts_the_daemon_gives_it_is_not_overridden(record, engine, unit, wanted, changed, refused):
+    found = daemon(engine, unit=unit)._replace(info=SEEN, changed={CONFIG: changed})
+    try:
+        plan(found, record, **wanted)
+        assert not refused
+    except daemon_proxy.PlanRefused as error:
+        assert str(error) == refused
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_proxy_in_the_command_line_is_removed_by_its_writer(record, adopt):
+    unit = b"[Service]\nExecStart=/usr/bin/env HTTPS_PROXY=http://old:1 /usr/bin/dockerd\n"
+    with pytest.raises(daemon_proxy.PlanRefused) as refused:
+        plan(daemon("20.10.24", unit=unit), record, adopt=adopt, https_proxy=URL)
+    assert str(refused.value) == f"https_proxy: {UNIT}, line 2 sets HTTPS_PROXY, which would override this option. Remove it there."

@@ -52,13 +52,12 @@ class Machine(MemoryHost):
             return Run(1 if self.objection in stdin and self.objection else 0, "", f"unable to configure: {self.objection}")
         if argv[0] == "stat":
             return Run(0, f"{self.filesystems[argv[-1]]}\n", "") if argv[-1] in self.filesystems else Run(1, "", "No such file or directory")
-        unit, name = argv[4], argv[2].partition("=")[2]
-        value = self.shown.get(f"{unit} {name}", "")
-        return Run(0, f"{name}={value(self.clock) if callable(value) else value}\n", "")
+        values = {name: self.shown.get(f"{argv[4]} {name}", "") for name in argv[2].partition("=")[2].split(",")}
+        return Run(0, "".join(f"{name}={value(self.clock) if callable(value) else value}\n" for name, value in values.items()), "")
 
 
-def daemon(state="failed", info=(), engine="26.1.5", systemd=True, config=None, unit=EXEC, **drop_ins):
-    files = {UNIT: File(unit.encode()), **{f"{FOLDER}/{name}.conf": File(text.encode()) for name, text in drop_ins.items()}}
+def daemon(state="failed", info=(), engine="26.1.5", systemd=True, config=None, unit=EXEC, absent=(), **drop_ins):
+    files = {**dict.fromkeys(absent), UNIT: File(unit.encode()), **{f"{FOLDER}/{name}.conf": File(text.encode()) for name, text in drop_ins.items()}}
     files[CONFIG] = None if config is None else File(config.encode())
     return Daemon(
         "docker", engine, "go1.24", dict(info), systemd, state, 0, 0, UNIT if systemd else "", tuple(path for path in files if path.startswith(FOLDER)),
@@ -112,6 +111,37 @@ def plan(config=None):
             Machine(shown={"docker.service LoadState": "masked"}), daemon(), "docker.service is masked, so systemd does not start it.",
             "Run: systemctl unmask docker.service.", id="masked",
         ),
+        pytest.param(
+            Machine("Unit docker.service is masked.\n"), daemon(), "docker.service is masked, so systemd does not start it.",
+            "Run: systemctl unmask docker.service.", id="masked, by systemd's own words",
+        ),
+        pytest.param(
+            Machine("docker.service: Command /usr/local/bin/mk-opts.sh is not executable: No such file or directory\n"),
+            daemon(own="[Service]\nExecStartPre=-/usr/bin/other\nExecStartPre=/usr/local/bin/mk-opts.sh -k X\n"),
+            f"{FOLDER}/own.conf, line 3: ExecStartPre= of docker.service names a program that cannot be executed. "
+            "systemd's message: Command /usr/local/bin/mk-opts.sh is not executable: No such file or directory.",
+            f"Remove that line or install the program, {RELOAD}", id="a program before the start that is not there",
+        ),
+        pytest.param(
+            Machine("docker.service: Command /opt/dockerd is not executable: No such file or directory\n"), daemon(),
+            f"{UNIT}: ExecStart= of docker.service names a program that cannot be executed. "
+            "systemd's message: Command /opt/dockerd is not executable: No such file or directory.",
+            f"Write the path of the engine's dockerd there, {RELOAD}", id="a program that no file names",
+        ),
+        pytest.param(
+            Machine(),
+            daemon(env="[Service]\nEnvironmentFile=/etc/old\nEnvironmentFile=\nEnvironmentFile=-/etc/may\nEnvironmentFile=/run/flannel/subnet.env\n",
+                   absent=("/etc/old", "/etc/may", "/run/flannel/subnet.env")),
+            f"{FOLDER}/env.conf, line 5: EnvironmentFile= of docker.service names /run/flannel/subnet.env, which does not exist, "
+            "so systemd does not start it.",
+            f"Write a '-' before the path, or create the file; {RELOAD}", id="an environment file that is not there",
+        ),
+        pytest.param(
+            Machine(), daemon(old="[Service]\nExecStart=\nExecStart=/usr/bin/docker daemon -H fd://\n"),
+            f"{FOLDER}/old.conf, line 3: ExecStart= of docker.service starts the daemon as a command of /usr/bin/docker, "
+            "which engine 26.1.5 does not have.",
+            f"Write /usr/bin/dockerd instead, {RELOAD}", id="docker daemon",
+        ),
     ],
 )  # fmt: skip
 def test_a_unit_that_systemd_refuses_is_named_with_its_remedy(machine, found, sentence, cure):
@@ -123,6 +153,21 @@ def test_a_unit_that_systemd_refuses_is_named_with_its_remedy(machine, found, se
     [
         pytest.param(Machine("docker.service.d/x.conf:2: Unknown key 'Foo' in section [Service], ignoring.\n", 0), daemon(), id="what systemd ignores"),
         pytest.param(Machine(shown={"docker.service LoadState": "loaded"}), daemon(), id="a good unit"),
+        pytest.param(
+            Machine("docker.service: Command killall is not executable: No such file or directory\n"),
+            daemon(own="[Service]\nExecStop=killall dockerd\n"),
+            id="a program that is missing for the stop alone",
+        ),
+        pytest.param(
+            Machine(),
+            daemon(
+                env=f"[Service]\nEnvironmentFile=-/etc/may\nEnvironmentFile={FOLDER}/zz-buildfleet.env\nEnvironmentFile=/etc/*.env\n",
+                absent=("/etc/may", f"{FOLDER}/zz-buildfleet.env"),
+            ),
+            id="environment files that may be missing",
+        ),
+        pytest.param(Machine(), daemon(unit="[Unit]\n"), id="no command that could be read"),
+        pytest.param(Machine("docker.service: Dependency After=docker.service is dropped.\n"), daemon(), id="what systemd drops"),
         pytest.param(Machine(TWICE), daemon(systemd=False), id="no systemd"),
         pytest.param(Machine("", 1), daemon(), id="it fails without a word"),
     ],
@@ -142,6 +187,24 @@ def test_a_unit_that_systemd_starts(machine, found):
             Machine(journal=METRICS), daemon(config='{"debug": true,\n "metrics-addr": "192.168.1.40:9323"}'),
             f"Docker does not run (docker.service is failed). Its log says: {METRICS} ('metrics-addr' is in {CONFIG}, line 2, column 2).",
             "Repair that, start Docker (systemctl start docker).", id="failed by a value of its file",
+        ),
+        pytest.param(
+            Machine(journal="failed to start daemon: insecure registry /x):4000 is not valid: invalid host\n"),
+            daemon(kolla="[Service]\nExecStart=\n# /x):4000\nExecStart=/usr/bin/dockerd -D --insecure-registry=/x):4000\n"),
+            "Docker does not run (docker.service is failed). Its log says: failed to start daemon: insecure registry /x):4000 is not valid: invalid host "
+            f"('/x):4000' is in {FOLDER}/kolla.conf, line 4).",
+            "Repair that, start Docker (systemctl start docker).", id="failed by a value of its command line",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service ConditionResult": "no", "docker.service ConditionTimestampMonotonic": "7"}),
+            daemon("inactive", disk="[Unit]\nConditionPathIsReadWrite=\nConditionPathIsReadWrite=/mnt/disk\n"),
+            f"systemd does not start docker.service, because a condition of it is not met: {FOLDER}/disk.conf, line 3 (ConditionPathIsReadWrite=/mnt/disk).",
+            f"Make the condition true or remove the line, {RELOAD}", id="a condition that is not met",
+        ),
+        pytest.param(
+            Machine(), daemon("active", unit="[Service]\nType=oneshot\nExecStart=/bin/true\nRemainAfterExit=yes\n"),
+            f"{UNIT}, line 3: ExecStart= of docker.service starts /bin/true and not dockerd, and Docker does not answer.",
+            "Write the path of the engine's dockerd there, then: systemctl daemon-reload, systemctl restart docker.", id="another program",
         ),
         pytest.param(
             Machine(journal=METRICS, code=0), daemon(config='{"debug": true}{}', engine="20.10.24"),
@@ -203,6 +266,7 @@ def test_a_daemon_that_does_not_run_is_named_with_its_own_last_words(machine, fo
     [
         pytest.param(daemon("active", UP), id="it answers"),
         pytest.param(daemon("inactive"), id="stopped on purpose"),
+        pytest.param(daemon("inactive", unit="[Unit]\nConditionPathExists=/x\n"), id="stopped on purpose, with a condition"),
         pytest.param(daemon("inactive", systemd=False), id="stopped, without systemd"),
         pytest.param(daemon("failed", engine=""), id="no engine"),
         pytest.param(daemon("active"), id="it hangs"),
@@ -224,7 +288,7 @@ def test_a_run_is_refused_before_it_writes():
     assert refused.text == f"Docker does not run (docker.service is failed). Its log says: {METRICS}. Repair that, start Docker (systemctl start docker)."
 
 
-EXT4 = {"/var/lib/docker": "ext2/ext3", "/srv/docker": "btrfs", "/net": "UNKNOWN (0x5346)"}
+EXT4 = {"/var/lib/docker": "ext2/ext3", "/srv/docker": "btrfs", "/net": "UNKNOWN (0x5346)", "/mnt": "overlayfs"}
 
 
 @pytest.mark.parametrize(
@@ -239,6 +303,11 @@ EXT4 = {"/var/lib/docker": "ext2/ext3", "/srv/docker": "btrfs", "/net": "UNKNOWN
             '{"storage-driver": "zfs"}',
             [f"{CONFIG}, line 1, column 2: Docker does not start with storage-driver 'zfs', since /var/lib/docker is not on a zfs file system (ext2/ext3). "
              "Remove the key, or mount zfs there."], id="zfs on ext4",
+        ),
+        pytest.param(
+            '{"storage-driver": "overlay2", "graph": "/mnt/new/docker"}',
+            [f"{CONFIG}, line 1, column 2: Docker does not start with storage-driver 'overlay2', since /mnt/new/docker is on a file system that it cannot use "
+             "(overlayfs). Remove the key, or set data-root to a folder on another file system."], id="an overlay on an overlay",
         ),
         pytest.param('{"storage-driver": "btrfs", "data-root": "/srv/docker"}', [], id="btrfs on btrfs"),
         pytest.param('{"storage-driver": "btrfs", "data-root": "/new"}', [], id="a folder that is not there yet"),
@@ -330,3 +399,43 @@ def test_a_daemon_that_is_starting_is_waited_for_and_not_for_ever(state, sub, se
 @pytest.mark.parametrize(("log", "words"), [(f"x\n{METRICS}\ny\n", METRICS), (None, ""), ("all is well\n", "")])
 def test_without_systemd_the_log_is_a_file(log, words):
     assert preflight.last_message(Machine(log=log), daemon(systemd=False)) == words
+
+
+STARTING = "Starting docker.service - Docker Application Container Engine...\n"
+ENDED = "docker.service: Main process exited, code=exited, status=1/FAILURE"
+FAILED = f"""{ENDED}
+docker.service: Failed with result 'exit-code'.
+Failed to start docker.service - Docker Application Container Engine.
+docker.service: Scheduled restart job, restart counter is at 3.
+docker.service: Start request repeated too quickly.
+docker.service: Failed with result 'start-limit-hit'.
+"""
+JAMES = 'Error during uid lookup for "james": getent unable to find entry "james" in passwd database'
+
+
+@pytest.mark.parametrize(
+    ("journal", "words"),
+    [
+        pytest.param(f"{STARTING}{JAMES}\n{FAILED}", JAMES, id="of dockerd, in words of no usual form"),
+        pytest.param(f"{STARTING}unknown flag: --x\nSee 'dockerd --help'.\n{FAILED}", "unknown flag: --x", id="a flag that dockerd does not know"),
+        pytest.param(f'{STARTING}time="1" level=info msg="up"\n\n{FAILED}', "docker.service: Failed with result 'exit-code'.", id="nothing but its end"),
+        pytest.param(
+            f"{STARTING}docker.service: Failed to load environment files: No such file or directory\ndocker.service: Failed with result 'resources'.\n",
+            "docker.service: Failed to load environment files: No such file or directory", id="of systemd, before its result",
+        ),
+        pytest.param(f"{METRICS}\nhook: done\n{FAILED}", METRICS, id="of dockerd, before those of others"),
+    ],
+)  # fmt: skip
+def test_the_last_message_names_the_cause(journal, words):
+    assert preflight.last_message(Machine(journal=journal), daemon()) == words
+
+
+def test_messages_of_an_earlier_start_are_not_quoted():
+    class OfStarts(Machine):
+        def run(self, argv, **options):
+            if argv[0] == "journalctl":
+                assert argv[1:4] == ["_SYSTEMD_INVOCATION_ID=6a", "+", "INVOCATION_ID=6a"]
+            return super().run(argv, **options)
+
+    machine = OfStarts(shown={"docker.service InvocationID": "6a"}, journal="docker.service: Control process exited, code=exited, status=1/FAILURE\n")
+    assert preflight.last_message(machine, daemon()) == "docker.service: Control process exited, code=exited, status=1/FAILURE"

@@ -58,7 +58,7 @@ def test_a_restart_says_why_the_daemon_did_not_come_up(code, info, journal, trou
     assert machine.ran == starts + ["journalctl -u"] * bool(trouble)
 
 
-WRAPPED = b"[Service]\nExecStart=/bin/sh -c 'exec /usr/bin/dockerd -H fd://'\n"
+WRAPPED = b"[Service]\nExecStart=/bin/sh -c '. /etc/proxy.sh && exec /usr/bin/dockerd -H fd://'\n"
 
 
 def test_a_program_that_starts_dockerd_is_not_run_to_validate():

@@ -60,6 +60,14 @@ FOUND = [
         [ignores(2, f"export HTTPS_PROXY: {NAMELESS}")],
         id="export in a drop-in",
     ),
+    pytest.param(
+        drop_in('Environment="HTTP_PROXY=${http_proxy}" "NO_PROXY=localhost,$REGISTRY" "HTTPS_PROXY=http://u:pa$word@p" "DOCKER_OPTS=${x}"'),
+        [
+            f"{DROP_IN}, line 2: systemd does not replace ${{http_proxy}} in the value of HTTP_PROXY: write its value.",
+            f"{DROP_IN}, line 2: systemd does not replace $REGISTRY in the value of NO_PROXY: write its value.",
+        ],
+        id="variables, and a password with a dollar",
+    ),
     pytest.param(drop_in(f'Environment="http_proxy={PROXY} https_proxy={PROXY} no_proxy="'), [f"{DROP_IN}, line 2: {EACH}"], id="one pair of quotes"),
     pytest.param(drop_in(f'Environment="http_proxy={PROXY}","https_proxy={PROXY}"'), [f"{DROP_IN}, line 2: {EACH}"], id="a comma between"),
     pytest.param(

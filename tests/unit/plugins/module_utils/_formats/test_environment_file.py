@@ -31,7 +31,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats.environ
         pytest.param(b"A='x y'\"z\" B=2\nB=x;y\nC= x\n", True, [("A", "x yz", 1), ("B", "x", 2), ("C", "", 3)], id="a shell's words"),
         pytest.param(b"A='x\n", False, [("A", "'x", 1)], id="a quote that is not closed"),
         pytest.param(b"A='x\n", True, [("A", "'x", 1)], id="a quote that is not closed, in a shell"),
-        pytest.param(b"A=x\\\ny\nB=1\n", False, [("A", "x\ny", 1), ("B", "1", 3)], id="a line that goes on"),
+        pytest.param(b"A=x\\\ny\nB=1\n", False, [("A", "xy", 1), ("B", "1", 3)], id="a line that goes on: no line end is in the value"),
+        pytest.param(b"A=a,b \\\n c\n", False, [("A", "a,b  c", 1)], id="a line that goes on, with blanks"),
         pytest.param(b"A=1\nB=2\\", False, [("A", "1", 1), ("B", "2", 2)], id="a file that ends where a line goes on"),
     ],
 )

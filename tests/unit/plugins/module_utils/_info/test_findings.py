@@ -283,3 +283,11 @@ def test_capitals_win_as_go_reads_them(environment, value):
 )
 def test_where_builds_go(address, expected):
     assert f.unsupported(address) == expected
+
+
+def test_a_daemon_whose_unit_systemd_refuses_is_not_told_to_be_started():
+    found = f.findings(HEALTHY._replace(up=False, state="inactive", unit_problem=("docker.service is masked.", "Run: systemctl unmask docker.service.")))
+    assert [(one.id, one.cure) for one in found if one.id in ("engine_down", "unit_refused")] == [
+        ("engine_down", "Run: systemctl unmask docker.service."),
+        ("unit_refused", "Run: systemctl unmask docker.service."),
+    ]

@@ -201,6 +201,16 @@ def test_what_stands_in_files_becomes_a_finding(files, more, expected):
     assert expected in ids(survey(FakeHost(files, **more)))
 
 
+@pytest.mark.parametrize(("changed", "expected"), [(0.0, False), (1.0, True)])
+def test_what_a_program_gives_the_daemon_that_it_starts_is_no_restart_pending(changed, expected):
+    class Started(FakeHost):
+        def changed_at(self, path):
+            return changed
+
+    host = Started({UNIT: "[Service]\nExecStart=/opt/start.sh\n"}, info={"HttpsProxy": "http://p:1"})
+    assert ("restart_pending" in ids(survey(host))) is expected
+
+
 @pytest.mark.parametrize("config", ['{"debug": true, "registry-mirrors": [], "features": {}}', "{}"])
 def test_keys_that_an_old_engine_knows_are_no_finding(config):
     assert ids(survey(FakeHost({CONFIG: config}, engine="20.10.24"))) == ["legacy_builder"]

@@ -126,6 +126,8 @@ STAR = f"a '*' is allowed only before a whole domain, as in '*.example.com'. {DO
         ("*example.com", STAR),
         ("*.", STAR),
         ("a.*.example.com", STAR),
+        ("${REGISTRY_URL}", "it is the name of a variable, which nothing replaces. Write its value."),
+        ("$no_proxy", "it is the name of a variable, which nothing replaces. Write its value."),
         (r"^a.*$", f"it looks like a regular expression. {DOMAIN}"),
         ("example.com.", f"it has an extra dot. {DOMAIN}"),
         ("..example.com", f"it has an extra dot. {DOMAIN}"),
