@@ -220,6 +220,9 @@ proved:
     layers:
       description: The image's layers.
       type: str
+    step:
+      description: V(fresh) if a RUN step downloaded O(network_step). Absent without O(network_step).
+      type: str
 log:
   description: The relevant lines of the build output, masked.
   type: list

@@ -96,6 +96,9 @@ options:
   users:
     description:
       - The users whose C(config.json) and buildx files are written. Required with O(step_proxy) and O(builder_mirrors).
+      - V(%docker) means the members of the group V(docker) that have a home directory. A run adds new members and restores the files of former ones.
+      - V(/etc/skel) means users that are created later, with C(useradd --create-home). Their copy stays when the setting is removed.
+      - The names with V(%) and V(/etc/skel) were added in version 1.1.0.
       - Builds under C(sudo -i) run as V(root).
     type: list
     elements: str

@@ -195,6 +195,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_fi
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay import FILE as RELAY_FILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
@@ -280,7 +281,8 @@ def _result(
 def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
     if module.params["state"] == "absent":
         return daemon_proxy.absent(daemon, record)
-    request, warnings = daemon_proxy.wanted(module.params, daemon.engine, daemon.go)
+    relay = module.host.read(RELAY_FILE)
+    request, warnings = daemon_proxy.wanted(module.params, daemon.engine, daemon.go, relay.contents if relay else b"")
     for url in (request.proxies or {}).values():
         module.secrets.learn_url(url)
     try:

@@ -27,6 +27,7 @@ Tree = t.Dict[str, t.Any]
 _PROCESS_OF = {"engine_down": "daemon", "disk_full": "daemon", "buildx_missing": "client", "legacy_cannot": "client", "step_failed": "step"}
 _SETTINGS_OF = {
     "proxy_ca": "The trusted certificates differ",
+    "proxy_relay": "The relay's settings differ",
     "docker_daemon_proxy": "The daemon's settings differ",
     "docker_build_env": "The client's and the steps' settings differ",
     "dockerfile_mirror": "The sources differ",
@@ -38,12 +39,11 @@ _SITE = "Run the playbook buildfleet.docker.site."
 
 
 class Observed(t.NamedTuple):
-    """The registered results of one host, and whether its test build had a RUN step that uses the network."""
+    """The registered results of one host."""
 
     check: Result = {}
     info: Result = {}
     wanted: t.Mapping[str, Result] = {}  # by module, of a run in check mode
-    network_step: bool = False
 
 
 def report(fleet: t.Mapping[str, Observed], created: str) -> Tree:
@@ -181,7 +181,7 @@ def _processes(state: str, observed: Observed) -> t.Dict[str, str]:
     if state == "unreachable":
         return found
     if check.get("ok"):
-        return {**found, "daemon": "ok", "client": "ok", "step": "ok" if observed.network_step else "unknown"}
+        return {**found, "daemon": "ok", "client": "ok", "step": "ok" if (check.get("proved") or {}).get("step") else "unknown"}
     failed = check.get("asked_by") or _PROCESS_OF.get(str(check.get("cause")))
     if failed == "step":
         found.update(daemon="ok", client="ok")  # the step ran, so its image came
@@ -217,7 +217,7 @@ def _difference(result: Result) -> str:
     if paths:
         return ", ".join(paths)
     edits = (result.get("counts") or {}).get("edits")
-    return _many(edits, "image reference") if edits else "a restart is due"
+    return _many(edits, "image reference") if edits else str(result.get("dest") or "a restart is due")
 
 
 def _pending(observed: Observed) -> t.List[str]:

@@ -35,6 +35,7 @@ PASSED = {
     "reference": "busybox:latest", "cure": None, "proved": {"manifest": "fresh", "token": "unknown", "layers": "fresh"},
     "log": ["#4 [1/2] FROM docker.io/library/busybox:latest@sha256:" + "ab" * 32], "seconds": 1.7, "msg": "The build passed.",
 }  # fmt: skip
+PASSED_WITH_STEP = {**PASSED, "proved": {**PASSED["proved"], "step": "fresh"}}
 FAILURES = (
     failure("token_unreachable", "client", "auth.docker.io", "reset",
             "The client could not fetch a token from auth.docker.io (reset). The daemon's proxy does not reach it.",
@@ -82,7 +83,7 @@ def info(engine: int = 0, findings: t.Sequence[int] = (), pending: bool = False)
 
 def three() -> dict[str, Observed]:
     return {
-        "build-berlin": Observed(PASSED, info(0), {}, network_step=True),
+        "build-berlin": Observed(PASSED_WITH_STEP, info(0), {}),
         "build-shanghai": Observed(FAILURES[0], info(1, [0]), {}),
         "build-shenzhen": Observed({}, UNREACHABLE, {}),
     }
@@ -104,7 +105,7 @@ def many(count: int, seed: int = 5) -> dict[str, Observed]:
             changed = {"changed": True, "diff": [{"before_header": "", "after_header": "/etc/docker/daemon.json (mode 0644)"}]}
             fleet[name] = Observed(PASSED, info(engine, found, pending), {"docker_daemon_proxy": changed})
         else:
-            fleet[name] = Observed(PASSED, info(engine, found, pending), {}, network_step=dice.random() < 0.3)
+            fleet[name] = Observed(PASSED_WITH_STEP if dice.random() < 0.3 else PASSED, info(engine, found, pending), {})
     return fleet
 
 

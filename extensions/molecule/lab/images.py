@@ -20,6 +20,7 @@ COMMON = (
 )  # fmt: skip
 SYSTEMD = ("systemd", "systemd-sysv")
 SYSVINIT = ("sysvinit-core", "sysv-rc", "initscripts")
+APT = ("apt", "python3-apt")
 
 
 class Recipe(NamedTuple):
@@ -35,7 +36,11 @@ RECIPES = {
     # Without systemd: what Devuan and old releases have. /etc/init.d/docker and /etc/default/docker come with docker.io.
     "sysvinit": Recipe("trixie", tuple(name for name in COMMON if name != "libpam-systemd") + SYSVINIT + ("docker-cli",)),
     # Its apt knows one repository: a folder of its own with docker-registry, which is not installed.
-    "cache": Recipe("bookworm", COMMON + SYSTEMD + ("apt", "python3-apt")),
+    "cache": Recipe("bookworm", COMMON + SYSTEMD + APT),
+    # The same engines as above; apt knows squid and what it needs, which are not installed.
+    "bookwormrelay": Recipe("bookworm", COMMON + SYSTEMD + ("docker-compose",) + APT),
+    "trixierelay": Recipe("trixie", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose") + APT),
+    "forkyrelay": Recipe("forky", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose") + APT),
     "services": Recipe(
         "bookworm",
         ("busybox-static", "ca-certificates", "docker-registry", "iproute2", "iptables", "microsocks", "nginx-light", "openssl",
@@ -55,6 +60,7 @@ ARGUMENTS = (
 HOST_SETUP = HERE / "inside" / "host-setup"
 HOST_INIT = HERE / "inside" / "host-init"
 CACHE_SETUP = HERE / "inside" / "cache-setup"
+RELAY_SETUP = HERE / "inside" / "relay-setup"
 SYSVINIT_SETUP = HERE / "inside" / "sysvinit-setup"
 
 
@@ -75,6 +81,8 @@ def hooks(name: str) -> tuple[str, ...]:
 
 
 def setup(name: str) -> Path:
+    if name.endswith("relay"):
+        return RELAY_SETUP
     return {"sysvinit": SYSVINIT_SETUP, "cache": CACHE_SETUP}.get(name, HOST_SETUP)
 
 

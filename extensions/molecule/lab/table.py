@@ -91,5 +91,6 @@ HARBOR_IMAGES = ("harbor.lab/company/lab/tool:1",)
 
 # To share a lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie names your own hosts, and BUILDFLEET_INVENTORY the inventory that contains them.
 HOSTS: dict[str, str] = dict(pair.split("=") for pair in os.environ.get("BUILDFLEET_HOSTS", "engine20=bookworm,engine26=trixie,engine28=forky").split(","))
-# Not one of the scenarios' engines: `lab.py reset cache` creates it.
-OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit"}
+# Not among the engines of most scenarios: `lab.py reset cache` creates one.
+RELAY_HOSTS = {"relay20": "bookwormrelay", "relay26": "trixierelay", "relay28": "forkyrelay"}
+OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit", **RELAY_HOSTS}

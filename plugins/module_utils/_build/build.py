@@ -31,6 +31,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.steps impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import ask_for_image
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import host_of
 
 _NAME = "buildfleet-check"
 _PATIENCE = 8  # seconds for each mirror after a failed build
@@ -89,6 +90,9 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
         proof = proved(log, request.pull, stored) if verdict.cause == "ok" else None
         if proof:
             verdict = verdict._replace(sentence=passed(proof))
+        if proof and request.network_step:
+            proof["step"] = "fresh"
+            verdict = verdict._replace(sentence=f"{verdict.sentence} A RUN step reached {host_of(request.network_step)}.")
         asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
         outcome = Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
     finally:

@@ -14,10 +14,11 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.servi
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, Changes, File, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over, members
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 
+SKELETON = "/etc/skel"  # what useradd copies into the home of a new user
 SETTINGS = ("buildkit", "daemon_token", "http_proxy", "https_proxy", "no_proxy", "step_proxy", "builder_mirrors", "source_policy")
 
 
@@ -91,25 +92,33 @@ def _wanted(host: Host, record: Record, options: t.Mapping[str, t.Any]) -> _Want
     owners = {path: account(name) for path, name in (record.note("owners") or {}).items()}
     if options["state"] == "absent":
         return _Wanted({}, {}, owners, [])
-    accounts = _accounts(host, options)
+    accounts, warnings = _accounts(host, options)
     owners.update({path: user for user in accounts for path in (settings.config_file(user), settings.builder_file(user))})
     engine, buildx = (components.engine(host), components.buildx(host)) if options["source_policy"] or options["builder_mirrors"] else ("", "")
-    return _Wanted(settings.variables(options), settings.pieces(options, accounts, engine, buildx), owners, settings.cautions(options, buildx))
+    return _Wanted(settings.variables(options), settings.pieces(options, accounts, engine, buildx), owners, warnings + settings.cautions(options, buildx))
 
 
-def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.List[Account]:
+def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Account], t.List[str]]:
+    """Whose files are written, each home once, and sentences about groups that are not there."""
     if all(options[name] in (None, [], {}) for name in SETTINGS):
         raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Set one, or use state: absent.", changed=False)
     settings.check(options)
-    accounts = []
+    accounts: t.Dict[str, Account] = {}
+    warnings = []
     for name in options["users"] or ():
-        user = account(name)
+        if name.startswith("%"):
+            found = members(name[1:])
+            warnings += [f"users: there is no group {name[1:]!r} on this host."] if found is None else []
+            # A member without a home, such as the account of a service, has no Docker configuration.
+            accounts.update({user.home: user for user in found or () if host.exists(user.home)})
+            continue
+        user = Account("root", SKELETON, 0, 0) if name == SKELETON else account(name)
         if user is None:
             raise Refused(f"users: there is no user {name!r} on this host.", changed=False)
         if not host.exists(user.home):
             raise Refused(f"users: {name} has no home directory: {user.home} does not exist.", changed=False)
-        accounts.append(user)
-    return accounts
+        accounts[user.home] = user
+    return list(accounts.values()), warnings
 
 
 def _read(host: Host, path: str, owner: t.Optional[Account]) -> t.Optional[File]:

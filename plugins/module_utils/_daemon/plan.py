@@ -30,6 +30,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon i
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay import listens
 
 # daemon.json's key under "proxies", the variable, and the field of `docker info`
 PROXIES = {
@@ -80,8 +81,8 @@ class Plan(t.NamedTuple):
     asked: t.Sequence[str] = SETTINGS  # the settings that this run changes: no others decide anything
 
 
-def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Wanted, t.List[str]]:
-    """The options as values that the engine accepts, and warnings; ValueRefused if it accepts none."""
+def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = b"") -> t.Tuple[Wanted, t.List[str]]:
+    """The options as values that the engine accepts, and warnings; ValueRefused if it accepts none. ``relay``: the configuration of a relay on this host."""
     warnings: t.List[str] = []
     proxies: t.Optional[t.Dict[str, str]] = None
     servers: t.Dict[str, proxy.Proxy] = {}
@@ -99,7 +100,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str) -> t.Tuple[Want
                     f"{name}: this engine is built with {go}, which does not support socks5h (Go {versions.text('socks5h')} "
                     f"and later). Write socks5://, with which the proxy resolves names too."
                 )
-            if proxy.is_loopback(found):
+            if proxy.is_loopback(found) and not listens(relay, found.address):
                 warnings.append(
                     f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot "
                     f"reach it; set an address that containers can reach."

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pwd
 import typing as t
@@ -20,6 +21,15 @@ def account(name: str) -> t.Optional[Account]:
     except (KeyError, ValueError):
         return None
     return Account(name, found.pw_dir.rstrip("/"), found.pw_uid, found.pw_gid)
+
+
+def members(group: str) -> t.Optional[t.List[Account]]:
+    """The members of a group that are users of this host; None if there is no such group."""
+    try:
+        names = grp.getgrnam(group).gr_mem
+    except (KeyError, ValueError):
+        return None
+    return [found for found in map(account, names) if found]
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ SPELLINGS = {
 # Where the password must be, for root alone: what the daemon, the cache and (with allow_readable_secret) the client read; and the copies of backup.
 KEPT = (
     "/etc/docker/daemon.json", "/etc/systemd/system/docker.service.d/zz-buildfleet.env", "/home/builder/.docker/config.json", "/etc/buildfleet/",
-    "/etc/buildfleet-registry-cache",
+    "/etc/buildfleet-registry-cache", "/etc/buildfleet-relay.conf",
 )  # fmt: skip
 
 

@@ -261,6 +261,45 @@ def test_a_user_without_a_home_is_named(monkeypatch):
     assert str(refused.value) == "users: jane has no home directory: /nonexistent does not exist."
 
 
+STEPS = {"step_proxy": {"https_proxy": PROXY}}
+
+
+def test_the_members_of_a_group_get_the_proxy_of_steps_and_former_members_lose_it(monkeypatch):
+    machine = Machine()
+    machine.folders |= {"/home/joe"}
+    jane, joe, service = (Account(name, home, os.geteuid(), os.getegid()) for name, home in (("jane", "/home/jane"), ("joe", "/home/joe"), ("ci", "/none")))
+    monkeypatch.setattr(change, "account", {"jane": jane, "joe": joe}.get)
+    monkeypatch.setattr(change, "members", {"docker": [jane, joe, service]}.get)
+    first = machine.state()
+    done = run(machine, users=["jane", "%docker"], **STEPS)
+    assert done["warnings"] == []
+    assert {path for path in machine.files if path.endswith("config.json")} == {CONFIG, "/home/joe/.docker/config.json"}
+    assert not run(machine, users=["jane", "%docker"], **STEPS)["changed"]
+    monkeypatch.setattr(change, "members", {"docker": [jane]}.get)
+    assert run(machine, users=["%docker"], **STEPS)["changed"]
+    assert {path for path in machine.files if path.endswith("config.json")} == {CONFIG}
+    run(machine, state="absent")
+    assert {path for path in machine.state()[0] if not path.startswith("/var/lib/buildfleet")} == set(first[0])
+
+
+def test_a_group_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(change, "members", {}.get)
+    done = run(Machine(), users=["jane", "%dokcer"], **STEPS)
+    assert done["warnings"] == ["users: there is no group 'dokcer' on this host."]
+
+
+def test_new_users_get_the_proxy_of_steps_from_skel(monkeypatch):
+    machine = Machine()
+    monkeypatch.setattr(change, "account", {"root": Account("root", "/root", os.geteuid(), os.getegid())}.get)
+    machine.folders.add("/etc/skel")
+    run(machine, users=["/etc/skel"], **STEPS)
+    assert json.loads(machine.files["/etc/skel/.docker/config.json"].contents) == {"proxies": {"default": {"httpsProxy": PROXY}}}
+    assert not run(machine, users=["/etc/skel"], **STEPS)["changed"]
+    run(machine, state="absent")
+    assert "/etc/skel/.docker/config.json" not in machine.files
+    assert "/etc/skel/.docker" not in machine.folders
+
+
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_the_home_of_a_user_who_is_gone_is_left_alone(monkeypatch, state):
     machine = Machine(FOREIGN)

@@ -1223,6 +1223,13 @@ def test_warnings(run, options, words):
     assert words in str(run(machine, **options)["warnings"])
 
 
+@pytest.mark.parametrize(("port", "warned"), [(3129, False), (3128, True)])
+def test_a_relay_of_this_host_needs_no_warning_about_the_loopback(run, port, warned):
+    machine = Machine(**{"/etc/buildfleet-relay.conf": b"http_port 127.0.0.1:3129\nhttp_port 172.17.0.1:3129\n"})
+    warnings = str(run(machine, https_proxy=f"http://127.0.0.1:{port}").get("warnings"))
+    assert ("this host's loopback" in warnings) is warned
+
+
 @pytest.mark.parametrize(
     ("url", "warned"), [("https://joe:s3cret@p.lab:3128", True), ("https://p.lab:3129", False), ("http://p.lab:3128", False), ("socks5://p.lab:3128", False)]
 )

@@ -36,7 +36,7 @@ def one(**observed):
     ("observed", "state", "processes"),
     [
         pytest.param({"check": fleet.PASSED}, "ok", ("ok", "ok", "unknown"), id="a step that was not asked proves nothing"),
-        pytest.param({"check": fleet.PASSED, "network_step": True}, "ok", ("ok", "ok", "ok"), id="all three"),
+        pytest.param({"check": fleet.PASSED_WITH_STEP}, "ok", ("ok", "ok", "ok"), id="all three"),
         pytest.param({"check": fleet.FAILURES[0]}, "failed", ("unknown", "failed", "unknown"), id="client"),
         pytest.param({"check": fleet.FAILURES[1]}, "failed", ("failed", "unknown", "unknown"), id="daemon"),
         pytest.param({"check": fleet.FAILURES[4]}, "failed", ("ok", "ok", "failed"), id="a step that ran had its image"),
@@ -77,6 +77,10 @@ def test_state_and_processes(observed, state, processes):
             ["The daemon's settings differ from the variables: /etc/docker/daemon.json.",
              "The client's and the steps' settings differ from the variables: a restart is due."],
             ["Run the playbook buildfleet.docker.site."], id="drift",
+        ),
+        pytest.param(
+            {"check": fleet.PASSED, "wanted": {"proxy_relay": {"changed": True, "dest": "/etc/buildfleet-relay.conf"}}}, "drift",
+            ["The relay's settings differ from the variables: /etc/buildfleet-relay.conf."], ["Run the playbook buildfleet.docker.site."], id="relay",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"docker_daemon_proxy": {"failed": True, "msg": "A foreign setting wins."}}}, "drift",

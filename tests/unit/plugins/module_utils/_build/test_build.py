@@ -354,6 +354,18 @@ def test_a_network_step_is_a_run_step_of_the_probe():
     assert "wget -O /dev/null 'http://example.com/x'" in host.dockerfile
 
 
+def test_a_passed_network_step_is_part_of_the_proof():
+    outcome = checked(FakeHost(Engine(), log("ok/28.5-buildkit")), network_step="http://web.example.com/x")
+    assert outcome.proved["step"] == "fresh"
+    assert outcome.verdict.sentence.endswith(" A RUN step reached web.example.com.")
+
+
+def test_without_a_network_step_nothing_is_said_about_steps():
+    outcome = checked(FakeHost(Engine(), log("ok/28.5-buildkit")))
+    assert "step" not in outcome.proved
+    assert "RUN step" not in outcome.verdict.sentence
+
+
 def test_with_a_context_the_network_step_is_a_build_of_its_own():
     host = FakeHost(Engine(), log("ok/28.5-buildkit"))
     checked(host, context="/src", network_step="http://example.com/x")

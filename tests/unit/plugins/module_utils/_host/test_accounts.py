@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
+import types
 
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over, members
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 
 
@@ -36,6 +38,12 @@ def test_an_account_is_known_or_not():
     assert account("root") == ("root", pwd.getpwnam("root").pw_dir, 0, 0)
     assert account("no-such-user") is None
     assert account("a\0b") is None
+
+
+def test_the_members_of_a_group_are_its_users(monkeypatch):
+    monkeypatch.setattr(grp, "getgrnam", {"docker": types.SimpleNamespace(gr_mem=["nobody", "no-such-user"])}.__getitem__)
+    assert members("docker") == [account("nobody")]
+    assert members("no-such-group") is None
 
 
 def test_what_is_made_belongs_to_the_user_and_root_is_itself_again(home, nobody):
