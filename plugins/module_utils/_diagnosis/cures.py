@@ -179,6 +179,14 @@ CURES = {
         "Use another mirror in the Dockerfile (dockerfile_mirror mirrors); {host} answers {reason}, which only its owner can change.",
         "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`）；{host} 返回 {reason}，需由其管理员处理。",
     ),
+    "mirror of another registry": Cure(
+        "Set docker_registry_hosts to a mirror that answers; {host} answers {reason}, which only its owner can change.",
+        "在 `docker_registry_hosts` 的 `registries` 里换一个能用的镜像站；{host} 返回 {reason}，需由其管理员处理。",
+    ),
+    "mirror of another registry wants a login": Cure(
+        "Set username and password of the mirror {host} in docker_registry_hosts, or correct them there.",
+        "在 `docker_registry_hosts` 的 `registries` 里给镜像站 {host} 设置（或改正）`username` 和 `password`。",
+    ),
     "mirror wants a login": Cure(
         "Have the owner of the mirror {host} allow anonymous pulls, or set docker_daemon_proxy registry_mirrors to another one: Docker sends no "
         "credentials to mirrors.",
@@ -460,6 +468,8 @@ def _of_mirror(found: Verdict, reason: str) -> str:
     registry = registry_of(found.reference or "")
     if not is_hub(registry) and f".{found.host}".endswith(f".{registry}"):
         return "mirror in FROM"
+    if not is_hub(registry):  # registry-mirrors are mirrors of Docker Hub only
+        return "mirror of another registry wants a login" if reason in (WANTS_LOGIN, "status 401") else "mirror of another registry"
     return {WANTS_LOGIN: "mirror wants a login", "status 401": "mirror wants a login", "content missing": "mirror without the content"}.get(
         reason, "mirror_error"
     )

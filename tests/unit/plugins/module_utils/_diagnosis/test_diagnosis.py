@@ -711,3 +711,22 @@ TIMEOUT = 'Head "https://registry-1.docker.io/v2/library/busybox/manifests/1": n
 def test_a_log_is_read_behind_whatever_stands_before_its_lines(log):
     found = diagnose(log)
     assert (found.cause, found.asked_by, found.host) == ("timeout", "daemon", HUB)
+
+
+@pytest.mark.parametrize(
+    ("status", "cure"),
+    [
+        ("401 Unauthorized", "Set username and password of the mirror harbor.lab in docker_registry_hosts, or correct them there."),
+        (
+            "500 Internal Server Error",
+            "Set docker_registry_hosts to a mirror that answers; harbor.lab answers status 500, which only its owner can change.",
+        ),
+    ],
+)
+def test_a_mirror_of_another_registry_is_set_in_docker_registry_hosts(status, cure):
+    """Seen on 28.5 and 29.7; registry-mirrors of the daemon are for Docker Hub."""
+    image = "company.lab:5000/lab/tool:1"
+    asked = "https://harbor.lab/v2/company/lab/tool/manifests/1?ns=company.lab%3A5000"
+    log = f"failed to solve: {image}: failed to resolve source metadata for {image}: unexpected status from HEAD request to {asked}: {status}\n"
+    found = diagnose(f"ERROR: failed to build: {log}")
+    assert (found.cause, found.host, found.reference, found.cure) == ("mirror_error", "harbor.lab", image, cure)
