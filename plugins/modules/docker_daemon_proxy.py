@@ -195,7 +195,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_fi
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay import FILE as RELAY_FILE
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay_file import FILE as RELAY_FILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 
 SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")

@@ -17,12 +17,12 @@ MODULES = Path(__file__).resolve().parents[2] / "plugins/modules"
 AT_MOST = {
     "docker_build_check": 312,
     "docker_build_env": 242,
-    "docker_build_info": 335,
-    "docker_daemon_proxy": 281,
+    "docker_build_info": 340,
+    "docker_daemon_proxy": 286,
     "docker_registry_hosts": 232,
     "dockerfile_mirror": 305,
-    "proxy_ca": 268,
-    "registry_mirror_info": 218,
+    "proxy_ca": 272,
+    "registry_mirror_info": 220,
 }
 # In a separate process, because Ansible's plugin loader cannot be unloaded.
 PACK = """

@@ -30,7 +30,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon i
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay import listens
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay_file import listens
 
 # daemon.json's key under "proxies", the variable, and the field of `docker info`
 PROXIES = {

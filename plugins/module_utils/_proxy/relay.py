@@ -11,7 +11,6 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import Proxy, ValueRefused, go_network, no_proxy, proxy
 
-FILE = "/etc/buildfleet-relay.conf"
 _HEADER = """\
 # Written by the role buildfleet.docker.proxy_relay. It contains the password of the proxy: readable by root only.
 visible_hostname buildfleet-relay
@@ -50,11 +49,6 @@ def configuration(relay: Relay, options: t.Mapping[str, t.Any]) -> str:
     lines += [f"http_access deny {names} to_localhost" for _acls, names in exceptions]
     lines += ["http_access allow clients", *(f"always_direct allow {names}" for _acls, names in exceptions), "never_direct allow all"]
     return _HEADER + "\n".join(lines + _peers(upstreams)) + "\n"
-
-
-def listens(contents: bytes, address: str) -> bool:
-    """Whether the relay with this configuration listens at host:port; containers then reach it at another address."""
-    return f"http_port {address}".encode() in contents.splitlines()
 
 
 def _upstreams(options: t.Mapping[str, t.Any]) -> t.Dict[str, Proxy]:
