@@ -179,6 +179,7 @@ def next_start(daemon: Daemon, files: Files) -> Start:
         argv = _script(argv) or argv
         if lines:
             path, directive = lines[-1]
+            environment = {name: one for name, one in environment.items() if not _unset(daemon, files) & {name, f"{name}={one.value}"}}
             environment.update({one.name: one for one in _before_dockerd(argv, path, directive.line)})
         return Start(environment, argv)
     text = _contents(files, daemon.defaults_file).decode(errors="replace")
@@ -193,6 +194,15 @@ def _script(argv: t.Sequence[str]) -> t.List[str]:
         return []
     words = environment_file.words(argv[2])
     return words if any(_DOCKERD.match(word) for word in words) else []
+
+
+def _unset(daemon: Daemon, files: Files) -> t.Set[str]:
+    """What UnsetEnvironment= removes at last, environment files included: names, or NAME=VALUE."""
+    found: t.Set[str] = set()
+    for _path, directive in _directives(daemon, files):
+        if directive.name == "UnsetEnvironment":
+            found = found | set(environment_file.words(directive.value)) if directive.value else set()
+    return found
 
 
 def _before_dockerd(argv: t.Sequence[str], path: str, line: int) -> t.Iterator[environment_file.Setting]:

@@ -84,8 +84,16 @@ def unknown_keys_error(keys: t.Sequence[str]) -> str:
 def places(message: str, document: Document) -> str:
     """Where the keys in the engine's message are: keys that it does not know, or whose value it repeats; '' if there are none."""
     found = _UNKNOWN.search(message)
-    repeated = [key for key, value in document.value.items() if isinstance(value, str) and len(value) > 3 and value in message]
+    values = {key: next((text for text in _texts(value) if text in message), "") for key, value in document.value.items()}
+    repeated = [key for key, text in values.items() if text and not any(text in other and text != other for other in values.values())]
     return "; ".join(f"'{key}' is in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated))
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    """The value of a key, or of its list, as a message may repeat it; an option also by its name alone."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str):
+            yield from (one for one in (text, text.partition("=")[0]) if len(one) > 3)
 
 
 def _path(value: t.Mapping[str, t.Any], key: str) -> t.List[str]:

@@ -23,6 +23,7 @@ _DEPENDENCIES = ("Requires", "Requisite", "BindsTo")
 _START_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
 _NOT_EXECUTABLE = re.compile(r"Command (\S+) is not executable")
 _IGNORED = re.compile(r"ignoring|is dropped|is deprecated")
+_CONDITIONS = ("Condition", "Assert")
 _STARTING = ("start-pre", "start", "start-post")
 _PATIENCE = 10.0  # seconds to wait for a daemon that is starting
 _OF_DOCKERD = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|level=error")
@@ -288,9 +289,10 @@ def _refused_when_loaded(host: Host, unit: str) -> t.Optional[Problem]:
 
 def _unmet_condition(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     """A condition of the unit that prevented its last start: systemd reports that as a success."""
-    shown = systemd.show(host, f"{daemon.service}.service", "ConditionResult", "ConditionTimestampMonotonic")
-    places = [f"{place} ({line})" for place, line in _lines(daemon) if re.match(r"Condition\w+\s*=\s*\S", line)]
-    if shown.get("ConditionResult") != "no" or shown.get("ConditionTimestampMonotonic", "0") == "0" or not places:
+    shown = systemd.show(host, f"{daemon.service}.service", *(f"{kind}{name}" for kind in _CONDITIONS for name in ("Result", "TimestampMonotonic")))
+    unmet = [kind for kind in _CONDITIONS if shown.get(f"{kind}Result") == "no" and shown.get(f"{kind}TimestampMonotonic") not in (None, "", "0")]
+    places = [f"{place} ({line})" for place, line in _lines(daemon) if any(re.match(rf"{kind}\w+\s*=\s*\S", line) for kind in unmet)]
+    if not places:
         return None
     return Problem(
         f"systemd does not start {daemon.service}.service, because a condition of it is not met: {', '.join(places)}.",

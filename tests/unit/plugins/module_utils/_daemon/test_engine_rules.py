@@ -69,6 +69,19 @@ def test_the_place_of_a_key_that_the_engine_names(words, place):
     assert engine_rules.places(words, document('{"a": 1,\n "b": 2,\n "o": {"c": 3},\n "m": "192.168.1.40:9323", "short": "tcp"}')) == place
 
 
+@pytest.mark.parametrize(
+    ("message", "key"),
+    [
+        ("insecure registry h.example.com/ is not valid", "insecure-registries"),
+        ("error initializing graphdriver: overlay2: unknown option overlay2.override_kernel_check: overlay2", "storage-opts"),
+        ("error initializing graphdriver: overlay2: not supported", "storage-driver"),
+    ],
+)
+def test_the_place_of_a_list_whose_entry_the_engine_repeats(message, key):
+    text = '{"storage-driver": "overlay2", "storage-opts": ["overlay2.override_kernel_check=true"], "insecure-registries": ["r", 1, "h.example.com/"]}'
+    assert engine_rules.places(message, document(text)).startswith(f"'{key}' is in /etc/docker/daemon.json, line 1, ")
+
+
 def test_words_about_keys_are_the_engines_own():
     assert engine_rules.unknown_keys_error(["a", "b"]) == "the following directives don't match any configuration option: a, b"
     assert engine_rules.unknown_keys_error([]) == ""

@@ -74,6 +74,10 @@ def daemon(exec_start):
         ),
         pytest.param("ExecStart=/bin/sh -c 'exec /opt/start'", ["/bin/sh", "-c", "exec /opt/start"], {}, "/bin/sh", id="a shell without dockerd"),
         pytest.param("ExecStart=/opt/start.sh -D", ["/opt/start.sh", "-D"], {}, "/opt/start.sh", id="a program of others"),
+        pytest.param(
+            "Environment=A=1 B=2 C=3 D=4\nUnsetEnvironment=D\nUnsetEnvironment=\nUnsetEnvironment=A B=2 C=4\nExecStart=dockerd", ["dockerd"],
+            {"C": "3", "D": "4"}, "", id="variables that are unset",
+        ),
         pytest.param("Type=notify", ["/usr/bin/dockerd"], {}, "", id="no command"),
     ],
 )  # fmt: skip
@@ -81,7 +85,7 @@ def test_what_a_wrapper_gives_dockerd(exec_start, argv, environment, program):
     found = daemon(exec_start)
     start = next_start(found, found.files)
     assert (start.argv, {name: one.value for name, one in start.environment.items()}) == (argv, environment)
-    assert {one.place for one in start.environment.values()} <= {f"{UNIT}, line 2"}
+    assert {one.path for one in start.environment.values()} <= {UNIT}
     assert wrapped(found, found.files) == program
 
 

@@ -202,6 +202,12 @@ def test_a_unit_that_systemd_starts(machine, found):
             f"Make the condition true or remove the line, {RELOAD}", id="a condition that is not met",
         ),
         pytest.param(
+            Machine(shown={"docker.service AssertResult": "no", "docker.service AssertTimestampMonotonic": "7", "docker.service ConditionResult": "no"}),
+            daemon("inactive", disk="[Unit]\nConditionACPower=true\nAssertPathExists=/mnt/disk\n"),
+            f"systemd does not start docker.service, because a condition of it is not met: {FOLDER}/disk.conf, line 3 (AssertPathExists=/mnt/disk).",
+            f"Make the condition true or remove the line, {RELOAD}", id="an assertion that is not met",
+        ),
+        pytest.param(
             Machine(), daemon("active", unit="[Service]\nType=oneshot\nExecStart=/bin/true\nRemainAfterExit=yes\n"),
             f"{UNIT}, line 3: ExecStart= of docker.service starts /bin/true and not dockerd, and Docker does not answer.",
             "Write the path of the engine's dockerd there, then: systemctl daemon-reload, systemctl restart docker.", id="another program",
