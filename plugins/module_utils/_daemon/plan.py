@@ -414,7 +414,7 @@ def _protect(after: Files, daemon: Daemon, record: FirstState) -> None:
 
 
 def holds_secret(path: str, file: File) -> bool:
-    """Whether a proxy's URL with a user or password stands in the file."""
+    """Whether the file contains a proxy URL with a user or password."""
     return b"@" in file.contents and any("@" in url for url in _urls(path, file))
 
 

@@ -64,7 +64,7 @@ class BakeFiles(t.NamedTuple):
     targets: t.Sequence[Target]
     declared: t.Sequence[t.Tuple[str, str]]  # the name and the value of every attribute
     variables: t.Mapping[str, Value] = {}  # the defaults that are texts
-    mentions: t.Mapping[str, int] = {}  # how often each name stands in an expression or a template
+    mentions: t.Mapping[str, int] = {}  # how often each name is in an expression or a template
 
 
 def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:

@@ -216,7 +216,7 @@ class _Document:
             self._parts.setdefault(name, []).insert(0, service)
         self.built = {name for name in self._parts if self._is_built(name)}
         self.results: t.Set[str] = set()
-        self.inherited: t.Dict[int, str] = {}  # images of results that stand where other services may have them from
+        self.inherited: t.Dict[int, str] = {}  # images of results in places from which other services may take them
         for name in sorted(self.built):
             image = next((found for found in self._inherited_values("image", name) if found.id == "scalar"), None)
             if image is not None:
@@ -311,7 +311,7 @@ class _Document:
         return image.full if image.suffix else f"{image.full}:latest"
 
     def inline(self, build: Node) -> Node:
-        """The Dockerfile that stands in the compose file; an empty one is ignored by compose."""
+        """The Dockerfile inside the compose file; compose ignores an empty one."""
         return self.yaml.entry(build, "dockerfile_inline") if self.yaml.word(build, "dockerfile_inline") else None
 
     def named(self, build: Node) -> t.List[str]:
@@ -327,7 +327,7 @@ class _Document:
         return item.scalar is None and item.node.id == "scalar" and (is_null(item.node) or item.node.value == item.name)
 
     def passed_on(self) -> t.Iterator[t.Tuple[str, Node]]:
-        """The names of variables that stand for their values, and where."""
+        """The names of variables that are replaced by their values, and their positions."""
         for _name, service in self.services:
             for item in self.yaml.items(self.yaml.entry(service, "environment")):
                 if self.is_passed_on(item):
@@ -451,7 +451,7 @@ class ComposeRewriter:
         return Rewrite(after, [change for _at, each in changes for change in each], sorted(self._skipped), edits)
 
     def env_uses(self) -> t.List[EnvUse]:
-        """The texts in which variables of .env stand, and what would have to become of these there."""
+        """The texts that use variables of .env, and the value that each variable would need there."""
         self._plan_all()
         wanted = {node: plan.env for node, plan in self._agreed() if plan.env and not plan.reason}
         env = self._around.env

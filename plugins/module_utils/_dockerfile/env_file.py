@@ -30,7 +30,7 @@ _ZONE = 1 << 40  # the places of each file are counted from a multiple of it, be
 
 
 class EnvUse(t.NamedTuple):
-    """A text of a compose file in which variables stand, and the edits that would move the image in it."""
+    """A text of a compose file that uses variables, and the edits that would rewrite its image."""
 
     line: int
     names: t.Sequence[t.Tuple[str, str]]  # of variables, each with the path of the file that gives it

@@ -4,7 +4,7 @@
 
 """The compose files and Bake files of a tree together: which of them builds which Dockerfile, what they build and what they read.
 
-Values in, values out: whoever makes the model says how a file is read.
+Values in, values out: the caller passes the function that reads a file.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def survey(compose: t.Iterable[str], bake: t.Mapping[str, t.Sequence[str]], cont
                 reads.append(Read(located(own, *target.place), False, own, 1, posixpath.join(*target.place)))
             _note(own, target.place, target.contexts, target.inline is not None, named, below, builds if target.contexts else {})
     _note_pulled(named, builds)
-    env = {path: _env_of(path, readers, env, contents_of) for path in facts}  # who includes whom is known now
+    env = {path: _env_of(path, readers, env, contents_of) for path in facts}  # the includes are known now
     return Project(facts, reads, named, args, below, *_related(facts), {path: files for path, files in env.items() if files})
 
 

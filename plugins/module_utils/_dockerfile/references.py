@@ -46,7 +46,7 @@ _SIMPLE_FROM = re.compile(r"(\S+)(?:[\t ]+[Aa][Ss][\t ]+([a-z][a-z0-9_.-]*))?", 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
 _PLAIN_VALUE = re.compile(r"\w+(?:=[\w.:/@-]*)?", re.ASCII)  # nothing in it that BuildKit could refuse
 _LITERAL = re.compile(r"[\w.:/@-]*", re.ASCII)
-NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)  # more digits are no number to BuildKit either
+NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)  # BuildKit does not accept more digits either
 
 
 class Reference(t.NamedTuple):
@@ -169,7 +169,7 @@ def ambiguous(data: bytes, given: t.Mapping[str, str], newest: ParsedReferences)
 
 
 def build_arg_positions(size: int, given: t.Mapping[str, str]) -> t.Dict[str, Text]:
-    """Values of build arguments stand behind the end of the file, one after the other."""
+    """Values of build arguments are placed after the end of the file, one after the other."""
     values: t.Dict[str, Text] = {}
     at = size + 1
     for name, value in given.items():

@@ -504,7 +504,7 @@ class Planner:
 
 
 def _begins_with_a_bare_name(reference: Reference) -> bool:
-    """A variable gives a name without registry and tag, and text of the word follows: whoever gives it another value gives such a name too."""
+    """A variable gives a name without registry and tag, and text of the word follows: another value of it is such a name too."""
     first = reference.own[0]
     given = [char for char, own in zip(reference.value, reference.own) if own == first]
     return reference.word[0] <= first and len(given) < len(reference.value) and not any(mark in given for mark in "/:@")

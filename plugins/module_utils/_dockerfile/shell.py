@@ -234,7 +234,7 @@ class Lexer:
             return [] if missing else word
         if sign[-1] == "?":
             return self._required(name, value) if missing else value or []
-        if sign not in ("#", "%"):  # ${X:y} is no error where unset variables stay as they are written
+        if sign not in ("#", "%"):  # ${X:y} is not an error if unset variables stay as written
             raise ShellError(f"the modifier {sign} is not known")
         return _trimmed(value or [], word, sign)
 

@@ -127,7 +127,7 @@ def _registry_of(image: str) -> str:
 
 
 def _at_its_mirror(plan: MirrorPlan, image: str) -> str:
-    """As it stands in a rewritten source tree."""
+    """As it is written in a rewritten source tree."""
     if _registry_of(image) not in plan.image_mirrors:
         return image
     replacement = Mirrors(plan.image_mirrors).replacement(image)
