@@ -30,9 +30,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import normal_form
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import observe as daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import daemon, normal_form
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis, legacy, proof
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence
@@ -406,7 +406,7 @@ class Machine(Host):
         return Run(0, "", "")
 
     def restart(self) -> None:
-        found = daemon.observe(self, "docker", None)
+        found = observe(self, "docker", None)
         shown = daemon_proxy.masked(daemon_proxy.effective(found, found.files))
         self.info = {field: shown.proxies[name] for name, (_key, _variable, field) in daemon_proxy.PROXIES.items()}
         self.info["RegistryConfig"] = {
