@@ -243,7 +243,7 @@ FAULTS = {
     ),
     "step-proxy-down": Fault(
         "the proxy of RUN steps is down",
-        **both(("proxy_unreachable", "step", "10.57.0.30", "refused")),
+        **both(("refused", "step", "10.57.0.30", "refused")),
         cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
         script="mkdir -p /root/.docker; echo '{\"proxies\":{\"default\":{\"httpProxy\":\"http://10.57.0.30:3128\"}}}' > /root/.docker/config.json",
         options={"image": AT_THE_MIRROR, "network_step": WEB},
