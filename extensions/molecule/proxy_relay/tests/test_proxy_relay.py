@@ -24,7 +24,7 @@ WISH = {
     "buildfleet_proxy_https": table.AUTH_PROXY,
     "buildfleet_proxy_username": table.USERNAME,
     "buildfleet_proxy_password": table.PASSWORD,
-    "buildfleet_no_proxy": ["mirror.lab", table.BEHIND_THE_WALL, *(f"{host}.lab" for host in HOSTS), "localhost"],
+    "buildfleet_no_proxy": ["mirror.lab", table.BEHIND_THE_FIREWALL, *(f"{host}.lab" for host in HOSTS), "localhost"],
     "buildfleet_proxy_relay": True,
     "buildfleet_step_proxy": True,
     "buildfleet_users": ["root", "%docker", "/etc/skel"],
