@@ -98,11 +98,11 @@ def test_another_host_cannot_use_it(engine):
     other = next(host for host in HOSTS if host != engine.name)
     address = engine.host.check_output(f"getent hosts {engine.name}.lab").split()[0]
     assert status(other, f"http://{address}:3129") == "000"
-    # Even with a route to the bridge of the first host it is refused.
+    # Even with a route to the bridge of the first host it is refused, by the relay or, where Docker guards the bridge, without an answer.
     on(other, f"ip address del 172.17.0.1/16 dev docker0; ip route add 172.17.0.1/32 via {address}")
     answer = status(other, RELAY)
     on(other, "ip route del 172.17.0.1/32; ip address add 172.17.0.1/16 brd 172.17.255.255 dev docker0")
-    assert answer == "403"
+    assert answer in ("000", "403")
 
 
 @each
