@@ -619,7 +619,7 @@ class ComposeRewriter:
         if scalar is None:
             return _Plan(Scalar("", ()))
         shown = item.scalar or Scalar(item.name, [item.node.start_mark.index])
-        if not is_in_env(max(scalar.origin)):
+        if not is_in_env(max(scalar.origin, default=0)):
             shown = scalar
         if given is None:
             return _Plan(shown, reason=_NO_CONTEXT if self._may_be_an_image(scalar.value) else "")

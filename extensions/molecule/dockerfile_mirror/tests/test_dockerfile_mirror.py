@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import build
 import pytest
@@ -60,6 +61,26 @@ def test_a_project_of_compose_and_bake_files_is_built_as_a_whole(engine, command
     outcome = run(engine, "buildkit", f"cd /srv/src/project && {command}")
     assert outcome.ok, outcome.log
     assert not run(engine, "buildkit", f"cd /srv/first/project && {command}").ok
+
+
+@pytest.mark.parametrize("command", ["docker compose config --format json", "docker buildx bake --print default inline"])
+def test_compose_and_bake_name_the_same_images_at_the_mirror(engine, command):
+    if engine.major < 26:
+        pytest.skip("the client has no buildx")
+    before, after = (build.on(engine.name, f"cd /srv/{folder}/project && {command} 2>/dev/null") for folder in ("first", "src"))
+    assert before.ok and after.ok, before.log + after.log
+    named = before.log.replace("/srv/first/", "/srv/src/").replace("docker.io/library/busybox", "busybox")
+    assert "busybox:1" in named
+    wanted = named.replace("busybox:1", "mirror.lab/library/busybox:1")
+    assert sorted(re.findall(r"[^\s\",]+", after.log)) == sorted(re.findall(r"[^\s\",]+", wanted))  # bake's groups have no order
+
+
+def test_compose_pulls_what_env_names(engine):
+    if engine.major < 26:
+        pytest.skip("the compose program of this engine knows no include")
+    outcome = run(engine, "buildkit", "cd /srv/src/project && docker compose pull pulled && docker compose run --rm pulled")
+    assert outcome.ok, outcome.log
+    assert not run(engine, "buildkit", "cd /srv/first/project && docker compose pull pulled").ok
 
 
 def test_no_other_byte_changed(engine):

@@ -443,6 +443,13 @@ def test_a_registry_from_the_file_and_from_env_is_written_in_two_places():
     assert (result.changes, {skip.reason for skip in result.skipped}) == ([], {"Its registry is written in two places; write it in one."})
 
 
+@pytest.mark.parametrize("args", ["{BASE: ''}", "['BASE=']", "{BASE: '', TWO: redis}"])
+def test_an_argument_that_is_empty(args):
+    text = f"services: {{a: {{build: {{context: ., args: {args}}}}}}}"
+    result = rewrite_compose(text.encode(), HUB, lambda *place: b"ARG BASE\nARG TWO\nFROM a${BASE}\nFROM ${TWO:-b}\n")
+    assert (result.after.decode(), result.skipped) == (text.replace("redis", "m.x/hub/library/redis"), [])
+
+
 def test_an_edit_of_env_is_said_only_where_it_is_not_made():
     text = "services: {a: {image: $I}}"
     (use,) = env_uses(text.encode(), HUB, lambda *place: None, KINDS, env("I=redis"))

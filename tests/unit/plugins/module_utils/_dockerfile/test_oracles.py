@@ -112,12 +112,26 @@ def test_after_the_rewrite_every_image_is_at_its_mirror(parser):
     assert skipped <= 0.02 * references
 
 
+# What the layer above their parsers refuses (frontend/dockerfile/instructions/parse.go); the flags were tried on engines 20.10, 26.1 and 28.5.
+ABOVE_THEIR_PARSERS = (
+    "FROM takes",
+    "is not a valid stage name",
+    "before the first FROM",
+    "HEALTHCHECK takes NONE",
+    "has no flag --",
+    "has more than one --",
+    "needs a value behind --",
+    "takes true or false behind --",
+    "has a variable in from",
+)
+
+
 def test_a_file_that_was_left_as_refused_is_refused_by_a_judge_too():
     for name, data in judges.dockerfiles():
         reasons = [skip.reason for skip in rewrite(data, FORWARD).skipped if not skip.reference]
         if reasons and b"\0" not in data:
-            if any(words in reasons[0] for words in ("FROM takes", "is not a valid stage name", "before the first FROM", "HEALTHCHECK takes")):
-                continue  # refused by the layer above their parsers (frontend/dockerfile/instructions/parse.go)
+            if any(words in reasons[0] for words in ABOVE_THEIR_PARSERS):
+                continue
             judged = verdict(judges.e2b_parser, data), verdict(judges.buildkit_parser, data)
             # Their parsers take an empty file and one without FROM; BuildKit's next layer does not.
             assert None in judged or not [kind for kind, _rest in judged[0] if kind == "from"], name
