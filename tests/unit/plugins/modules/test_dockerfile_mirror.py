@@ -238,6 +238,20 @@ def test_links_are_followed_inside_the_tree_alone(tree, tmp_path_factory):
     assert build_arg_positions.read_bytes() == (tree / ".git/Dockerfile").read_bytes() == b"FROM alpine\n"
 
 
+def test_a_folder_that_cannot_be_read_is_counted_and_named(tree, monkeypatch):
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    module = Fake(paths=[str(tree)])
+    assert dockerfile_mirror.work(module)["counts"]["unreadable"] == 1
+    assert module.warnings == [f"{tree}/b cannot be read: Permission denied."]
+
+
 def test_what_cannot_be_read_is_counted_and_named(tree):
     os.mkfifo(tree / "a/Dockerfile.pipe")
     with open(tree / "a/Dockerfile.big", "wb") as big:
