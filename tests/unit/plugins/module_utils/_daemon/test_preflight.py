@@ -424,6 +424,11 @@ JAMES = 'Error during uid lookup for "james": getent unable to find entry "james
     [
         pytest.param(f"{STARTING}{JAMES}\n{FAILED}", JAMES, id="of dockerd, in words of no usual form"),
         pytest.param(f"{STARTING}unknown flag: --x\nSee 'dockerd --help'.\n{FAILED}", "unknown flag: --x", id="a flag that dockerd does not know"),
+        pytest.param(
+            f"{STARTING}\"dockerd\" accepts no arguments.\nSee 'dockerd --help'.\n\nUsage:  dockerd [OPTIONS]\n\nA self-sufficient runtime for containers.\n"
+            f"{FAILED}",
+            '"dockerd" accepts no arguments.', id="an argument that is no flag, and dockerd's usage",
+        ),
         pytest.param(f'{STARTING}time="1" level=info msg="up"\n\n{FAILED}', "docker.service: Failed with result 'exit-code'.", id="nothing but its end"),
         pytest.param(
             f"{STARTING}docker.service: Failed to load environment files: No such file or directory\ndocker.service: Failed with result 'resources'.\n",
