@@ -55,6 +55,9 @@ class MemoryHost(Host):
     def names(self, folder):
         return sorted({path[len(folder) + 1 :].partition("/")[0] for path in (*self.files, *self.folders) if path.startswith(f"{folder}/")})
 
+    def is_folder(self, path):
+        return path in self.folders
+
     def engine_api(self, path, **_more):
         return self.api.get(path)
 

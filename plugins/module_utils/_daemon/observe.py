@@ -118,7 +118,7 @@ def _drop_ins(host: Host, service: str) -> t.Tuple[str, ...]:
     for folder in _UNIT_FOLDERS:
         for kind in (f"{service}.service.d", "service.d"):
             for name in host.names(f"{folder}/{kind}"):
-                if name.endswith(".conf"):
+                if name.endswith(".conf") and not host.is_folder(f"{folder}/{kind}/{name}"):  # systemd ignores a folder
                     found.setdefault(name, f"{folder}/{kind}/{name}")
     return tuple(found[name] for name in sorted(found))
 

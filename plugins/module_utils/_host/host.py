@@ -94,8 +94,13 @@ class Host:
                 return File(handle.read(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except IsADirectoryError as error:
+            raise HostError(f"{path} is a directory, but a file belongs there. Move it away.") from error
         except OSError as error:
             raise HostError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def is_folder(self, path: str) -> bool:
+        return os.path.isdir(path)
 
     def write(self, path: str, file: File) -> None:
         """The whole file or nothing: written beside it, synced, renamed, the directory synced.

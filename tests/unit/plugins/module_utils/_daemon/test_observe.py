@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, environment_paths, flags, next_start, without_flags, wrapped
@@ -120,3 +121,9 @@ def test_environment_files_named_by_a_pattern():
     found = observe(Patterns(), "docker", None)
     assert environment_paths(found, found.files) == ["/etc/sysconfig/docker-a", "/etc/sysconfig/docker-b", "/etc/own"]
     assert next_start(found, found.files).environment["HTTPS_PROXY"].place == "/etc/sysconfig/docker-b, line 1"
+
+
+def test_a_folder_among_drop_ins_is_ignored_as_systemd_does():
+    drop_ins = "/etc/systemd/system/docker.service.d"
+    host = MemoryHost({f"{drop_ins}/a.conf": File(b"[Service]\n")}, {"/run/systemd/system", f"{drop_ins}/b.conf"})
+    assert observe(host, "docker", None).drop_ins == (f"{drop_ins}/a.conf",)

@@ -87,7 +87,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda host, path: host.read(path), "{} cannot be read: Is a directory.", id="read"),
+        pytest.param(lambda host, path: host.read(path), "{} is a directory, but a file belongs there. Move it away.", id="read"),
         pytest.param(lambda host, path: host.write(f"{path}/file/x", mine(b"")), "{}/file/x cannot be written: Not a directory.", id="write"),
         pytest.param(lambda host, path: host.remove(path), "{} cannot be removed: Is a directory.", id="remove"),
         pytest.param(lambda host, path: host.remove_folder("/proc"), "/proc cannot be removed: Device or resource busy.", id="remove a folder"),
