@@ -95,7 +95,8 @@ class Patterns(Host):
 
     FILES = {
         UNIT: b"[Service]\nEnvironmentFile=-/etc/sysconfig/docker*\nEnvironmentFile=/etc/own\nExecStart=/usr/bin/dockerd\n",
-        "/etc/sysconfig/docker-b": b"HTTPS_PROXY=http://b\n", "/etc/sysconfig/docker-a": b"HTTPS_PROXY=http://a\n", "/etc/sysconfig/other": b"HTTPS_PROXY=http://c\n",
+        "/etc/sysconfig/docker-b": b"HTTPS_PROXY=http://b\n", "/etc/sysconfig/docker-a": b"HTTPS_PROXY=http://a\n",
+        "/etc/sysconfig/other": b"HTTPS_PROXY=http://c\n",
     }  # fmt: skip
 
     def read(self, path):
