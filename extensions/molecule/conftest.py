@@ -95,6 +95,7 @@ def pytest_report_header() -> str:
     return "all tests, no sample" if EVERYTHING else f"samples with BUILDFLEET_SEED={SEED}; BUILDFLEET_SAMPLE=all runs everything"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a module with SAMPLE = n, only n tests run, each kind once if possible."""
     kept = set(items)
