@@ -16,6 +16,8 @@ from typing import Callable, Iterator, Mapping
 
 import pytest
 import testinfra
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 LAB = Path(__file__).resolve().parent / "lab"
 INVENTORY = Path(os.environ.get("BUILDFLEET_INVENTORY", LAB.parent / "inventory" / "hosts.yml"))
@@ -95,7 +97,6 @@ def pytest_report_header() -> str:
     return "all tests, no sample" if EVERYTHING else f"samples with BUILDFLEET_SEED={SEED}; BUILDFLEET_SAMPLE=all runs everything"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of a module with SAMPLE = n, only n tests run, each kind once if possible."""
     kept = set(items)
@@ -106,9 +107,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept -= set(own) - set(sample(own, size))
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
-    for item in items:  # where a scenario's tests run in several processes, those of one host do not
-        host = parameters(item).get("engine")
-        item.add_marker(pytest.mark.xdist_group(str(host) if host in table.HOSTS else "other hosts"))
+
+
+class ByHost(LoadScopeScheduling):
+    """Where a scenario's tests run in several processes, those of one host do not. --dist=loadgroup needs a pytest older than 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        values = nodeid.rpartition("[")[2]
+        return next((host for host in table.HOSTS if host in values), "other hosts")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHost:
+    return ByHost(config, log)
 
 
 def parameters(item: pytest.Item) -> Mapping[str, object]:
