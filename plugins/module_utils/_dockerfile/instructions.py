@@ -263,8 +263,10 @@ def _is_quiet(keyword: bytes, gap: bytes, rest: bytes, escape: bytes) -> bool:
     """The line names no image, starts no heredoc, and BuildKit accepts any value. Most lines are like this."""
     if rest and not gap:
         return False  # split by a continuation, or no keyword at all
+    if rest[:1] in (b"-", escape):
+        return False  # perhaps a flag
     if keyword == b"RUN":
-        return find_heredoc(rest, 0) < 0 and rest[:1] not in (b"-", escape)
+        return find_heredoc(rest, 0) < 0
     return keyword in (b"CMD", b"ENTRYPOINT") or not (keyword or rest)
 
 

@@ -26,7 +26,8 @@ _PAIRS = rb"(?!-)" + _PAIR + rb"(?:" + _GAP + _PAIR + rb")*[ \t]*"
 _OLD_PAIR = rb"(?!-)[^=\"'`\\\s]+" + _GAP + rb"[^`\\\s]" + _REST
 _VALUE = rb"[!#-&(-;=-\[\]-_a-}]+"  # of a flag: no quote, no escape
 _COMMAND = rb"[^-`\\\s\x85\xa0]" + _REST
-_SOME = rb"(?=\S)(?!--)" + _REST
+_NO_FLAG = rb"(?!--|~\n)"  # nor one behind a continuation that the gap has left
+_SOME = rb"(?=\S)" + _NO_FLAG + _REST
 _STRING = rb"\"[^\"\\`\x00-\x1f]*\""
 _STRINGS = rb"\[[ \t]*" + _STRING + rb"(?:[ \t]*,[ \t]*" + _STRING + rb")*[ \t]*\][ \t]*"
 _TWO = rb"(?:[^-`\\\s\x85\xa0\[\"'][^\\\s]*" + _GAP + _SOME + rb"|" + _STRINGS.replace(b")*[", b")+[") + rb")"
@@ -51,7 +52,7 @@ _QUIET = {
     **dict.fromkeys(b"COPY ADD".split(), _FLAGS[b"COPY"] + _TWO),
     **dict.fromkeys(b"ENV LABEL".split(), rb"(?:" + _PAIRS + rb"|" + _OLD_PAIR + rb")"),
     b"ARG": _PAIRS,
-    **dict.fromkeys(b"CMD ENTRYPOINT".split(), rb"(?!--)" + _REST),
+    **dict.fromkeys(b"CMD ENTRYPOINT".split(), _NO_FLAG + _REST),
     **dict.fromkeys(b"WORKDIR EXPOSE USER STOPSIGNAL MAINTAINER".split(), _SOME),
     b"VOLUME": rb"(?:" + _STRINGS + rb"|(?!\[)" + _SOME + rb")",
     b"SHELL": _STRINGS,
