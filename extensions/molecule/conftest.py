@@ -113,7 +113,7 @@ class ByHost(LoadScopeScheduling):
     """Where a scenario's tests run in several processes, those of one host do not. --dist=loadgroup needs a pytest older than 9.2."""
 
     def _split_scope(self, nodeid: str) -> str:
-        values = nodeid.rpartition("[")[2]
+        values = nodeid.partition("[")[2]
         return next((host for host in table.HOSTS if host in values), "other hosts")
 
 
