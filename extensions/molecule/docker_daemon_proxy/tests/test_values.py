@@ -30,6 +30,7 @@ def daemon_with(engine):
 
     yield start
     engine.host.check_output(f"ip route delete unreachable 10.0.0.0/8; rm -f {DROP_IN} {ENVIRONMENT}")
+    engine.host.check_output(f"rmdir --ignore-fail-on-non-empty {DROP_IN.rpartition('/')[0]}")
     engine.host.check_output("if [ -e /run/values.json ]; then mv /run/values.json /etc/docker/daemon.json; fi")
     assert engine.restart()
 
