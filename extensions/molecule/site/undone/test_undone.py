@@ -40,7 +40,7 @@ def test_a_fault_of_the_hosts_own_is_named_and_nothing_changes(engine, latent_fa
     before, started = engine.host.check_output(FILES), engine.host.check_output("pidof dockerd")
     done = playbook("site", engine.name, *PROXY)
     assert done.returncode != 0
-    assert "'hosts' is set here and by --host in the command line" in done.stdout
+    assert "'hosts' is set here and by --host on the command line" in done.stdout
     assert engine.host.check_output(FILES) == before
     assert engine.host.check_output("pidof dockerd") == started
     assert engine.host.run("docker version").rc == 0
