@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -110,7 +111,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class ByHost(LoadScopeScheduling):
-    """Where a scenario's tests run in several processes, those of one host do not. --dist=loadgroup needs a pytest older than 9.2."""
+    """Where a scenario's tests run in several processes, those of one host run in one of them. --dist=loadgroup needs a pytest older than 9.2."""
 
     def _split_scope(self, nodeid: str) -> str:
         values = nodeid.partition("[")[2]
@@ -119,6 +120,15 @@ class ByHost(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByHost:
     return ByHost(config, log)
+
+
+@pytest.fixture(autouse=True)
+def alone_if_it_uses_all_hosts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test of one engine, or of hosts that it starts itself, may run beside others; every other test may use all hosts and runs alone."""
+    one_host = {"engine", "own_hosts"} & set(request.fixturenames)
+    with (tmp_path_factory.getbasetemp().parent / "hosts.lock").open("w") as lock:  # the folder that all processes share
+        fcntl.flock(lock, fcntl.LOCK_SH if one_host else fcntl.LOCK_EX)
+        yield
 
 
 def parameters(item: pytest.Item) -> Mapping[str, object]:

@@ -49,13 +49,12 @@ def test_without_our_environment_the_client_asks_for_the_token_in_vain(engine):
 
 
 def test_builds_pass_over_ssh_without_a_login_shell(engine):
-    client = next(iter(table.HOSTS))
-    key = build.on(client, "test -e ~/.ssh/lab || ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/lab; cat ~/.ssh/lab.pub")
+    key = build.on(engine.name, "test -e ~/.ssh/lab || ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/lab; cat ~/.ssh/lab.pub")
     engine.write("/home/builder/.ssh/authorized_keys", key.log)
     engine.host.run("chown -R builder: /home/builder/.ssh; chmod -R go= /home/builder/.ssh")
     ssh = "ssh -i ~/.ssh/lab -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
     engine.forget()
-    log = build.on(client, f"{ssh} builder@{engine.name} {LAB_BUILD}").log
+    log = build.on(engine.name, f"{ssh} builder@{engine.name} {LAB_BUILD}").log
     assert ALL in log, log
 
 
