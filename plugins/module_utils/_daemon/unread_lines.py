@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The buildfleet authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Lines about proxies that systemd reads differently from what is meant: where, why, and what to write."""

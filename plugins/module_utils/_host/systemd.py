@@ -1,5 +1,4 @@
 # Copyright (c) 2026, The buildfleet authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What systemd reports about a unit, read in one place."""
