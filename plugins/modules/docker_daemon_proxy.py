@@ -186,19 +186,11 @@ backup_files:
 
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import diff as diff_entry
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import decision, pending, preflight, transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import change, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
-from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, Refused, run
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay_file import FILE as RELAY_FILE
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
-
-SETTINGS = ("http_proxy", "https_proxy", "no_proxy", "registry_mirrors", "insecure_registries")
+from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module, run
 
 
 def work(module: Module) -> t.Dict[str, t.Any]:
@@ -208,97 +200,35 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 
 def _change(module: Module) -> t.Dict[str, t.Any]:
     options, host = module.params, module.host
-    if options["state"] == "present" and all(options[name] is None for name in SETTINGS):
-        raise Refused(f"state: present needs at least one of {', '.join(SETTINGS)}. Set one, or use state: absent.", **_untouched())
-    record = Record(host, f"docker_daemon_proxy.{options['service']}")
-    if not module.check_mode:
-        record.sweep()
-    daemon = observe(host, options["service"], options["config_file"])
-    if not preflight.wait_for_start(host, daemon):
-        daemon = observe(host, options["service"], options["config_file"])
-    for url in daemon_proxy.urls_on_host(daemon):
-        module.secrets.learn_url(url)
-    if daemon.unsupported and options["state"] == "present":
-        raise Refused(daemon.unsupported, **_untouched())
-    try:
-        plan = _plan(module, daemon, record)
-        due = decision.decide(host, daemon, record, plan, options)
-    except (daemon_proxy.PlanRefused, ValueRefused, NotJson) as error:
-        raise Refused(str(error), **_untouched()) from error
-    for warning in [*plan.warnings, *filter(None, [preflight.left_down(daemon) if not due.now else ""])]:
+    planned = change.plan(host, options, module.check_mode, module.secrets.learn_url)
+    for warning in planned.warnings:
         module.warn(warning)
-    for url in daemon_proxy.urls(plan.changes):  # undo may restore a login that no file has now
-        module.secrets.learn_url(url)
-    diff = [diff_entry(path, daemon.files.get(path), file, module.secrets.text) for path, file in plan.changes.items()]
-    copies = []
+    diff = [diff_entry(path, planned.daemon.files.get(path), file, module.secrets.text) for path, file in planned.plan.changes.items()]
+    daemon, copies = planned.daemon, []
     if not module.check_mode:
-        copies = transaction.back_up(host, daemon, plan) if options["backup"] and (plan.changes or due.now) else []
-        daemon = _apply(module, daemon, record, plan, due, diff)
-    return _result(module, daemon, plan, due, diff, copies)
-
-
-def _apply(module: Module, daemon: Daemon, record: Record, plan: daemon_proxy.Plan, due: transaction.Restart, diff: t.List[t.Dict[str, str]]) -> Daemon:
-    """Write, restart and verify; returns the daemon's new state."""
-    options, host = module.params, module.host
-    if plan.changes or due.now:
+        copies = change.back_up(host, planned) if options["backup"] else []
         try:
-            transaction.apply_change(host, daemon, record, plan, due, options["timeout"])
+            daemon = change.apply(host, planned, options)
         except transaction.Failed as error:
             raise Refused(str(error), rolled_back=error.rolled_back, restarted=error.restarted, diff=diff) from error
-    if due.now:
-        daemon = observe(host, options["service"], options["config_file"])
-        pending.note_start(daemon, record, plan)
-        record.save()
-    if options["state"] == "absent" and not due.pending and record.paths:
-        transaction.forget(host, record)
-    return daemon
-
-
-def _result(
-    module: Module, daemon: Daemon, plan: daemon_proxy.Plan, due: transaction.Restart, diff: t.List[t.Dict[str, str]], copies: t.List[str]
-) -> t.Dict[str, t.Any]:
-    asked_daemon = daemon.up and (not module.check_mode or due.pending)
-    effective = daemon_proxy.running(daemon.info) if asked_daemon else daemon_proxy.masked(plan.expected)
-    result = {
-        "changed": bool(plan.changes) or due.now,
-        "mechanism": plan.mechanism,
-        "engine": daemon.engine,
-        "proxies": effective.proxies,
-        "registry_mirrors": effective.registry_mirrors,
-        "restarted": due.now,
-        "restart_pending": due.due and bool(due.pending),
-        "rolled_back": False,
-        "conflicts": plan.conflicts,
-        "diff": diff,
-    }
-    if due.due and due.pending:
-        result["pending_reason"] = due.pending
-    if module.params["backup"]:
-        result["backup_files"] = copies
-    return result
-
-
-def _plan(module: Module, daemon: Daemon, record: Record) -> daemon_proxy.Plan:
-    if module.params["state"] == "absent":
-        return daemon_proxy.absent(daemon, record)
-    relay = module.host.read(RELAY_FILE)
-    request, warnings = daemon_proxy.wanted(module.params, daemon.engine, daemon.go, relay.contents if relay else b"")
-    for url in (request.proxies or {}).values():
-        module.secrets.learn_url(url)
-    try:
-        plan = daemon_proxy.present(request, daemon, record, module.params["mechanism"], module.params["adopt"])
-    except daemon_proxy.PlanRefused:
-        if module.check_mode and not daemon.engine and module.params["mechanism"] == "auto":
-            module.warn("There is no Docker Engine on this host yet, so nothing could be predicted.")
-            return daemon_proxy.Plan("", {}, daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset()), [], warnings)
-        raise
-    if module.params["validate"]:
-        warnings = warnings + decision.answers(module.host, request)
-    return plan._replace(warnings=warnings + plan.warnings)
-
-
-def _untouched() -> t.Dict[str, bool]:
-    return {"changed": False, "restarted": False, "rolled_back": False}
+    effective = change.effective(planned, daemon, module.check_mode)
+    pending = planned.restart.pending if planned.restart.due else ""
+    return dict(
+        {
+            "changed": planned.changed,
+            "mechanism": planned.plan.mechanism,
+            "engine": daemon.engine,
+            "proxies": effective.proxies,
+            "registry_mirrors": effective.registry_mirrors,
+            "restarted": planned.restart.now,
+            "restart_pending": bool(pending),
+            "rolled_back": False,
+            "conflicts": planned.plan.conflicts,
+            "diff": diff,
+        },
+        **({"pending_reason": pending} if pending else {}),
+        **({"backup_files": copies} if options["backup"] else {}),
+    )
 
 
 def main() -> None:

@@ -434,7 +434,7 @@ def module_fault(module: t.Any, machine: Machine, options: t.Dict[str, t.Any]) -
 
 
 DAEMON_OPTIONS = {
-    **dict.fromkeys((*docker_daemon_proxy.SETTINGS, "proxy_username", "proxy_password", "config_file")),
+    **dict.fromkeys((*daemon_proxy.SETTINGS, "proxy_username", "proxy_password", "config_file")),
     "state": "present", "mechanism": "auto", "service": "docker", "restart": "if_needed", "validate": False, "timeout": 1, "backup": False,
 }  # fmt: skip
 

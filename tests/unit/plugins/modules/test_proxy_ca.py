@@ -12,14 +12,14 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import ca, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.modules import proxy_ca
 
-TRIAL_START = proxy_ca._trial_start  # before the fixture takes its place
+TRIAL_START = ca._trial_start  # before the fixture takes its place
 DEFAULTS = {"certificate": None, "state": "present", "service": "docker", "restart": "if_idle", "timeout": 60}
 PEM, OTHER = (
     trust_store.wanted(f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes([0x30, 0x81, 200]) + mark * 200).decode()}\n-----END CERTIFICATE-----")
@@ -82,10 +82,10 @@ class Machine(Host):
 def machine(request, monkeypatch):
     made = Machine(request.param)
     daemon = types.SimpleNamespace(up=True, info={})
-    monkeypatch.setattr(proxy_ca, "observe", lambda host, service, _file: types.SimpleNamespace(**{**vars(daemon), "started": made.started}))
+    monkeypatch.setattr(ca, "observe", lambda host, service, _file: types.SimpleNamespace(**{**vars(daemon), "started": made.started}))
     monkeypatch.setattr(transaction, "busy", lambda host, _daemon: made.busy)
     monkeypatch.setattr(transaction, "play_inside", lambda host, _daemon: made.inside)
-    monkeypatch.setattr(proxy_ca, "_trial_start", lambda *_all: None)
+    monkeypatch.setattr(ca, "_trial_start", lambda *_all: None)
 
     def restart(host, _daemon, _timeout):
         made.started = made.now()
