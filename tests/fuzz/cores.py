@@ -32,6 +32,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import daemon, normal_form
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import settings as daemon_settings
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import PlanRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import diagnosis, legacy, proof
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
@@ -52,7 +54,7 @@ from ansible_collections.buildfleet.docker.plugins.modules import docker_build_e
 
 TOP = Path(__file__).resolve().parents[2]
 OURS = (
-    Refused, HostError, build_env.BuildEnvError, daemon_json.NotJson, daemon_proxy.PlanRefused, image_name.InvalidImageName,
+    Refused, HostError, build_env.BuildEnvError, daemon_json.NotJson, PlanRefused, image_name.InvalidImageName,
     mirror.MirrorError, proxy.ValueRefused,
 )  # fmt: skip
 SLOW = 2.0  # seconds for one input of a few kilobytes: a regular expression that runs away
@@ -407,8 +409,8 @@ class Machine(Host):
 
     def restart(self) -> None:
         found = observe(self, "docker", None)
-        shown = daemon_proxy.masked(daemon_proxy.effective(found, found.files))
-        self.info = {field: shown.proxies[name] for name, (_key, _variable, field) in daemon_proxy.PROXIES.items()}
+        shown = daemon_settings.masked(daemon_settings.effective(found, found.files))
+        self.info = {field: shown.proxies[name] for name, (_key, _variable, field) in daemon_settings.PROXIES.items()}
         self.info["RegistryConfig"] = {
             "Mirrors": shown.registry_mirrors,
             "IndexConfigs": {name: {"Secure": False} for name in shown.insecure_registries},
@@ -434,7 +436,7 @@ def module_fault(module: t.Any, machine: Machine, options: t.Dict[str, t.Any]) -
 
 
 DAEMON_OPTIONS = {
-    **dict.fromkeys((*daemon_proxy.SETTINGS, "proxy_username", "proxy_password", "config_file")),
+    **dict.fromkeys((*daemon_settings.SETTINGS, "proxy_username", "proxy_password", "config_file")),
     "state": "present", "mechanism": "auto", "service": "docker", "restart": "if_needed", "validate": False, "timeout": 1, "backup": False,
 }  # fmt: skip
 

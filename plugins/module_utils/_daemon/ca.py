@@ -9,9 +9,8 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File, Files
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as planning
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, PlanRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
@@ -33,7 +32,7 @@ class Change(t.NamedTuple):
     daemon: Daemon
     before: Files
     changes: Changes
-    restart: transaction.Restart
+    restart: start.Restart
     warnings: t.List[str]
 
 
@@ -51,7 +50,7 @@ def plan(host: Host, options: t.Mapping[str, t.Any], check_mode: bool) -> Change
     daemon = observe(host, options["service"], None)
     changed_at = record.note("changed") or (0 if absent else host.changed_at(store.bundle))  # by us, or by others
     due = daemon.up and (bool(changes) or changed_at > daemon.started)
-    restart = transaction.Restart(due, transaction.restart_blocker(host, daemon, options["restart"]) if due else "")
+    restart = start.Restart(due, start.restart_blocker(host, daemon, options["restart"]) if due else "")
     return Change(store, record, daemon, before, changes, restart, warnings)
 
 
@@ -64,7 +63,7 @@ def apply(host: Host, change: Change, options: t.Mapping[str, t.Any]) -> str:
         _write(host, change)
     elif undo and change.record.paths:  # a run that was killed between file and update
         host.run(change.store.renew, timeout=120)
-    problem = transaction.restart_alone(host, change.daemon, options["timeout"]) if change.restart.now else ""
+    problem = start.restart_alone(host, change.daemon, options["timeout"]) if change.restart.now else ""
     if undo and not problem and not change.restart.pending:
         change.record.forget()
     return problem
@@ -114,7 +113,6 @@ def _trusts(host: Host, store: trust_store.Store, pem: str) -> bool:
 def _trial_start(host: Host, daemon: Daemon, timeout: int) -> None:
     """An error of others in daemon.json must not stop Docker at our restart."""
     try:
-        effective = planning.running(daemon.info)
-        transaction.trial_start(host, daemon, planning.Plan("", {}, effective, [], []), timeout)
-    except (planning.PlanRefused, NotJson) as error:
+        start.trial_start(host, daemon, {}, timeout)
+    except (PlanRefused, NotJson) as error:
         raise Refused(str(error), changed=False, restarted=False) from error

@@ -9,14 +9,14 @@ import functools
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import pending, preflight, transaction
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as planning
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, settings, transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, PlanRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.start import Restart, trial_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay_file import FILE as RELAY_FILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import ValueRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror_answer import mirror_problem
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import ask_mirror
@@ -31,7 +31,7 @@ class Change(t.NamedTuple):
     daemon: Daemon
     record: Record
     plan: planning.Plan
-    restart: transaction.Restart
+    restart: Restart
     warnings: t.List[str]
 
     @property
@@ -42,8 +42,8 @@ class Change(t.NamedTuple):
 def plan(host: Host, options: _Options, check_mode: bool, learn: t.Callable[[str], None]) -> Change:
     """Plan what the options change on this host. ``learn`` is called with each URL in a file, because its password must be masked."""
     present = options["state"] == "present"
-    if present and all(options[name] is None for name in planning.SETTINGS):
-        raise Refused(f"state: present needs at least one of {', '.join(planning.SETTINGS)}. Set one, or use state: absent.", **_UNTOUCHED)
+    if present and all(options[name] is None for name in settings.SETTINGS):
+        raise Refused(f"state: present needs at least one of {', '.join(settings.SETTINGS)}. Set one, or use state: absent.", **_UNTOUCHED)
     record = Record(host, f"docker_daemon_proxy.{options['service']}")
     if not check_mode:
         record.sweep()
@@ -55,7 +55,7 @@ def plan(host: Host, options: _Options, check_mode: bool, learn: t.Callable[[str
     try:
         planned = _present(host, daemon, record, options, check_mode, learn) if present else planning.absent(daemon, record)
         restart = _restart(host, daemon, record, planned, options)
-    except (planning.PlanRefused, ValueRefused, NotJson) as error:
+    except (PlanRefused, ValueRefused, NotJson) as error:
         raise Refused(str(error), **_UNTOUCHED) from error
     for url in planning.urls(planned.changes):  # undo may restore a login that no file has now
         learn(url)
@@ -74,18 +74,18 @@ def apply(host: Host, change: Change, options: _Options) -> Daemon:
         transaction.apply_change(host, daemon, record, change.plan, restart, options["timeout"])
     if restart.now:
         daemon = observe(host, options["service"], options["config_file"])
-        pending.note_start(daemon, record, change.plan)
+        settings.note_start(daemon, record, change.plan.expected)
         record.save()
     if options["state"] == "absent" and not restart.pending and record.paths:
         transaction.forget(host, record)
     return daemon
 
 
-def effective(change: Change, daemon: Daemon, check_mode: bool) -> planning.Effective:
+def effective(change: Change, daemon: Daemon, check_mode: bool) -> settings.Effective:
     """The daemon's settings after the run; in check mode, after the planned restart."""
     if daemon.up and (not check_mode or change.restart.pending):
-        return planning.running(daemon.info)
-    return planning.masked(change.plan.expected)
+        return settings.running(daemon.info)
+    return settings.masked(change.plan.expected)
 
 
 def _observed(host: Host, options: _Options) -> Daemon:
@@ -94,15 +94,15 @@ def _observed(host: Host, options: _Options) -> Daemon:
 
 
 def _present(host: Host, daemon: Daemon, record: Record, options: _Options, check_mode: bool, learn: t.Callable[[str], None]) -> planning.Plan:
-    relay = host.read(RELAY_FILE)
+    relay = host.read(planning.RELAY_FILE)
     request, warnings = planning.wanted(options, daemon.engine, daemon.go, relay.contents if relay else b"")
     for url in (request.proxies or {}).values():
         learn(url)
     try:
         planned = planning.present(request, daemon, record, options["mechanism"], options["adopt"])
-    except planning.PlanRefused:
+    except PlanRefused:
         if check_mode and not daemon.engine and options["mechanism"] == "auto":
-            nothing = planning.Effective(dict.fromkeys(planning.PROXIES, ""), [], frozenset())
+            nothing = settings.Effective(dict.fromkeys(settings.PROXIES, ""), [], frozenset())
             return planning.Plan("", {}, nothing, [], ["There is no Docker Engine on this host yet, so nothing could be predicted.", *warnings])
         raise
     if options["validate"]:
@@ -110,25 +110,25 @@ def _present(host: Host, daemon: Daemon, record: Record, options: _Options, chec
     return planned._replace(warnings=warnings + planned.warnings)
 
 
-def _restart(host: Host, daemon: Daemon, record: Record, planned: planning.Plan, options: _Options) -> transaction.Restart:
+def _restart(host: Host, daemon: Daemon, record: Record, planned: planning.Plan, options: _Options) -> Restart:
     """Whether a restart is due and can be done now; refused where the engine would not start with the plan."""
     present = options["state"] == "present"
     transaction.can_write(host, planned)
     due = transaction.restart(host, daemon, record, planned, options["restart"])
-    broken = preflight.broken(host, daemon, planned, due.due)
+    broken = preflight.broken(host, daemon, planned.changes, due.due)
     if broken and present:
-        raise planning.PlanRefused(broken.refusal)
+        raise PlanRefused(broken.refusal)
     if options["validate"] and planned.changes and present:
         transaction.validate(host, daemon, planned)
     if broken:  # the original files are restored all the same
         due = due._replace(pending=broken.text)
     if due.now and not present and all(record.knows(path) and file == record.first(path) for path, file in planned.changes.items()):
-        left_alone = preflight.not_restarted_for_undo(host, daemon, planned)
+        left_alone = preflight.not_restarted_for_undo(host, daemon, planned.changes)
         if left_alone:
             planned.conflicts.append(left_alone)
-            return transaction.Restart(False, "")
+            return Restart(False, "")
     if options["validate"] and due.now:
-        doubt = transaction.trial_start(host, daemon, planned, options["timeout"], transaction.ours(daemon, record))
+        doubt = trial_start(host, daemon, planned.changes, options["timeout"], transaction.ours(daemon, record))
         # A build may have begun meanwhile.
         due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, planned, options["restart"])
     return due

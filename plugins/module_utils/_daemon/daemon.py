@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import Document, parsed
 
 _SHORT_FLAGS = {
     "H": "host", "D": "debug", "l": "log-level", "p": "pidfile", "b": "bridge", "G": "group", "g": "data-root", "s": "storage-driver",
@@ -18,6 +19,10 @@ _SHORT_FLAGS = {
 _DOCKERD = re.compile(r"(?:\S*/)?dockerd[\w.-]*\Z")
 _SHELLS = ("sh", "bash", "dash")
 MANAGER = "systemd's own environment (systemctl show-environment)"
+
+
+class PlanRefused(Exception):
+    """This cannot work, and nothing was written; a complete sentence that says what to do."""
 
 
 class Loaded(t.NamedTuple):
@@ -238,6 +243,11 @@ def wrapped(daemon: Daemon, files: Files) -> str:
     return "" if without_flags(argv, ()) else argv[0]
 
 
+def unknown_start(daemon: Daemon) -> bool:
+    """Whether another program starts the daemon and no file changed since: then only the daemon itself knows its settings."""
+    return bool(daemon.up and wrapped(daemon, daemon.files)) and not any(at > daemon.started for at in daemon.changed.values())
+
+
 def without_flags(argv: t.Sequence[str], names: t.Collection[str]) -> t.List[str]:
     """The command line without these flags, starting at dockerd (env may precede it); [] if another program starts it."""
     start = next((number for number, word in enumerate(argv) if _DOCKERD.match(word)), None)
@@ -281,3 +291,8 @@ def _expanded(words: t.Iterable[str], environment: t.Dict[str, environment_file.
 def _contents(files: Files, path: str) -> bytes:
     file = files.get(path)
     return file.contents if file else b""
+
+
+def config(files: Files, path: str) -> Document:
+    """daemon.json, of which each text is parsed once; NotJson if it is none."""
+    return parsed(_contents(files, path), path)

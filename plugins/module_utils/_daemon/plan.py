@@ -7,46 +7,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.first_state import FirstState
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules, normal_form
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import normal_form, problems, settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import (
     MANAGER,
     Daemon,
+    PlanRefused,
     Start,
     assignments,
-    environment_paths,
+    config,
     flags,
     layers,
     next_start,
     unit_files,
+    unknown_start,
     wrapped,
 )
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.relay_file import listens
 
-# daemon.json's key under "proxies", the variable, and the field of `docker info`
-PROXIES = {
-    "http_proxy": ("http-proxy", "HTTP_PROXY", "HttpProxy"),
-    "https_proxy": ("https-proxy", "HTTPS_PROXY", "HttpsProxy"),
-    "no_proxy": ("no-proxy", "NO_PROXY", "NoProxy"),
-}
-VARIABLES = [name for _key, upper, _field in PROXIES.values() for name in (upper, upper.lower())]
-_LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
-SETTINGS = (*PROXIES, *_LISTS)
+VARIABLES = [name for _key, upper, _field in settings.PROXIES.values() for name in (upper, upper.lower())]
+RELAY_FILE = "/etc/buildfleet-relay.conf"
 KEPT = ".before-buildfleet"  # beside a file of others: its contents before our first run
-_CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
-
-
-class PlanRefused(Exception):
-    """This cannot work, and nothing was written; a complete sentence that says what to do."""
 
 
 class Wanted(t.NamedTuple):
@@ -59,25 +47,17 @@ class Wanted(t.NamedTuple):
 
     @property
     def asked(self) -> t.List[str]:
-        given = dict.fromkeys(PROXIES, self.proxies)
-        return [name for name in SETTINGS if (given[name] if name in given else getattr(self, name)) is not None]
-
-
-class Effective(t.NamedTuple):
-    """The effective settings, now or after the next start (credentials in clear text)."""
-
-    proxies: t.Dict[str, str]
-    registry_mirrors: t.List[str]
-    insecure_registries: t.FrozenSet[str]
+        given = dict.fromkeys(settings.PROXIES, self.proxies)
+        return [name for name in settings.SETTINGS if (given[name] if name in given else getattr(self, name)) is not None]
 
 
 class Plan(t.NamedTuple):
     mechanism: str
     changes: Changes
-    expected: Effective  # after the next start
+    expected: settings.Effective  # after the next start
     conflicts: t.List[str]
     warnings: t.List[str]
-    asked: t.Sequence[str] = SETTINGS  # the settings that this run changes: no others decide anything
+    asked: t.Sequence[str] = settings.SETTINGS  # the settings that this run changes: no others decide anything
 
 
 def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = b"") -> t.Tuple[Wanted, t.List[str]]:
@@ -99,7 +79,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = 
                     f"{name}: this engine is built with {go}, which does not support socks5h (Go {versions.text('socks5h')} "
                     f"and later). Write socks5://, with which the proxy resolves names too."
                 )
-            if proxy.is_loopback(found) and not listens(relay, found.address):
+            if proxy.is_loopback(found) and not _relay_listens(relay, found.address):
                 warnings.append(
                     f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot "
                     f"reach it; set an address that containers can reach."
@@ -118,6 +98,11 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = 
         warnings += more
     warnings += _plain_mirrors(mirrors or [], insecure or [], engine)
     return Wanted(proxies, mirrors, insecure, servers), warnings
+
+
+def _relay_listens(contents: bytes, address: str) -> bool:
+    """Whether the relay with this configuration listens at host:port; containers then reach it at another address."""
+    return f"http_port {address}".encode() in contents.splitlines()
 
 
 def _once(mirrors: t.Sequence[str]) -> t.List[str]:
@@ -186,7 +171,7 @@ def mechanism(asked: str, daemon: Daemon) -> str:
 def present(request: Wanted, daemon: Daemon, record: FirstState, asked: str, adopt: bool) -> Plan:
     """Change the files so that the options take effect, and nothing else."""
     how = mechanism(asked, daemon)
-    _check_config(daemon, proxies=request.proxies is not None)
+    problems.check_config(daemon, proxies=request.proxies is not None)
     conflicts: t.List[str] = []
     after: Files = dict(daemon.files)
     if request.proxies is not None:
@@ -197,8 +182,8 @@ def present(request: Wanted, daemon: Daemon, record: FirstState, asked: str, ado
     _protect(after, daemon, record)
     changes = {path: file for path, file in after.items() if file != daemon.files.get(path)}
     start = next_start(daemon, after)
-    expected = effective(daemon, after, start)
-    check_start(daemon, after)
+    expected = settings.effective(daemon, after, start)
+    problems.check_start(daemon, after)
     _check_wrapper(request, daemon, how)
     _check_winners(request, daemon, after, expected, start, conflicts)
     return Plan(how, changes, expected, conflicts, [], request.asked)
@@ -207,7 +192,7 @@ def present(request: Wanted, daemon: Daemon, record: FirstState, asked: str, ado
 def absent(daemon: Daemon, record: FirstState) -> Plan:
     """The original files from the record; in a file that others changed since, only our settings are removed."""
     if not record.paths:  # nothing of ours is left, even if others changed the files
-        return Plan("", {}, running(daemon.info), [], [])
+        return Plan("", {}, settings.running(daemon.info), [], [])
     after: Files = dict(daemon.files)
     conflicts = []
     kept: Files = {}
@@ -231,100 +216,12 @@ def absent(daemon: Daemon, record: FirstState) -> Plan:
     changes = {path: file for path, file in after.items() if path in record.paths and file != daemon.files.get(path)}
     changes.update(kept)
     start = next_start(daemon, after)
-    _config_of(daemon)
+    problems.parsed_config(daemon)
     # A record of 1.0 does not contain what was asked for.
-    return Plan("", changes, effective(daemon, after, start), conflicts, [], record.note("asked") or (SETTINGS if record.paths else []))
-
-
-def effective(daemon: Daemon, files: Files, start: t.Optional[Start] = None) -> Effective:
-    """The settings after a start with these files: file or flag before environment, capitals first (Go)."""
-    start = start or next_start(daemon, files)
-    given = flags(start.argv)
-    config = _config(files, daemon.config_file).value
-    found = config.get("proxies")
-    block: t.Dict[str, t.Any] = found if isinstance(found, dict) else {}
-
-    def texts(key: str, flag: str) -> t.List[str]:
-        listed = config.get(key)
-        return [str(one) for one in [*(listed if isinstance(listed, list) else []), *given.get(flag, [])]]
-
-    proxies = {}
-    for name, (key, variable, _field) in PROXIES.items():
-        values = [block.get(key) if versions.has("daemon_json_proxies", daemon.engine or "99") else "", *given.get(key, [])]
-        values += [start.environment[one].value for one in (variable, variable.lower()) if one in start.environment]
-        proxies[name] = next((str(value) for value in values if value), "")
-    return Effective(
-        proxies,
-        [one[:-1] for one in normal_form.registry_mirrors(texts("registry-mirrors", "registry-mirror"))],
-        frozenset(texts("insecure-registries", "insecure-registry")),
-    )
-
-
-def running(info: t.Mapping[str, t.Any]) -> Effective:
-    """What `docker info` shows, with credentials masked by the engine."""
-    registries = info.get("RegistryConfig") or {}
-    insecure = [name for name, index in (registries.get("IndexConfigs") or {}).items() if not index.get("Secure", True)]
-    insecure += registries.get("InsecureRegistryCIDRs") or []
-    return Effective(
-        {name: info.get(field) or info.get(field.replace("Http", "HTTP")) or "" for name, (_key, _variable, field) in PROXIES.items()},
-        [one[:-1] for one in normal_form.registry_mirrors(registries.get("Mirrors") or [])],
-        normal_form.insecure_registries(insecure),
-    )
-
-
-def masked(one: Effective) -> Effective:
-    """The same, masked as `docker info` does it."""
-    return one._replace(proxies={name: value if name == "no_proxy" else normal_form.proxy_url(value) for name, value in one.proxies.items()})
-
-
-def differences(found: Effective, expected: Effective, names: t.Collection[str] = SETTINGS) -> t.List[str]:
-    """Which of these settings differ, regardless of their spelling."""
-    ones, others = _normal(found), _normal(expected)
-    return [name for name in SETTINGS if name in names and ones[name] != others[name]]
-
-
-def _normal(one: Effective) -> t.Dict[str, t.Any]:
-    return {
-        "http_proxy": normal_form.proxy_url(one.proxies["http_proxy"]),
-        "https_proxy": normal_form.proxy_url(one.proxies["https_proxy"]),
-        "no_proxy": proxy.no_proxy_set(one.proxies["no_proxy"]),
-        "registry_mirrors": normal_form.registry_mirrors(one.registry_mirrors),
-        "insecure_registries": normal_form.insecure_registries(one.insecure_registries),
-    }
-
-
-def hidden(one: Effective, names: t.Collection[str] = SETTINGS) -> t.Dict[str, str]:
-    """The parts of these settings that `docker info` does not show: credentials, and how BuildKit connects to insecure registries."""
-    urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
-    found = {}
-    if "http_proxy" in names or "https_proxy" in names:
-        found["credentials"] = "\n".join(urls) if any("@" in url for url in urls) else ""
-    if "insecure_registries" in names:
-        texts = normal_form.insecure_registries_for_buildkit(one.insecure_registries)
-        found["insecure_registries"] = "\n".join(sorted(text for text in texts if "://" in text))
-    return found
-
-
-def keys(files: Files, path: str) -> t.List[str]:
-    """The keys at the top of daemon.json."""
-    return list(_config(files, path).value)
-
-
-def without_keys(files: Files, path: str, names: t.Iterable[str]) -> bytes:
-    """daemon.json without these keys; every other byte as it is."""
-    file = files.get(path)
-    contents = file.contents if file else b"{}"
-    for name in names:
-        contents = daemon_json.drop(contents, path, [name])
-    return contents
+    return Plan("", changes, settings.effective(daemon, after, start), conflicts, [], record.note("asked") or (settings.SETTINGS if record.paths else []))
 
 
 # --- the parts of a plan --------------------------------------------------------------------------
-
-
-def _config(files: Files, path: str) -> daemon_json.Document:
-    file = files.get(path)
-    return daemon_json.parsed(file.contents if file else b"", path)
 
 
 def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[str, str]) -> None:
@@ -333,7 +230,7 @@ def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[s
     ours = next_start(daemon, after).environment.get("NO_PROXY")
     if ours and proxy.no_proxy_set(ours.value) == proxy.no_proxy_set(proxies["no_proxy"]):
         proxies = {**proxies, "no_proxy": ours.value}  # a different order is not a change
-    for name, (_key, upper, _field) in PROXIES.items():
+    for name, (_key, upper, _field) in settings.PROXIES.items():
         for variable in (upper, upper.lower()):
             # An empty value clears what another file sets: the last environment file wins.
             if proxies[name] or variable in inherited:
@@ -361,24 +258,24 @@ def _write_keys(after: Files, daemon: Daemon, how: str, request: Wanted) -> None
     path = daemon.config_file
     file = after.get(path)
     contents = file.contents if file else b""
-    for option, key in _LISTS.items():
+    for option, key in settings.LISTS.items():
         value = getattr(request, option)
         if value is None:
             continue
-        found = _config({path: File(contents)}, path).value.get(key)
+        found = config({path: File(contents)}, path).value.get(key)
         if value and not _same_list(option, found, value):
             contents = daemon_json.put(contents, path, [key], value)
         elif not value:
             contents = daemon_json.drop(contents, path, [key])
     if request.proxies is not None:
-        for name, (key, _variable, _field) in PROXIES.items():
-            block = _config({path: File(contents)}, path).value.get("proxies") or {}
+        for name, (key, _variable, _field) in settings.PROXIES.items():
+            block = config({path: File(contents)}, path).value.get("proxies") or {}
             value = request.proxies[name] if how == "daemon_json" else ""
             if not value:
                 contents = daemon_json.drop(contents, path, ["proxies", key])
             elif name != "no_proxy" or proxy.no_proxy_set(str(block.get(key, ""))) != proxy.no_proxy_set(value):
                 contents = daemon_json.put(contents, path, ["proxies", key], value)
-        if _config({path: File(contents)}, path).value.get("proxies") == {} and _config(daemon.files, path).value.get("proxies") != {}:
+        if config({path: File(contents)}, path).value.get("proxies") == {} and config(daemon.files, path).value.get("proxies") != {}:
             contents = daemon_json.drop(contents, path, ["proxies"])
     if contents != (file.contents if file else b""):
         after[path] = (file or File(b""))._replace(contents=contents)
@@ -433,9 +330,9 @@ def urls_on_host(daemon: Daemon) -> t.Iterator[str]:
     for setting in (*layers(daemon, daemon.files), *(one.setting for one in assignments(daemon, daemon.files))):
         if setting.name.upper().endswith("PROXY"):
             yield setting.value
-    yield from running(daemon.info).proxies.values()  # Docker shows a login that has no scheme before it
+    yield from settings.running(daemon.info).proxies.values()  # Docker shows a login that has no scheme before it
     with contextlib.suppress(daemon_json.NotJson):  # the plan refuses the file with a sentence; masking of URLs needs no parsing
-        yield from effective(daemon, daemon.files).proxies.values()
+        yield from settings.effective(daemon, daemon.files).proxies.values()
 
 
 def _is_json(path: str, contents: bytes) -> bool:
@@ -455,10 +352,10 @@ def _urls(path: str, file: File) -> t.List[str]:
 
 def _take_over(after: Files, daemon: Daemon) -> t.Iterator[str]:
     """Remove the lines of others; the record keeps them, and undo restores them."""
-    for path, settings in _foreign(daemon).items():
+    for path, lines in _foreign(daemon).items():
         file = t.cast(File, after[path])
-        after[path] = file._replace(contents=environment_file.without(file.contents, {one.name for one in settings}))
-        yield f"{settings[0].place}: {', '.join(sorted({one.name.upper() for one in settings}))} was taken over by this run."
+        after[path] = file._replace(contents=environment_file.without(file.contents, {one.name for one in lines}))
+        yield f"{lines[0].place}: {', '.join(sorted({one.name.upper() for one in lines}))} was taken over by this run."
 
 
 def _foreign(daemon: Daemon) -> t.Dict[str, t.List[environment_file.Setting]]:
@@ -476,153 +373,13 @@ def _line(files: Files, setting: environment_file.Setting) -> str:
     return lines[setting.line - 1].decode(errors="replace") if 0 < setting.line <= len(lines) else ""
 
 
-def _check_config(daemon: Daemon, proxies: bool) -> None:
-    """Refuse a daemon.json that is not JSON, stops the engine, or, where proxies are asked for, names them where nobody reads them."""
-    for problem in _json_problems(_config_of(daemon)):
-        if problem.stops or proxies:
-            raise PlanRefused(problem.sentence)
-
-
-def _config_of(daemon: Daemon) -> daemon_json.Document:
-    try:
-        return _config(daemon.files, daemon.config_file)
-    except daemon_json.NotJson as error:
-        raise PlanRefused(str(error)) from error
-
-
-def check_start(daemon: Daemon, files: Files) -> None:
-    """Refuse files that would make the next start fail, by our own rules."""
-    for problem in _start_problems(daemon, files, next_start(daemon, files)):
-        raise PlanRefused(problem.sentence)
-
-
-class ConfigProblem(t.NamedTuple):
-    """A setting in daemon.json that does not do what the user expects; ``stops``: Docker does not start with it."""
-
-    id: str
-    stops: bool
-    sentence: str
-
-
-def config_problems(daemon: Daemon) -> t.List[ConfigProblem]:
-    """All of them, in the current files."""
-    try:
-        document = _config(daemon.files, daemon.config_file)
-    except daemon_json.NotJson as error:
-        file = daemon.files.get(daemon.config_file)
-        return [ConfigProblem("config_not_json", not engine_rules.reads_json(file.contents if file else b"", daemon.engine or "99"), str(error))]
-    return [*_json_problems(document), *_start_problems(daemon, daemon.files, next_start(daemon, daemon.files))]
-
-
-def _json_problems(document: daemon_json.Document) -> t.Iterator[ConfigProblem]:
-    block = document.value.get("proxies", {})
-    if not isinstance(block, dict):
-        yield ConfigProblem(
-            "key_stops_start",
-            True,
-            f"{document.place('proxies')}: 'proxies' must be an object. "
-            'Write it as {"http-proxy": ..., "https-proxy": ..., "no-proxy": ...}, or remove it.',
-        )
-        block = {}
-    for key in block:
-        if key not in ("http-proxy", "https-proxy", "no-proxy"):
-            client = key in _CLIENT_KEYS
-            remedy = (
-                f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs in the client's ~/.docker/config.json)"
-                if client
-                else "the daemon reads http-proxy, https-proxy and no-proxy"
-            )
-            sentence = f"{document.place('proxies', key)}: Docker does not start with the key '{key}' in 'proxies': {remedy}. Remove it."
-            yield ConfigProblem("client_keys_in_daemon_json" if client else "key_stops_start", True, sentence)
-    for key, value in document.value.items():
-        where = document.place(key)
-        if key in _LISTS.values() and not (value is None or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
-            yield ConfigProblem("key_stops_start", True, f"{where}: '{key}' must be a list of strings. Write it as [\"...\"], or remove it.")
-        if key in ("httpProxy", "httpsProxy", "noProxy", "buildkit"):
-            remedy = (
-                'write {"features": {"buildkit": false}}, or better set docker_build_env buildkit'
-                if key == "buildkit"
-                else "that key belongs in the client's ~/.docker/config.json"
-            )
-            sentence = f"{where}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it."
-            yield ConfigProblem("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
-        if key in ("http-proxy", "https-proxy", "no-proxy"):
-            sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs in 'proxies'. Remove it."
-            yield ConfigProblem("top_level_proxy_ignored", False, sentence)
-
-
-def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[ConfigProblem]:
-    """Valid JSON that stops the next start, and that --validate misses: a key that is also a flag, an invalid mirror, a bad bip."""
-    path, engine = daemon.config_file, daemon.engine
-    document = _config(after, path)
-    given = flags(start.argv)
-    block = document.value.get("proxies")
-    if engine and not versions.has("tolerates_bom", engine):
-        if document.bom:
-            yield ConfigProblem(
-                "key_stops_start", True, f"{path}, line 1, column 1: engine {engine} does not start with a byte order mark. Save the file without it."
-            )
-        if document.root is None and after.get(path) is not None:
-            yield ConfigProblem(
-                "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
-            )
-    if block and engine and not versions.has("daemon_json_proxies", engine):
-        known = f"(supported from {versions.text('daemon_json_proxies')}). Remove it"
-        yield ConfigProblem("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")
-    bridge = document.value.get("bip")
-    if bridge and not proxy.is_interface(str(bridge)):
-        sentence = f"{document.place('bip')}: 'bip' is {str(bridge)[:40]!r}, with which Docker does not start. Write a prefix length too: 172.26.0.1/16."
-        yield ConfigProblem("key_stops_start", True, sentence)
-    keys = {key: (key,) for key in document.value if key != "proxies"}
-    keys.update({key: ("proxies", key) for key in (block if isinstance(block, dict) else {})})
-    for key, place in keys.items():
-        flag = engine_rules.FLAG_OF_KEY.get(key, key)
-        if key != "runtimes" and (flag in given or key in given):  # moby's config.go merges runtimes (skipDuplicates)
-            sentence = (
-                f"{document.place(*place)}: '{key}' is set here and by --{flag} on the command line ({_flag_place(daemon, after, flag)}), "
-                f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
-            )
-            yield ConfigProblem("key_stops_start", True, sentence)
-    mirrors = document.value.get("registry-mirrors")
-    for number, text in enumerate(mirrors if isinstance(mirrors, list) else []):
-        reason = engine_rules.mirror_error(str(text), daemon.engine or "99")
-        if reason:
-            sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {_mirror_words(str(text), daemon.engine or '99', reason)}"
-            yield ConfigProblem("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
-
-
-def _mirror_words(text: str, engine: str, reason: str) -> str:
-    """Our own sentence about a mirror, which says what to do; else the engine's reason."""
-    try:
-        proxy.mirror(text, engine)
-    except proxy.ValueRefused as error:
-        return str(error)
-    return f"Docker does not start with the mirror {text!r}: {reason}. Write https://host or https://host:port."
-
-
-def _flag_place(daemon: Daemon, files: Files, flag: str) -> str:
-    """The file and line that put this flag on the command line."""
-    written = re.compile(rf"(?<![\w-])(?:--?{re.escape(flag)}{'|-H' if flag == 'host' else ''})(?![\w-])")
-    for path in [daemon.defaults_file, *environment_paths(daemon, files), *reversed(unit_files(daemon, files))]:
-        file = files.get(path)
-        for number, line in enumerate(file.contents.decode(errors="replace").splitlines() if file else [], 1):
-            if written.search(line) and not line.lstrip().startswith("#"):
-                return f"{path}, line {number}"
-    return daemon.fragment or daemon.defaults_file
-
-
-def unknown_start(daemon: Daemon) -> bool:
-    """Whether another program starts the daemon and no file changed since: then only the daemon itself knows its settings."""
-    return bool(daemon.up and wrapped(daemon, daemon.files)) and not any(at > daemon.started for at in daemon.changed.values())
-
-
 def _check_wrapper(request: Wanted, daemon: Daemon, how: str) -> None:
     """Refuse what a program that starts the daemon would override: a proxy that it exports, or a flag for a list that is also in daemon.json."""
     if not unknown_start(daemon):
         return
-    now, ours = _normal(running(daemon.info)), _normal(masked(effective(daemon, daemon.files)))
+    now, ours = settings.normal(settings.running(daemon.info)), settings.normal(settings.masked(settings.effective(daemon, daemon.files)))
     for name in request.asked:
-        if now[name] and now[name] != ours[name] and (how == "systemd" or name in _LISTS):
+        if now[name] and now[name] != ours[name] and (how == "systemd" or name in settings.LISTS):
             program = wrapped(daemon, daemon.files)
             raise PlanRefused(
                 f"{name}: {_start_place(daemon)} starts {program}, which sets another {name} than the files of this host, and would override this option. "
@@ -638,16 +395,18 @@ def _start_place(daemon: Daemon) -> str:
     return found
 
 
-def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: Effective, start: Start, conflicts: t.List[str]) -> None:
+def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: settings.Effective, start: Start, conflicts: t.List[str]) -> None:
     if request.proxies is None:
         return
     given = flags(start.argv)
-    for name, (key, variable, _field) in PROXIES.items():
+    for name, (key, variable, _field) in settings.PROXIES.items():
         won = expected.proxies[name]
         same = proxy.no_proxy_set(won) == proxy.no_proxy_set(request.proxies[name]) if name == "no_proxy" else won == request.proxies[name]
         winner = start.environment.get(variable) or start.environment.get(variable.lower())
         if not same and key in given:
-            raise PlanRefused(f"{name}: {_flag_place(daemon, after, key)} has --{key} on the command line, which would override this option. Remove it there.")
+            raise PlanRefused(
+                f"{name}: {problems.flag_place(daemon, after, key)} has --{key} on the command line, which would override this option. Remove it there."
+            )
         if not same and winner:
             raise PlanRefused(
                 f"{name}: {winner.place} sets {variable}, which would override this option. "
@@ -679,7 +438,7 @@ def _without_ours(path: str, found: File, record: FirstState) -> File:
     contents = found.contents
     first = record.first(path)
     before = daemon_json.parsed(first.contents if first else b"", path).value
-    for keys in [["proxies", key] for key, _variable, _field in PROXIES.values()] + [[key] for key in _LISTS.values()]:
+    for keys in [["proxies", key] for key, _variable, _field in settings.PROXIES.values()] + [[key] for key in settings.LISTS.values()]:
         value = json.loads(json.dumps(record.note("written") or {})).get("/".join(keys))
         now: t.Any = daemon_json.parsed(contents, path).value
         old: t.Any = before
@@ -700,6 +459,6 @@ def written(record: FirstState, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:
     value = daemon_json.parsed(file.contents if file else b"", daemon.config_file).value
     block = value.get("proxies") or {}
     names = {*plan.asked, *(record.note("asked") or ())}
-    ours = {f"proxies/{key}": block[key] for name, (key, _variable, _field) in PROXIES.items() if name in names and key in block}
-    ours.update({key: value[key] for name, key in _LISTS.items() if name in names and key in value})
+    ours = {f"proxies/{key}": block[key] for name, (key, _variable, _field) in settings.PROXIES.items() if name in names and key in block}
+    ours.update({key: value[key] for name, key in settings.LISTS.items() if name in names and key in value})
     return {name: record.fingerprint(json.dumps(one)) for name, one in ours.items()}

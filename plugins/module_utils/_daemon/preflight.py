@@ -9,11 +9,20 @@ import contextlib
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import engine_rules
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, environment_paths, flags, next_start, unit_files, without_flags
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson, parsed
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import (
+    Daemon,
+    config,
+    environment_paths,
+    flags,
+    next_start,
+    unit_files,
+    without_flags,
+)
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import config_problems
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import NotJson
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
@@ -69,14 +78,14 @@ def wait_for_start(host: Host, daemon: Daemon) -> bool:
     return False
 
 
-def broken(host: Host, daemon: Daemon, plan: daemon_proxy.Plan, due: bool) -> t.Optional[Problem]:
+def broken(host: Host, daemon: Daemon, changes: Changes, due: bool) -> t.Optional[Problem]:
     """Why this run must not write: no start could succeed; None if one can, or if our change or start is the fix."""
-    if not daemon.engine or (daemon.up and not due and not plan.changes):
+    if not daemon.engine or (daemon.up and not due and not changes):
         return None
     problem = unit_problem(host, daemon)
     if problem is None:
         problem = down_problem(host, daemon)
-        if problem and (_repairs(host, daemon, plan) or _started_too_often(host, daemon)):
+        if problem and (_repairs(host, daemon, changes) or _started_too_often(host, daemon)):
             return None
     return problem
 
@@ -146,9 +155,28 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     return Problem(f"Docker does not run ({unit} is {daemon.state}). {because.rstrip('.')}.", f"Repair that, start Docker ({start}).")
 
 
+def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
+    """The engine's own error about these files, with the unit's real flags; it reads the file from a pipe."""
+    file = files.get(daemon.config_file)
+    if file is None:
+        return ""
+    document = config(files, daemon.config_file)
+    if not versions.has("validate", daemon.engine):
+        keys = engine_rules.unknown_keys(document, host.run(["dockerd", "--help"]).text) if daemon.engine else []
+        message = engine_rules.unknown_keys_error(keys)
+    else:
+        argv = without_flags(next_start(daemon, files).argv, ("config-file",))
+        if not argv:
+            return ""
+        done = host.run([*argv, "--validate", "--config-file", "/dev/stdin"], stdin=file.contents.decode(errors="replace"))
+        message = "" if done.code in (0, 127) else done.text.replace("/dev/stdin", daemon.config_file)
+    places = engine_rules.places(message, document)
+    return f"{message} ({places})" if places else message
+
+
 def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
     """Why the engine does not start with its daemon.json, by our rules and by the engine's own message."""
-    found = [one.sentence for one in daemon_proxy.config_problems(daemon) if one.stops]
+    found = [one.sentence for one in config_problems(daemon) if one.stops]
     if not found:
         with contextlib.suppress(NotJson):  # which the engine reads although we do not
             message = validation_error(host, daemon, daemon.files)
@@ -158,9 +186,8 @@ def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
 
 def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
     """A storage driver on a file system that it cannot use, which neither --validate nor a trial start in a folder of its own can tell."""
-    file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
-        document = parsed(file.contents if file else b"", daemon.config_file)
+        document = config(daemon.files, daemon.config_file)
         driver, folder = engine_rules.storage(document.value)
         system = _file_system(host, folder) if driver else ""
         if system and not engine_rules.storage_works(driver, system):
@@ -181,9 +208,9 @@ def _file_system(host: Host, folder: str) -> str:
     return ""
 
 
-def not_restarted_for_undo(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> str:
+def not_restarted_for_undo(host: Host, daemon: Daemon, changes: Changes) -> str:
     """Why undo does not restart a running daemon: the original files stopped it from starting before our first run, too."""
-    faults = config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})) if daemon.up else []
+    faults = config_faults(host, daemon._replace(files={**daemon.files, **changes})) if daemon.up else []
     return f"Docker was not restarted and keeps our settings until its next start, as it does not start with the original files: {faults[0]}" if faults else ""
 
 
@@ -227,9 +254,8 @@ def _started_too_often(host: Host, daemon: Daemon) -> bool:
 
 def _places(daemon: Daemon, message: str) -> str:
     """Where the values in the daemon's message are set: in daemon.json, or on its command line."""
-    file = daemon.files.get(daemon.config_file)
     with contextlib.suppress(NotJson):
-        document = parsed(file.contents if file else b"", daemon.config_file)
+        document = config(daemon.files, daemon.config_file)
         found = engine_rules.places(message, document) or _command_line_place(daemon, message)
         return f" ({found})" if found else ""
     return ""
@@ -252,9 +278,9 @@ def _line_with(daemon: Daemon, text: str) -> str:
     return next((place for place, line in lines if text in line and not line.lstrip().startswith(("#", ";"))), "")
 
 
-def _repairs(host: Host, daemon: Daemon, plan: daemon_proxy.Plan) -> bool:
+def _repairs(host: Host, daemon: Daemon, changes: Changes) -> bool:
     """Whether daemon.json stops the engine now but not after the planned change: then our change is the fix."""
-    return bool(plan.changes and config_faults(host, daemon) and not config_faults(host, daemon._replace(files={**daemon.files, **plan.changes})))
+    return bool(changes and config_faults(host, daemon) and not config_faults(host, daemon._replace(files={**daemon.files, **changes})))
 
 
 def _deaf(daemon: Daemon) -> t.Optional[Problem]:
@@ -267,8 +293,7 @@ def _deaf(daemon: Daemon) -> t.Optional[Problem]:
         )
     given = flags(argv).get("host", [])
     with contextlib.suppress(NotJson):
-        file = daemon.files.get(daemon.config_file)
-        listed = parsed(file.contents if file else b"", daemon.config_file).value.get("hosts")
+        listed = config(daemon.files, daemon.config_file).value.get("hosts")
         given = [*given, *map(str, listed if isinstance(listed, list) else [])]
     if not given or any(address in _OUR_SOCKETS for address in given):
         return None

@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, assignments, environment_paths, ignored, unit_files
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.plan import ConfigProblem
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 
 _PROXY = re.compile(r"(?:https?|no|all|ftp)_proxy$", re.IGNORECASE)

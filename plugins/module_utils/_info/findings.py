@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import ENVIRONMENT, POLICY_VARIABLE, PROFILE
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER
 from ansible_collections.buildfleet.docker.plugins.module_utils._info import registry_hosts
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import (
@@ -98,14 +99,6 @@ class Runner(t.NamedTuple):
     path: str
     executor: str
     socket: bool  # the jobs get the host's engine
-
-
-class ConfigProblem(t.NamedTuple):
-    """Something in daemon.json that stops the next start, or is ignored."""
-
-    id: str
-    stops: bool
-    sentence: str
 
 
 class Facts(t.NamedTuple):

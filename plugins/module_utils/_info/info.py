@@ -15,13 +15,11 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build.request i
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, settings
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start, unknown_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.pending import not_effective
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem, config_problems
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -31,7 +29,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._info import cli
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
     Builder,
     Client,
-    ConfigProblem,
     Facts,
     Runner,
     Setting,
@@ -86,12 +83,10 @@ class Survey(t.NamedTuple):
 def survey(host: Host, environment_of: t.Sequence[str], service: str, config_file: t.Optional[str], timeout: float, own: t.Mapping[str, str]) -> Survey:
     started = host.now()
     daemon = observe(host, service, config_file)
-    config_problems = [ConfigProblem(*one) for one in (*daemon_proxy.config_problems(daemon), *unread_lines(daemon))]
-    config_valid = not any(one.id == "config_not_json" for one in config_problems)
-    effective = (
-        daemon_proxy.effective(daemon, daemon.files) if config_valid else daemon_proxy.Effective(dict.fromkeys(daemon_proxy.PROXIES, ""), [], frozenset())
-    )
-    running = daemon_proxy.running(daemon.info) if daemon.up else None
+    problems = [*config_problems(daemon), *unread_lines(daemon)]
+    config_valid = not any(one.id == "config_not_json" for one in problems)
+    effective = settings.effective(daemon, daemon.files) if config_valid else settings.Effective(dict.fromkeys(settings.PROXIES, ""), [], frozenset())
+    running = settings.running(daemon.info) if daemon.up else None
     hosts_files = list(_hosts_files(host))
     urls = [url for url in dict.fromkeys([*effective.registry_mirrors, *(running.registry_mirrors if running else [])]) if "://" in url]
     asked = _ask(host, daemon, urls, environment_of, own, timeout, bool(daemon.up), hosts_files)
@@ -99,13 +94,10 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     features = _features(daemon) if config_valid else None
     unreadable: t.List[str] = []
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
-    if not any(one.stops for one in config_problems) and asked.get("validation_error"):
-        config_problems.append(
-            ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}")
-        )
-    plan = daemon_proxy.Plan("", {}, effective, [], [])
-    pending = not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), plan) if config_valid and daemon.up else []
-    if daemon_proxy.unknown_start(daemon):
+    if not any(one.stops for one in problems) and asked.get("validation_error"):
+        problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}"))
+    pending = settings.not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), effective) if config_valid and daemon.up else []
+    if unknown_start(daemon):
         pending = []
     socket = host.exists("/run/docker.sock")
     facts = Facts(
@@ -123,7 +115,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         pending=tuple(pending),
         reload_needed=daemon.reload_needed,
         config_newer=daemon.up and 0 < daemon.started < daemon.changed.get(daemon.config_file, 0),
-        config_problems=tuple(config_problems),
+        config_problems=tuple(problems),
         features_buildkit=features,
         clients=tuple(one.client for one in homes),
         steps=tuple(dict.fromkeys(one.steps for one in homes)),
@@ -188,7 +180,7 @@ def _ask(
 def _validation_error(host: Host, daemon: Daemon) -> str:
     """Why the engine would not start with its files, by its own check."""
     try:
-        return validation_error(host, daemon, daemon.files)
+        return preflight.validation_error(host, daemon, daemon.files)
     except daemon_json.NotJson:
         return ""
 
@@ -229,7 +221,7 @@ def _builder_of(host: Host, who: str, own: t.Mapping[str, str]) -> t.Union[Build
 # --- the daemon -----------------------------------------------------------------------------------
 
 
-def _daemon_settings(daemon: Daemon, effective: daemon_proxy.Effective, config_valid: bool) -> t.Iterator[Setting]:
+def _daemon_settings(daemon: Daemon, effective: settings.Effective, config_valid: bool) -> t.Iterator[Setting]:
     file = daemon.files.get(daemon.config_file)
     document = daemon_json.Document(file.contents if file and config_valid else b"", daemon.config_file)
     start = next_start(daemon, daemon.files)
@@ -237,7 +229,7 @@ def _daemon_settings(daemon: Daemon, effective: daemon_proxy.Effective, config_v
     read = [(one.name, one.value, one.place) for one in layers(daemon, daemon.files) if one.name in start.environment]
     block = document.value.get("proxies")
     line = daemon.fragment or daemon.defaults_file
-    for name, (key, upper, _field) in daemon_proxy.PROXIES.items():
+    for name, (key, upper, _field) in settings.PROXIES.items():
         found = list(variable((upper, upper.lower()), read, None, "").layers)
         found += [(f"--{key} in the command line of {line}", value) for value in given.get(key, [])]
         if isinstance(block, dict) and block.get(key):
@@ -410,7 +402,7 @@ def _all_settings(facts: Facts) -> t.Iterator[Setting]:
         yield from steps.settings
 
 
-def _result(facts: Facts, running: t.Optional[daemon_proxy.Effective], daemon: Daemon, compose: str, due: t.Optional[bool]) -> t.Dict[str, t.Any]:
+def _result(facts: Facts, running: t.Optional[settings.Effective], daemon: Daemon, compose: str, due: t.Optional[bool]) -> t.Dict[str, t.Any]:
     found = findings(facts)
     info = daemon.info
     used: t.Dict[str, t.Optional[str]] = {}

@@ -12,8 +12,8 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import ca, transaction
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import ca, start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import PlanRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
@@ -83,15 +83,15 @@ def machine(request, monkeypatch):
     made = Machine(request.param)
     daemon = types.SimpleNamespace(up=True, info={})
     monkeypatch.setattr(ca, "observe", lambda host, service, _file: types.SimpleNamespace(**{**vars(daemon), "started": made.started}))
-    monkeypatch.setattr(transaction, "busy", lambda host, _daemon: made.busy)
-    monkeypatch.setattr(transaction, "play_inside", lambda host, _daemon: made.inside)
+    monkeypatch.setattr(start, "busy", lambda host, _daemon: made.busy)
+    monkeypatch.setattr(start, "play_inside", lambda host, _daemon: made.inside)
     monkeypatch.setattr(ca, "_trial_start", lambda *_all: None)
 
     def restart(host, _daemon, _timeout):
         made.started = made.now()
         return ""
 
-    monkeypatch.setattr(transaction, "restart_alone", restart)
+    monkeypatch.setattr(start, "restart_alone", restart)
     return made
 
 
@@ -119,7 +119,7 @@ def test_check_predicts_present_is_idempotent_and_absent_gives_everything_back(m
 
 
 def test_docker_that_does_not_start_again_is_said_with_its_words(machine, monkeypatch):
-    monkeypatch.setattr(transaction, "restart_alone", lambda *_all: "no space left on device")
+    monkeypatch.setattr(start, "restart_alone", lambda *_all: "no space left on device")
     with pytest.raises(Refused) as refused:
         run(machine, certificate=PEM)
     assert str(refused.value) == "The store was changed, but Docker did not start again. Its message: no space left on device"
@@ -127,11 +127,11 @@ def test_docker_that_does_not_start_again_is_said_with_its_words(machine, monkey
 
 
 def test_a_daemon_json_that_cannot_start_is_refused_before_the_restart(machine, monkeypatch):
-    def objects(_host, _daemon, plan, timeout):
-        assert (plan.mechanism, timeout) == ("", 7)
-        raise daemon_proxy.PlanRefused("/etc/docker/daemon.json, line 1: it is not valid.")
+    def objects(_host, _daemon, changes, timeout):
+        assert (changes, timeout) == ({}, 7)
+        raise PlanRefused("/etc/docker/daemon.json, line 1: it is not valid.")
 
-    monkeypatch.setattr(transaction, "trial_start", objects)
+    monkeypatch.setattr(start, "trial_start", objects)
     with pytest.raises(Refused) as refused:
         TRIAL_START(machine, types.SimpleNamespace(info={}), 7)
     assert str(refused.value) == "/etc/docker/daemon.json, line 1: it is not valid."

@@ -13,7 +13,7 @@ import pytest
 from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import normal_form
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import settings as daemon_settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
@@ -52,9 +52,9 @@ class Recorded(MemoryHost):
 @pytest.mark.parametrize(("engine", "row"), ROWS)
 def test_what_the_next_start_has_in_force_is_what_the_engine_showed(engine, row):
     daemon = observe(Recorded(engine, row, asked=True), "docker", None)
-    effective, running = daemon_proxy.effective(daemon, daemon.files), daemon_proxy.running(row["info"])
-    assert daemon_proxy.differences(running, effective) == []
-    shown = {name: daemon_proxy.masked(effective).proxies[name] for name in daemon_proxy.PROXIES}
+    effective, running = daemon_settings.effective(daemon, daemon.files), daemon_settings.running(row["info"])
+    assert daemon_settings.differences(running, effective) == []
+    shown = {name: daemon_settings.masked(effective).proxies[name] for name in daemon_settings.PROXIES}
     assert shown == {"http_proxy": row["info"]["HttpProxy"], "https_proxy": row["info"]["HttpsProxy"], "no_proxy": row["info"]["NoProxy"]}
     assert [f"{url}/" for url in effective.registry_mirrors] == (row["info"]["RegistryConfig"]["Mirrors"] or [])
 
@@ -67,7 +67,7 @@ ASKED_ALONE = {"percent and others on one line", "a backslash", "a backslash x",
 def test_where_systemd_has_not_read_the_files_yet_our_reading_of_them_says_the_same(engine, row):
     daemon = observe(Recorded(engine, row, asked=False), "docker", None)
     assert daemon.loaded is None
-    assert daemon_proxy.differences(daemon_proxy.running(row["info"]), daemon_proxy.effective(daemon, daemon.files)) == []
+    assert daemon_settings.differences(daemon_settings.running(row["info"]), daemon_settings.effective(daemon, daemon.files)) == []
 
 
 @pytest.mark.parametrize("engine", ["20.10.24", "26.1.5", "28.5.2"])

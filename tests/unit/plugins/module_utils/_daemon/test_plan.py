@@ -9,7 +9,9 @@ from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import settings as daemon_settings
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, PlanRefused
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import config_problems
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
@@ -73,7 +75,7 @@ FOREIGN = b'[Service]\nEnvironment="HTTP_PROXY=http://old:1" "OTHER=x y"\nEnviro
 
 
 def test_a_foreign_setting_that_would_win_stops_the_run_by_file_and_line(record):
-    with pytest.raises(daemon_proxy.PlanRefused, match=r"http-proxy.conf, line 2 sets HTTP_PROXY, which would override.*adopt"):
+    with pytest.raises(PlanRefused, match=r"http-proxy.conf, line 2 sets HTTP_PROXY, which would override.*adopt"):
         plan(daemon(**{DOCS: FOREIGN}), record, https_proxy=URL)
 
 
@@ -100,20 +102,20 @@ def test_below_23_an_empty_value_clears_the_foreign_one(record):
     ],
 )
 def test_what_stops_the_next_start_is_refused(record, config, words):
-    with pytest.raises(daemon_proxy.PlanRefused, match=words):
+    with pytest.raises(PlanRefused, match=words):
         plan(daemon(config=config), record, https_proxy=URL)
 
 
 def test_a_mirror_given_by_a_flag_too(record):
     unit = EXEC.replace(b"$DOCKER_OPTS", b"--registry-mirror=https://f.lab")
-    with pytest.raises(daemon_proxy.PlanRefused, match="registry-mirror on the command line"):
+    with pytest.raises(PlanRefused, match="registry-mirror on the command line"):
         plan(daemon(unit=unit), record, registry_mirrors=["https://m.lab"])
 
 
 def test_no_engine(record):
-    with pytest.raises(daemon_proxy.PlanRefused, match="no Docker Engine"):
+    with pytest.raises(PlanRefused, match="no Docker Engine"):
         plan(daemon(engine=""), record, https_proxy=URL)
-    with pytest.raises(daemon_proxy.PlanRefused, match="does not start with 'proxies'"):
+    with pytest.raises(PlanRefused, match="does not start with 'proxies'"):
         plan(daemon(engine="20.10.24"), record, mechanism="daemon_json", https_proxy=URL)
 
 
@@ -127,11 +129,11 @@ def test_what_others_changed_since_stays_when_ours_goes(record):
 
 
 def test_order_of_exceptions_needs_no_restart():
-    found = daemon_proxy.Effective({"http_proxy": "", "https_proxy": URL, "no_proxy": "b,A"}, ["https://m.lab"], frozenset())
-    same = daemon_proxy.Effective({"http_proxy": "", "https_proxy": URL, "no_proxy": "a, b"}, ["https://m.lab"], frozenset())
-    assert daemon_proxy.differences(found, same) == []
+    found = daemon_settings.Effective({"http_proxy": "", "https_proxy": URL, "no_proxy": "b,A"}, ["https://m.lab"], frozenset())
+    same = daemon_settings.Effective({"http_proxy": "", "https_proxy": URL, "no_proxy": "a, b"}, ["https://m.lab"], frozenset())
+    assert daemon_settings.differences(found, same) == []
     other = same._replace(registry_mirrors=["https://n.lab"], proxies={**same.proxies, "https_proxy": ""})
-    assert daemon_proxy.differences(found, other) == ["https_proxy", "registry_mirrors"]
+    assert daemon_settings.differences(found, other) == ["https_proxy", "registry_mirrors"]
 
 
 def test_an_edit_of_others_between_two_runs_is_not_lost(tmp_path):
@@ -210,11 +212,11 @@ def test_a_login_needs_a_proxy():
 
 
 def test_settings_differ_one_by_one():
-    effective = daemon_proxy.Effective({"http_proxy": "", "https_proxy": "", "no_proxy": ""}, [], frozenset())
+    effective = daemon_settings.Effective({"http_proxy": "", "https_proxy": "", "no_proxy": ""}, [], frozenset())
     for name in ("http_proxy", "https_proxy", "no_proxy"):
-        assert daemon_proxy.differences(effective, effective._replace(proxies={**effective.proxies, name: URL})) == [name]
-    assert daemon_proxy.differences(effective, effective._replace(registry_mirrors=["https://m.lab"])) == ["registry_mirrors"]
-    assert daemon_proxy.differences(effective, effective._replace(insecure_registries=frozenset(["m.lab"]))) == ["insecure_registries"]
+        assert daemon_settings.differences(effective, effective._replace(proxies={**effective.proxies, name: URL})) == [name]
+    assert daemon_settings.differences(effective, effective._replace(registry_mirrors=["https://m.lab"])) == ["registry_mirrors"]
+    assert daemon_settings.differences(effective, effective._replace(insecure_registries=frozenset(["m.lab"]))) == ["insecure_registries"]
 
 
 @pytest.mark.parametrize("mechanism", ["daemon_json", "systemd"])
@@ -272,7 +274,7 @@ def test_a_file_that_was_taken_over_and_changed_since_stays_and_its_first_bytes_
 
 def test_runtimes_may_stand_in_the_file_and_in_the_command_line():
     unit = EXEC.replace(b" $DOCKER_OPTS", b" --add-runtime=nvidia=/usr/bin/nvidia-container-runtime")
-    assert daemon_proxy.config_problems(daemon(config=b'{"runtimes": {"kata": {"path": "/usr/bin/kata"}}}', unit=unit)) == []
+    assert config_problems(daemon(config=b'{"runtimes": {"kata": {"path": "/usr/bin/kata"}}}', unit=unit)) == []
 
 
 def test_a_configuration_of_any_name_is_json():
@@ -305,7 +307,7 @@ def test_our_keys_go_from_a_file_that_others_changed(before, after):
     ],
 )
 def test_a_flag_is_shown_in_the_file_that_gives_it(record, unit, files, place):
-    with pytest.raises(daemon_proxy.PlanRefused) as caught:
+    with pytest.raises(PlanRefused) as caught:
         plan(daemon(unit=unit, config=b'{"hosts": []}', **files), record, https_proxy=URL)
     assert f"'hosts' is set here and by --host on the command line ({place})" in str(caught.value)
 
@@ -336,13 +338,13 @@ def test_what_a_program_that_starts_the_daemon_gives_it_is_not_overridden(record
     try:
         plan(found, record, **wanted)
         assert not refused
-    except daemon_proxy.PlanRefused as error:
+    except PlanRefused as error:
         assert str(error) == refused
 
 
 @pytest.mark.parametrize("adopt", [False, True])
 def test_a_proxy_in_the_command_line_is_removed_by_its_writer(record, adopt):
     unit = b"[Service]\nExecStart=/usr/bin/env HTTPS_PROXY=http://old:1 /usr/bin/dockerd\n"
-    with pytest.raises(daemon_proxy.PlanRefused) as refused:
+    with pytest.raises(PlanRefused) as refused:
         plan(daemon("20.10.24", unit=unit), record, adopt=adopt, https_proxy=URL)
     assert str(refused.value) == f"https_proxy: {UNIT}, line 2 sets HTTPS_PROXY, which would override this option. Remove it there."

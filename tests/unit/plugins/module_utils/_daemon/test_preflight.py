@@ -10,7 +10,6 @@ import pytest
 from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
@@ -65,9 +64,8 @@ def daemon(state="failed", info=(), engine="26.1.5", systemd=True, config=None, 
     )  # fmt: skip
 
 
-def plan(config=None):
-    changes = {} if config is None else {CONFIG: File(config.encode())}
-    return daemon_proxy.Plan("daemon_json", changes, daemon_proxy.running({}), [], [])
+def changes(config=None):
+    return {} if config is None else {CONFIG: File(config.encode())}
 
 
 @pytest.mark.parametrize(
@@ -286,7 +284,7 @@ def test_a_daemon_of_which_nothing_is_wrong(found):
 
 
 def test_a_run_is_refused_before_it_writes():
-    refused = preflight.broken(Machine(journal=METRICS), daemon(), plan("{}"), False)
+    refused = preflight.broken(Machine(journal=METRICS), daemon(), changes("{}"), False)
     assert refused and refused.refusal == (
         f"Docker does not run (docker.service is failed). Its log says: {METRICS}. Nothing was written. "
         "Repair that, start Docker (systemctl start docker). Then run this again."
@@ -329,13 +327,13 @@ def test_a_storage_driver_needs_its_own_file_system(config, faults):
 
 def test_a_repair_that_leaves_another_fault_is_refused():
     config = '{"proxies": {"httpProxy": "http://p.lab"}, "storage-driver": "btrfs"}'
-    refused = preflight.broken(Machine(filesystems=EXT4), daemon(config=config), plan('{"storage-driver": "btrfs"}'), True)
+    refused = preflight.broken(Machine(filesystems=EXT4), daemon(config=config), changes('{"storage-driver": "btrfs"}'), True)
     assert refused and "'httpProxy' in 'proxies'" in refused.sentence
 
 
 @pytest.mark.parametrize(("journal", "refused"), [(STARTED, False), (CRASHED, True), ("", True)])
 def test_a_start_limit_that_others_have_reached_stops_no_run(journal, refused):
-    assert bool(preflight.broken(Machine(shown=TOO_OFTEN, journal=journal), daemon(), plan("{}"), True)) is refused
+    assert bool(preflight.broken(Machine(shown=TOO_OFTEN, journal=journal), daemon(), changes("{}"), True)) is refused
 
 
 BAD_MIRROR = '{"registry-mirrors": ["m.lab"]}'
@@ -351,7 +349,7 @@ BAD_MIRROR = '{"registry-mirrors": ["m.lab"]}'
     ],
 )
 def test_a_unit_that_systemd_refuses_stops_runs_that_would_touch_it(found, planned, due, refused):
-    assert bool(preflight.broken(Machine(TWICE), found._replace(drop_ins=()), plan(planned), due)) is refused
+    assert bool(preflight.broken(Machine(TWICE), found._replace(drop_ins=()), changes(planned), due)) is refused
 
 
 @pytest.mark.parametrize(
@@ -364,7 +362,7 @@ def test_a_unit_that_systemd_refuses_stops_runs_that_would_touch_it(found, plann
     ],
 )
 def test_our_own_change_may_be_the_repair(config, planned, refused):
-    assert bool(preflight.broken(Machine(), daemon(config=config), plan(planned), True)) is refused
+    assert bool(preflight.broken(Machine(), daemon(config=config), changes(planned), True)) is refused
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem
 from ansible_collections.buildfleet.docker.plugins.module_utils._info import findings as f
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import HostsFile
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import Mirror as HostsMirror
@@ -31,7 +32,7 @@ def client(who="login", source=OTHER, lost=(), **fields):
 
 
 def trouble(id, stops=True):
-    return (f.ConfigProblem(id, stops, "/etc/docker/daemon.json, line 2: it is wrong."),)
+    return (ConfigProblem(id, stops, "/etc/docker/daemon.json, line 2: it is wrong."),)
 
 
 def mirror(url="https://mirror.lab", **answer):

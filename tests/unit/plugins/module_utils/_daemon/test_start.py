@@ -12,9 +12,9 @@ import pytest
 from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import transaction
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import start
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.validation import validation_error
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.preflight import validation_error
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 
@@ -53,7 +53,7 @@ class Machine(MemoryHost):
 def test_a_restart_says_why_the_daemon_did_not_come_up(code, info, journal, trouble, reload):
     machine = Machine(code, info, journal)
     daemon = types.SimpleNamespace(systemd=True, service="docker", reload_needed=reload)
-    assert transaction.restart_alone(machine, daemon, 9) == trouble
+    assert start.restart_alone(machine, daemon, 9) == trouble
     starts = ["systemctl daemon-reload"] * reload + ["systemctl reset-failed", "systemctl restart"]
     assert machine.ran == starts + ["journalctl -u"] * bool(trouble)
 
