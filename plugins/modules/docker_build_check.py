@@ -261,7 +261,8 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     _learn(module, builder.environment)
     if params["history"]:
         environment = build_environment(builder, wanted, env)
-        record = read_record(module.host, params["history"], wanted.builder if wanted.named else "", environment, builder.user, params["timeout"])
+        buildx = module.host.buildx_history(wanted.builder if wanted.named else "", environment, builder.user, params["timeout"])
+        record = read_record(params["history"], buildx)
         return dict(result.shown(result.Outcome(judge(record.log, Evidence(code=record.code)))), record=record.id)
     images = params["images"] or [wanted.image]
     outcomes = [build.check(module.host, wanted._replace(image=image), builder, env, f"buildfleet-check-{uuid.uuid4().hex[:12]}") for image in images]

@@ -13,7 +13,6 @@ import typing as t
 from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.bootstrap import Nodes
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment, default_builder
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
@@ -26,6 +25,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_nodes import Nodes
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.steps import running_steps
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry

@@ -10,8 +10,6 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 _NEWEST = ("true", "yes", "on", "1")
 
@@ -25,18 +23,13 @@ class Record(t.NamedTuple):
     log: str
 
 
-def read_record(host: BuildHost, wanted: str, builder: str, environment: t.Mapping[str, str], user: str, timeout: float) -> Record:
-    """The newest record (``wanted`` is true), or the one with this id, and its log."""
-
-    def buildx(*words: str) -> Run:
-        named = ["--builder", builder] if builder else []
-        return host.run_group(["docker", "buildx", "history", *words, *named], environment, "/", timeout, user)
-
-    listed = buildx("ls", "--format", "json")
-    records = _records(listed.out)
-    if listed.code or (listed.out.strip() and not records):
+def read_record(wanted: str, buildx: t.Callable[..., t.Tuple[int, str, str]]) -> Record:
+    """The newest record (``wanted`` is true), or the one with this id, and its log. ``buildx`` runs `docker buildx history` with its arguments."""
+    code, out, err = buildx("ls", "--format", "json")
+    records = _records(out)
+    if code or (out.strip() and not records):
         since = versions.text("buildx_history")
-        raise Refused(f"history: buildx shows no past builds here; it supports that from {since}. Its message: {_first_line(listed.text) or 'nothing'}")
+        raise Refused(f"history: buildx shows no past builds here; it supports that from {since}. Its message: {_first_line(out + err) or 'nothing'}")
     if wanted.lower() in _NEWEST:
         record = max(records, key=lambda one: str(one.get("created_at")), default=None)
     else:
@@ -46,14 +39,14 @@ def read_record(host: BuildHost, wanted: str, builder: str, environment: t.Mappi
         what = "no past build" if wanted.lower() in _NEWEST else f"no record {wanted}"
         raise Refused(f"history: there is {what} here. The newest are: {ids or 'none'}.")
     name = str(record.get("ref")).rpartition("/")[2]
-    inspected = buildx("inspect", name, "--format", "json")
-    logs = buildx("logs", name, "--progress", "plain")
-    message = _error(inspected.out)
+    _code, inspected, _err = buildx("inspect", name, "--format", "json")
+    _code, out, err = buildx("logs", name, "--progress", "plain")
+    message = _error(inspected)
     return Record(
         name,
         str(record.get("name") or ""),
         0 if record.get("status") == "Completed" else 1,
-        logs.text + (f"\nERROR: failed to build: failed to solve: {message}" if message else ""),
+        (out + err).strip() + (f"\nERROR: failed to build: failed to solve: {message}" if message else ""),
     )
 
 

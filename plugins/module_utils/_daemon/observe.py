@@ -56,7 +56,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         files=files,
         changed={},
         inherited=_inherited(host) if systemd else (),
-        unsupported=unsupported.unsupported_reason(host, version, info or {}, systemd),
+        unsupported=unsupported_engine(host, version, info or {}, systemd),
         loaded=None if reload_needed else shown,
     )
     daemon = daemon._replace(corrections=corrections(daemon))
@@ -71,6 +71,13 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         started=started_at(host, daemon.pid),
         changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
     )
+
+
+def unsupported_engine(host: Host, version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool) -> str:
+    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine."""
+    paths = (*unsupported.PATHS, *(unsupported.USER_SOCKET.format(user) for user in host.names("/run/user")))
+    kernel = host.read("/proc/sys/kernel/osrelease")
+    return unsupported.unsupported_reason(version, info, systemd, {path for path in paths if host.exists(path)}, kernel.contents if kernel else b"")
 
 
 def _environment_files(host: Host, daemon: Daemon) -> t.Iterator[str]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unsupported import unsupported_reason
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import unsupported_engine
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
@@ -91,7 +91,7 @@ def back_up(host: Host, planned: Plan) -> t.List[str]:
 
 
 def _stop_where_nobody_reads_it(host: Host, info: Info) -> None:
-    unsupported = unsupported_reason(host, host.engine_api("/version") or {}, info, host.exists("/run/systemd/system"))
+    unsupported = unsupported_engine(host, host.engine_api("/version") or {}, info, host.exists("/run/systemd/system"))
     if unsupported:
         raise Refused(unsupported, changed=False)
     engine = components.engine(host)

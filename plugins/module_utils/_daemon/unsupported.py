@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
-
 DESKTOP = "This is Docker Desktop, which ignores proxies in daemon.json. Set them in its own settings: Resources > Proxies, mirrors under Docker Engine."
 PODMAN = (
     "Here the docker command is podman, which has no daemon and does not read daemon.json. Write mirrors to /etc/containers/registries.conf.d/, "
@@ -27,9 +25,20 @@ WSL = (
     "run wsl --shutdown on Windows, then run this again."
 )
 
+_DOCKERD = ("/usr/sbin/dockerd", "/usr/bin/dockerd", "/usr/local/bin/dockerd")
+_SNAP = "/var/snap/docker/current"
+_PODMAN = ("/usr/lib/tmpfiles.d/podman-docker.conf", "/etc/containers/nodocker")
+_WSL_DESKTOP = "/mnt/wsl/docker-desktop"
+_DESKTOP = "/opt/docker-desktop"
+USER_SOCKET = "/run/user/{}/docker.sock"
+PATHS = (*_DOCKERD, _SNAP, *_PODMAN, _WSL_DESKTOP, _DESKTOP)  # what tells which engine is installed
 
-def unsupported_reason(host: Host, version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool) -> str:
-    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine."""
+
+def unsupported_reason(version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool, existing: t.Collection[str], kernel: bytes) -> str:
+    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine.
+
+    ``existing``: those of PATHS and of the users' sockets that exist; ``kernel``: its release.
+    """
     platform = str((version.get("Platform") or {}).get("Name", ""))
     components = [str(one.get("Name", "")) for one in version.get("Components") or []]
     root = str(info.get("DockerRootDir", ""))
@@ -41,24 +50,19 @@ def unsupported_reason(host: Host, version: t.Mapping[str, t.Any], info: t.Mappi
         return ROOTLESS
     if root.startswith("/var/snap/"):
         return SNAP
-    if not systemd and _wsl(host):
-        return DESKTOP if host.exists("/mnt/wsl/docker-desktop") else WSL
-    return "" if version else _traces(host)
+    if not systemd and b"microsoft" in kernel.lower():
+        return DESKTOP if _WSL_DESKTOP in existing else WSL
+    return "" if version else _installed_instead(existing)
 
 
-def _traces(host: Host) -> str:
+def _installed_instead(existing: t.Collection[str]) -> str:
     """If the daemon's socket does not answer: what is installed instead of an ordinary engine?"""
-    if any(host.exists(f"/run/user/{user}/docker.sock") for user in host.names("/run/user")):
+    if any(path.startswith("/run/user/") for path in existing):
         return ROOTLESS
-    if any(host.exists(path) for path in ("/usr/sbin/dockerd", "/usr/bin/dockerd", "/usr/local/bin/dockerd")):
+    if any(path in existing for path in _DOCKERD):
         return ""
-    if host.exists("/var/snap/docker/current"):
+    if _SNAP in existing:
         return SNAP
-    if host.exists("/usr/lib/tmpfiles.d/podman-docker.conf") or host.exists("/etc/containers/nodocker"):
+    if any(path in existing for path in _PODMAN):
         return PODMAN
-    return DESKTOP if host.exists("/mnt/wsl/docker-desktop") or host.exists("/opt/docker-desktop") else ""
-
-
-def _wsl(host: Host) -> bool:
-    kernel = host.read("/proc/sys/kernel/osrelease")
-    return kernel is not None and b"microsoft" in kernel.contents.lower()
+    return DESKTOP if _WSL_DESKTOP in existing or _DESKTOP in existing else ""

@@ -58,12 +58,12 @@ class Selection:
         """What rewrites the file, which ``path`` may be a link to, and the encoding of its texts."""
         name, project = base(path), self._project
         if name in self._bake_files:
-            return lambda contents, to: project.bake(file._replace(path=path), contents, to, self._kinds), "utf-8"
+            return lambda contents, to: project.bake(path, contents, to, self._kinds), "utf-8"
         kind = project.extra.get(file.path, "") if project else ""
         if kind == "env":
-            return lambda contents, to: project.env(file, contents, to, self._kinds), "latin-1"
+            return lambda contents, to: project.env(file.path, contents, to, self._kinds), "latin-1"
         if kind == "compose" or (not kind and is_compose(name)):
-            return lambda contents, to: project.compose(file, contents, to, self._kinds), "utf-8"
+            return lambda contents, to: project.compose(file.path, contents, to, self._kinds), "utf-8"
         supplied, given = (project.supplied(file.path), project.given(file.path)) if project else ({}, frozenset())
         return lambda contents, to: rewrite(contents, to, self._build_args, self._kinds, supplied=supplied, given_elsewhere=given), "latin-1"
 

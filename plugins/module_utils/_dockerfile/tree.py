@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import typing as t
 
@@ -12,7 +13,17 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.repo
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.selection import COMPOSE, PATTERNS, Selection, base, follows, is_compose
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.undo_note import Work, restore_or_rewrite
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.pipeline import each
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, Refusal, Source, files, matches, named_singly, source
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import (
+    BAKE_FILES,
+    Refusal,
+    Source,
+    contents_of,
+    files,
+    matches,
+    named_singly,
+    source,
+    within,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, read_note, replace, sync, write_blocker
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
@@ -43,6 +54,10 @@ def rewrite_tree(options: Options, mirrors: Mirrors, paths: t.Sequence[str], wri
     return report
 
 
+def bake_files(excludes: t.Sequence[str]) -> t.List[str]:
+    return [name for name in BAKE_FILES if not any(fnmatch.fnmatch(name, pattern) for pattern in excludes)]
+
+
 def _project(options: Options, found: t.Sequence[t.Union[str, Refusal]], paths: t.Sequence[str], is_source: t.Callable[[str], t.Any]) -> t.Any:
     """The project around the files; None if no file names another one: importing the YAML reader takes 15 ms."""
     known = [path for path in found if isinstance(path, str)]
@@ -53,7 +68,11 @@ def _project(options: Options, found: t.Sequence[t.Union[str, Refusal]], paths: 
     from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import survey
 
     is_followed = follows(is_source, matches(PATTERNS), BAKE_FILES)
-    return survey(compose, bake, frozenset(known), paths, options["excludes"], is_followed, "compose" in options["kinds"])
+
+    def is_inside(path: str) -> bool:
+        return within(path, paths, options["excludes"])
+
+    return survey(compose, bake, frozenset(known), is_inside, bake_files(options["excludes"]), contents_of, is_followed, "compose" in options["kinds"])
 
 
 def _outcome(options: Options, selection: Selection, found: t.Union[str, Refusal], mirrors: Mirrors, write: bool, with_diff: bool) -> Outcome:

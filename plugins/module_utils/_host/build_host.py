@@ -57,6 +57,11 @@ class BuildHost(WebHost):
             output.seek(0)
             return Run(code, output.read().decode(errors="replace"), "")
 
+    def buildx_history(self, builder: str, env: t.Mapping[str, str], user: str, timeout: float) -> t.Callable[..., Run]:
+        """Runs `docker buildx history` with its arguments."""
+        named = ["--builder", builder] if builder else []
+        return lambda *arguments: self.run_group(["docker", "buildx", "history", *arguments, *named], env, "/", timeout, user)
+
     @staticmethod
     def _end_group(child: subprocess.Popen[bytes]) -> None:
         # The client cancels the build on SIGTERM; killed at once it could not.

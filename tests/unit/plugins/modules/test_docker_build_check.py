@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import Record
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Verdict
@@ -133,14 +134,17 @@ def test_the_mirrors_of_a_failed_build_are_shown(monkeypatch):
 
 
 @pytest.mark.parametrize(("builder", "named"), [("default", ""), ("ci", "ci")])
-def test_a_build_of_the_past_is_diagnosed_and_fails_nothing(built, monkeypatch, builder, named):
+def test_a_build_of_the_past_is_diagnosed_and_fails_nothing(built, builder, named):
     asked = []
 
-    def read_record(host, wanted, name, environment, user, timeout):
-        asked.append((wanted, name, environment["BUILDKIT_PROGRESS"], timeout))
-        return Record("r1", "b", 1, LOG)
+    class History:
+        def buildx_history(self, name, environment, user, timeout):
+            asked.append((name, environment["BUILDKIT_PROGRESS"], timeout))
+            records = json.dumps({"ref": "default/default/r1", "name": "b", "status": "Error"})
+            return lambda kind, *_more: (0, {"ls": records, "inspect": "{}", "logs": LOG}[kind], "")
 
-    monkeypatch.setattr(docker_build_check, "read_record", read_record)
-    result = docker_build_check.work(FakeModule(True, history="true", builder=builder))
+    module = FakeModule(True, history="true", builder=builder)
+    module.host = History()
+    result = docker_build_check.work(module)
     assert (result["record"], result["cause"], built) == ("r1", "dns", [])
-    assert asked == [("true", named, "plain", 180)]
+    assert asked == [(named, "plain", 180)]

@@ -9,16 +9,18 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import Record, read_record
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 OLD = {"created_at": "2026-11-26T18:12:54Z", "name": "b", "ref": "default/default/old", "status": "Completed"}
 NEW = {"created_at": "2026-11-26T18:23:00Z", "name": "a", "ref": "default/default/new", "status": "Error"}
 
 
-class FakeHost:
+class FakeHost(BuildHost):
     """buildx with these records; ``inspected`` is what it shows of each."""
 
     def __init__(self, listed="", inspected="", code=0):
+        super().__init__()
         self.listed, self.inspected, self.code, self.asked = listed, inspected, code, []
 
     def run_group(self, argv, env, cwd, timeout, user=""):
@@ -32,7 +34,7 @@ def lines(*records):
 
 
 def read(host, wanted="true", builder=""):
-    return read_record(host, wanted, builder, {"A": "b"}, "jane", 9)
+    return read_record(wanted, host.buildx_history(builder, {"A": "b"}, "jane", 9))
 
 
 FAILED = json.dumps({"Error": {"Message": "busybox: not found"}})

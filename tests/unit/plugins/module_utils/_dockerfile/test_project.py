@@ -12,8 +12,9 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile import model
-from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import bake_files, survey
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import Source, source
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.project import survey
+from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.tree import bake_files
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import Source, contents_of, source, within
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
 KINDS = ("from", "compose")
@@ -22,7 +23,14 @@ TO = Mirrors({"docker.io": "m.lab"})
 
 def surveyed(folder, compose=("compose.yml",), excludes=(), **more):
     paths = [str(folder / name) for name in compose]
-    return survey(paths, [], frozenset(paths), [str(folder)], excludes, lambda _read, _followed: True, more.get("needs_yaml", True))
+
+    def is_inside(path):
+        return within(path, [str(folder)], excludes)
+
+    def follows(_read, _followed):
+        return True
+
+    return survey(paths, [], frozenset(paths), is_inside, bake_files(excludes), contents_of, follows, more.get("needs_yaml", True))
 
 
 def test_a_dockerfile_of_another_name_is_read_too(tmp_path):
@@ -39,10 +47,10 @@ def test_what_lies_outside_is_reported_where_the_map_is_about_it(tmp_path):
     tree = surveyed(inside)
     file = source(str(inside / "compose.yml"))
     assert isinstance(file, Source)
-    result = tree.compose(file, file.contents, TO, KINDS)
+    result = tree.compose(file.path, file.contents, TO, KINDS)
     assert tree.extra == {}
     assert [skip.reason for skip in result.skipped] == ["Compose reads ../more.yml too, which is outside paths or excluded; add it to paths."]
-    elsewhere = tree.compose(file, file.contents, Mirrors({"ghcr.io": "m.lab"}), KINDS)
+    elsewhere = tree.compose(file.path, file.contents, Mirrors({"ghcr.io": "m.lab"}), KINDS)
     assert elsewhere.skipped == []
 
 
@@ -86,8 +94,8 @@ def test_env_is_edited_where_the_run_may(tmp_path, excludes, kinds, after, reaso
     tree = surveyed(tmp_path, excludes=excludes)
     env, file = source(str(tmp_path / ".env")), source(str(tmp_path / "compose.yml"))
     assert tree.extra == ({} if after is None else {str(tmp_path / ".env"): "env"})
-    assert after is None or tree.env(env, env.contents, TO, kinds).after == after
-    assert [skip.reason for skip in tree.compose(file, file.contents, TO, kinds).skipped] == [reason] * bool(reason)
+    assert after is None or tree.env(env.path, env.contents, TO, kinds).after == after
+    assert [skip.reason for skip in tree.compose(file.path, file.contents, TO, kinds).skipped] == [reason] * bool(reason)
 
 
 def test_a_use_below_the_folder_of_env_is_named_from_there(tmp_path):
@@ -97,5 +105,5 @@ def test_a_use_below_the_folder_of_env_is_named_from_there(tmp_path):
     (tmp_path / ".env").write_bytes(b"I=redis\n")
     tree = surveyed(tmp_path)
     file = source(str(tmp_path / "compose.yml"))
-    (skip,) = tree.compose(file, file.contents, TO, KINDS).skipped
+    (skip,) = tree.compose(file.path, file.contents, TO, KINDS).skipped
     assert skip.reason == ".env sets I to redis, and line 2 of sub/more.yml uses I in another way; use a separate variable for the image."

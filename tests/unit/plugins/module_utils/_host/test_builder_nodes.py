@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.bootstrap import Nodes
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_nodes import Nodes
 
 CONFIG = "/root/.docker/buildx"
 OTHERS = {"buildx_buildkit_ci01": ["id-ci01", "exited"], "db": ["id-db", "running"]}
