@@ -36,6 +36,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     unit, shown = _show(host, service) if systemd else ({}, None)
     version = {} if _asleep(host, service, unit) else host.engine_api("/version") or {}
     info = host.engine_api("/info", timeout=30) if version else None
+    traces = set(filter(host.exists, unsupported.traces(host.names("/run/user"))))
     drop_ins = _drop_ins(host, service) if systemd else ()
     fragment = unit.get("FragmentPath", "")
     files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
@@ -56,7 +57,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         files=files,
         changed={},
         inherited=_inherited(host) if systemd else (),
-        unsupported=unsupported_engine(host, version, info or {}, systemd),
+        unsupported=unsupported.unsupported_reason(version, info or {}, systemd, traces, host.read(unsupported.KERNEL)),
         loaded=None if reload_needed else shown,
     )
     daemon = daemon._replace(corrections=corrections(daemon))
@@ -71,13 +72,6 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         started=started_at(host, daemon.pid),
         changed={path: host.changed_at(path) for path, file in files.items() if file is not None},
     )
-
-
-def unsupported_engine(host: Host, version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool) -> str:
-    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine."""
-    paths = (*unsupported.PATHS, *(unsupported.USER_SOCKET.format(user) for user in host.names("/run/user")))
-    kernel = host.read("/proc/sys/kernel/osrelease")
-    return unsupported.unsupported_reason(version, info, systemd, {path for path in paths if host.exists(path)}, kernel.contents if kernel else b"")
 
 
 def _environment_files(host: Host, daemon: Daemon) -> t.Iterator[str]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import unsupported_engine
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
@@ -91,9 +91,11 @@ def back_up(host: Host, planned: Plan) -> t.List[str]:
 
 
 def _stop_where_nobody_reads_it(host: Host, info: Info) -> None:
-    unsupported = unsupported_engine(host, host.engine_api("/version") or {}, info, host.exists("/run/systemd/system"))
-    if unsupported:
-        raise Refused(unsupported, changed=False)
+    traces = set(filter(host.exists, unsupported.traces(host.names("/run/user"))))
+    systemd, kernel = host.exists("/run/systemd/system"), host.read(unsupported.KERNEL)
+    reason = unsupported.unsupported_reason(host.engine_api("/version") or {}, info, systemd, traces, kernel)
+    if reason:
+        raise Refused(reason, changed=False)
     engine = components.engine(host)
     if not engine:
         raise Refused("There is no Docker Engine on this host. Install it first.", changed=False)

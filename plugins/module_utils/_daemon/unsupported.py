@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
+
 DESKTOP = "This is Docker Desktop, which ignores proxies in daemon.json. Set them in its own settings: Resources > Proxies, mirrors under Docker Engine."
 PODMAN = (
     "Here the docker command is podman, which has no daemon and does not read daemon.json. Write mirrors to /etc/containers/registries.conf.d/, "
@@ -30,15 +32,19 @@ _SNAP = "/var/snap/docker/current"
 _PODMAN = ("/usr/lib/tmpfiles.d/podman-docker.conf", "/etc/containers/nodocker")
 _WSL_DESKTOP = "/mnt/wsl/docker-desktop"
 _DESKTOP = "/opt/docker-desktop"
-USER_SOCKET = "/run/user/{}/docker.sock"
-PATHS = (*_DOCKERD, _SNAP, *_PODMAN, _WSL_DESKTOP, _DESKTOP)  # what tells which engine is installed
+KERNEL = "/proc/sys/kernel/osrelease"
 
 
-def unsupported_reason(version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool, existing: t.Collection[str], kernel: bytes) -> str:
-    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine.
+def traces(users: t.Iterable[str]) -> t.Iterator[str]:
+    """The paths that tell which engine is installed; ``users``: the names in /run/user."""
+    yield from (*_DOCKERD, _SNAP, *_PODMAN, _WSL_DESKTOP, _DESKTOP)
+    yield from (f"/run/user/{user}/docker.sock" for user in users)
 
-    ``existing``: those of PATHS and of the users' sockets that exist; ``kernel``: its release.
-    """
+
+def unsupported_reason(
+    version: t.Mapping[str, t.Any], info: t.Mapping[str, t.Any], systemd: bool, existing: t.Collection[str], kernel: t.Optional[File]
+) -> str:
+    """Why we cannot configure this engine, and how to do it; '' for an ordinary engine. ``existing``: the traces that exist; ``kernel``: the file KERNEL."""
     platform = str((version.get("Platform") or {}).get("Name", ""))
     components = [str(one.get("Name", "")) for one in version.get("Components") or []]
     root = str(info.get("DockerRootDir", ""))
@@ -50,7 +56,7 @@ def unsupported_reason(version: t.Mapping[str, t.Any], info: t.Mapping[str, t.An
         return ROOTLESS
     if root.startswith("/var/snap/"):
         return SNAP
-    if not systemd and b"microsoft" in kernel.lower():
+    if not systemd and kernel and b"microsoft" in kernel.contents.lower():
         return DESKTOP if _WSL_DESKTOP in existing else WSL
     return "" if version else _installed_instead(existing)
 
