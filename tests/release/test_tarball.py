@@ -10,8 +10,9 @@ import tarfile
 
 MOST = 400 * 1024
 WITHOUT_THE_INTERNET = {
-    *(f"docs/{page}.md" for page in ("install", "why", "which-cure", "migration", "awx", "quick-start", "troubleshooting", "security", "variables")),
-    "README.zh-CN.md", "docs/zh/quick-start.md", "docs/zh/mirrors.md", "docs/zh/troubleshooting.md", "awx/apply.yml", "awx/surveys.yml", "SECURITY.md",
+    *(f"docs/{page}.md" for page in ("install", "why", "which-cure", "migration", "awx", "compare", "quick-start", "troubleshooting", "security", "variables")),
+    *(f"docs/zh/{page}.md" for page in ("compare", "mirrors", "quick-start", "troubleshooting")),
+    "README.zh-CN.md", "awx/apply.yml", "awx/surveys.yml", "SECURITY.md",
 }  # fmt: skip
 FOR_USERS = {
     "CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "README.zh-CN.md", "SECURITY.md", "awx", "docs", "meta",
