@@ -5,7 +5,7 @@
 
 IN := tests/environment
 LAB := python extensions/molecule/lab/lab.py
-MORE := registry_mirror_info registry_cache proxy_ca proxy_relay examples secrets awx rollout
+MORE := registry_mirror_info docker_builder registry_cache proxy_ca proxy_relay examples secrets awx rollout
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16

@@ -67,7 +67,7 @@ class Engine:
         """A build or a pull from a clean state (without images, cache and tokens) unless `clean` is false."""
         return lab_build.build(self.name, builder, image, env, login, clean)
 
-    def module(self, name: str, *flags: str, **options: object) -> subprocess.CompletedProcess[str]:
+    def module(self, name: str, /, *flags: str, **options: object) -> subprocess.CompletedProcess[str]:
         """Run a module of the collection on this host from the controller, as a user would."""
         arguments = ["-a", json.dumps(options)] if options else []
         return ansible(["ansible", self.name, f"--inventory={INVENTORY}", *flags, "-m", f"buildfleet.docker.{name}", *arguments])

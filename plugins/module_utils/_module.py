@@ -25,6 +25,7 @@ _ADDRESS_OPTIONS = (
     "registries",
     "insecure_registries",
     "builder_mirrors",
+    "driver_opts",
     "source_policy",
     "no_proxy",
     "env",

@@ -18,6 +18,7 @@ AT_MOST = {
     "docker_build_check": 306,
     "docker_build_env": 239,
     "docker_build_info": 322,
+    "docker_builder": 257,
     "docker_daemon_proxy": 284,
     "docker_registry_hosts": 229,
     "dockerfile_mirror": 295,

@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "_dockerfile": {"_core", "_formats", "_registry", "_host"},
     "_daemon": {"_core", "_host", "_formats", "_registry", "_proxy"},
     "_build_env": {"_core", "_formats", "_registry", "_proxy", "_host"},
+    "_builder": {"_core", "_formats", "_registry", "_proxy", "_host"},
     "_diagnosis": {"_core", "_registry"},
     "_info": {"_core", "_host", "_formats", "_proxy", "_daemon", "_build_env", "_build", "_diagnosis", "_registry"},
     "_build": {"_core", "_host", "_formats", "_diagnosis", "_registry"},
@@ -45,7 +46,7 @@ MAY_IMPORT = {
 SHELLS = {
     "_module", "_daemon.observe", "_daemon.busy", "_daemon.transaction", "_daemon.start", "_daemon.preflight",
     "_daemon.registry_hosts", "_daemon.change", "_daemon.ca", "_build.build", "_build.build_user",
-    "_build_env.change", "_build_env.services", "_info.info", "_dockerfile.tree",
+    "_build_env.change", "_build_env.services", "_builder.change", "_info.info", "_dockerfile.tree",
 }  # fmt: skip
 PURE = sorted(name for name in FILES if not name.startswith("_host.") and name not in SHELLS)
 DOORS = {name for name in FILES if name.startswith("_host.")} | {"_module"}

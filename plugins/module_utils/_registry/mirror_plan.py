@@ -49,17 +49,17 @@ def _by_name(plan: MirrorPlan, registry: str, mirrors: t.Sequence[Mirror], engin
         plan.uncovered[registry] = f"{needed}. Name each registry in buildfleet_mirrors."
     elif any(mirror.username for mirror in mirrors):
         plan.uncovered[registry] = f"{needed}, the only way to send a mirror a login. Use docker login and the mirror in FROM, or run a cache."
-    elif not _as_name(mirrors[0]):
+    elif not as_name(mirrors[0]):
         plan.uncovered[registry] = f"{needed}, and no image name has the path of {mirrors[0].url}. Use a mirror without override_path."
     elif versions.has("source_policy_engine", engine):
-        plan.source_policy[registry] = _as_name(mirrors[0])
+        plan.source_policy[registry] = as_name(mirrors[0])
     elif has_sources:
-        plan.image_mirrors[registry] = _as_name(mirrors[0])
+        plan.image_mirrors[registry] = as_name(mirrors[0])
     else:
         plan.uncovered[registry] = f"{needed} and no source policy (supported from {versions.text('source_policy_engine')}). Set buildfleet_sources."
 
 
-def _as_name(mirror: Mirror) -> str:
+def as_name(mirror: Mirror) -> str:
     """Of the registry, as image names begin at the mirror; empty where none can."""
     host, _slash, path = mirror.url.partition("://")[2].partition("/")
     if mirror.override_path:

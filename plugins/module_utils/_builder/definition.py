@@ -1,0 +1,322 @@
+# Copyright (c) 2026, The buildfleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a builder is created with: from options, from buildx's instance file and from its container. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import typing as t
+
+from ansible_collections.buildfleet.docker.plugins.module_utils._formats import toml
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
+from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import bypasses, is_loopback, no_proxy, no_proxy_warnings, proxy
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirror_plan import as_name
+
+FOLDER = "/etc/buildkit"  # where buildx puts the files of a builder in its container
+TOML = "buildkitd.toml"
+DRIVER = "docker-container"
+# BuildKit's process asks every registry with the certificates of this folder too, beside those of its image (crypto/x509/root_unix.go).
+_CERTIFICATES = f"{FOLDER}/certs/{DOCKER_HUB}"
+_CERTIFICATES_OPTION = "env.SSL_CERT_DIR"
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+_OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")  # buildx store/util.go
+# buildx adds it to the flags of every builder in a container, in one of two spellings.
+_ADDED_FLAG = ("--allow-insecure-entitlement", "network.host")
+
+Options = t.Mapping[str, t.Any]
+
+
+class BuilderError(Exception):
+    """An option or a builder that cannot be used; the message is a complete sentence."""
+
+
+class Definition(t.NamedTuple):
+    image: str  # empty: the one that buildx chooses
+    driver_opts: t.Dict[str, str]
+    flags: t.Tuple[str, ...]
+    config: t.Dict[str, t.Any]  # buildkitd.toml, with certificates in place of their paths
+
+
+class Instance(t.NamedTuple):
+    """A builder in buildx's own file."""
+
+    driver: str
+    nodes: int
+    node: str
+    endpoint: str
+    definition: Definition
+
+
+# --- from options ---------------------------------------------------------------------------------
+
+
+def check_name(name: str) -> None:
+    if not _NAME.match(name) or name == "default":
+        raise BuilderError(f"name: {name!r} is not the name of a builder. Use a letter first, then letters, digits, '.', '_' and '-'; not 'default'.")
+
+
+def wanted(options: Options, read: t.Callable[[str], str]) -> Definition:
+    """The definition that the options ask for. ``read``: the text of a file of the host."""
+    driver_opts = _driver_opts(options)
+    for name in ("http_proxy", "https_proxy"):
+        if options.get(name):
+            driver_opts[f"env.{name.upper()}"] = proxy(options[name], name).url()
+    exceptions = no_proxy(options.get("no_proxy") or ())
+    if exceptions:
+        driver_opts["env.NO_PROXY"] = ",".join(exceptions)
+    _stop_at_a_password(driver_opts, options)
+    authority = _certificate(options["ca"], "ca", read) if options.get("ca") else ""
+    if authority:
+        driver_opts[_CERTIFICATES_OPTION] = _CERTIFICATES
+    return Definition(
+        options.get("image") or "",
+        driver_opts,
+        _without_added(options.get("buildkitd_flags") or ()),
+        _config(_mirrors(options), authority, read),
+    )
+
+
+def _driver_opts(options: Options) -> t.Dict[str, str]:
+    found = {}
+    for name, value in (options.get("driver_opts") or {}).items():
+        variable = name.partition("env.")[2].lower()
+        if not _OPTION.match(name):
+            raise BuilderError(f"driver_opts: {name!r} is not the name of a driver option. Write for example network or env.NAME.")
+        if variable in _PROXIES or name == "image":
+            raise BuilderError(f"driver_opts: {name} has an option of its own. Set {variable or name} instead.")
+        if name == _CERTIFICATES_OPTION and options.get("ca"):
+            raise BuilderError(f"driver_opts: {name} is set by ca too. Remove one of the two.")
+        text = json.dumps(value) if isinstance(value, bool) else str(value)
+        if re.search(r"[\x00-\x1f\x7f]", text):
+            raise BuilderError(f"driver_opts: the value of {name} contains a control character. Write it on one line.")
+        found[name] = text
+    return found
+
+
+def _stop_at_a_password(driver_opts: t.Mapping[str, str], options: Options) -> None:
+    for name, value in driver_opts.items():
+        if re.search(r"://[^/]*@", value) and not options.get("allow_readable_secret"):
+            variable = name.partition("env.")[2].lower()
+            where = variable if variable in _PROXIES else f"driver_opts: {name}"
+            raise BuilderError(
+                f"{where} contains credentials, and everyone who may use Docker reads them in the builder's container (docker inspect). "
+                "Set the address of a proxy without a password, such as that of proxy_relay, or accept this with allow_readable_secret: true."
+            )
+
+
+def _mirrors(options: Options) -> hosts_toml.Registries:
+    try:
+        found = hosts_toml.wanted(options.get("mirrors") or {}, "mirrors")
+    except hosts_toml.RegistryHostsError as error:
+        raise BuilderError(str(error)) from None
+    for registry, mirrors in found.items():
+        if registry == hosts_toml.DEFAULT:
+            raise BuilderError(f"mirrors: BuildKit has no mirrors for every registry. Name each registry in place of {registry}.")
+        for mirror in mirrors:
+            if mirror.username:
+                raise BuilderError(f"mirrors: {registry}: BuildKit sends no login to a mirror in buildkitd.toml. Remove the credentials, or the mirror.")
+            if not as_name(mirror):
+                raise BuilderError(f"mirrors: {registry}: no image name has the path of {mirror.url}. Use a mirror without override_path.")
+    return found
+
+
+def _config(mirrors: hosts_toml.Registries, authority: str, read: t.Callable[[str], str]) -> t.Dict[str, t.Any]:
+    tables: t.Dict[str, t.Dict[str, t.Any]] = {}
+    for registry, found in mirrors.items():
+        tables.setdefault(registry, {})["mirrors"] = [as_name(mirror) for mirror in found]
+        for mirror in found:
+            table = tables.setdefault(as_name(mirror).partition("/")[0], {})
+            if mirror.url.startswith("http://"):
+                table["http"] = True
+            if mirror.skip_verify:
+                table["insecure"] = True
+            if mirror.ca:
+                table["ca"] = [_certificate(mirror.ca, f"mirrors: {registry}: ca", read)]
+    if authority:
+        for table in (tables.setdefault(DOCKER_HUB, {}), *tables.values()):
+            table["ca"] = [*(one for one in table.get("ca", []) if one != authority), authority]
+    tables = {registry: table for registry, table in tables.items() if table}
+    return {"registry": tables} if tables else {}
+
+
+def _certificate(text: str, where: str, read: t.Callable[[str], str]) -> str:
+    if text.startswith("/"):
+        text = read(text)
+    try:
+        return trust_store.wanted(text)
+    except trust_store.NoCertificate as error:
+        raise BuilderError(str(error).replace("certificate", where, 1)) from None
+
+
+def warnings(definition: Definition, options: Options) -> t.List[str]:
+    """Allowed values that may not have the intended effect."""
+    driver_opts = definition.driver_opts
+    found = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
+    for name in ("http_proxy", "https_proxy"):
+        url = driver_opts.get(f"env.{name.upper()}")
+        if url and is_loopback(proxy(url, name)) and driver_opts.get("network") != "host":
+            found.append(f"{name} is on this host's loopback, which the container of a builder cannot reach. Use an address that containers can reach.")
+    if options.get("http_proxy") and not options.get("https_proxy"):
+        found.append("http_proxy is not used for https URLs, such as those of Docker Hub. Set https_proxy too.")
+    tables = _tables(definition.config)
+    for address in sorted({mirror.partition("/")[0] for table in tables.values() for mirror in table.get("mirrors", [])}):
+        plain = tables.get(address, {}).get("http")
+        host, _colon, port = address.partition(":")
+        used = driver_opts.get("env.HTTP_PROXY" if plain else "env.HTTPS_PROXY")
+        if used and not bypasses(driver_opts.get("env.NO_PROXY", ""), host, int(port or (80 if plain else 443))):
+            found.append(
+                f"The builder connects to the mirror {address} through its proxy, because no_proxy does not contain it. "
+                f"Add {host} to no_proxy, unless the mirror can only be reached through the proxy."
+            )
+    return found
+
+
+# --- for buildx -----------------------------------------------------------------------------------
+
+
+def files(definition: Definition) -> t.Dict[str, str]:
+    """The certificates that `docker buildx create` reads, by name."""
+    return {_file_name(one): one for table in _tables(definition.config).values() for one in table.get("ca", [])}
+
+
+def toml_text(definition: Definition, folder: str = "") -> str:
+    """buildkitd.toml for `docker buildx create`, with certificates in this folder; without one as it is in the container."""
+    lines = []
+    for registry, table in sorted(_tables(definition.config).items()):
+        lines.append(f"[registry.{json.dumps(registry)}]")
+        for key, value in sorted(table.items()):
+            place = folder or f"{FOLDER}/certs/{registry}"
+            shown = [f"{place}/{_file_name(one)}" for one in value] if key == "ca" else value
+            lines.append(f"{key} = {json.dumps(shown)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _file_name(certificate: str) -> str:
+    return f"buildfleet-{hashlib.sha256(certificate.encode()).hexdigest()[:12]}.pem"
+
+
+def creation(name: str, node: str, definition: Definition, config: str, masked: t.Callable[[str], str]) -> t.List[str]:
+    """The command that creates it. Everyone can read a command line, so a password is masked there; ``with_secrets`` adds it."""
+    options = dict(definition.driver_opts, **({"image": definition.image} if definition.image else {}))
+    command = ["docker", "buildx", "create", "--name", name, "--node", node, "--driver", DRIVER]
+    for option, value in options.items():
+        field = f"{option}={masked(value)}".replace('"', '""')
+        command += ["--driver-opt", f'"{field}"']  # a line of CSV
+    if definition.flags:
+        command += ["--buildkitd-flags", " ".join(definition.flags)]
+    return [*command, *(["--config", config] if config else [])]
+
+
+def with_secrets(contents: bytes, definition: Definition) -> bytes:
+    """buildx's instance file with the driver options as they are."""
+    document = json.loads(contents)
+    document["Nodes"][0]["DriverOpts"].update(definition.driver_opts)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+# --- what there is --------------------------------------------------------------------------------
+
+
+def instance(contents: bytes, path: str) -> Instance:
+    """buildx's file of a builder (~/.docker/buildx/instances/NAME)."""
+    try:
+        document = json.loads(contents)
+        nodes = document["Nodes"]
+        node = nodes[0]
+        options = {str(name): str(value) for name, value in (node.get("DriverOpts") or {}).items()}
+        kept = {str(name): base64.b64decode(text) for name, text in (node.get("Files") or {}).items()}
+        image = options.pop("image", "")
+        definition = Definition(image, options, _without_added(node.get("Flags") or ()), _read_config(kept))
+        return Instance(str(document["Driver"]), len(nodes), str(node["Name"]), str(node.get("Endpoint", "")), definition)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BuilderError(f"{path}: this is not a builder as buildx stores it. Remove it with docker buildx rm first.") from error
+
+
+def container(inspected: t.Mapping[str, t.Any], image: t.Mapping[str, t.Any], kept: t.Mapping[str, bytes]) -> Definition:
+    """What a container really has. ``kept``: its files below /etc/buildkit."""
+    config = inspected["Config"]
+    of_image = (image.get("Config") or {}).get("Env") or []
+    variables = dict(one.partition("=")[::2] for one in config.get("Env") or [] if one not in of_image)
+    arguments = list(inspected.get("Args") or [])
+    if arguments[:1] == ["--config"]:
+        del arguments[:2]
+    try:
+        found = _read_config(kept)
+    except ValueError:
+        found = {TOML: "not valid"}
+    return Definition(config.get("Image", ""), {f"env.{name}": value for name, value in variables.items()}, _without_added(arguments), found)
+
+
+def _read_config(kept: t.Mapping[str, bytes]) -> t.Dict[str, t.Any]:
+    value = toml.parse(kept.get(TOML, b"").decode(), TOML).value
+    for table in _tables(value).values():
+        if isinstance(table.get("ca"), list):
+            table["ca"] = [_contents(str(one), kept) for one in table["ca"]]
+    return {key: each for key, each in value.items() if each != {}}
+
+
+def _tables(config: t.Mapping[str, t.Any]) -> t.Dict[str, t.Dict[str, t.Any]]:
+    """The tables of registries; what others wrote may be something else."""
+    found = config.get("registry")
+    return {registry: table for registry, table in found.items() if isinstance(table, dict)} if isinstance(found, dict) else {}
+
+
+def _contents(path: str, kept: t.Mapping[str, bytes]) -> str:
+    found = kept.get(path[len(FOLDER) + 1 :])
+    return path if found is None else found.decode(errors="replace")
+
+
+def _without_added(flags: t.Sequence[str]) -> t.Tuple[str, ...]:
+    found: t.List[str] = []
+    for flag in flags:
+        found.append(flag)
+        if flag == "=".join(_ADDED_FLAG):
+            del found[-1:]
+        elif tuple(found[-2:]) == _ADDED_FLAG:
+            del found[-2:]
+    return tuple(found)
+
+
+# --- the difference -------------------------------------------------------------------------------
+
+
+def differences(asked: Definition, made: Definition, running: t.Optional[Definition]) -> t.List[str]:
+    """What is different in the definition of buildx or in the container, by name."""
+    found = []
+    if asked.image != made.image or (running and asked.image and asked.image != running.image):
+        found.append("image")
+    for name in sorted({*asked.driver_opts, *made.driver_opts, *(_ours(running) if running else ())}):
+        value = asked.driver_opts.get(name)
+        if value != made.driver_opts.get(name) or (running and name.startswith("env.") and value != running.driver_opts.get(name)):
+            found.append(name)
+    if asked.flags != made.flags or (running and asked.flags != running.flags):
+        found.append("buildkitd_flags")
+    if asked.config != made.config or (running and asked.config != running.config):
+        found.append(TOML)
+    return found
+
+
+def _ours(running: Definition) -> t.List[str]:
+    """Variables of a container that decide how it reaches registries; buildx adds others for itself."""
+    return [name for name in running.driver_opts if name.partition("env.")[2].lower() in _PROXIES or name == _CERTIFICATES_OPTION]
+
+
+def text(definition: t.Optional[Definition]) -> str:
+    """For the diff."""
+    if definition is None:
+        return ""
+    lines = [f"image: {definition.image or '(of buildx)'}"]
+    lines += [f"driver option {name}={value}" for name, value in sorted(definition.driver_opts.items())]
+    lines += [f"flag {flag}" for flag in definition.flags]
+    for registry, table in sorted(_tables(definition.config).items()):
+        for key, value in sorted(table.items()):
+            lines.append(f"{TOML}: {registry}: {key} = {json.dumps([_file_name(str(one)) for one in value] if key == 'ca' else value)}")
+    lines += [f"{TOML}: {key} = {json.dumps(value, sort_keys=True)}" for key, value in sorted(definition.config.items()) if key != "registry"]
+    return "".join(f"{line}\n" for line in lines)
