@@ -26,10 +26,17 @@ def checked(engine, **options):
 
 
 def asked_of_the_hub(moment):
-    """The requests of the cache's proxy to the Hub and to the server of its layers since then."""
+    """The requests of the cache's proxy to the Hub and to the server of its layers since then, without the question whether the Hub answers."""
     proxy = table.SERVICES["auth-proxy"].address
     logs = (run("sh", "-c", f"docker logs --since {moment} buildfleet-{service} 2>&1") for service in ("hub", "cdn"))
-    return [line for log in logs for line in log.splitlines() if line.startswith(f"{proxy} ") and REGISTRY in line]
+    return [line for log in logs for line in log.splitlines() if line.startswith(f"{proxy} ") and REGISTRY in line and '"GET /v2/ HTTP' not in line]
+
+
+def test_another_registry_has_a_service_of_its_own():
+    asked = "curl -sk https://127.0.0.1:5001/v2/lab/tool/tags/list"
+    assert json.loads(on(CACHE, asked).log) == {"name": "lab/tool", "tags": ["1"]}
+    assert on(CACHE, "systemctl is-active buildfleet-registry-cache@ghcr.io.service").log == "active\n"
+    assert on(CACHE, f"{asked.replace('5001', '5000')} | grep -q NAME_UNKNOWN").ok
 
 
 @pytest.mark.parametrize("builder", ["pull", "buildkit", "legacy", "compose"])
@@ -73,6 +80,29 @@ def proxy_lost():
 def test_what_the_cache_has_it_hands_out_when_the_proxy_is_down(engine, proxy_lost):
     outcome = engine.build("buildkit")
     assert outcome.ok, outcome.log
+
+
+SERVES = "for n in $(seq 30); do curl -sfk https://127.0.0.1:5000/v2/ && exit 0; sleep 1; done; exit 1"
+
+
+@pytest.mark.parametrize("engine", list(table.HOSTS)[:1], indirect=True)
+def test_a_cache_that_starts_while_the_proxy_is_down_hands_out_what_it_has(engine, proxy_lost):
+    moment = on(CACHE, "date +%s").log.strip()
+    assert on(CACHE, f"systemctl restart {UNIT} && {SERVES}").ok
+    for builder in ("pull", "buildkit", "legacy"):
+        outcome = engine.build(builder)
+        assert outcome.ok, outcome.log
+    assert "OFFLINE: serving stored images only" in on(CACHE, f"journalctl --unit={UNIT} --since=@{moment} --no-pager").log
+
+
+def test_and_uses_the_hub_again_by_itself():
+    for _rest in range(60):
+        if "online: the upstream answers" in on(CACHE, f"journalctl --unit={UNIT} --lines=200 --no-pager").log.rpartition("OFFLINE")[2]:
+            break
+        time.sleep(1)
+    else:
+        raise AssertionError("The cache is still offline after a minute.")
+    assert on(CACHE, SERVES).ok
 
 
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])

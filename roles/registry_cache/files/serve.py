@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run one registry as a cache: with its upstream while that answers, else with what is stored, and below a size.
+
+The registry (2.8) ends when its upstream does not answer at the start, and waits for it for each tag while it runs. So a second process of
+it with nothing stored (probe.yml) finds out whether the upstream answers, and the cache is served with online.yml or offline.yml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import types
+import typing as t
+from pathlib import Path
+
+import storage
+
+LISTENING = b"listening on"
+TICK = 0.5
+PROBE_SECONDS = 10.0
+STOP_SECONDS = 10.0
+FAILURES = 2  # probes in a row before a running cache stops asking its upstream
+
+
+def log(message: str) -> None:
+    print(f"buildfleet: {message}", flush=True)
+
+
+class Probe:
+    """A registry that is started to see whether its upstream answers. It runs beside everything else."""
+
+    def __init__(self, command: t.List[str], timeout: float = PROBE_SECONDS, clock: t.Callable[[], float] = time.monotonic) -> None:
+        self.output = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
+        self.clock = clock
+        self.deadline = clock() + timeout
+        self.reason = ""
+
+    def result(self) -> t.Optional[bool]:
+        """Whether the upstream answers; None as long as that is not known."""
+        ended = self.process.poll() is not None
+        self.output.seek(0)
+        lines = self.output.read()
+        if LISTENING in lines and not ended:
+            return self._close(True)
+        if ended:
+            self.reason = masked(message_of(lines)) or f"the registry ended with {self.process.returncode}"
+            return self._close(False)
+        if self.clock() >= self.deadline:
+            self.reason = "no answer within 10 seconds"
+            return self._close(False)
+        return None
+
+    def _close(self, answers: bool) -> bool:
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
+        return answers
+
+
+def message_of(output: bytes) -> str:
+    """The message of the last line that a registry wrote before it ended."""
+    lines = output.decode(errors="replace").strip().splitlines()
+    errors = [line for line in lines if "level=fatal" in line or line.startswith("panic:")] or lines
+    return re.sub(r'^.*?(?:msg="(.*)"|panic: (.*))$', lambda found: found.group(1) or found.group(2), errors[-1]).replace('\\"', '"') if errors else ""
+
+
+def masked(text: str) -> str:
+    return re.sub(r"://[^/@\s]*@", "://xxxxx:xxxxx@", text)
+
+
+class Server:
+    """Starts, exchanges and stops the registry. `step` does what is due and never blocks for long."""
+
+    def __init__(self, program: str, folder: Path, interval: float, clock: t.Callable[[], float] = time.monotonic) -> None:
+        self.program = program
+        self.folder = folder
+        self.interval = interval
+        self.clock = clock
+        self.online: t.Optional[bool] = None  # None: not known yet
+        self.registry: t.Optional[subprocess.Popen[bytes]] = None
+        self.draining: t.List[subprocess.Popen[bytes]] = []
+        self.probe: t.Optional[Probe] = self._probe()
+        self.next_probe = 0.0
+        self.failures = 0
+
+    def command(self, kind: str) -> t.List[str]:
+        return [self.program, "serve", str(self.folder / f"{kind}.yml")]
+
+    def _probe(self) -> Probe:
+        return Probe(self.command("probe"), clock=self.clock)
+
+    def step(self) -> None:
+        self.draining = [process for process in self.draining if process.poll() is None]
+        if self.probe is None and self.clock() >= self.next_probe:
+            self.probe = self._probe()
+        answers = self.probe.result() if self.probe else None
+        if self.probe and answers is not None:
+            self._decide(answers, self.probe.reason)
+            self.probe, self.next_probe = None, self.clock() + self.interval
+        if self.registry and self.registry.poll() is not None:
+            self._restart()
+
+    def _decide(self, answers: bool, reason: str) -> None:
+        self.failures = 0 if answers else self.failures + 1
+        if self.online is None or (answers and not self.online) or (self.online and self.failures >= FAILURES):
+            log("online: the upstream answers" if answers else f"OFFLINE: serving stored images only, the upstream does not answer ({reason})")
+            self._serve(answers)
+
+    def _serve(self, online: bool) -> None:
+        """The old process stops listening at once and finishes its downloads (draintimeout); the new one may have to wait for the port."""
+        if self.registry:
+            self.registry.terminate()
+            self.draining.append(self.registry)
+        self.online = online
+        self.registry = subprocess.Popen(self.command("online" if online else "offline"), stdin=subprocess.DEVNULL)
+
+    def _restart(self) -> None:
+        assert self.registry
+        if not self.draining:
+            log(f"the registry ended with {self.registry.returncode} and is started again")
+        self.registry = subprocess.Popen(self.command("online" if self.online else "offline"), stdin=subprocess.DEVNULL)
+        self.next_probe = self.clock()
+
+    def stop(self) -> None:
+        running = [*self.draining, *([self.registry] if self.registry else []), *([self.probe.process] if self.probe else [])]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def size(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([KMGT]?)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} is not a size such as 50G; write a number, followed by K, M, G or T")
+    return int(found.group(1)) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[found.group(2)]
+
+
+def main(arguments: t.Optional[t.List[str]] = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder with online.yml, offline.yml and probe.yml")
+    parser.add_argument("storage", help="rootdirectory of the registry")
+    parser.add_argument("--program", default="docker-registry")
+    parser.add_argument("--max-size", type=size, default=0, help="remove what was not used longest before the images exceed this (0: no limit)")
+    parser.add_argument("--interval", type=float, default=30.0, help="seconds between questions whether the upstream answers")
+    options = parser.parse_args(arguments)
+    stored = storage.Storage(options.storage, log)
+    stored.repair()
+    server = Server(options.program, options.folder, options.interval)
+    ended = []
+
+    def end(number: int, frame: t.Optional[types.FrameType]) -> None:
+        ended.append(number)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    while not ended:
+        server.step()
+        if options.max_size:
+            stored.keep_below(options.max_size)
+        time.sleep(TICK)
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,453 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cache of the role registry_cache with the real registry program, on the loopback, against an upstream of this file.
+
+    python tests/oracles/registry_cache.py PROGRAM [PART...]
+
+PROGRAM is docker-registry (package docker-registry of Debian). Each part prints one line with what it counted, and fails if a body is cut
+off, a digest is wrong, or the disk exceeds the limit by more than one image. The configuration is the role's own templates.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import hashlib
+import http.client
+import http.server
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import jinja2
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/registry_cache"
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+LAYER_BYTES = 100_000
+
+
+def digest_of(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+class Images:
+    """Image N of an upstream: a configuration, a layer of its own and two of 40 layers that many images share."""
+
+    def __init__(self, seed: str) -> None:
+        self.seed = seed
+        self.layers: t.Dict[str, bytes] = {}
+        self.contents: t.Dict[str, t.Callable[[], bytes]] = {}
+        self.manifests: t.Dict[str, bytes] = {}
+        self.lock = threading.Lock()
+
+    def layer(self, key: str) -> bytes:
+        return self.layers.setdefault(key, random.Random(f"{self.seed} {key}").randbytes(LAYER_BYTES))
+
+    def manifest(self, name: str) -> bytes:
+        with self.lock:
+            if name not in self.manifests:
+                chosen = random.Random(name)
+                keys = [f"{name} own", *(f"shared {number}" for number in chosen.sample(range(40), 2))]
+                config = json.dumps({"name": name, "seed": self.seed}).encode()
+                self.contents[digest_of(config)] = lambda: config
+                layers = []
+                for key in keys:
+                    content = self.layer(key)
+                    layers.append({"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(content), "digest": digest_of(content)})
+                    self.contents[digest_of(content)] = lambda key=key: self.layer(key)
+                self.manifests[name] = json.dumps(
+                    {
+                        "schemaVersion": 2,
+                        "mediaType": MANIFEST,
+                        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(config), "digest": digest_of(config)},
+                        "layers": layers,
+                    }
+                ).encode()
+            return self.manifests[name]
+
+
+class Upstream(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, seed: str, port: int = 0) -> None:
+        self.images = Images(seed)
+        self.requests: t.Counter[str] = collections.Counter()
+        self.bytes_per_second = 0
+        super().__init__(("127.0.0.1", port), Answer)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A registry that was killed closes its connections."""
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: Upstream
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: t.Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        images = self.server.images
+        found = re.fullmatch(r"/v2/(.+)/(manifests|blobs)/(.+)", self.path)
+        body, kind = b"{}", "application/json"
+        if found and found.group(2) == "manifests":
+            body, kind = images.manifest(found.group(1)), MANIFEST
+            if found.group(3).startswith("sha256:") and digest_of(body) != found.group(3):
+                self.send_error(404)
+                return
+        elif found:
+            images.manifest(found.group(1))
+            body, kind = images.contents[found.group(3)](), "application/octet-stream"
+        if found:
+            self.server.requests[f"{self.command} {found.group(2)}"] += 1
+        self.send_response(200)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), "Docker-Content-Digest": digest_of(body)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self._send(body)
+
+    def _send(self, body: bytes) -> None:
+        step = self.server.bytes_per_second // 10 or len(body)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            if step < len(body):
+                time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+class Cache:
+    """The program of the role, with its templates, in a folder of its own."""
+
+    def __init__(self, program: str, upstream: str, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="registry_cache."))
+        self.storage = self.folder / "storage"
+        self.storage.mkdir()
+        self.port = free_port()
+        self.log = self.folder / "log"
+        self.options = [*options, "--program", program]
+        template = jinja2.Environment(loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True)
+        template.filters["to_json"] = json.dumps
+        for kind in ("online", "offline", "probe"):
+            cache = {"kind": kind, "storage": str(self.storage), "url": upstream, "port": self.port, "run": "/run", "tls": False}
+            (self.folder / f"{kind}.yml").write_text(template.get_template("registry-cache.yml.j2").render(__registry_cache_instance=cache))
+        self.process: t.Optional[subprocess.Popen[bytes]] = None
+
+    def start(self, answers: bool = True) -> None:
+        command = [sys.executable, str(ROLE / "files/serve.py"), str(self.folder), str(self.storage), *self.options]
+        self.process = subprocess.Popen(command, stdout=self.log.open("ab"), stderr=subprocess.STDOUT, start_new_session=True)
+        while answers and not reachable(self.port):
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.terminate()
+        self.process.wait()
+
+    def kill(self) -> None:
+        """As when the power is lost, except that the kernel writes what it has."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        while reachable(self.port):
+            time.sleep(0.01)
+
+    def messages(self) -> t.List[str]:
+        return [line for line in self.log.read_text(errors="replace").splitlines() if line.startswith("buildfleet: ")]
+
+    def bytes(self) -> int:
+        total = 0
+        for folder, _folders, files in os.walk(self.storage):
+            for file in files:
+                if file == "data":
+                    try:
+                        total += os.stat(f"{folder}/{file}").st_size
+                    except OSError:
+                        continue
+        return total
+
+
+def reachable(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.counted: t.Counter[str] = collections.Counter()
+        self.examples: t.List[str] = []
+
+    def add(self, what: str, example: str = "") -> None:
+        with self.lock:
+            self.counted[what] += 1
+            if example:
+                self.examples.append(f"{what}: {example}")
+
+    def __str__(self) -> str:
+        names = ("pulls", "bodies", "cut off", "wrong digest", "status", "not connected")
+        return ", ".join(f"{self.counted[name]} {name}" for name in names)
+
+
+def get(port: int, path: str, counts: Counts) -> t.Optional[bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", path, headers={"Accept": MANIFEST})
+        answer = connection.getresponse()
+    except OSError:
+        counts.add("not connected")  # only while a test restarts the cache
+        return None
+    except http.client.HTTPException as error:
+        counts.add("cut off", f"{path}: {error!r}")
+        return None
+    try:
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        counts.add("cut off", f"{path}: {error!r}")
+        return None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        counts.add("status", f"{path}: {answer.status} {body[:200]!r}")
+        return None
+    counts.add("bodies")
+    return body
+
+
+def pull(port: int, name: str, images: Images, counts: Counts, tag: str = "latest") -> bool:
+    manifest = get(port, f"/v2/{name}/manifests/{tag}", counts)
+    if manifest is None:
+        return False
+    if manifest != images.manifest(name):
+        counts.add("wrong digest", f"manifest of {name}")
+        return False
+    parsed = json.loads(manifest)
+    for blob in [parsed["config"], *parsed["layers"]]:
+        body = get(port, f"/v2/{name}/blobs/{blob['digest']}", counts)
+        if body is None:
+            return False
+        if digest_of(body) != blob["digest"]:
+            counts.add("wrong digest", f"{name} {blob['digest']}")
+            return False
+    counts.add("pulls")
+    return True
+
+
+class Load:
+    """Pulls of random images, a few of them often, in several threads."""
+
+    def __init__(self, port: int, images: Images, counts: Counts, names: int, threads: int = 6, skew: float = 1.2) -> None:
+        self.ended = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(port, images, counts, names, number, skew), daemon=True) for number in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, port: int, images: Images, counts: Counts, names: int, number: int, skew: float) -> None:
+        chosen = random.Random(number)
+        while not self.ended.is_set():
+            if not pull(port, f"team/app{int(names * chosen.random() ** skew)}", images, counts):
+                time.sleep(0.05)
+
+    def end(self) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def faultless(counts: Counts, *kinds: str) -> None:
+    for kind in ("cut off", "wrong digest", *kinds):
+        if counts.counted[kind]:
+            raise SystemExit(f"FAILED: {counts}\n" + "\n".join(counts.examples[:10]))
+
+
+def evictions(program: str, wanted: int = 1000) -> str:
+    upstream, counts = Upstream("hub"), Counts()
+    limit = 30 << 20
+    cache = Cache(program, upstream.url, "--max-size", str(limit))
+    cache.start()
+    load = Load(cache.port, upstream.images, counts, 700)
+    highest = evicted = 0
+    while evicted < wanted:
+        highest = max(highest, cache.bytes())
+        evicted = sum(int(found) for found in re.findall(r"images, (\d+) blobs", "\n".join(cache.messages())))
+        time.sleep(0.2)
+    load.end()
+    cache.stop()
+    if highest > limit + 3 * LAYER_BYTES:
+        raise SystemExit(f"FAILED: {highest} bytes stored, limit {limit}")
+    faultless(counts, "status")
+    return f"{evicted} blobs evicted; {counts}; most stored {highest / 1e6:.1f} MB, limit {limit / 1e6:.1f} MB"
+
+
+def expiries(program: str, wanted: int = 1000) -> str:
+    """The registry's own expiry, a week after the download: here the time is set in the file in which the registry keeps it."""
+    upstream, counts = Upstream("hub"), Counts()
+    cache = Cache(program, upstream.url)
+    cache.start()
+    for number in range(100):
+        pull(cache.port, f"team/app{number}", upstream.images, counts)
+    load = Load(cache.port, upstream.images, counts, 100, threads=4)
+    expired = 0
+    while expired < wanted:
+        time.sleep(6)  # the registry writes the file every five seconds
+        cache.stop()
+        file = cache.storage / "scheduler-state.json"
+        entries = json.loads(file.read_text())
+        moment = datetime.datetime.now(datetime.UTC)
+        for number, entry in enumerate(entries.values()):
+            entry["ExpiryData" if "ExpiryData" in entry else "Expiry"] = (moment + datetime.timedelta(seconds=2 + number / 100)).isoformat()
+        file.write_text(json.dumps(entries))
+        cache.start()
+        time.sleep(3 + len(entries) / 100)
+        expired += len(entries)
+    load.end()
+    cache.stop()
+    refused = cache.log.read_text(errors="replace").count("unsupported")
+    if refused:
+        raise SystemExit(f"FAILED: the registry refused {refused} expiries")
+    faultless(counts)
+    return f"{expired} expiries; {counts}"
+
+
+def outage(program: str) -> str:
+    """The upstream ends while the cache runs; the cache starts again without it; the upstream is back."""
+    upstream, counts = Upstream("hub"), Counts()
+    cache = Cache(program, upstream.url, "--interval", "1")
+    cache.start()
+    names = [f"team/app{number}" for number in range(50)]
+    before = sum(pull(cache.port, name, upstream.images, counts) for name in names)
+    upstream.shutdown()
+    upstream.server_close()
+    running = sum(pull(cache.port, name, upstream.images, counts) for name in names)
+    cache.stop()
+    started = time.monotonic()
+    cache.start()
+    seconds = time.monotonic() - started
+    restarted = sum(pull(cache.port, name, upstream.images, counts) for name in names)
+    missing = pull(cache.port, "team/never", upstream.images, Counts())
+    pushed = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", f"http://127.0.0.1:{cache.port}/v2/a/blobs/uploads/"], capture_output=True
+    )
+    again = Upstream("hub", int(upstream.url.rpartition(":")[2]))
+    started = time.monotonic()
+    while not pull(cache.port, "team/never", again.images, Counts()):
+        time.sleep(0.1)
+    back = time.monotonic() - started
+    messages = cache.messages()
+    cache.stop()
+    faultless(counts)
+    if (before, running, restarted, missing) != (50, 50, 50, False) or pushed.stdout != b"405" or not any("OFFLINE" in message for message in messages):
+        raise SystemExit(f"FAILED: {before} {running} {restarted} {missing} {pushed.stdout!r} {counts.examples[:5]} {messages}")
+    return f"{running} of 50 images while it is down, {restarted} of 50 after a restart ({seconds:.1f} s), online again after {back:.1f} s; {messages[-2:]}"
+
+
+def kills(program: str, wanted: int = 40) -> str:
+    """SIGKILL at any moment of downloads; then each image is pulled whole, also without the upstream."""
+    upstream, counts = Upstream("hub"), Counts()
+    upstream.bytes_per_second = 400_000
+    cache = Cache(program, upstream.url, "--interval", "1")
+    chosen = random.Random(1)
+    for number in range(wanted):
+        cache.start()
+        load = Load(cache.port, upstream.images, Counts(), 20 + 5 * number, threads=6)
+        time.sleep(0.2 + chosen.random())
+        cache.kill()
+        load.end()
+    upstream.bytes_per_second = 0
+    cache.start()
+    names = [f"team/app{number}" for number in range(20 + 5 * wanted)]
+    whole = sum(pull(cache.port, name, upstream.images, counts) for name in names)
+    time.sleep(1)
+    upstream.shutdown()
+    upstream.server_close()
+    cache.stop()
+    cache.start()
+    offline = sum(pull(cache.port, name, upstream.images, counts) for name in names)
+    cache.stop()
+    repaired = [message for message in cache.messages() if "not completely" in message]
+    faultless(counts, "status")
+    if not whole == offline == len(names):
+        raise SystemExit(f"FAILED: {whole} online, {offline} offline of {len(names)}")
+    return f"{wanted} kills, {len(repaired)} starts with repairs; {whole} images whole, {offline} without the upstream; {counts}"
+
+
+def upstreams(program: str, wanted: int = 1000) -> str:
+    """The same names at two registries, with other contents."""
+    origins, counts = [Upstream("hub"), Upstream("quay")], Counts()
+    caches = [Cache(program, origin.url) for origin in origins]
+    for cache in caches:
+        cache.start()
+    chosen = random.Random(2)
+    for _number in range(wanted):
+        which = chosen.randrange(2)
+        pull(caches[which].port, f"team/app{chosen.randrange(60)}", origins[which].images, counts)
+    for cache in caches:
+        cache.stop()
+    faultless(counts, "status", "not connected")
+    return f"{counts}, of 60 names at two registries; 0 of {counts.counted['pulls']} mixed up"
+
+
+def herd(program: str, clients: int = 100) -> str:
+    """One image, pulled by many at once, and once more."""
+    upstream, counts = Upstream("hub"), Counts()
+    upstream.bytes_per_second = 200_000
+    cache = Cache(program, upstream.url)
+    cache.start()
+    lines = []
+    for kind in ("cold", "warm"):
+        upstream.requests.clear()
+        started = time.monotonic()
+        threads = [threading.Thread(target=pull, args=(cache.port, "team/app1", upstream.images, counts)) for _client in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines.append(f"{kind}: {clients} pulls in {time.monotonic() - started:.1f} s, upstream {dict(sorted(upstream.requests.items()))}")
+        time.sleep(2)
+    cache.stop()
+    faultless(counts, "status", "not connected")
+    return "; ".join(lines)
+
+
+PARTS: t.Dict[str, t.Callable[[str], str]] = {
+    "evictions": evictions,
+    "expiries": expiries,
+    "outage": outage,
+    "kills": kills,
+    "upstreams": upstreams,
+    "herd": herd,
+}
+
+
+def main(program: str, *parts: str) -> None:
+    for part in parts or PARTS:
+        print(f"{part}: {PARTS[part](program)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

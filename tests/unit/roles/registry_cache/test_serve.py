@@ -1,0 +1,156 @@
+# Copyright (c) 2026, The buildfleet authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""With a program that behaves as the registry: it ends with 2 if its upstream (a file) is not there, else it listens."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import serve
+
+PROGRAM = """#!/bin/sh
+kind=$(basename "$2" .yml)
+echo "$kind" >>{folder}/started
+if [ "$kind" != offline ] && [ ! -e {folder}/upstream ]; then
+    echo 'time="now" level=fatal msg="Get \\\\"http://builder:secret@upstream/v2/\\\\": connection refused"' >&2
+    exit 2
+fi
+echo 'msg="listening on 127.0.0.1:5000"' >&2
+exec sleep 30
+"""
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    program = tmp_path / "program"
+    program.write_text(PROGRAM.format(folder=tmp_path))
+    program.chmod(0o755)
+    (tmp_path / "upstream").touch()
+    return tmp_path
+
+
+@pytest.fixture()
+def server(folder):
+    server = serve.Server(str(folder / "program"), folder, interval=0.0)
+    yield server
+    server.stop()
+
+
+def wait_until(server, condition):
+    for _turn in range(400):
+        server.step()
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen within 8 seconds")
+
+
+def started(folder, kind):
+    return (folder / "started").read_text().split().count(kind)
+
+
+def test_it_serves_with_its_upstream(server, folder, capfd):
+    wait_until(server, lambda: server.online)
+    wait_until(server, lambda: started(folder, "online") == 1)
+    assert capfd.readouterr().out == "buildfleet: online: the upstream answers\n"
+
+
+def test_without_its_upstream_it_starts_with_what_it_has_and_is_back_by_itself(server, folder, capfd):
+    (folder / "upstream").unlink()
+    wait_until(server, lambda: server.online is False)
+    assert capfd.readouterr().out == (
+        'buildfleet: OFFLINE: serving stored images only, the upstream does not answer (Get "http://xxxxx:xxxxx@upstream/v2/": connection refused)\n'
+    )
+    (folder / "upstream").touch()
+    wait_until(server, lambda: server.online)
+    wait_until(server, lambda: started(folder, "online") == 1 and not server.draining)
+
+
+def test_one_probe_that_fails_changes_nothing_the_second_does(server, folder):
+    wait_until(server, lambda: server.online)
+    (folder / "upstream").unlink()
+    wait_until(server, lambda: server.failures == 1)
+    assert server.online
+    wait_until(server, lambda: server.online is False)
+
+
+def test_a_registry_that_ends_is_started_again(server, folder, capfd):
+    wait_until(server, lambda: server.online and started(folder, "online"))
+    server.registry.kill()
+    wait_until(server, lambda: started(folder, "online") == 2)
+    assert "buildfleet: the registry ended with -9 and is started again\n" in capfd.readouterr().out
+
+
+def test_while_the_old_one_finishes_the_new_one_waits_for_the_port(server, folder, capfd):
+    wait_until(server, lambda: server.online and started(folder, "online"))
+    server.draining.append(subprocess.Popen(["sleep", "30"]))
+    server.registry.kill()
+    wait_until(server, lambda: started(folder, "online") == 2)
+    assert "started again" not in capfd.readouterr().out
+
+
+def test_a_probe_that_hangs_is_no_answer(folder):
+    now = [0.0]
+    probe = serve.Probe(["sleep", "30"], clock=lambda: now[0])
+    assert probe.result() is None
+    now[0] = 10.0
+    assert (probe.result(), probe.reason) == (False, "no answer within 10 seconds")
+    assert probe.process.poll() == -9
+
+
+def test_a_registry_that_ignores_the_end_is_killed(folder, monkeypatch):
+    server = serve.Server(str(folder / "program"), folder, interval=0.0)
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(30)"], stdout=-1
+    )
+    stubborn.stdout.readline()
+    server.draining.append(stubborn)
+    monkeypatch.setattr(serve, "STOP_SECONDS", 0.2)
+    server.stop()
+    stubborn.stdout.close()
+    assert stubborn.wait() == -9
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (b'time="now" level=warning msg="a"\ntime="now" level=fatal msg="b \\"c\\""\n', 'b "c"'),
+        (b"panic: no storage\n\ngoroutine 1:\nmain.main()\n", "no storage"),
+        (b"configuration error: x\n", "configuration error: x"),
+        (b"", ""),
+    ],
+)
+def test_the_message_of_a_registry_that_ended(output, message):
+    assert serve.message_of(output) == message
+
+
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("1000", 1000), ("2K", 2048), ("3M", 3 << 20), ("50G", 50 << 30), ("1T", 1 << 40)])
+def test_sizes(text, size):
+    assert serve.size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "1.5G", "-1", "10 GB"])
+def test_other_sizes_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        serve.size(text)
+    assert str(refused.value) == f"{text} is not a size such as 50G; write a number, followed by K, M, G or T"
+
+
+def test_the_program_runs_until_it_is_ended(folder):
+    upload = folder / "storage/docker/registry/v2/repositories/a/_uploads/1/data"
+    upload.parent.mkdir(parents=True)
+    upload.touch()
+    command = [sys.executable, "-B", serve.__file__, str(folder), str(folder / "storage"), f"--program={folder}/program", "--max-size=1G"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "buildfleet: online: the upstream answers\n"
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(10) == 0
+    process.stdout.close()
+    assert not upload.exists()
