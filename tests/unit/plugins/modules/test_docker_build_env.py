@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -13,12 +12,13 @@ import types
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import change
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env
 
@@ -29,27 +29,14 @@ DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": 
 NAMES = (*change.SETTINGS, "users", "services")
 
 
-class Machine(Host):
-    """A host in memory: files, folders, and services that run with an environment."""
+class Machine(MemoryHost):
+    """A host in memory with services that run with an environment."""
 
     def __init__(self, files=()):
-        super().__init__()
-        self.files = dict(files)
-        self.folders = {
-            "/",
-            "/etc",
-            "/etc/profile.d",
-            "/etc/systemd/system",
-            "/home",
-            "/home/jane",
-            "/run/systemd/system",
-            *(os.path.dirname(path) for path in self.files),
-        }
+        super().__init__(files, ("/etc/profile.d", "/etc/systemd/system", "/home", "/home/jane", "/run/systemd/system"))
         self.running = {}
         self.obeys = True
         self.late = 0  # moments until a restarted service runs its program
-        self.closed = set()  # folders that their user may not write
-        self.ran = []
         self.engine_version = "26.1.5"
 
     def read(self, path):
@@ -57,42 +44,10 @@ class Machine(Host):
             self.late -= 1
             variables = self.running[path.split("/")[2]] if self.late < 0 else {}
             return File("".join(f"{name}={value}\0" for name, value in variables.items()).encode())
-        return self.files.get(path)
-
-    def write(self, path, file):
-        folder = os.path.dirname(path)
-        while folder not in self.folders:
-            self.folders.add(folder)
-            folder = os.path.dirname(folder)
-        self.files[path] = file
-
-    def remove(self, path):
-        self.files.pop(path, None)
-
-    def remove_folder(self, path):
-        if not any(name.startswith(f"{path}/") for name in (*self.files, *self.folders)):
-            self.folders.discard(path)
-
-    def make_private_folder(self, folder):
-        self.folders.add(folder)
-
-    def exists(self, path):
-        return path in self.files or path in self.folders
-
-    def can_write(self, path):
-        return os.path.dirname(path) not in self.closed
-
-    def names(self, folder):
-        return sorted(path.rpartition("/")[2] for path in self.files if os.path.dirname(path) == folder)
+        return super().read(path)
 
     def engine_api(self, path, **_more):
         return {"Version": self.engine_version}
-
-    def sleep(self, seconds):
-        pass
-
-    def lock(self, path):
-        return contextlib.nullcontext()
 
     def run(self, argv, **_more):
         self.ran.append(list(argv))
@@ -104,9 +59,6 @@ class Machine(Host):
             self.late = 3
             self.running[argv[-1]] = dict(line.split("=", 1) for line in contents.splitlines() if not line.startswith("#"))
         return Run(0, "github.com/docker/buildx 0.13.1+ds1 0.13.1\n" if "buildx" in argv else "", "")
-
-    def state(self):
-        return dict(self.files), set(self.folders)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -18,13 +17,14 @@ from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values
@@ -44,17 +44,17 @@ URL, OTHER = "http://proxy.example.com:3128", "http://other.example.com:3128"
 DOCKERD = 42
 
 
-class Machine(Host):
+class Machine(MemoryHost):
     """A host in memory with a docker service. It starts as real engines do; the lab holds it against them."""
 
     def __init__(self, engine="26.1.5", unit=DEBIAN, running=True, **files):
         super().__init__()
         self.time = 1000.0
         self.version, self.unit = engine, unit
-        self.files, self.changed = {}, {}
+        self.changed = {}
         self.processes, self.parents, self.link = {}, {}, {}
         self.manager = self.validation_error = ""
-        self.loaded, self.ran = None, []
+        self.loaded = None
         self.known = {}
         self.trial = Run(0, "", "")
         self.plain_http = []
@@ -83,35 +83,29 @@ class Machine(Host):
             return File(f"{self.time} 0".encode())
         if path == f"/proc/{DOCKERD}/stat":
             return File(b"42 (dockerd) S" + b" 1" * 18 + f" {int(self.started * os.sysconf('SC_CLK_TCK'))} 0".encode())
-        return self.files.get(path)
+        return super().read(path)
 
     def write(self, path, file):
         if path.startswith(self.unwritable or "-"):
             raise HostError(f"{path} cannot be written: Read-only file system.")
         self.time += 0.01
-        self.files[path], self.changed[path] = file, self.time
+        self.changed[path] = self.time
+        super().write(path, file)
 
     def can_write(self, path):
         return not path.startswith(self.read_only or "-")
 
-    def remove(self, path):
-        self.files.pop(path, None)
-
     def remove_folder(self, path):
         self.gone.append(path)
 
-    def make_private_folder(self, folder):
-        pass
-
     def names(self, folder):
-        found = {path[len(folder) + 1 :].partition("/")[0] for path in self.files if path.startswith(f"{folder}/")}
-        return sorted(found | ({str(pid) for pid in self.processes} if folder == "/proc" else set()))
+        return sorted({*super().names(folder), *map(str, self.processes if folder == "/proc" else ())})
 
     def links(self, folder):
         return self.link.get(folder, [])
 
     def exists(self, path):
-        return (path == "/run/systemd/system" and bool(self.unit)) or any(known == path or known.startswith(f"{path}/") for known in self.files)
+        return (path == "/run/systemd/system" and bool(self.unit)) or super().exists(path)
 
     def changed_at(self, path):
         return self.changed.get(path, 0.0)
@@ -130,10 +124,6 @@ class Machine(Host):
 
     def parent(self, pid):
         return self.parents.get(pid, 0)
-
-    @contextlib.contextmanager
-    def lock(self, path):
-        yield
 
     def http_get(self, url, headers, timeout=5):
         return self.mirror

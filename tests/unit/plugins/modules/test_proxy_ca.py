@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import types
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import ca, start
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import PlanRefused
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.modules import proxy_ca
@@ -27,38 +27,18 @@ PEM, OTHER = (
 )
 
 
-class Machine(Host):
+class Machine(MemoryHost):
     """A host in memory whose store is updated as the real programs do it, and whose daemon starts when told."""
 
     def __init__(self, store, files=()):
-        super().__init__()
+        super().__init__({store.bundle: File(OTHER.encode()), **dict(files)}, {store.folder})
         self.store = store
         self.clock = 100.0
-        self.files = {store.bundle: File(OTHER.encode()), **dict(files)}
         self.own = self.files[store.bundle].contents
         self.bundle_changed = 1.0
         self.started = 50.0
         self.busy = self.inside = ""
         self.obeys = True
-        self.ran = []
-
-    def read(self, path):
-        return self.files.get(path)
-
-    def write(self, path, file):
-        self.files[path] = file
-
-    def remove(self, path):
-        self.files.pop(path, None)
-
-    def remove_folder(self, path):
-        pass
-
-    def make_private_folder(self, folder):
-        pass
-
-    def exists(self, path):
-        return path == self.store.folder
 
     def changed_at(self, path):
         return self.bundle_changed
@@ -66,9 +46,6 @@ class Machine(Host):
     def now(self):
         self.clock += 1
         return self.clock
-
-    def lock(self, path):
-        return contextlib.nullcontext()
 
     def run(self, argv, **_more):
         self.ran.append(tuple(argv))

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.build import (
     check,
@@ -59,10 +60,13 @@ class Engine:
         return {}
 
 
-class FakeHost:
+class FakeHost(MemoryHost):
+    """A host whose builds end as they are told, beside the engine ``engine``."""
+
     def __init__(self, engine, log="", code=0, brings=None, files=(), runs=None, user="root"):
+        super().__init__(files)
         self.api, self.log, self.code, self.brings = engine, log, code, brings or (lambda: None)
-        self.files, self.runs, self.me = dict(files), runs or {}, user
+        self.runs, self.me = runs or {}, user
         self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
         self.mirrors, self.late = {}, ""
 
@@ -83,14 +87,9 @@ class FakeHost:
     def run(self, argv, env=None, timeout=0):
         return next((answer for start, answer in self.runs.items() if " ".join(argv).startswith(start)), Run(1, "", "no"))
 
-    def read(self, path):
-        return File(self.files[path].encode()) if path in self.files else None
-
-    def exists(self, path):
-        return any(name.startswith(path) for name in self.files)
-
-    def names(self, folder):
-        return sorted({name[len(folder) + 1 :].split("/")[0] for name in self.files if name.startswith(folder + "/")})
+    def write_all(self, texts):
+        for path, text in texts.items():
+            self.write(path, File(text.encode()))
 
     def remove(self, path):
         self.gone.append(path)
@@ -122,9 +121,6 @@ class FakeHost:
 
     def now(self):
         return self.time
-
-    def sleep(self, seconds):
-        pass
 
 
 def log(name):
@@ -410,9 +406,8 @@ def test_a_record_that_the_engine_does_not_give_up_is_said():
 
 
 def test_what_docker_writes_into_a_home_that_had_none_goes():
-    files = {}
-    host = FakeHost(Engine(), log("ok/28.5-buildkit"), brings=lambda: files.update({"/root/.docker/buildx/refs/x": "", "/root/.docker/config.json": "{}"}))
-    host.files = files
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    host.brings = lambda: host.write_all({"/root/.docker/buildx/refs/x": "", "/root/.docker/config.json": "{}"})
     checked(host)
     assert host.gone == ["/root/.docker/buildx", "/root/.docker"]
 
@@ -420,20 +415,17 @@ def test_what_docker_writes_into_a_home_that_had_none_goes():
 def test_the_record_of_our_build_goes_and_that_of_others_stays():
     refs = "/root/.docker/buildx/refs/default/default"
     files = {f"{refs}/old": "/tmp/probe", "/root/.docker/config.json": "{}"}
-    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
-    host.files = files
-    host.brings = lambda: files.update({f"{refs}/new": '{"LocalPath":"/tmp/probe"}', f"{refs}/other": '{"LocalPath":"/srv/app"}'})
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files=files)
+    host.brings = lambda: host.write_all({f"{refs}/new": '{"LocalPath":"/tmp/probe"}', f"{refs}/other": '{"LocalPath":"/srv/app"}'})
     checked(host)
     assert host.gone == [f"{refs}/new"]
 
 
 def test_what_a_build_writes_into_a_buildx_folder_that_was_there_goes():
     buildx = "/root/.docker/buildx"
-    files = {f"{buildx}/.lock": ""}
-    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
-    host.files = files
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={f"{buildx}/.lock": ""})
     brought = {f"{buildx}/.buildNodeID": "x", f"{buildx}/activity/default": "x", f"{buildx}/refs/default/default/new": '{"LocalPath":"/tmp/probe"}'}
-    host.brings = lambda: files.update(brought)
+    host.brings = lambda: host.write_all(brought)
     checked(host)
     folders = [f"{buildx}/refs/default/default", f"{buildx}/refs/default", f"{buildx}/refs"]
     assert host.gone == [f"{buildx}/refs/default/default/new", f"{buildx}/.buildNodeID", f"{buildx}/activity/default", *folders]
@@ -580,6 +572,6 @@ def test_the_image_of_a_builder_that_the_check_started_goes_with_it():
 def test_records_of_a_named_builder_go_and_those_of_others_stay():
     refs = "/root/.docker/buildx/refs/ci/ci0"
     host = FakeHost(Engine(), log("ok/28.5-buildkit"), files={f"{refs}/old": "/tmp/probe", "/root/.docker/buildx/refs/default/default/x": "/src"})
-    host.brings = lambda: host.files.update({f"{refs}/ours": '{"LocalPath":"/tmp/probe"}', f"{refs}/theirs": '{"LocalPath":"/src"}'})
+    host.brings = lambda: host.write_all({f"{refs}/ours": '{"LocalPath":"/tmp/probe"}', f"{refs}/theirs": '{"LocalPath":"/src"}'})
     checked(host, builder="ci")
     assert [path for path in host.gone if "/refs/" in path] == [f"{refs}/ours"]

@@ -12,7 +12,7 @@ from memory_host import MemoryHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, environment_paths, flags, next_start, without_flags, wrapped
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_a_wrapper_gives_dockerd(exec_start, argv, environment, program):
     assert wrapped(found, found.files) == program
 
 
-class Patterns(Host):
+class Patterns(MemoryHost):
     """A host whose unit names environment files by a pattern."""
 
     FILES = {
@@ -99,20 +99,8 @@ class Patterns(Host):
         "/etc/sysconfig/other": b"HTTPS_PROXY=http://c\n",
     }  # fmt: skip
 
-    def read(self, path):
-        return File(self.FILES[path]) if path in self.FILES else None
-
-    def exists(self, path):
-        return path == "/run/systemd/system"
-
-    def names(self, folder):
-        return sorted(path.rpartition("/")[2] for path in self.FILES if path.rpartition("/")[0] == folder)
-
-    def changed_at(self, path):
-        return 1.0
-
-    def engine_api(self, path, method="GET", sock="", timeout=10):
-        return None
+    def __init__(self):
+        super().__init__({path: File(contents) for path, contents in self.FILES.items()}, {"/run/systemd/system"})
 
     def run(self, argv, env=None, cwd=None, timeout=60, stdin=""):
         return Run(0, f"LoadState=loaded\nFragmentPath={UNIT}\n" if argv[:2] == ["systemctl", "show"] else "", "")

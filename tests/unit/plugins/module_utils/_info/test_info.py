@@ -9,6 +9,7 @@ import json
 import threading
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
@@ -21,29 +22,15 @@ BUILDX = "/usr/libexec/docker/cli-plugins/docker-buildx"
 USAGE = "      --debug\n      --registry-mirror list\n      --host list\n"
 
 
-class FakeHost(Host):
+class FakeHost(MemoryHost):
     """A host of files; its engine, programs and mirrors answer from these dicts."""
 
     def __init__(self, files=(), info=(), engine="26.1.5", login=(), mirrors=(), user="root", validation_error="", containers=(), reload="no", running=()):
-        super().__init__()
-        self.files = {UNIT: "[Service]\nExecStart=/usr/sbin/dockerd -H fd://\n", "/run/systemd/system": "", "/run/docker.sock": "", BUILDX: ""}
-        self.files.update(files)
+        ordinary = {UNIT: "[Service]\nExecStart=/usr/sbin/dockerd -H fd://\n", "/run/docker.sock": "", BUILDX: ""}
+        super().__init__({**ordinary, **dict(files)}, {"/run/systemd/system"})
         self._info = None if info is None else {"Driver": "overlay2", "LiveRestoreEnabled": False, "ContainersRunning": len(containers), **dict(info)}
         self._version, self._login, self._mirrors, self._user, self._objection = engine, dict(login), dict(mirrors), user, validation_error
-        self._containers, self._reload, self._running, self.ran = list(containers), reload, dict(running), []
-
-    def read(self, path):
-        text = self.files.get(path)
-        return None if text is None else File(text.encode(), 0o644)
-
-    def exists(self, path):
-        return path in self.files
-
-    def names(self, folder):
-        return sorted({path[len(folder) + 1 :].partition("/")[0] for path in self.files if path.startswith(f"{folder}/")})
-
-    def changed_at(self, path):
-        return 1.0
+        self._containers, self._reload, self._running = list(containers), reload, dict(running)
 
     def user(self):
         return self._user
@@ -78,7 +65,8 @@ class FakeHost(Host):
             unit = next(word for word in argv if word.startswith(("docker", "ci")))
             path = CI if unit.startswith("ci") else UNIT
             pid = 7 if unit.startswith("ci") and self._running else 0
-            units = [text for name, text in self.files.items() if name == path or name.startswith(f"/etc/systemd/system/{path.rpartition('/')[2]}.d/")]
+            folder = f"/etc/systemd/system/{path.rpartition('/')[2]}.d/"
+            units = [file.contents.decode() for name, file in self.files.items() if name == path or name.startswith(folder)]
             words = " ".join(line.partition("=")[2] for text in units for line in text.splitlines() if line.startswith("Environment="))
             shown = f"LoadState=loaded\nActiveState=active\nFragmentPath={path}\nMainPID={pid}\nNeedDaemonReload={self._reload}\nUser=\n"
             shown += f"Environment=A=1 {words}\n"
@@ -88,7 +76,7 @@ class FakeHost(Host):
 
 def survey(host, *who, own=(), timeout=1):
     if host._running:
-        host.files["/proc/7/environ"] = "\0".join(f"{name}={value}" for name, value in host._running.items())
+        host.files["/proc/7/environ"] = File("\0".join(f"{name}={value}" for name, value in host._running.items()).encode())
     return info.survey(host, who or ("login",), "docker", None, timeout, dict(own)).result
 
 
