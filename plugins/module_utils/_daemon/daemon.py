@@ -90,12 +90,12 @@ def environment_patterns(daemon: Daemon, files: Files) -> t.List[str]:
     if daemon.loaded:
         others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
         return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
-    found: t.List[str] = []
+    patterns: t.List[str] = []
     for path in unit_files(daemon, files):
         for directive in environment_file.directives(_contents(files, path)):
             if directive.name == "EnvironmentFile":
-                found = [*found, directive.value.lstrip("-").strip('"')] if directive.value else []
-    return found
+                patterns = [*patterns, directive.value.lstrip("-").strip('"')] if directive.value else []
+    return patterns
 
 
 def _matching(pattern: str, files: Files) -> t.List[str]:
@@ -120,23 +120,23 @@ def layers(daemon: Daemon, files: Files) -> t.List[environment_file.Setting]:
     """Every variable that these files set, in the order in which they are read: the last one wins."""
     if not _by_unit(daemon):
         return environment_file.environment_file(daemon.defaults_file, _contents(files, daemon.defaults_file), shell=True)
-    found = [setting for one in assignments(daemon, files) for setting in _taken(daemon, one)]
+    settings = [setting for one in assignments(daemon, files) for setting in _taken(daemon, one)]
     if daemon.loaded:
         known = {one.setting.name for one in assignments(daemon, daemon.files)}
         place = f"systemd (systemctl show {daemon.service} -p Environment)"
-        found += [environment_file.Setting(name, value, place, 0) for name, value in daemon.loaded.environment.items() if name not in known]
+        settings += [environment_file.Setting(name, value, place, 0) for name, value in daemon.loaded.environment.items() if name not in known]
     for path in environment_paths(daemon, files):
-        found += environment_file.environment_file(path, _contents(files, path))
-    return [*daemon.inherited, *found]
+        settings += environment_file.environment_file(path, _contents(files, path))
+    return [*daemon.inherited, *settings]
 
 
 def assignments(daemon: Daemon, files: Files) -> t.List[environment_file.Assignment]:
     """The words of Environment= in unit and drop-ins, ignored ones included; an empty directive cancels all before it."""
-    found: t.List[environment_file.Assignment] = []
+    words: t.List[environment_file.Assignment] = []
     for path, directive in _directives(daemon, files):
         if directive.name == "Environment":
-            found = [*found, *environment_file.read_assignments(directive, path)] if directive.value else []
-    return found
+            words = [*words, *environment_file.read_assignments(directive, path)] if directive.value else []
+    return words
 
 
 def ignored(daemon: Daemon, one: environment_file.Assignment) -> str:
@@ -155,7 +155,7 @@ def _taken(daemon: Daemon, one: environment_file.Assignment) -> t.Iterator[envir
 
 def corrections(daemon: Daemon) -> t.Dict[t.Tuple[str, str, str], t.Optional[str]]:
     """Words whose value in systemd differs from our reading of the files, with that value, and words that systemd ignores."""
-    found: t.Dict[t.Tuple[str, str, str], t.Optional[str]] = {}
+    differing: t.Dict[t.Tuple[str, str, str], t.Optional[str]] = {}
     words: t.Dict[str, t.List[environment_file.Assignment]] = {}
     for one in assignments(daemon, daemon.files) if daemon.loaded else ():
         words.setdefault(one.setting.name, []).append(one)
@@ -167,8 +167,8 @@ def corrections(daemon: Daemon) -> t.Dict[t.Tuple[str, str, str], t.Optional[str
         winner = next((number for number in reversed(range(len(ones))) if ones[number].setting.value == value), len(ones) - 1)
         for number, one in enumerate(ones):
             if value is None or number >= winner:
-                found[(one.setting.path, name, one.setting.value)] = value if number == winner else None
-    return found
+                differing[(one.setting.path, name, one.setting.value)] = value if number == winner else None
+    return differing
 
 
 def next_start(daemon: Daemon, files: Files) -> Start:
@@ -202,11 +202,11 @@ def _script(argv: t.Sequence[str]) -> t.List[str]:
 
 def _unset(daemon: Daemon, files: Files) -> t.Set[str]:
     """What UnsetEnvironment= removes at last, environment files included: names, or NAME=VALUE."""
-    found: t.Set[str] = set()
+    unset: t.Set[str] = set()
     for _path, directive in _directives(daemon, files):
         if directive.name == "UnsetEnvironment":
-            found = found | set(environment_file.words(directive.value)) if directive.value else set()
-    return found
+            unset = unset | set(environment_file.words(directive.value)) if directive.value else set()
+    return unset
 
 
 def _before_dockerd(argv: t.Sequence[str], path: str, line: int) -> t.Iterator[environment_file.Setting]:
@@ -231,10 +231,10 @@ def _directives(daemon: Daemon, files: Files) -> t.Iterator[t.Tuple[str, environ
 
 def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
     """dockerd's flags by their long names; a flag without a value has ''."""
-    found: t.Dict[str, t.List[str]] = {}
+    values: t.Dict[str, t.List[str]] = {}
     for name, value, _words in _flags(argv):
-        found.setdefault(name, []).append(value)
-    return found
+        values.setdefault(name, []).append(value)
+    return values
 
 
 def wrapped(daemon: Daemon, files: Files) -> str:

@@ -73,19 +73,19 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = 
         exceptions = proxy.no_proxy(options.get("no_proxy") or [])
         proxies = {"http_proxy": "", "https_proxy": "", "no_proxy": ",".join(exceptions)}
         for name, text in urls.items():
-            found = proxy.proxy(text, name, user, password)
-            if found.scheme == "socks5h" and go and not versions.has("socks5h", go):
+            server = proxy.proxy(text, name, user, password)
+            if server.scheme == "socks5h" and go and not versions.has("socks5h", go):
                 raise proxy.ValueRefused(
                     f"{name}: this engine is built with {go}, which does not support socks5h (Go {versions.text('socks5h')} "
                     f"and later). Write socks5://, with which the proxy resolves names too."
                 )
-            if proxy.is_loopback(found) and not _relay_listens(relay, found.address):
+            if proxy.is_loopback(server) and not _relay_listens(relay, server.address):
                 warnings.append(
-                    f"{name}: {found.address} is this host's loopback. RUN steps and docker-container builders cannot "
+                    f"{name}: {server.address} is this host's loopback. RUN steps and docker-container builders cannot "
                     f"reach it; set an address that containers can reach."
                 )
-            proxies[name] = found.url()
-            servers[name] = found
+            proxies[name] = server.url()
+            servers[name] = server
         if urls and "https_proxy" not in urls:
             warnings.append("https_proxy is not set: the daemon connects to Docker Hub by https, so without a proxy. Set https_proxy, usually to the same URL.")
         warnings += proxy.no_proxy_warnings(exceptions)
@@ -119,7 +119,7 @@ def _insecure(texts: t.Sequence[str], mirrors: t.Sequence[str], engine: str) -> 
     The daemon removes the scheme. BuildKit accepts a registry without a scheme from 26 on; older ones need http:// for a registry
     without TLS and https:// for one with an unknown certificate, and ignore an entry with neither (seen on 20.10, 26.1, 28.5).
     """
-    found: t.List[str] = []
+    entries: t.List[str] = []
     warnings: t.List[str] = []
     schemes = {proxy.registry_address(url): url.partition("://")[0] for url in mirrors}
     for text in texts:
@@ -134,8 +134,8 @@ def _insecure(texts: t.Sequence[str], mirrors: t.Sequence[str], engine: str) -> 
                     f"insecure_registries: BuildKit of engine {engine} ignores {entry}, because it has no scheme. "
                     f"Write http://{entry} for a registry without TLS, https://{entry} for one with an unknown certificate."
                 )
-        found.append(entry)
-    return list(dict.fromkeys(found)), warnings
+        entries.append(entry)
+    return list(dict.fromkeys(entries)), warnings
 
 
 def _plain_mirrors(mirrors: t.Sequence[str], insecure: t.Sequence[str], engine: str) -> t.Iterator[str]:
@@ -197,18 +197,18 @@ def absent(daemon: Daemon, record: FirstState) -> Plan:
     conflicts = []
     kept: Files = {}
     for path in record.paths:
-        found = after.get(path)
+        current = after.get(path)
         if path.endswith(KEPT):  # by an undo whose restart is pending
             continue
-        if record.as_we_left_it(path, found):
+        if record.as_we_left_it(path, current):
             after[path] = record.first(path)
         elif path in (daemon.drop_in, daemon.environment_file):
             after[path] = None
-        elif found is not None:
+        elif current is not None:
             conflicts.append(f"{path} was changed by others since our last write, so only our settings were removed from it.")
-            rest, mode = _without_ours(path, found, record), record.mode(path)
+            rest, mode = _without_ours(path, current, record), record.mode(path)
             first = record.first(path)
-            taken = environment_file.lost(first.contents, rest.contents, set(VARIABLES)) if first and not _is_json(path, found.contents) else []
+            taken = environment_file.lost(first.contents, rest.contents, set(VARIABLES)) if first and not _is_json(path, current.contents) else []
             if first and taken and not record.knows(path + KEPT):  # restoring it could undo the changes of others, but it must not be lost
                 kept[path + KEPT] = first._replace(mode=first.mode & 0o700)
                 conflicts.append(f"{path} set {', '.join(taken)} before our first run and does not now; its original contents are kept in {path}{KEPT}.")
@@ -250,8 +250,8 @@ def _write_environment(after: Files, daemon: Daemon, how: str, proxies: t.Dict[s
 
 
 def _kept(daemon: Daemon, path: str, contents: bytes, mode: int) -> File:
-    found = daemon.files.get(path)
-    return File(contents, mode) if found is None else found._replace(contents=contents)
+    current = daemon.files.get(path)
+    return File(contents, mode) if current is None else current._replace(contents=contents)
 
 
 def _write_keys(after: Files, daemon: Daemon, how: str, request: Wanted) -> None:
@@ -262,8 +262,8 @@ def _write_keys(after: Files, daemon: Daemon, how: str, request: Wanted) -> None
         value = getattr(request, option)
         if value is None:
             continue
-        found = config({path: File(contents)}, path).value.get(key)
-        if value and not _same_list(option, found, value):
+        present_value = config({path: File(contents)}, path).value.get(key)
+        if value and not _same_list(option, present_value, value):
             contents = daemon_json.put(contents, path, [key], value)
         elif not value:
             contents = daemon_json.drop(contents, path, [key])
@@ -286,13 +286,13 @@ def _narrowed_by_us(path: str, file: File, record: FirstState) -> bool:
     return file.mode == record.mode(path) & 0o700 and record.left_mode(path) in (None, file.mode) and not holds_secret(path, file)
 
 
-def _same_list(option: str, found: t.Any, value: t.List[str]) -> bool:
-    if not isinstance(found, list):
+def _same_list(option: str, current: t.Any, value: t.List[str]) -> bool:
+    if not isinstance(current, list):
         return False
     form: t.Callable[[t.Iterable[str]], t.Any] = (
         normal_form.insecure_registries_for_buildkit if option == "insecure_registries" else normal_form.registry_mirrors
     )
-    return bool(form(map(str, found)) == form(value))
+    return bool(form(map(str, current)) == form(value))
 
 
 def _protect(after: Files, daemon: Daemon, record: FirstState) -> None:
@@ -316,13 +316,13 @@ def holds_secret(path: str, file: File) -> bool:
 
 def urls(files: Files) -> t.List[str]:
     """Every proxy URL in these files, also those without effect: each may contain a password."""
-    found = []
+    texts = []
     for path, file in files.items():
         with contextlib.suppress(daemon_json.NotJson):  # it is restored as it was
-            found += _urls(path, file) if file else []
+            texts += _urls(path, file) if file else []
         words = [one for each in environment_file.directives(file.contents if file else b"") for one in environment_file.read_assignments(each, path)]
-        found += [one.setting.value for one in words if one.ignored]
-    return found
+        texts += [one.setting.value for one in words if one.ignored]
+    return texts
 
 
 def urls_on_host(daemon: Daemon) -> t.Iterator[str]:
@@ -360,11 +360,11 @@ def _take_over(after: Files, daemon: Daemon) -> t.Iterator[str]:
 
 def _foreign(daemon: Daemon) -> t.Dict[str, t.List[environment_file.Setting]]:
     """The lines of others that set proxy variables for the daemon, by file, overridden ones included."""
-    found: t.Dict[str, t.List[environment_file.Setting]] = {}
+    lines: t.Dict[str, t.List[environment_file.Setting]] = {}
     for one in layers(daemon, {**daemon.files, daemon.drop_in: None}):
         if one.name in VARIABLES and daemon.files.get(one.path) is not None and environment_file.MARK not in _line(daemon.files, one):
-            found.setdefault(one.path, []).append(one)
-    return found
+            lines.setdefault(one.path, []).append(one)
+    return lines
 
 
 def _line(files: Files, setting: environment_file.Setting) -> str:
@@ -388,11 +388,11 @@ def _check_wrapper(request: Wanted, daemon: Daemon, how: str) -> None:
 
 
 def _start_place(daemon: Daemon) -> str:
-    found = daemon.fragment or daemon.defaults_file
+    place = daemon.fragment or daemon.defaults_file
     for path in unit_files(daemon, daemon.files):
         for one in environment_file.directives(t.cast(File, daemon.files[path]).contents):
-            found = f"{path}, line {one.line}" if one.name == "ExecStart" and one.value else found
-    return found
+            place = f"{path}, line {one.line}" if one.name == "ExecStart" and one.value else place
+    return place
 
 
 def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: settings.Effective, start: Start, conflicts: t.List[str]) -> None:
@@ -424,18 +424,18 @@ def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: sett
 
 def replaced(path: str, daemon: Daemon, record: FirstState) -> bool:
     """Whether others replaced our file: it contains nothing of ours, so undo has to restore it."""
-    found = daemon.files.get(path)
-    if not record.knows(path) or record.as_we_left_it(path, found) or path in (daemon.drop_in, daemon.environment_file):
+    current = daemon.files.get(path)
+    if not record.knows(path) or record.as_we_left_it(path, current) or path in (daemon.drop_in, daemon.environment_file):
         return False
-    return found is None or _without_ours(path, found, record) == found
+    return current is None or _without_ours(path, current, record) == current
 
 
-def _without_ours(path: str, found: File, record: FirstState) -> File:
-    if environment_file.MARK.encode() in found.contents:
-        return found._replace(contents=environment_file.with_exports(found.contents, {}))
-    if not _is_json(path, found.contents):
-        return found
-    contents = found.contents
+def _without_ours(path: str, current: File, record: FirstState) -> File:
+    if environment_file.MARK.encode() in current.contents:
+        return current._replace(contents=environment_file.with_exports(current.contents, {}))
+    if not _is_json(path, current.contents):
+        return current
+    contents = current.contents
     first = record.first(path)
     before = daemon_json.parsed(first.contents if first else b"", path).value
     for keys in [["proxies", key] for key, _variable, _field in settings.PROXIES.values()] + [[key] for key in settings.LISTS.values()]:
@@ -450,7 +450,7 @@ def _without_ours(path: str, found: File, record: FirstState) -> File:
         contents = daemon_json.drop(contents, path, keys) if old is None else daemon_json.put(contents, path, keys, old)
     if daemon_json.parsed(contents, path).value.get("proxies") == {} and before.get("proxies") != {}:
         contents = daemon_json.drop(contents, path, ["proxies"])
-    return found._replace(contents=contents)
+    return current._replace(contents=contents)
 
 
 def written(record: FirstState, daemon: Daemon, plan: Plan) -> t.Dict[str, str]:

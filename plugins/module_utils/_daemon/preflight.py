@@ -95,10 +95,10 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     if not daemon.systemd:
         return None
     unit = f"{daemon.service}.service"
-    found = host.run(["systemd-analyze", "verify", "--man=no", unit], timeout=30)
-    lines = [line for line in found.text.splitlines() if line.startswith(f"{unit}: ")] or found.text.splitlines()[-1:]
+    verified = host.run(["systemd-analyze", "verify", "--man=no", unit], timeout=30)
+    lines = [line for line in verified.text.splitlines() if line.startswith(f"{unit}: ")] or verified.text.splitlines()[-1:]
     lines = [line for line in lines if _stops_a_start(daemon, line)]
-    if found.code in (0, 124, 127) or not lines:
+    if verified.code in (0, 124, 127) or not lines:
         return _refused_when_loaded(host, unit) or _missing_environment_file(daemon) or _old_command(daemon)
     message = lines[0].replace(f"{unit}: ", "", 1)
     missing = re.search(r"Unit (\S+) (not found|is masked)", message)
@@ -176,12 +176,12 @@ def validation_error(host: Host, daemon: Daemon, files: Files) -> str:
 
 def config_faults(host: Host, daemon: Daemon) -> t.List[str]:
     """Why the engine does not start with its daemon.json, by our rules and by the engine's own message."""
-    found = [one.sentence for one in config_problems(daemon) if one.stops]
-    if not found:
+    faults = [one.sentence for one in config_problems(daemon) if one.stops]
+    if not faults:
         with contextlib.suppress(NotJson):  # which the engine reads although we do not
             message = validation_error(host, daemon, daemon.files)
-            found = [f"{daemon.config_file}: {message}."] if message else []
-    return found or _storage_faults(host, daemon)
+            faults = [f"{daemon.config_file}: {message}."] if message else []
+    return faults or _storage_faults(host, daemon)
 
 
 def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
@@ -201,9 +201,9 @@ def _storage_faults(host: Host, daemon: Daemon) -> t.List[str]:
 def _file_system(host: Host, folder: str) -> str:
     """The file system of a folder, or of the one in which it would be created; '' if unknown."""
     while folder:
-        found = host.run(["stat", "-f", "-c", "%T", folder])
-        if found.code == 0:
-            return "" if found.out.startswith("UNKNOWN") else found.out.strip()
+        shown = host.run(["stat", "-f", "-c", "%T", folder])
+        if shown.code == 0:
+            return "" if shown.out.startswith("UNKNOWN") else shown.out.strip()
         folder = folder.rpartition("/")[0]
     return ""
 
@@ -234,9 +234,9 @@ def last_message(host: Host, daemon: Daemon) -> str:
         text = file.contents.decode(errors="replace")[-20_000:] if file else ""
     lines = text.splitlines()
     for matches in _KINDS_OF_MESSAGES if daemon.systemd else _KINDS_OF_MESSAGES[:2]:
-        found = [line for line in lines if matches(line)]
-        if found:
-            return found[-1].strip()
+        messages = [line for line in lines if matches(line)]
+        if messages:
+            return messages[-1].strip()
     return ""
 
 
@@ -256,8 +256,8 @@ def _places(daemon: Daemon, message: str) -> str:
     """Where the values in the daemon's message are set: in daemon.json, or on its command line."""
     with contextlib.suppress(NotJson):
         document = config(daemon.files, daemon.config_file)
-        found = engine_rules.places(message, document) or _command_line_place(daemon, message)
-        return f" ({found})" if found else ""
+        places = engine_rules.places(message, document) or _command_line_place(daemon, message)
+        return f" ({places})" if places else ""
     return ""
 
 
@@ -387,14 +387,14 @@ def _naming(daemon: Daemon, line: str) -> t.List[Command]:
 
 def _commands(daemon: Daemon) -> t.List[Command]:
     """The unit's Exec...= lines; an empty one cancels those of its name before it."""
-    found: t.List[Command] = []
+    commands: t.List[Command] = []
     for place, line in _lines(daemon):
         directive = re.match(r"(Exec\w+)\s*=\s*[-@:+!|]*(\S*)", line)
         if directive and directive[2]:
-            found.append(Command(directive[1], directive[2].strip("\"'"), place))
+            commands.append(Command(directive[1], directive[2].strip("\"'"), place))
         elif directive:
-            found = [one for one in found if one.name != directive[1]]
-    return found
+            commands = [one for one in commands if one.name != directive[1]]
+    return commands
 
 
 def _place(daemon: Daemon, pattern: str) -> str:

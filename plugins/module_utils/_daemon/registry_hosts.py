@@ -112,12 +112,12 @@ def _files(host: Host, record: Record, registries: Registries, fallback: bool) -
     files: Changes = {}
     for registry, mirrors in registries.items():
         path = hosts_toml.path_of(registry)
-        found = host.read(path)
+        current = host.read(path)
         try:
-            contents = hosts_toml.with_block(found.contents if found else b"", path, hosts_toml.block(registry, mirrors, fallback))
+            contents = hosts_toml.with_block(current.contents if current else b"", path, hosts_toml.block(registry, mirrors, fallback))
         except hosts_toml.RegistryHostsError as error:
             raise Refused(str(error), changed=False) from error
-        files[path] = _with_mode(record, path, contents, found, any(mirror.username for mirror in mirrors))
+        files[path] = _with_mode(record, path, contents, current, any(mirror.username for mirror in mirrors))
         for number, mirror in enumerate(mirrors, 1):
             if mirror.ca and not mirror.ca_is_path:
                 files[hosts_toml.ca_path_of(registry, number)] = File(_certificate(registry, mirror))
@@ -126,18 +126,18 @@ def _files(host: Host, record: Record, registries: Registries, fallback: bool) -
     return files
 
 
-def _with_mode(record: Record, path: str, contents: bytes, found: t.Optional[File], secret: bool) -> File:
+def _with_mode(record: Record, path: str, contents: bytes, current: t.Optional[File], secret: bool) -> File:
     """A file with a login is readable by its owner only; without one it gets its original mode back."""
-    first = record.first(path) if record.knows(path) else found
-    if found is None:
+    first = record.first(path) if record.knows(path) else current
+    if current is None:
         mode = 0o600 if secret else first.mode if first else 0o644
     elif secret:
-        mode = found.mode & 0o700
-    elif record.knows(path) and record.left_mode(path) == found.mode and not hosts_toml.secrets(contents, path):
+        mode = current.mode & 0o700
+    elif record.knows(path) and record.left_mode(path) == current.mode and not hosts_toml.secrets(contents, path):
         mode = first.mode if first else 0o644
     else:
-        mode = found.mode
-    return File(contents, mode, found.uid if found else 0, found.gid if found else 0)
+        mode = current.mode
+    return File(contents, mode, current.uid if current else 0, current.gid if current else 0)
 
 
 def _certificate(registry: str, mirror: Mirror) -> bytes:
@@ -147,12 +147,12 @@ def _certificate(registry: str, mirror: Mirror) -> bytes:
         raise Refused(f"registries: {registry}: ca of {mirror.url}: {error}", changed=False) from error
 
 
-def _restored(path: str, found: t.Optional[File], record: Record) -> t.Optional[File]:
+def _restored(path: str, current: t.Optional[File], record: Record) -> t.Optional[File]:
     first = record.first(path)
-    if found is None or record.as_we_left_it(path, found):
-        return first if found is not None else None
-    contents = hosts_toml.without_block(found.contents)
-    return found._replace(contents=contents) if contents.strip() or first else None
+    if current is None or record.as_we_left_it(path, current):
+        return first if current is not None else None
+    contents = hosts_toml.without_block(current.contents)
+    return current._replace(contents=contents) if contents.strip() or first else None
 
 
 def _is_certificate_of(path: str, registries: Registries) -> bool:
@@ -173,31 +173,31 @@ def _registry_mirrors(info: Info) -> t.List[str]:
 
 def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
     """Sentences about settings beside these mirrors (each seen on 28.5 and 29)."""
-    found = []
+    conflicts = []
     mirrors = _registry_mirrors(info)
     if mirrors and DOCKER_HUB in registries:
-        found.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); BuildKit asks the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
+        conflicts.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); BuildKit asks the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
     for registry in registries:
         certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith(hosts_toml.CERTIFICATES)]
         if certificates:
-            found.append(
+            conflicts.append(
                 f"{FOLDER}/{registry}/{certificates[0]} is not read by BuildKit while hosts.toml exists (with the containerd store by nothing at all). "
                 "Set ca of the mirror, or name the file in a [host] table of your own."
             )
     if DEFAULT in registries:
         named = [name for name in host.names(FOLDER) if name != DEFAULT and name not in registries and host.names(f"{FOLDER}/{name}")]
-        found += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not used for {name}." for name in named]
+        conflicts += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not used for {name}." for name in named]
     no_proxy = info.get("NoProxy") or ""
     for mirror in {mirror.url: mirror for some in registries.values() for mirror in some}.values():
         parts = urlsplit(mirror.url)
         address, name = parts.netloc, str(parts.hostname)
         proxy = info.get("HttpsProxy" if parts.scheme == "https" else "HttpProxy") or ""
         if proxy and not bypasses(no_proxy, name, parts.port or (443 if parts.scheme == "https" else 80)):
-            found.append(
+            conflicts.append(
                 f"BuildKit connects to the mirror {address} through the daemon's proxy, because no_proxy does not contain it. "
                 f"Add {name} to docker_daemon_proxy no_proxy, unless the mirror can only be reached through the proxy."
             )
-    return found
+    return conflicts
 
 
 def _unread(registries: Registries, covers: t.Mapping[str, t.Mapping[str, bool]]) -> t.List[str]:

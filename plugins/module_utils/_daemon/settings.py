@@ -92,13 +92,13 @@ def normal(one: Effective) -> t.Dict[str, t.Any]:
 def hidden(one: Effective, names: t.Collection[str] = SETTINGS) -> t.Dict[str, str]:
     """The parts of these settings that `docker info` does not show: credentials, and how BuildKit connects to insecure registries."""
     urls = [one.proxies["http_proxy"], one.proxies["https_proxy"]]
-    found = {}
+    parts = {}
     if "http_proxy" in names or "https_proxy" in names:
-        found["credentials"] = "\n".join(urls) if any("@" in url for url in urls) else ""
+        parts["credentials"] = "\n".join(urls) if any("@" in url for url in urls) else ""
     if "insecure_registries" in names:
         texts = normal_form.insecure_registries_for_buildkit(one.insecure_registries)
-        found["insecure_registries"] = "\n".join(sorted(text for text in texts if "://" in text))
-    return found
+        parts["insecure_registries"] = "\n".join(sorted(text for text in texts if "://" in text))
+    return parts
 
 
 # --- those that wait for a restart ---------------------------------------------------------------

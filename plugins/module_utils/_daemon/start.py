@@ -168,8 +168,8 @@ def last_messages(host: Host, daemon: Daemon, since: float) -> str:
     else:
         file = host.read(log_name(daemon))
         text = file.contents[int(since) :].decode(errors="replace") if file else ""
-    found = [line for line in text.splitlines() if _DECISIVE.search(line)]
-    unique = list(dict.fromkeys(line for line in found if "systemd" not in line))
+    decisive = [line for line in text.splitlines() if _DECISIVE.search(line)]
+    unique = list(dict.fromkeys(line for line in decisive if "systemd" not in line))
     return " | ".join(unique[-3:])
 
 
