@@ -62,8 +62,12 @@ def test_it_serves_with_its_upstream(server, folder, capfd):
     assert capfd.readouterr().out == "buildfleet: online: the upstream answers\n"
 
 
-def test_without_its_upstream_it_starts_with_what_it_has_and_is_back_by_itself(server, folder, capfd):
+@pytest.fixture()
+def no_upstream(folder):
     (folder / "upstream").unlink()
+
+
+def test_without_its_upstream_it_starts_with_what_it_has_and_is_back_by_itself(no_upstream, server, folder, capfd):
     wait_until(server, lambda: server.online is False)
     assert capfd.readouterr().out == (
         'buildfleet: OFFLINE: serving stored images only, the upstream does not answer (Get "http://xxxxx:xxxxx@upstream/v2/": connection refused)\n'
