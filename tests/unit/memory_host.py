@@ -20,6 +20,7 @@ class MemoryHost(Host):
         self.files = {path: file if isinstance(file, File) else File(file.encode()) for path, file in dict(files).items()}
         self.folders = {"/", "/etc", "/var", "/var/lib", *folders}
         self.programs, self.api, self.closed, self.ran = dict(programs), dict(api), set(), []
+        self.processes, self.parents = {}, {}  # by number: command line, parent
         for path in self.files:
             self._make_folders(path)
 
@@ -53,10 +54,17 @@ class MemoryHost(Host):
         return os.path.dirname(path) not in self.closed
 
     def names(self, folder):
-        return sorted({path[len(folder) + 1 :].partition("/")[0] for path in (*self.files, *self.folders) if path.startswith(f"{folder}/")})
+        known = (*self.files, *self.folders, *(f"/proc/{pid}/" for pid in self.processes))
+        return sorted({path[len(folder) + 1 :].partition("/")[0] for path in known if path.startswith(f"{folder}/")})
 
     def is_folder(self, path):
         return path in self.folders
+
+    def process(self, pid):
+        return self.processes.get(pid, [])
+
+    def parent(self, pid):
+        return self.parents.get(pid, 0)
 
     def engine_api(self, path, **_more):
         return self.api.get(path)

@@ -52,7 +52,7 @@ class Machine(MemoryHost):
         self.time = 1000.0
         self.version, self.unit = engine, unit
         self.changed = {}
-        self.processes, self.parents, self.link = {}, {}, {}
+        self.link = {}
         self.manager = self.validation_error = ""
         self.loaded = None
         self.known = {}
@@ -98,9 +98,6 @@ class Machine(MemoryHost):
     def remove_folder(self, path):
         self.gone.append(path)
 
-    def names(self, folder):
-        return sorted({*super().names(folder), *map(str, self.processes if folder == "/proc" else ())})
-
     def links(self, folder):
         return self.link.get(folder, [])
 
@@ -118,12 +115,6 @@ class Machine(MemoryHost):
 
     def sleep(self, seconds):
         self.time += seconds
-
-    def process(self, pid):
-        return self.processes.get(pid, [])
-
-    def parent(self, pid):
-        return self.parents.get(pid, 0)
 
     def http_get(self, url, headers, timeout=5):
         return self.mirror

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.steps import running_steps
@@ -14,24 +15,11 @@ SHELL = ["/bin/sh", "-c", "if command -v wget; then wget 'http://x'; fi"]
 LOG = "#5 [2/2] RUN sleep 300\n#6 [3/3] RUN if command -v wget; then wget 'http://x'; fi\n#7 [internal] load x\n"
 
 
-class Host:
-    """Processes by number: parent and command line."""
-
-    def __init__(self, **processes):
-        self.processes = {int(name[1:]): value for name, value in processes.items()}
-
-    def names(self, folder):
-        return [*map(str, self.processes), "uptime", "99"]
-
-    def process(self, pid):
-        return self.processes.get(pid, (0, []))[1]
-
-    def parent(self, pid):
-        return self.processes.get(pid, (0, []))[0]
-
-
 def step(*command, parent=5):
-    return Host(p5=(1, RUNC), p6=(1, ["containerd-shim", "--bundle", "x"]), p7=(parent, list(command)))
+    host = MemoryHost({"/proc/uptime": "1 1"})
+    host.processes = {5: RUNC, 6: ["containerd-shim", "--bundle", "x"], 7: list(command), 99: []}
+    host.parents = {5: 1, 6: 1, 7: parent}
+    return host
 
 
 @pytest.mark.parametrize(
