@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import tarfile
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import picture
 import pytest
 import troubleshooting
 from conftest import TOP, files_of_the_project
 
 PAGES = sorted(name for name in files_of_the_project() if name.endswith(".md"))
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.M)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", re.M)
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.M | re.S)
 
 
@@ -59,6 +61,17 @@ def test_every_page_of_the_tarball_is_reached_from_its_index_and_leads_to_nothin
         reached |= {str((tmp_path / index).parent.joinpath(link).resolve().relative_to(tmp_path)) for link in links if ":" not in link}
     assert {page for page in pages if page.startswith("docs/")} - reached == set()
     assert {page: lost for page in pages if (lost := lost_links(tmp_path / page))} == {}
+
+
+@pytest.mark.parametrize("language", picture.PICTURES)
+def test_the_picture_is_made_of_its_words_and_can_be_read_aloud(language):
+    drawn = picture.PICTURES[language].read_text()
+    assert drawn == picture.picture(language), "python tests/release/picture.py draws it anew"
+    svg = ElementTree.fromstring(drawn)
+    labels = {each.get("id"): each.text for each in svg if each.tag.endswith(("}title", "}desc"))}
+    assert labels == {"title": picture.WORDS[language].title, "desc": picture.WORDS[language].description}
+    assert svg.get("aria-labelledby").split() == list(labels)
+    assert "prefers-color-scheme: dark" in drawn and "http" not in drawn.replace("http://www.w3.org/2000/svg", "")
 
 
 @pytest.mark.parametrize("language", troubleshooting.PAGES)
