@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import fails_by_itself, judge_step
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import KILLED, fails_by_itself, judge_step, may_be_the_network
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
 
@@ -22,6 +22,8 @@ _HELP = re.compile(r"https?://(?:www\.|docs\.|hub\.)docker\.com|/issues/\d|/docs
 _TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*service=")
 
 
+# An error of the engine's API: the engine itself did what failed.
+_BY_THE_ENGINE = re.compile(r"response from daemon|[Ss]erver [Ee]rror (?:- |for http\+docker)")
 _NO_PROXY_HOST = re.compile(r"proxyconnect tcp: dial tcp :\d+: ")
 
 
@@ -79,6 +81,8 @@ def _step(log: Log, known: Evidence) -> Verdict:
     if re.search(r"no space left on device", step.ended):
         return Verdict("disk_full", reason="no space left")
     reason = step.ended if step.ended.startswith("exit code") else "an error"
+    if not asked and step.ended not in KILLED and may_be_the_network(step.output):
+        return Verdict("unknown", reason=reason)
     return Verdict("step_failed", asked_by="step" if asked else None, host=host_of(known.network_step) if asked else None, reason=reason)
 
 
@@ -95,6 +99,8 @@ def _rest(log: Log, known: Evidence) -> Verdict:
     shown = _unexplained(known)
     if failure or shown.cause != "unknown":
         return Verdict("disk_full", reason="no space left") if failure else shown
+    if may_be_the_network(output):
+        return shown
     if fails_by_itself(output):
         return Verdict("step_failed", reason="an error")
     if log.step and any(re.search(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b", line) for line in log.step.output[-30:]):
@@ -156,7 +162,7 @@ def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
 # Programs of steps, for a log that is cut so that nothing else shows where the lines come from.
 _PROGRAMS = re.compile(
     r"^(?!.*Could not (?:build|pull) image: )"
-    r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred"
+    r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred(?! trying to connect)"
     r"|Could not find|WARNING: Retrying"
     r"|Retrying|error: (?:RPC|could not|failed to download)|Caused by|> |Exception|at |Traceback|  File )"
 )
@@ -166,7 +172,7 @@ def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
     """Which process requested which host, from the last URL in the line: that request failed."""
     cause, line, reference = answer.rule.cause, answer.line, answer.reference
     token = answer.of_token
-    by_client = token and log.builder != "legacy" and not known.daemon_token and "response from daemon" not in line
+    by_client = token and log.builder != "legacy" and not known.daemon_token and not _BY_THE_ENGINE.search(line)
     by_client = by_client or "unable to prepare context" in line
     asked_by = "client" if by_client else "daemon"
     host = host_of(answer.url).strip("*")  # a CI system's mask
@@ -253,6 +259,8 @@ def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
     asked = re.search(r"[?&]ns=([\w.-]+)", answer.url)
     if asked:
         return asked.group(1) != host
+    if re.search(r"/v2/(?:library|docker)/", answer.url) and f"{host}/" not in (answer.reference or ""):
+        return True  # these are names of the Hub
     registry = hosts.registry_of(answer.reference or "")
     path = (answer.reference or "").partition("/")[2]
     hub_inside = re.match(r"(?:docker\.io/|library/|registry-1\.docker\.io/)", path) is not None or "docker.io%2F" in answer.url

@@ -31,6 +31,9 @@ _STATUS = (
 )
 _BUILDKIT_FLAGS = r"(?:mount|link|chmod|network|security|checksum|exclude|parents|keep-git-dir|unpack)"
 
+# A request of the client to the engine's API.
+_API = r"https?://(?:\S*docker\.sock|[^/\s\"]+)/v1\.\d\d?/(?:build|images|containers|info|version|auth|events|networks|volumes|_ping)\b"
+
 CLIENT = (
     # The docker command has no engine, no builder, or no Dockerfile to work with.
     Rule(
@@ -42,13 +45,14 @@ CLIENT = (
     ),
     Rule(
         "client",
-        r"error during connect: .*(?:x509: |tls: |CERTIFICATE_VERIFY_FAILED)|^(?:ERROR: )?SSL error: \[SSL",
+        r"error during connect: .*(?:x509: |tls: |CERTIFICATE_VERIFY_FAILED)|^(?:ERROR: )?SSL error: \[SSL|" + _API + r".*(?:x509: |tls: )",
         "engine_down",
         "the engine's certificate is not accepted",
     ),
     Rule(
         "client",
-        r"[Cc]annot connect to the Docker daemon|error during connect|Is (?:the docker daemon|'docker daemon') running|failed to connect to the docker API"
+        _API + r".*(?:dial tcp|connection refused|EOF|timeout)|[Cc]annot connect to the Docker daemon|error during connect"
+        r"|Is (?:the docker daemon|'docker daemon') running|failed to connect to the docker API"
         r"|[Cc]ould(?:n't| not) connect to Docker daemon|request returned (?:\d+ )?Internal Server Error for API route|docker daemon is not running"
         r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
         r"|dial unix \S*buildkitd\.sock: connect|->unix://localhost(?::\d+)?: (?!Connection reset)"
@@ -80,7 +84,7 @@ CLIENT = (
     Rule("engine", r"the (--\w[\w-]*) (?:option|flag) requires BuildKit", "legacy_cannot", "{1}"),
     Rule("engine", r'failed to parse platform : "" is an invalid|"" is an invalid (?:OS )?component', "legacy_cannot", "platform variables"),
     Rule("engine", r"the classic builder doesn't support ([\w -]+)", "legacy_cannot", "{1}"),
-    Rule("engine", r"Error response from daemon: .*[Uu]nknown flag: (" + _BUILDKIT_FLAGS + r")\b", "legacy_cannot", "--{1}"),
+    Rule("engine", r"(?:Error response from daemon: .*|failed to build ?: )[Uu]nknown flag: (" + _BUILDKIT_FLAGS + r"|from)\b", "legacy_cannot", "--{1}"),
     Rule("engine", r'"(--platform)" is only supported on a Docker daemon with experimental', "legacy_cannot", "{1}"),
     # The Dockerfile or the context.
     Rule("engine", r"[Dd]ockerfile parse error[^:]*: *(.*)", "bad_dockerfile", "{1}"),
@@ -131,6 +135,7 @@ ENGINE = (
         "unknown",
         "the container did not start",
     ),
+    Rule("engine", r"Error processing tar file", "unknown", "the context was not read"),
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client runs a credential helper before it uses the network.
     Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
@@ -357,7 +362,7 @@ STEP = (
         "dns",
         "dns",
     ),
-    Rule("step", r"no such name \(https?://|UnknownHostError: timed out", "dns", "dns"),
+    Rule("step", r"no such name \(https?://|UnknownHostError: timed out|No such host is known", "dns", "dns"),
     Rule("step", r"keyserver receive failed: No name|gpgkeys: .*[Nn]o name", "dns", "dns"),
     # The server can be reached, but its certificate is not accepted.
     Rule("step", r"certificate is not yet valid|CERT_NOT_YET_VALID|not yet activated|CertificateNotYetValid", "tls", "clock is behind"),
@@ -377,7 +382,8 @@ STEP = (
     ),
     Rule(
         "step",
-        r"certificate verif|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|x509: |SELF_SIGNED_CERT|self[- ]signed certificate"
+        r"certificate verif|[Cc]ould not verify the (?:SSL )?certificate|CertificateFailureError"
+        r"|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|x509: |SELF_SIGNED_CERT|self[- ]signed certificate"
         r"|unable to get (?:local )?issuer"
         r"|UNABLE_TO_(?:VERIFY|GET)\w+|cannot verify (?P<wget>[\w.-]+)'s certificate"
         r"|certificate of ['\u2018](?P<gnu>[\w.-]+)['\u2019] (?:is not trusted|doesn.t have)"
@@ -398,7 +404,9 @@ STEP = (
     ),
     Rule(
         "step",
-        _PROGRAM + r".*(?:alert protocol version|alert handshake failure|protocol_version|handshake_failure|unsupported protocol|dh key too small"
+        r"[Uu]nderlying connection was closed: .*on a send|"
+        + _PROGRAM
+        + r".*(?:alert protocol version|alert handshake failure|protocol_version|handshake_failure|unsupported protocol|dh key too small"
         r"|no protocols available"
         r"|unsafe legacy renegotiation)|[Tt]he server may not support the client's requested TLS",
         "tls",
@@ -411,6 +419,8 @@ STEP = (
         r"|gnutls_handshake\(\) failed|GnuTLS recv error"
         r"|non-properly terminated|Error in the pull function|EOF occurred in violation of protocol|unexpected eof while reading"
         r"|[Rr]emote host (?:closed|terminated)"
+        r"|[Uu]nderlying connection was closed: .*on a receive|(?:from|to) the transport connection|connection was closed before all data"
+        r"|[Ss]erver closed (?:the )?connection|SSL_connect SYSCALL returned"
         r"|RemoteDisconnected|Remote end closed connection|socket hang up|ECONNRESET|Client network socket disconnected|Empty reply from server"
         r"|transfer closed with"
         r"|unexpected disconnect while reading|HTTP/2 stream \d+ was|HTTP2 framing|IncompleteRead|Premature (?:end of|close)|ERR_STREAM_PREMATURE_CLOSE"
@@ -452,6 +462,8 @@ STEP = (
         "timeout",
         "timeout",
     ),
+    Rule("step", r"─▶ (?:operation timed out|.*\btimed out\b)", "timeout", "timeout"),
+    Rule("step", r"─▶ .*(?:connection reset|connection closed)", "reset", "reset"),
     Rule("step", _PROGRAM + r".*(?:timed out|timeout was reached|deadline exceeded|Socket timeout|timed-out)", "timeout", "timeout"),
     Rule("step", r"(?:could not connect to server|network error) \(check|could not connect to server$|network error$", "refused", "not connected"),
     Rule("step", r"Unable to connect to (?P<host>[\w.-]+):\w*:|Connection failed \[IP", "refused", "not connected"),

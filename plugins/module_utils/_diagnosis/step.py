@@ -25,7 +25,7 @@ _OWN_SERVICE = re.compile(
     r"(?:localhost|127\.0\.0\.1|\[?::1\]?|0\.0\.0\.0|host\.docker\.internal)[:\"' ]*(?:\(|port )?\d*"
     r"|(?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED) [\w-]+(?::\d+)?(?=['\"\s,)]|$)|https?://[\w-]+(?::\d+)?(?=[/\"'\s]|$)"
     r"|:(?:5432|3306|6379|27017|9200|5672|1433|11211|9092|2181)\b|SQLSTATE|psycopg|OperationalError|Mongo\w*(?:Error|Exception)"
-    r"|redis\.exceptions|RedisError|Can't connect to MySQL|PG::|amqp://|Prisma\w*InitializationError"
+    r"|redis\.exceptions|RedisError|Can't connect to MySQL|PG::|amqp://|Communications link failure|Prisma\w*InitializationError"
     r"|could not connect to server: |could not translate host name"
 )
 _MANAGER = re.compile(r"^\s*(?:npm |yarn |pnpm |\[ERROR\]|E: |W: |error An unexpected|go: )")  # these request repositories, whatever their names
@@ -42,9 +42,26 @@ _DIAGNOSTIC = re.compile(
 _FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the import that it tried to fetch
 _OWN_FAULT = re.compile(
     r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
-    r"|COMPILATION ERROR|error: could not compile|code (?:ELIFECYCLE|E404|ERESOLVE|ETARGET|EUSAGE)"
+    r"|COMPILATION ERROR|error: could not compile|code (?:E404|ERESOLVE|ETARGET|EUSAGE)"
     r"|Segmentation fault|undefined: |: undeclared|expected ['\u2018`]"
-    r"|cannot find package|has no exported member|Type error:"
+    r"|has no exported member|Type error:|internet routines cannot be loaded"
+)
+# What follows from an error before it, whatever that was.
+_CONSEQUENCE = re.compile(r"code ELIFECYCLE|cannot find package")
+# A server was reached: its answer with a status, or content that is not what the index says.
+_ANSWERED = re.compile(
+    r"(?:\bHTTP\b|status|code|[Rr]esponse|[Ee]rror|ERROR|returned)\W*(?:code|error|status)?\W*(?:HTTP/[\d.]+ )?[45]\d\d\b|\b[45]\d\d +(?:[A-Z][a-z]+ ?)+"
+    r"|Hash Sum mismatch|Writing more data than expected|No URLs in mirrorlist|SERVER ERROR|size mismatch"
+)
+# The project's own code ran in the step (pages of a web site are made), so that hosts without a name are its own.
+_OWN_CODE = re.compile(r"[Pp]rerender|Generating static pages|Collecting page data|getStatic(?:Props|Paths)|fetch failed")
+_PRIVATE = re.compile(r"(?:10\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.168\.)[\d.]+$")
+# Words of the network: without a known message, they show neither a fault of the network nor one of the step.
+_NETWORK = re.compile(
+    r"(?:[Uu]nable|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Ff]ailed|[Ff]ailure) (?:to )?(?:establish|connect|reach|resolve|download|fetch|retrieve)"
+    r"|[Cc]onnection (?:was |is )?(?:closed|lost|reset|refused|aborted|failed|error|timed out)\b(?!: ?\d)|[Nn]etwork (?:error|is|problem)|are you offline"
+    r"|(?:[Rr]ead|[Rr]equest|[Oo]peration|[Dd]ownload|[Ff]etch|[Cc]onnect)\w* timed? ?out\b|TIMEDOUT|TimeoutError|[Dd]ownload (?:failed|error)"
+    r"|\b(?:SSL|TLS)\b.*\b(?:error|failed|failure|returned)\b|certificate.*(?:verif|invalid|trust|fail)|(?:verify|trust).*certificate"
 )
 # How package managers and build programs end, where nothing says that they ran in a step.
 _ENDED_BADLY = re.compile(
@@ -58,7 +75,9 @@ _SUCCESS = re.compile(
     r"|Compiling \S+ v\d|Receiving objects: 100%|Resolving deltas: 100%|Bundle complete!|Finished |Done in \d)|saved \[\d+|✨"
 )
 _NO_TLS = re.compile(r"can't execute 'ssl_helper'")  # busybox wget ends with a reset then
-_KILLED = ("exit code 132", "exit code 134", "exit code 135", "exit code 136", "exit code 137", "exit code 139")
+_HARMLESS = re.compile(r"npm (?:WARN|warn)|deprecat|[Rr]etrying|https?://\S+$")  # advice, and the addresses of help pages
+_END = 40  # lines
+KILLED = ("exit code 132", "exit code 134", "exit code 135", "exit code 136", "exit code 137", "exit code 139")
 _URL = re.compile(r"(?:https?|git|ssh|hkps?|ftp)://(?:[^@/\s'\"]*@)?(\[[\da-f:]+\]|[\w.-]+)")
 _NAMED = re.compile(
     r"ConnectionPool\(host='(?P<a>[\w.-]+)'|[Cc]onnect(?:ion)? to \[?(?P<b>[\w-]+(?:\.[\w-]+)+)|connect to (?P<c>[\w.-]+)\s+port"
@@ -67,6 +86,7 @@ _NAMED = re.compile(
     r"|Idle timeout reached for host `(?P<h>[\w.-]+)|ssh: connect to host (?P<i>[\w.-]+)"
     r"|connect(?:\(2\))? (?:to|for) \"(?P<j>[\w.-]+)\"|keyserver (?:from )?(?P<k>[\w.-]+\.\w+)|to_address, \{['~c\"]*(?P<l>[\w.-]+)"
     r"|unable to connect to (?P<o>[\w.-]+)|attempted address(?:es)?: (?P<p>[\w.-]+)"
+    r"|hkp server (?P<r>[\w.-]+)"
     r"|^(?P<n>[\w-]+(?:\.[\w-]+)+)\[\d+: |failed retrieving file '[^']*' from (?P<q>[\w.-]+)"
 )
 _ADDRESS = re.compile(r"(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)\]?:\d+")
@@ -92,7 +112,7 @@ def how(line: str) -> str:
 
 def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequence[str] = ()) -> t.Optional[StepFailure]:
     """The network failure that ended a step; None if it failed by itself."""
-    if ended in _KILLED or any(_TESTS.search(line) or _NO_TLS.search(line) for line in output):
+    if ended in KILLED or any(_TESTS.search(line) or _NO_TLS.search(line) for line in output):
         return None
     start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
     proxies = {a or b for line in (*log, command) for a, b in _PROXY_SET.findall(line)}
@@ -112,8 +132,22 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
 def fails_by_itself(output: t.Sequence[str]) -> bool:
     """Whether lines of unknown origin show an error of a step itself."""
     return any(
-        _TESTS.search(line) or _OWN_FAULT.search(line) or _ENDED_BADLY.search(line) or (_OWN_SERVICE.search(line) and "refused" in line) for line in output
+        _TESTS.search(line)
+        or _OWN_FAULT.search(line)
+        or _CONSEQUENCE.search(line)
+        or _ENDED_BADLY.search(line)
+        or (_OWN_SERVICE.search(line) and "refused" in line)
+        for line in output
     )
+
+
+def may_be_the_network(output: t.Sequence[str]) -> bool:
+    """Whether a step without a known message speaks of the network in its last lines, and shows no fault of its own."""
+    if any(_TESTS.search(line) or _OWN_FAULT.search(line) or _OWN_CODE.search(line) or _NO_TLS.search(line) for line in output):
+        return False
+    start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
+    named = any(_NETWORK.search(line) and not (_DIAGNOSTIC.search(line) or _HARMLESS.search(line)) for line in output[start:][-_END:])
+    return named and not any(_ANSWERED.search(line) or _OWN_SERVICE.search(line) for line in output[-_END:])
 
 
 def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:
@@ -140,10 +174,19 @@ def _place(rule: rules.Rule, found: t.Match[str], output: t.Sequence[str], index
         return StepFailure("proxy_unreachable", how(line) if rule.cause == "tls" else reason, host, line, "proxy")
     if _OWN_SERVICE.search(line) and not _MANAGER.search(line):
         return None
+    if rule.cause == "refused" and _of_own_code(host, line, output):
+        return None
     host = _url_host(line) or host or wanted or _address(line)
     if not host and any(_OWN_SERVICE.search(near) for near in output[max(index - 4, 0) : index + 7]):
         return None
     return None if is_loopback(host) else StepFailure(rule.cause, reason, host, line)
+
+
+def _of_own_code(host: str, line: str, output: t.Sequence[str]) -> bool:
+    """Whether the project's own code requested a host that has no name."""
+    if _MANAGER.search(line) or (host and not _PRIVATE.match(host)) or _url_host(line):
+        return False
+    return any(_OWN_CODE.search(near) for near in output)
 
 
 def _url_host(line: str) -> str:
@@ -175,7 +218,7 @@ def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
         host = _url_host(near) or (_host_in(near) if near is not line else "")
         if host and not re.search(r"/_logs/|help|docs|issues", near):
             return host
-    if re.search(r"curl|wget|fatal: |git", line) or re.search(r"(?:^|-c )(?:curl|wget|git) ", command):
+    if re.search(r"curl|wget|fatal: |git", line) or re.search(r"(?:^|-c )(?:curl|wget|git) |Invoke-(?:WebRequest|RestMethod) ", command):
         hosts = set(_URL.findall(re.sub(r"\w+_proxy=\S+|(?:-x|--proxy)[ =]\S+", "", command, flags=re.I)))
         return hosts.pop() if len(hosts) == 1 else ""
     return ""
