@@ -153,9 +153,9 @@ def start_service(name: str) -> None:
 def start_services() -> None:
     LAB.mkdir(parents=True, exist_ok=True)
     (STATE / "hub").mkdir(exist_ok=True)
-    (LAB / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:2 attempts:1\n")
+    put(LAB / "resolv.conf", f"nameserver {NAME_SERVER}\noptions timeout:2 attempts:1\n".encode())
     for name in FOR_HOSTS:
-        (LAB / name).write_bytes((PKI / name).read_bytes())
+        put(LAB / name, (PKI / name).read_bytes())
     write_names()
     with ThreadPoolExecutor() as pool:
         list(pool.map(start_service, SERVICES))
@@ -219,7 +219,15 @@ def write_names() -> None:
     for end in attached:
         if not end["Name"].startswith(container("")):
             rows.append(f"{end['IPv4Address'].split('/')[0]} {end['Name']}.lab {end['Name']}")
-    (LAB / "names").write_text("\n".join(sorted(rows)) + "\n")
+    put(LAB / "names", ("\n".join(sorted(rows)) + "\n").encode())
+
+
+def put(path: Path, contents: bytes) -> None:
+    """The whole file at once, and only if it differs: other hosts and the name server read it meanwhile."""
+    if not path.exists() or path.read_bytes() != contents:
+        new = path.with_name(f"{path.name}.new")
+        new.write_bytes(contents)
+        new.replace(path)
 
 
 def remove(*names: str) -> None:
