@@ -11,7 +11,7 @@ import tarfile
 MOST = 400 * 1024
 WITHOUT_THE_INTERNET = {
     *(f"docs/{page}.md" for page in ("install", "why", "which-cure", "migration", "awx", "compare", "quick-start", "troubleshooting", "security", "variables")),
-    *(f"docs/zh/{page}.md" for page in ("compare", "mirrors", "quick-start", "troubleshooting")),
+    *(f"docs/zh/{page}.md" for page in ("compare", "mirrors", "proxy", "quick-start", "troubleshooting")),
     "README.zh-CN.md", "awx/apply.yml", "awx/surveys.yml", "SECURITY.md",
 }  # fmt: skip
 FOR_USERS = {
