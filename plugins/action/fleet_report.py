@@ -19,9 +19,9 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.plugin_utils._page import page
-from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import Observed, artifacts, report, summary, table
+from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import Observed, artifacts, of_a_loop, report, summary, table
 
-_WANTED = ("registry_mirror_info", "proxy_ca", "proxy_relay", "docker_daemon_proxy", "docker_build_env", "dockerfile_mirror")
+_WANTED = ("registry_mirror_info", "proxy_ca", "proxy_relay", "docker_daemon_proxy", "docker_build_env", "docker_builder", "dockerfile_mirror")
 _PASSWORDS = ("buildfleet_proxy_password", "docker_daemon_proxy_proxy_password", "ansible_password", "ansible_become_password")
 # Output of a host must not control a terminal or break a file: control characters, and bytes that are not text.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
 def _observed(variables: t.Mapping[str, t.Any]) -> Observed:
     def result(module: str) -> t.Dict[str, t.Any]:
         found = _plain(variables.get(f"{module}_result"))
-        return {} if not isinstance(found, dict) or found.get("skipped") else found
+        return {} if not isinstance(found, dict) or found.get("skipped") else of_a_loop(found)
 
     return Observed(
         check=result("docker_build_check"),

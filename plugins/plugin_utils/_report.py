@@ -30,6 +30,7 @@ _SETTINGS_OF = {
     "proxy_relay": "The relay's settings differ",
     "docker_daemon_proxy": "The daemon's settings differ",
     "docker_build_env": "The client's and the steps' settings differ",
+    "docker_builder": "The builders differ",
     "dockerfile_mirror": "The sources differ",
 }
 _LONGEST = 600  # of a sentence from another source
@@ -44,6 +45,15 @@ class Observed(t.NamedTuple):
     check: Result = {}
     info: Result = {}
     wanted: t.Mapping[str, Result] = {}  # by module, of a run in check mode
+
+
+def of_a_loop(found: Result) -> Tree:
+    """The builders are configured in a loop: the reason of the first that failed, and the diffs of all."""
+    rows = found.get("results")
+    if not isinstance(rows, list):
+        return dict(found)
+    failed = next((row for row in rows if row.get("failed")), found)
+    return {**found, "msg": failed.get("msg"), "diff": [one for row in rows for one in row.get("diff") or []]}
 
 
 def report(fleet: t.Mapping[str, Observed], created: str) -> Tree:

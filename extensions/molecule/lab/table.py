@@ -89,8 +89,11 @@ GHCR_IMAGES = ("ghcr.io/lab/tool:1",)
 QUAY_IMAGES = ("quay.io/lab/tool:1",)
 HARBOR_IMAGES = ("harbor.lab/company/lab/tool:1",)
 
-# To share a lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie names your own hosts, and BUILDFLEET_INVENTORY the inventory that contains them.
+# To share a lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie and BUILDFLEET_RELAY_HOSTS name your own hosts, and BUILDFLEET_INVENTORY the inventory
+# that contains them.
 HOSTS: dict[str, str] = dict(pair.split("=") for pair in os.environ.get("BUILDFLEET_HOSTS", "engine20=bookworm,engine26=trixie,engine28=forky").split(","))
 # Not among the engines of most scenarios: `lab.py reset cache` creates one.
-RELAY_HOSTS = {"relay20": "bookwormrelay", "relay26": "trixierelay", "relay28": "forkyrelay"}
+RELAY_HOSTS = dict(
+    pair.split("=") for pair in os.environ.get("BUILDFLEET_RELAY_HOSTS", "relay20=bookwormrelay,relay26=trixierelay,relay28=forkyrelay").split(",")
+)
 OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit", **RELAY_HOSTS}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import Observed, artifacts, report, table
+from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import Observed, artifacts, of_a_loop, report, table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
 
@@ -81,6 +81,10 @@ def test_state_and_processes(observed, state, processes):
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"proxy_relay": {"changed": True, "dest": "/etc/buildfleet-relay.conf"}}}, "drift",
             ["The relay's settings differ from the variables: /etc/buildfleet-relay.conf."], ["Run the playbook buildfleet.docker.site."], id="relay",
+        ),
+        pytest.param(
+            {"check": fleet.PASSED, "wanted": {"docker_builder": {"changed": True, "diff": [{"after_header": "builder ci of root (create)"}]}}}, "drift",
+            ["The builders differ from the variables: builder ci of root."], ["Run the playbook buildfleet.docker.site."], id="builders",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"docker_daemon_proxy": {"failed": True, "msg": "A foreign setting wins."}}}, "drift",
@@ -210,3 +214,12 @@ def test_a_large_fleet_is_shown_cause_by_cause():
 
 def test_no_host_at_all():
     assert table(report({}, NOW)) == "0 hosts: none."
+
+
+def test_a_loop_is_shown_as_one_result():
+    rows = [{"changed": True, "diff": [1]}, {"failed": True, "msg": "ci: no."}, {"failed": True, "msg": "other: no.", "diff": [2]}]
+    assert of_a_loop({"changed": True, "failed": True, "msg": "One or more items failed", "results": rows}) == {
+        "changed": True, "failed": True, "msg": "ci: no.", "results": rows, "diff": [1, 2],
+    }  # fmt: skip
+    assert of_a_loop({"changed": True, "results": rows[:1]}) == {"changed": True, "msg": None, "results": rows[:1], "diff": [1]}
+    assert of_a_loop({"changed": True}) == {"changed": True}
