@@ -94,7 +94,7 @@ def _observed(host: Host, options: _Options) -> Daemon:
 
 
 def _present(host: Host, daemon: Daemon, record: Record, options: _Options, check_mode: bool, learn: t.Callable[[str], None]) -> planning.Plan:
-    relay = host.read(planning.RELAY_FILE)
+    relay = host.read(settings.RELAY_FILE)
     request, warnings = planning.wanted(options, daemon.engine, daemon.go, relay.contents if relay else b"")
     for url in (request.proxies or {}).values():
         learn(url)

@@ -32,7 +32,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
 
 VARIABLES = [name for _key, upper, _field in settings.PROXIES.values() for name in (upper, upper.lower())]
-RELAY_FILE = "/etc/buildfleet-relay.conf"
 KEPT = ".before-buildfleet"  # beside a file of others: its contents before our first run
 _DROP_IN = "[Service]\nEnvironmentFile={path}\n"
 

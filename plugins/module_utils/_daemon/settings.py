@@ -22,6 +22,7 @@ PROXIES = {
 }
 LISTS = {"registry_mirrors": "registry-mirrors", "insecure_registries": "insecure-registries"}
 SETTINGS = (*PROXIES, *LISTS)
+RELAY_FILE = "/etc/buildfleet-relay.conf"  # of the role proxy_relay
 
 
 class Effective(t.NamedTuple):

@@ -133,6 +133,7 @@ class Facts(t.NamedTuple):
     image_store: str = ""
     unsupported: str = ""  # why this collection cannot configure the engine, and what to do
     unit_problem: t.Tuple[str, ...] = ()  # why systemd does not start the unit, and the fix
+    relay: t.Tuple[str, ...] = ()  # where the relay of proxy_relay listens
     down_problem: t.Tuple[str, ...] = ()  # why the engine does not answer, unless it was stopped on purpose, and the fix
 
     def setting(self, name: str) -> Setting:
@@ -254,7 +255,7 @@ def _daemon_proxies(facts: Facts) -> t.Iterator[Finding]:
         yield Finding("https_proxy_missing", "warning", "daemon", message, "Set docker_daemon_proxy https_proxy, usually to the same URL.")
     for name in ("http_proxy", "https_proxy"):
         one = facts.setting(name)
-        if _loopback(one.value):
+        if _loopback(one.value) and not _relayed(one.value, facts.relay):
             message = f"The daemon's {name} ({one.source}) is this host's loopback, which RUN steps and docker-container builders cannot reach."
             yield Finding(
                 "loopback_proxy", "info", "daemon", message, f"Set docker_daemon_proxy {name} to an address that containers can reach, if they need it too."
@@ -468,6 +469,11 @@ RULES: t.Tuple[t.Callable[[Facts], t.Iterator[Finding]], ...] = (
     _engine, _unit, _config, _restart, _daemon_proxies, _token_path, _mirrors, _builders, _clients, _elsewhere, _steps, _secrets,
     _hosts_files, _helpers,
 )  # fmt: skip
+
+
+def _relayed(url: str, relay: t.Sequence[str]) -> bool:
+    """Whether this is the relay, which containers reach at an address of a bridge."""
+    return url.partition("://")[2].rstrip("/") in relay and not all(map(_loopback, relay))
 
 
 def _loopback(url: str) -> bool:

@@ -131,6 +131,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         image_store=components.image_store(daemon.info),
         unit_problem=asked.get("unit") or (),
         down_problem=asked.get("down") or (),
+        relay=_relay(host),
     )
     if facts.closed:
         unreadable.append(f"The engine could not be queried: {host.user()} may not use its socket. Set become: true, or add the user to the group docker.")
@@ -249,6 +250,16 @@ def _features(daemon: Daemon) -> t.Optional[bool]:
     features = daemon_json.Document(file.contents if file else b"", daemon.config_file).value.get("features")
     value = features.get("buildkit") if isinstance(features, dict) else None
     return value if isinstance(value, bool) else None
+
+
+def _relay(host: Host) -> t.Tuple[str, ...]:
+    """Where a relay of ours listens; only root can read its file, which contains the password."""
+    try:
+        file = host.read(settings.RELAY_FILE)
+    except HostError:
+        return ()
+    lines = file.contents.decode(errors="replace").splitlines() if file else []
+    return tuple(line.split()[1] for line in lines if line.startswith("http_port "))
 
 
 def _readable(daemon: Daemon) -> t.Iterator[str]:

@@ -189,6 +189,30 @@ def test_what_stands_in_files_becomes_a_finding(files, more, expected):
     assert expected in ids(survey(FakeHost(files, **more)))
 
 
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        (None, True),
+        ("http_port 127.0.0.1:3129\nhttp_port 172.17.0.1:3129\nacl clients src 127.0.0.0/8\n", False),
+        ("http_port 127.0.0.1:3129\n", True),
+        (HostError("denied"), True),
+    ],
+    ids=["no relay", "relay", "relay without a bridge", "not root"],
+)
+def test_the_relay_is_reached_by_containers(contents, expected):
+    class Relayed(FakeHost):
+        def read(self, path):
+            if path == "/etc/buildfleet-relay.conf" and isinstance(contents, HostError):
+                raise contents
+            return super().read(path)
+
+    files = {CONFIG: '{"proxies": {"https-proxy": "http://127.0.0.1:3129"}}'}
+    if isinstance(contents, str):
+        files["/etc/buildfleet-relay.conf"] = contents
+    host = Relayed(files, info={"HttpsProxy": "http://127.0.0.1:3129"})
+    assert ("loopback_proxy" in ids(survey(host))) is expected
+
+
 @pytest.mark.parametrize(("changed", "expected"), [(0.0, False), (1.0, True)])
 def test_what_a_program_gives_the_daemon_that_it_starts_is_no_restart_pending(changed, expected):
     class Started(FakeHost):
