@@ -102,3 +102,13 @@ def test_a_source_policy_does_the_same_without_an_edit(engine):
     for command in ("docker build /srv/first/stages", "docker build /srv/first/registries", f"cd /srv/first/compose && {COMPOSE} build"):
         outcome = run(engine, "buildkit", f"export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\n{command}")
         assert outcome.ok, outcome.log
+
+
+def test_a_source_policy_for_one_repository_replaces_a_base_image(engine):
+    """A company's own base image, with its CA in it, without a change of Dockerfiles."""
+    if engine.major < 25:
+        pytest.skip("source policies need Docker Engine 25")
+    engine.write("/srv/policy.json", json.dumps(FilterModule().filters()["source_policy"]({"docker.io/library/busybox": "mirror.lab/lab/tool"})))
+    engine.write("/srv/own/Dockerfile", "FROM busybox:1\nRUN grep lab/tool /etc/image\n")
+    outcome = run(engine, "buildkit", "export EXPERIMENTAL_BUILDKIT_SOURCE_POLICY=/srv/policy.json\ndocker build /srv/own")
+    assert outcome.ok, outcome.log
