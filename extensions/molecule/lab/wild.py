@@ -119,7 +119,7 @@ def untouched(before: Mapping[str, Any], step: Mapping[str, Any], name: str) -> 
     after = step["after"]
     for path in changed(before["files"], after["files"]):
         yield f"{name}: {path} is not as it was"
-    if after["starts"]:
+    if after["starts"] and before["unit"]["ActiveState"] != "activating":  # systemd was about to start it again by itself
         yield f"{name}: {after['starts']} starts"
 
 

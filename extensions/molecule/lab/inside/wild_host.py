@@ -31,7 +31,8 @@ SOCKET = "/run/docker.sock"
 # Files that a configuration may contain, and files that a run may change.
 PLACES = ("/etc/docker", "/etc/default", "/etc/sysconfig", "/etc/systemd/system", "/etc/environment", "/etc/buildfleet", "/var/lib/buildfleet")
 OF_THE_ENGINE = "/etc/docker/key.json"
-STARTING = "MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5"  # systemd begins to start a unit
+# systemd begins to start a unit, or has started it: only the second for a unit of the kind "simple".
+STARTS = ("MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5", "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
 PATIENCE = 45.0  # seconds for a start
 OUTPUT = "/run/wild-output"
 
@@ -105,14 +106,18 @@ class Journal:
 
     def __init__(self) -> None:
         self.cursor = ""
+        self.seen = {unit()["InvocationID"]}
         self.starts()
 
     def starts(self) -> int:
         since = [f"--after-cursor={self.cursor}"] if self.cursor else ["--lines=0"]
         run("journalctl", "--sync")
-        rows = run("journalctl", "--quiet", "--show-cursor", "--output=cat", *since, STARTING, "UNIT=docker.service").splitlines()
+        fields = ("--output=json", "--output-fields=INVOCATION_ID")
+        rows = run("journalctl", "--quiet", "--show-cursor", *fields, *since, *STARTS, "UNIT=docker.service").splitlines()
         self.cursor = next((row.partition("-- cursor: ")[2] for row in rows if row.startswith("-- cursor: ")), self.cursor)
-        return sum(not row.startswith("-- ") for row in rows)
+        found = {json.loads(row).get("INVOCATION_ID", "") for row in rows if row.startswith("{")} - self.seen
+        self.seen |= found
+        return len(found)
 
 
 class Host:

@@ -29,8 +29,13 @@ def test_every_configuration_has_one_of_two_ends(own_hosts):
     assert any(one.end == "held" for one in found)
 
 
-def seen(files=None, info=None, starts=0):
-    return {"files": {"/etc/docker/daemon.json": 1} if files is None else files, "info": info if info is not None else {"mirrors": []}, "starts": starts}
+def seen(files=None, info=None, starts=0, state="active"):
+    return {
+        "files": {"/etc/docker/daemon.json": 1} if files is None else files,
+        "info": info if info is not None else {"mirrors": []},
+        "starts": starts,
+        "unit": {"ActiveState": state},
+    }
 
 
 def step(after, **result):
@@ -49,7 +54,7 @@ HELD = {
 }
 SENTENCE = "/etc/docker/daemon.json, line 1, column 2: a key stands twice. Remove one."
 REFUSED = {"before": seen(), "check": step(seen(), failed=True, msg=SENTENCE), "run": step(seen(), failed=True, msg=SENTENCE)}
-DOWN = {"before": seen(info={}), "check": step(seen(info={}), failed=True, msg="x"), "run": step(seen(info={}), failed=True, msg="x")}
+DOWN = {"before": seen(info={}, state="failed"), "check": step(seen(info={}), failed=True, msg="x"), "run": step(seen(info={}), failed=True, msg="x")}
 
 NOT_JSON = {"id": "config_not_json", "message": "m"}
 
@@ -79,6 +84,13 @@ NOT_JSON = {"id": "config_not_json", "message": "m"}
         pytest.param(REFUSED, {"run": step(seen(OURS), failed=True, msg=SENTENCE)}, ["fault"], id="refused after a write"),
         pytest.param(REFUSED, {"run": step(seen(), failed=True, msg="No.")}, ["fault"], id="refused without a place"),
         pytest.param(REFUSED, {"check": step(seen())}, ["fault"], id="the dry run says otherwise"),
+        pytest.param(DOWN, {"run": step(seen(info={}, starts=1), failed=True, msg="x")}, ["fault"], id="down, and started"),
+        pytest.param(
+            DOWN,
+            {"before": seen(info={}, state="activating"), "run": step(seen(info={}, starts=1), failed=True, msg="x")},
+            ["left"],
+            id="down, and started again by systemd itself",
+        ),
         pytest.param(DOWN, {}, ["left"], id="does not start, left as it is"),
         pytest.param(DOWN, {"run": step(seen({**OURS, wild.RECORD: 1}, {}), failed=True, msg="x")}, ["fault", "fault"], id="does not start, record made"),
     ],
