@@ -95,14 +95,21 @@ def directives(contents: bytes) -> t.List[Directive]:
     return found
 
 
+def broken_section(contents: bytes) -> int:
+    """The line with a section header that systemd cannot read; 0 if there is none. It reads nothing after it, and asks for a daemon-reload for ever."""
+    headers = ((number, line.strip()) for number, line in _lines(contents, unit=True))
+    return next((number for number, text in headers if text.startswith("[") and not text.endswith("]")), 0)
+
+
 def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
     """Lines with Environment= that systemd ignores because of their section: the number, and why."""
-    found, section, broken = [], "", 0
+    found, section = [], ""
+    end = broken_section(contents)
     for number, line in _lines(contents, unit=True):
         text = line.strip()
+        broken = end if number >= end else 0
         if text.startswith("["):
             section = text
-            broken = broken or (0 if text.endswith("]") else number)
         if not re.search(r"(?:^|[\s\]])Environment\s*=", text):
             continue
         if broken:

@@ -16,7 +16,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.setti
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, settings
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start, unknown_start
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start, unit_files, unknown_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem, config_problems
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
@@ -113,7 +113,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         config_file=daemon.config_file,
         daemon=tuple(_daemon_settings(daemon, effective, config_valid)),
         pending=tuple(pending),
-        reload_needed=daemon.reload_needed,
+        reload_needed=daemon.reload_needed and not _never_loaded(daemon),
         config_newer=daemon.up and 0 < daemon.started < daemon.changed.get(daemon.config_file, 0),
         config_problems=tuple(problems),
         features_buildkit=features,
@@ -142,6 +142,12 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
 
 
 # --- requests in parallel --------------------------------------------------------------------------
+
+
+def _never_loaded(daemon: Daemon) -> bool:
+    """Whether systemd asks for a daemon-reload also after one: it could not read a file to its end (systemd 262)."""
+    files = (daemon.files.get(path) for path in unit_files(daemon, daemon.files))
+    return any(file and environment_file.broken_section(file.contents) for file in files)
 
 
 def _ask(

@@ -223,6 +223,19 @@ def test_what_a_program_gives_the_daemon_that_it_starts_is_no_restart_pending(ch
     assert ("restart_pending" in ids(survey(host))) is expected
 
 
+@pytest.mark.parametrize(
+    ("drop_in", "expected"),
+    [
+        pytest.param("[Service]\nEnvironment=A=b\n", True, id="a file that systemd reads to its end"),
+        pytest.param('[Service] Environment="A=b"\n', False, id="a section header that systemd cannot read: it asks for a daemon-reload for ever"),
+        pytest.param(None, True, id="no drop-in"),
+    ],
+)
+def test_a_daemon_reload_is_asked_for_where_it_would_help(drop_in, expected):
+    files = {UNIT: "[Service]\nExecStart=/usr/sbin/dockerd\n", **({f"{UNIT}.d/a.conf": drop_in} if drop_in else {})}
+    assert ("daemon_reload_needed" in ids(survey(FakeHost(files, reload="yes")))) is expected
+
+
 @pytest.mark.parametrize("config", ['{"debug": true, "registry-mirrors": [], "features": {}}', "{}"])
 def test_keys_that_an_old_engine_knows_are_no_finding(config):
     assert ids(survey(FakeHost({CONFIG: config}, engine="20.10.24"))) == ["legacy_builder"]
