@@ -225,7 +225,24 @@ CURES = {
         "重新创建构建器 {builder}，给它单独配置代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`），或者设置 `docker_build_env` 的 `builder_mirrors`："
         "它既不读 daemon.json，也不用守护进程的代理。",
     ),
+    "no SANs of a builder": Cure(
+        "Have the owner of {host} issue a certificate with this name or address in its SANs, or set insecure = true for {registry} in the buildkitd.toml of "
+        "the builder {builder}.",
+        "请 {host} 的管理员签发包含这个名字或地址（SAN）的证书，或者在构建器 {builder} 的 buildkitd.toml 里给 {registry} 设置 insecure = true。",
+    ),
+    "proxy_refused to a builder": Cure(
+        "Have the proxy's owner allow this host, or create the builder {builder} again with another proxy (buildx create --driver-opt env.HTTPS_PROXY=URL).",
+        "请代理的管理员放行该主机，或者重新创建构建器 {builder}，换一个代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
+    ),
     # The registry's answer.
+    "rate_limited to a builder": Cure(
+        "Log in (docker login), or set docker_build_env builder_mirrors to a mirror of your own (role registry_cache), and create the builder {builder} again.",
+        "`docker login` 登录，或者在 `docker_build_env` 的 `builder_mirrors` 里写上自己的镜像站（角色 `registry_cache`），再重新创建构建器 {builder}。",
+    ),
+    "denied a push": Cure(
+        "Log in (docker login) with a user that may push {reference}, or push to another name.",
+        "用有推送权限的账号 `docker login`，或者换一个名字推送 {reference}。",
+    ),
     "rate_limited": Cure(
         "Log in (docker login), or set docker_daemon_proxy registry_mirrors to a mirror of your own (role registry_cache).",
         "`docker login` 登录，或者用 `registry_mirrors` 指向自己的镜像站（角色 `registry_cache`）。",
@@ -364,9 +381,34 @@ def cure_name(found: Verdict, known: Evidence, anonymous: bool) -> str:
     if found.asked_by == "step":
         return _of_step(found)
     if found.cause in UNREACHED:
-        return _of_unreached(found, known, reason)
+        return _for_a_builder(_of_unreached(found, known, reason), found)
     special = _of_cause(found, known, anonymous)
-    return special or found.cause
+    return _for_a_builder(special or found.cause, found)
+
+
+# A builder in a container reads neither daemon.json nor the daemon's environment.
+_BUILDERS_OWN = {
+    "no SANs": "no SANs of a builder",
+    "token of the daemon": "builder",
+    "timeout": "builder",
+    "mirror elsewhere": "mirror of a builder",
+    "mirror lacks": "mirror of a builder",
+    "rate_limited": "rate_limited to a builder",
+    "registry_error": "try again",
+}
+
+
+def _for_a_builder(name: str, found: Verdict) -> str:
+    if not found.instance:
+        return name
+    if name == "proxy_refused" and found.asked_by == "daemon":
+        return "proxy_refused to a builder"
+    return _BUILDERS_OWN.get(name, name)
+
+
+def _is_push(found: Verdict) -> bool:
+    """Whether the image was to be pushed, so that its name is in the command and not in the Dockerfile."""
+    return any("failed to push " in line for line in found.lines)
 
 
 def _of_step(found: Verdict) -> str:
@@ -405,6 +447,8 @@ def _way(found: Verdict, known: Evidence) -> str:
         return "layers of the hub" if found.host_is_hubs else "layers"
     if found.role == "hub":
         return "daemon proxy" if known.daemon_proxy else "no daemon proxy"
+    if found.role == "registry" and _is_push(found):
+        return "way"
     return {"mirror": "mirror", "registry": "registry"}.get(found.role, "way" if found.host or found.reason != "reset" else "cut off")
 
 
@@ -434,7 +478,7 @@ def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
             else cause
         )
     if cause == "denied":
-        return "denied where nobody logs in" if found.host in _OPEN_TO_ALL else cause
+        return "denied where nobody logs in" if found.host in _OPEN_TO_ALL else "denied a push" if _is_push(found) else cause
     if cause == "rate_limited":
         return "rate_limited elsewhere" if found.role in ("registry", "other") and found.host else cause
     if cause == "step_failed":

@@ -56,14 +56,15 @@ CLIENT = (
         r"|[Cc]ould(?:n't| not) connect to Docker daemon|request returned (?:\d+ )?Internal Server Error for API route|docker daemon is not running"
         r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
         r"|dial unix \S*buildkitd\.sock: connect|->unix://localhost(?::\d+)?: (?!Connection reset)"
-        r"|failed to list workers|An HTTP request took too long to complete|UnixHTTPConnectionPool\(host='localhost'",
+        r"|failed to list workers|failed to dial gRPC: unable to upgrade"
+        r"|Bad response from Docker engine|An HTTP request took too long to complete|UnixHTTPConnectionPool\(host='localhost'",
         "engine_down",
         "no answer",
     ),
     Rule(
         "client",
         r"error reading from server: (?:EOF|io: read/write on closed pipe|.*connection reset|.*use of closed|.*broken pipe)|transport is closing"
-        r"|error reading preface from client|closing transport due to|^(?:ERROR: )?unexpected EOF$|->unix://localhost(?::\d+)?: Connection reset",
+        r"|closing transport due to|^(?:ERROR: )?unexpected EOF$|->unix://localhost(?::\d+)?: Connection reset",
         "engine_down",
         "ended during the build",
     ),
@@ -251,7 +252,7 @@ ENGINE = (
     Rule("engine", r"(?:remote error: )?tls: (?!user canceled)([^\n]*)", "tls", "{1}"),
     Rule(
         "engine",
-        r"connection reset by peer|forcibly closed by the remote host|http2: |stream error: stream ID|GOAWAY|unexpected EOF"
+        r"connection reset by peer|forcibly closed by the remote host|http2: (?!server: error reading preface)|stream error: stream ID|GOAWAY|unexpected EOF"
         r"|: EOF\b|failed to copy: io: read/write on closed pipe",
         "reset",
         "reset",
@@ -425,6 +426,7 @@ STEP = (
         r"|transfer closed with"
         r"|unexpected disconnect while reading|HTTP/2 stream \d+ was|HTTP2 framing|IncompleteRead|Premature (?:end of|close)|ERR_STREAM_PREMATURE_CLOSE"
         r"|too many connection resets|tls handshake eof|kex_exchange_identification|Unable to establish SSL connection|:econnreset|SSL connect error"
+        r"|curl: \((?:18|52|55|56|92)\)"
         r"|Connection aborted|connection aborted|ConnectionClosed downloading|Send failure: |TLS connect error: error:0{8}|status: \[(?:35|56);"
         r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
         r"|result=(?:18|35|52|55|56|92))"
@@ -462,7 +464,7 @@ STEP = (
         "timeout",
         "timeout",
     ),
-    Rule("step", r"─▶ (?:operation timed out|.*\btimed out\b)", "timeout", "timeout"),
+    Rule("step", r"─▶ (?:operation timed out|.*\btimed out\b)|\(:timeout\)|^\s*:timeout$|\*\* \(EXIT\) time out", "timeout", "timeout"),
     Rule("step", r"─▶ .*(?:connection reset|connection closed)", "reset", "reset"),
     Rule("step", _PROGRAM + r".*(?:timed out|timeout was reached|deadline exceeded|Socket timeout|timed-out)", "timeout", "timeout"),
     Rule("step", r"(?:could not connect to server|network error) \(check|could not connect to server$|network error$", "refused", "not connected"),

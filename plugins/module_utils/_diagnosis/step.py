@@ -51,7 +51,7 @@ _CONSEQUENCE = re.compile(r"code ELIFECYCLE|cannot find package")
 # A server was reached: its answer with a status, or content that is not what the index says.
 _ANSWERED = re.compile(
     r"(?:\bHTTP\b|status|code|[Rr]esponse|[Ee]rror|ERROR|returned)\W*(?:code|error|status)?\W*(?:HTTP/[\d.]+ )?[45]\d\d\b|\b[45]\d\d +(?:[A-Z][a-z]+ ?)+"
-    r"|Hash Sum mismatch|Writing more data than expected|No URLs in mirrorlist|SERVER ERROR|size mismatch"
+    r"|Hash Sum mismatch|Writing more data than expected|No URLs in mirrorlist|SERVER ERROR|size mismatch|bad_status_code"
 )
 # The project's own code ran in the step (pages of a web site are made), so that hosts without a name are its own.
 _OWN_CODE = re.compile(r"[Pp]rerender|Generating static pages|Collecting page data|getStatic(?:Props|Paths)|fetch failed")
@@ -60,6 +60,7 @@ _PRIVATE = re.compile(r"(?:10\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.168\.)[\d.]+$")
 _NETWORK = re.compile(
     r"(?:[Uu]nable|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Ff]ailed|[Ff]ailure) (?:to )?(?:establish|connect|reach|resolve|download|fetch|retrieve)"
     r"|[Cc]onnection (?:was |is )?(?:closed|lost|reset|refused|aborted|failed|error|timed out)\b(?!: ?\d)|[Nn]etwork (?:error|is|problem)|are you offline"
+    r"|(?:[Rr]equest|[Ff]etch) failed|could not be (?:downloaded|fetched|retrieved|reached)|[Nn]o internet"
     r"|(?:[Rr]ead|[Rr]equest|[Oo]peration|[Dd]ownload|[Ff]etch|[Cc]onnect)\w* timed? ?out\b|TIMEDOUT|TimeoutError|[Dd]ownload (?:failed|error)"
     r"|\b(?:SSL|TLS)\b.*\b(?:error|failed|failure|returned)\b|certificate.*(?:verif|invalid|trust|fail)|(?:verify|trust).*certificate"
 )
@@ -67,6 +68,7 @@ _NETWORK = re.compile(
 _ENDED_BADLY = re.compile(
     r"^\s*(?:npm (?:ERR!|error) |ERROR: unsatisfiable constraints|ERROR: unable to select packages|E: |error: subprocess-exited-with-error"
     r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
+    r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed)|⨯ "
 )
 # Messages of success: errors before them were recovered.
@@ -91,7 +93,7 @@ _NAMED = re.compile(
 )
 _ADDRESS = re.compile(r"(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)\]?:\d+")
 _PROXY_PORT = re.compile(r"(?::|port )(?:3128|8080|8888|8118|8123|7890|7891|1080|10809|10808|3142)\b")
-_SURE_PROXY_PORT = re.compile(r"port (?:3128|8118|8123|7890|7891|1080|10809|10808|3142)\b")  # only proxies use these ports
+_SURE_PROXY_PORT = re.compile(r"(?:port |Connect to \S+:)(?:3128|8118|8123|7890|7891|1080|10809|10808|3142)\b")  # only proxies use these ports
 _PROXY_SET = re.compile(
     r"(?:https?|all|ftp)_?proxy['\"]?[ =:]+['\"]?(?:\w+://)?(?:[^@/\s'\"]*@)?([\w.-]+)|(?:-x|--proxy)[ =]['\"]?(?:\w+://)?(?:[^@/\s'\"]*@)?([\w.-]+)", re.I
 )
@@ -176,7 +178,8 @@ def _place(rule: rules.Rule, found: t.Match[str], output: t.Sequence[str], index
         return None
     if rule.cause == "refused" and _of_own_code(host, line, output):
         return None
-    host = _url_host(line) or host or wanted or _address(line)
+    address = _address(line)
+    host = _url_host(line) or (wanted if host == address and named != address else "") or host or wanted or address
     if not host and any(_OWN_SERVICE.search(near) for near in output[max(index - 4, 0) : index + 7]):
         return None
     return None if is_loopback(host) else StepFailure(rule.cause, reason, host, line)
@@ -232,7 +235,7 @@ def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) ->
         return True
     if host == wanted or is_loopback(wanted):
         return False
-    if _SURE_PROXY_PORT.search(line) and re.search(r"curl|fatal: |Failed to connect", line):
+    if _SURE_PROXY_PORT.search(line) and re.search(r"curl|fatal: |Failed to connect|Connect to ", line):
         return True
     if not wanted:
         return _PROXY_PORT.search(line) is not None and "proxy" in host

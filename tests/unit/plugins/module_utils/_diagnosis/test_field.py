@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import diagnose
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, Evidence
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import cure_name
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import cure_text, diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 FIELD = Path(__file__).parents[4] / "field"
@@ -100,3 +101,45 @@ def test_no_cure_speaks_of_the_registry_for_a_step():
     for entry in LOGS + LATER:
         found = diagnose(entry["log"], evidence(entry["evidence"]))
         assert found.asked_by != "step" or ("the registry" not in found.sentence and "docker_daemon_proxy" not in found.sentence), entry["id"]
+
+
+BUILDERS = [
+    ("rate_limited", "daemon", "registry-1.docker.io", "hub", "status 429"),
+    ("rate_limited", "client", "auth.docker.io", "hub", "status 429"),
+    ("proxy_refused", "daemon", "registry-1.docker.io", "hub", "Forbidden"),
+    ("token_unreachable", "daemon", "auth.docker.io", "hub", "timeout"),
+    ("tls", "daemon", "registry.example.net", "registry", "no SANs"),
+    ("timeout", "daemon", "registry.example.net", "registry", "no end within 5 s"),
+    ("not_found", "daemon", "mirror.example.org", "mirror", "status 404"),
+    ("mirror_sends_token_elsewhere", "daemon", "auth.docker.io", "hub", "timeout"),
+    ("unknown", "daemon", "registry-1.docker.io", "hub", "status 503"),
+    ("dns", "daemon", "registry-1.docker.io", "hub", "dns"),
+]
+
+
+@pytest.mark.parametrize(("cause", "asked_by", "host", "role", "reason"), BUILDERS, ids=[f"{row[0]}-{row[1]}" for row in BUILDERS])
+def test_a_builder_in_a_container_is_not_told_to_change_the_daemon(cause, asked_by, host, role, reason):
+    found = Verdict(cause, asked_by=asked_by, host=host, reason=reason, role=role, instance="ci", reference="nginx:1.27")
+    name = cure_name(found, Evidence(daemon_proxy="http://proxy.example.org:3128"), anonymous=False)
+    for chinese in (False, True):
+        text = cure_text(name, found, chinese)
+        assert "docker_daemon_proxy" not in text
+        assert "registry_mirrors" not in text
+
+
+PUSHES = [
+    (
+        'failed to push registry.example.net/shop/web:1: failed to do request: Head "https://registry.example.net/v2/": dial tcp 192.0.2.8:443: i/o timeout',
+        "Set docker_daemon_proxy https_proxy to a proxy that reaches registry.example.net.",
+    ),
+    (
+        "failed to push registry.example.net/shop/web:1: unexpected status from POST request to https://registry.example.net/v2/shop/web/blobs/uploads/: "
+        "403 Forbidden",
+        "Log in (docker login) with a user that may push registry.example.net/shop/web:1, or push to another name.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "cure"), PUSHES, ids=["unreachable", "denied"])
+def test_the_name_of_a_push_is_not_in_the_dockerfile(line, cure):
+    assert diagnose(f"#9 ERROR: {line}\nERROR: failed to solve: {line}\n").cure == cure
