@@ -363,7 +363,7 @@ STEP = (
         "dns",
         "dns",
     ),
-    Rule("step", r"no such name \(https?://|UnknownHostError: timed out|No such host is known", "dns", "dns"),
+    Rule("step", r"no such name \(https?://|UnknownHostError: timed out|No such host is known|name or address could not be resolved", "dns", "dns"),
     Rule("step", r"keyserver receive failed: No name|gpgkeys: .*[Nn]o name", "dns", "dns"),
     # The server can be reached, but its certificate is not accepted.
     Rule("step", r"certificate is not yet valid|CERT_NOT_YET_VALID|not yet activated|CertificateNotYetValid", "tls", "clock is behind"),
