@@ -420,6 +420,8 @@ def _of_step(found: Verdict) -> str:
         return "step proxy on the loopback"
     if found.cause in ("proxy_unreachable", "proxy_auth"):
         return f"step {found.cause}"
+    if found.cause == "step_failed":  # the step of network_step, which only fetches a URL
+        return "step, unclear"
     return "step" if found.cause in UNREACHED else found.cause
 
 

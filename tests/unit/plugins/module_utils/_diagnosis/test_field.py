@@ -143,3 +143,13 @@ PUSHES = [
 @pytest.mark.parametrize(("line", "cure"), PUSHES, ids=["unreachable", "denied"])
 def test_the_name_of_a_push_is_not_in_the_dockerfile(line, cure):
     assert diagnose(f"#9 ERROR: {line}\nERROR: failed to solve: {line}\n").cure == cure
+
+
+def test_a_fetch_without_output_is_not_a_fault_of_the_step():
+    url = "http://web.example.org/"
+    log = f"Step 3/3 : RUN wget -O /dev/null '{url}'\n ---> Running in 0123456789ab\n"
+    found = diagnose(f"{log}The command '/bin/sh -c wget -O /dev/null '{url}'' returned a non-zero code: 1\n", Evidence(network_step=url))
+    assert (found.cause, found.asked_by, found.host, found.reason) == ("step_failed", "step", "web.example.org", "exit code 1")
+    assert found.cure == (
+        "Run the program again with more output, to see why the download failed; set docker_build_env step_proxy if build containers need a proxy."
+    )
