@@ -287,7 +287,7 @@ class _Reader:
         self.rest.append((seconds.group(2) or "") if seconds else line)
         run = self.running is not None and self.running.is_run
         if _LEGACY_MARK.match(line) or _LEGACY_MARK.match(stripped):
-            if self.running and re.match(r"---> [0-9a-f]{12}|Removing", stripped):
+            if self.running and re.match(r"---> [0-9a-f]{12}", stripped):  # with --force-rm a failed step's container is removed too
                 self.running.done = True
         elif seconds and not self.legacy:
             self.loose.append(seconds.group(2) or "")
