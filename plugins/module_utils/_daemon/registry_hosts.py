@@ -49,7 +49,7 @@ def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> 
             raise Refused(f"{path} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written.", changed=False)
     containerd = components.image_store(info) == "containerd"
     covers = hosts_toml.covers(registries, containerd, bool(_registry_mirrors(info)))
-    return Plan(registries, changes, found, covers, [*_conflicts(host, registries, info), *_unread(registries, covers)])
+    return Plan(registries, changes, found, covers, [*_conflicts(host, registries, info, containerd), *_unread(registries, covers)])
 
 
 def apply_change(host: Host, record: Record, planned: Plan) -> None:
@@ -171,12 +171,13 @@ def _registry_mirrors(info: Info) -> t.List[str]:
     return list((info.get("RegistryConfig") or {}).get("Mirrors") or [])
 
 
-def _conflicts(host: Host, registries: Registries, info: Info) -> t.List[str]:
+def _conflicts(host: Host, registries: Registries, info: Info, containerd: bool) -> t.List[str]:
     """Sentences about settings beside these mirrors (each seen on 28.5 and 29)."""
     conflicts = []
     mirrors = _registry_mirrors(info)
     if mirrors and DOCKER_HUB in registries:
-        conflicts.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); BuildKit asks the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
+        asking = "with its containerd image store everything asks" if containerd else "BuildKit asks"
+        conflicts.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); {asking} the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
     for registry in registries:
         certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith(hosts_toml.CERTIFICATES)]
         if certificates:

@@ -207,6 +207,14 @@ GRAPHDRIVER_SAYS = (
             id="registry-mirrors beside it",
         ),
         pytest.param(
+            {},
+            {**CONTAINERD, "RegistryConfig": {"Mirrors": ["https://hub.lab/"]}},
+            {"docker.io": "https://m.lab"},
+            {"docker.io": (True, True, True)},
+            [f"The daemon has registry-mirrors (https://hub.lab/); with its containerd image store everything asks the mirrors of {HUB} instead."],
+            id="registry-mirrors that nothing uses any more",
+        ),
+        pytest.param(
             {"/etc/docker/certs.d/ghcr.io/ca.crt": PEM},
             CONTAINERD,
             {"ghcr.io": "https://m.lab"},
