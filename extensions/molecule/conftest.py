@@ -58,6 +58,11 @@ class Engine:
         return str(self.host.check_output("docker version --format '{{.Server.Version}}'"))
 
     @property
+    def store(self) -> str:
+        """The image store, as `SUITE+STORE` in lab/table.py says it."""
+        return "containerd" if "io.containerd.snapshotter" in self.host.check_output("docker info --format '{{.DriverStatus}}'") else "graphdriver"
+
+    @property
     def major(self) -> int:
         return int(self.version.partition(".")[0])
 
@@ -94,8 +99,9 @@ SEED = os.environ.get("BUILDFLEET_SEED", "1")
 EVERYTHING = os.environ.get("BUILDFLEET_SAMPLE") == "all"
 
 
-def pytest_report_header() -> str:
-    return "all tests, no sample" if EVERYTHING else f"samples with BUILDFLEET_SEED={SEED}; BUILDFLEET_SAMPLE=all runs everything"
+def pytest_report_header() -> list[str]:
+    size = "all tests, no sample" if EVERYTHING else f"samples with BUILDFLEET_SEED={SEED}; BUILDFLEET_SAMPLE=all runs everything"
+    return [size, *table.NOT_RUN]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,17 +17,19 @@ import machines
 import pki
 import wall
 from shell import CACHE, STATE, run, say, text
-from table import HOSTS, NETWORK, OTHER_HOSTS, SERVICES
+from table import HOSTS, NETWORK, NOT_RUN, OTHER_HOSTS, SERVICES, STORES
 
 
 def wanted_hosts(spec: str) -> dict[str, str]:
-    """`name=suite,...`; `web*3=trixie` means web01, web02, web03."""
+    """`name=suite,...`; `web*3=trixie` means web01, web02, web03; `web=forky+containerd` has that image store."""
     hosts: dict[str, str] = {}
     for part in spec.split(","):
-        matched = re.fullmatch(r"([a-z][a-z0-9-]*)(?:\*(\d+))?=([a-z]+)", part)
-        if not matched or matched[3] not in images.RECIPES or matched[3] == "services":
-            raise SystemExit(f"lab: `{part}` is not NAME=SUITE or NAME*COUNT=SUITE (suites: bookworm, trixie, forky).")
-        name, count, suite = matched.groups()
+        matched = re.fullmatch(r"([a-z][a-z0-9-]*)(?:\*(\d+))?=([a-z]+)(\+[a-z]+)?", part)
+        if not matched or matched[3] not in (*images.RECIPES, machines.BROUGHT) or matched[3] == "services" or (matched[4] or "+containerd")[1:] not in STORES:
+            raise SystemExit(
+                f"lab: `{part}` is not NAME=SUITE or NAME*COUNT=SUITE (suites: bookworm, trixie, forky; with +containerd or +graphdriver: that image store)."
+            )
+        name, count, suite = matched[1], matched[2], matched[3] + (matched[4] or "")
         hosts.update({f"{name}{number:02}": suite for number in range(1, int(count) + 1)} if count else {name: suite})
     return hosts
 
@@ -43,7 +45,7 @@ def wait_until(ready: tuple[str, ...], what: str, seconds: int = 60) -> None:
 def up(hosts: dict[str, str]) -> None:
     engine.install()
     engine.start()
-    images.load_all({"services", *hosts.values()})
+    images.load_all({"services", *map(machines.image, hosts.values())})
     pki.issue()
     machines.network()
     machines.start_services()
@@ -51,6 +53,8 @@ def up(hosts: dict[str, str]) -> None:
     for host in hosts:
         wait_until(("docker", "exec", host, "docker", "version", "--format", "{{.Server.Version}}"), f"the engine of {host}")
     say(f"up: {', '.join(hosts)}")
+    for sentence in NOT_RUN:
+        say(sentence)
 
 
 def down() -> None:

@@ -17,6 +17,7 @@ from pki import PKI
 from shell import HERE, STATE, run, text
 from table import (
     BEHIND_THE_FIREWALL,
+    BROUGHT_ENGINE,
     DROPPED,
     GATEWAY,
     GHCR_IMAGES,
@@ -34,6 +35,7 @@ from table import (
 )
 
 LABEL = "buildfleet-lab"
+BROUGHT = "brought"  # the suite of a host with the programs of BUILDFLEET_ENGINE
 INSIDE = HERE / "inside"
 LAB = STATE / "lab"  # mounted on hosts as /lab
 WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -172,15 +174,32 @@ def capabilities() -> list[str]:
     return [f"--cap-add={name}" for bit, name in enumerate(CAPABILITIES.split()) if bounding_set >> bit & 1]
 
 
+def image(suite: str) -> str:
+    """Of `forky+containerd` the image forky, and of a brought engine the image with the newest systemd and CLI plugins."""
+    return {BROUGHT: "forky"}.get(suite.partition("+")[0], suite.partition("+")[0])
+
+
+def variant(suite: str) -> tuple[list[str], list[str]]:
+    """The volumes and the first process of a host."""
+    name, _plus, store = suite.partition("+")
+    if name == BROUGHT and not (Path(BROUGHT_ENGINE) / "dockerd").is_file():
+        raise SystemExit(f"lab: BUILDFLEET_ENGINE={BROUGHT_ENGINE or '(not set)'} is no folder with dockerd and the other programs of an engine.")
+    if suite == image(suite):
+        return [], ["/sbin/host-init"]
+    programs = [f"--volume={Path(BROUGHT_ENGINE).resolve()}:/brought:ro"] if name == BROUGHT else []
+    return [f"--volume={INSIDE / 'host-variant'}:/sbin/host-variant:ro", *programs], ["/sbin/host-variant", store]
+
+
 def start_host(name: str, suite: str) -> None:
     if running(name):
         return
+    volumes, first_process = variant(suite)
     remove(name)
     run(
         "docker", "run", "--detach", f"--name={name}", f"--hostname={name}", f"--label={LABEL}", f"--label={LABEL}.suite={suite}",
         f"--network={NETWORK}", *capabilities(), "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
         "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/tmp:exec", "--volume=/var/lib/docker", "--volume=/var/lib/containerd",
-        f"--volume={LAB}:/lab:ro", "--stop-signal=SIGRTMIN+3", images.tag(suite), "/sbin/host-init",
+        f"--volume={LAB}:/lab:ro", *volumes, "--stop-signal=SIGRTMIN+3", images.tag(image(suite)), *first_process,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from faults import FAULTS
 from shell import HERE, text
-from table import HOSTS
+from table import HOSTS, NOT_RUN
 
 ROOT = HERE.parents[2]
 TESTS = HERE.parent / "docker_build_check" / "tests" / "test_faults.py"
@@ -75,6 +75,7 @@ def written(rows: list[Row]) -> str:
         lines += [
             f"| {fault.title} | {' | '.join(cell(found.get((name, builder))) for builder in BUILDERS)} | {cure(name)} |" for name, fault in FAULTS.items()
         ]
+    lines += ["", *(f"- {sentence}" for sentence in NOT_RUN)] if NOT_RUN else []
     return "\n".join(lines) + "\n"
 
 

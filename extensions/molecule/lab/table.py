@@ -89,11 +89,24 @@ GHCR_IMAGES = ("ghcr.io/lab/tool:1",)
 QUAY_IMAGES = ("quay.io/lab/tool:1",)
 HARBOR_IMAGES = ("harbor.lab/company/lab/tool:1",)
 
+# What Debian does not have, from whoever has it: a folder with dockerd, docker, docker-buildx, containerd and so on, and a saved image of moby/buildkit.
+BROUGHT_ENGINE = os.environ.get("BUILDFLEET_ENGINE", "")
+BROUGHT_BUILDKIT = os.environ.get("BUILDFLEET_BUILDKIT_IMAGE", "")
+_WHAT_IT_NEEDS = {
+    "an engine that Debian does not have": "" if BROUGHT_ENGINE else "set BUILDFLEET_ENGINE to a folder with its programs",
+    "builds of a docker-container builder": "" if BROUGHT_BUILDKIT else "set BUILDFLEET_BUILDKIT_IMAGE to a saved image of moby/buildkit",
+}
+NOT_RUN = [f"not run: {row}; {what} (CONTRIBUTING.md)" for row, what in _WHAT_IT_NEEDS.items() if what]
+
+STORES = ("graphdriver", "containerd")  # of images; SUITE+STORE is a host with that one, and SUITE alone has the default of its engine
 # To share a lab: BUILDFLEET_HOSTS=my20=bookworm,my26=trixie and BUILDFLEET_RELAY_HOSTS name your own hosts, and BUILDFLEET_INVENTORY the inventory
 # that contains them.
 HOSTS: dict[str, str] = dict(pair.split("=") for pair in os.environ.get("BUILDFLEET_HOSTS", "engine20=bookworm,engine26=trixie,engine28=forky").split(","))
+# Not in a scenario, whose playbook configures the engines of Debian only.
+if BROUGHT_ENGINE and not {"BUILDFLEET_HOSTS", "MOLECULE_SCENARIO_NAME"} & set(os.environ):
+    HOSTS["brought"] = "brought"
 # Not among the engines of most scenarios: `lab.py reset cache` creates one.
 RELAY_HOSTS = dict(
     pair.split("=") for pair in os.environ.get("BUILDFLEET_RELAY_HOSTS", "relay20=bookwormrelay,relay26=trixierelay,relay28=forkyrelay").split(",")
 )
-OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit", **RELAY_HOSTS}
+OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit", "engine28c": "forky+containerd", **RELAY_HOSTS}

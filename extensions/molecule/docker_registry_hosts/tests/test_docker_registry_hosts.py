@@ -62,7 +62,7 @@ def test_each_image_comes_from_its_own_mirror_as_the_playbook_says(engine):
     """
     others = ["ghcr.io", "quay.io", *([table.COMPANY] if engine.major >= 28 else [])] if engine.major >= 25 else []
     by_buildkit = those("docker.io", *others)
-    by_daemon = by_buildkit if "io.containerd.snapshotter" in engine.host.check_output("docker info --format '{{.DriverStatus}}'") else those("docker.io")
+    by_daemon = by_buildkit if engine.store == "containerd" else those("docker.io")
     assert {builder: contents(engine, builder) for builder in COMMANDS} == {
         "pull": by_daemon, "buildkit": by_buildkit, "legacy": by_daemon, "compose": by_buildkit,
     }  # fmt: skip
