@@ -83,7 +83,7 @@ FAULTS = {
         "the Hub's name resolves to another server",
         **both(daemon("tls", HUB, "certificate of relay.lab")),
         cure=MIRRORED,
-        script="echo 10.57.0.21 registry-1.docker.io >> /etc/hosts",
+        script="echo 10.57.0.21 registry-1.docker.io >> /etc/hosts; sleep 6",  # Go reads the file every five seconds
     ),
     "no-names": Fault(
         "the host has no name server",
