@@ -327,6 +327,11 @@ def test_options_that_cannot_work_are_refused(options, sentence):
     assert refused(BuildxHost(), **options) == sentence
 
 
+def test_a_builder_that_does_not_exist_need_not_be_removed():
+    result = run(BuildxHost(), state="absent")
+    assert (result["changed"], result.get("removed") or []) == (False, [])
+
+
 def test_without_buildx_nothing_is_created():
     host = BuildxHost()
     host.files.clear()

@@ -115,6 +115,11 @@ def test_no_is_said_in_a_sentence(tmp_path, monkeypatch, call, message):
     assert str(caught.value) == message.replace("{}", str(tmp_path))
 
 
+def test_a_folder_is_told_from_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert [Host().is_folder(f"{tmp_path}{name}") for name in ("", "/file", "/missing")] == [True, False, False]
+
+
 def test_a_folder_goes_where_it_is_empty_and_is_private_where_it_was_made(tmp_path):
     folder = tmp_path / "a/b"
     Host().make_private_folder(str(folder))
