@@ -351,7 +351,9 @@ def outage(program: str) -> str:
     restarted = sum(pull(cache.port, name, upstream.images, counts) for name in names)
     missing = pull(cache.port, "team/never", upstream.images, Counts())
     pushed = subprocess.run(
-        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", f"http://127.0.0.1:{cache.port}/v2/a/blobs/uploads/"], capture_output=True
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", f"http://127.0.0.1:{cache.port}/v2/a/blobs/uploads/"],
+        capture_output=True,
+        check=False,
     )
     again = Upstream("hub", int(upstream.url.rpartition(":")[2]))
     started = time.monotonic()

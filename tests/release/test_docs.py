@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import tarfile
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import picture
 import pytest

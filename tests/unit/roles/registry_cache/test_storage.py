@@ -143,7 +143,7 @@ def test_the_image_that_was_not_used_longest_goes_first(registry):
     assert old in registry.left()
     registry.wait(1, 3200)
     assert registry.left() == {new, *map(layer_digest, ("base", "new"))}
-    assert registry.log == [f"evicting 1 images, 2 blobs, 0.0 MB"]  # noqa: F541
+    assert registry.log == ["evicting 1 images, 2 blobs, 0.0 MB"]
 
 
 def test_below_the_limit_nothing_goes(registry):
