@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import build
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
@@ -137,7 +138,7 @@ def test_the_mirrors_of_a_failed_build_are_shown(monkeypatch):
 def test_a_build_of_the_past_is_diagnosed_and_fails_nothing(built, builder, named):
     asked = []
 
-    class History:
+    class History(MemoryHost):
         def buildx_history(self, name, environment, user, timeout):
             asked.append((name, environment["BUILDKIT_PROGRESS"], timeout))
             records = json.dumps({"ref": "default/default/r1", "name": "b", "status": "Error"})

@@ -122,9 +122,6 @@ class Machine(MemoryHost):
     def speaks_plain_http(self, server, port, timeout=1.5):
         return (server, port) in self.plain_http
 
-    def run_parallel(self, calls, timeout):
-        return {name: call() for name, call in calls.items()}
-
     def engine_api(self, path, method="GET", sock="", timeout=10):
         if self.info is None:
             return self.extra.get(path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
@@ -20,18 +21,12 @@ GOOD = {
 }  # fmt: skip
 
 
-class FakeHost:
-    """good.lab has images without layers; slow.lab never answers; the rest has no name."""
+class Mirrors(MemoryHost):
+    """good.lab has images without layers; the other names do not resolve."""
 
     def __init__(self):
-        self.info, self.seen, self.late = {"RegistryConfig": {"Mirrors": ["https://good.lab/", "https://old.lab/"]}}, [], ()
-
-    def now(self):
-        return 1.0
-
-    def engine_api(self, path):
-        assert path == "/info"
-        return self.info
+        super().__init__(api={"/info": {"RegistryConfig": {"Mirrors": ["https://good.lab/", "https://old.lab/"]}}})
+        self.seen = []
 
     def http_request(self, url, headers, timeout, method="GET", most=0, proxies=None):
         self.seen.append((method, url, proxies))
@@ -39,14 +34,14 @@ class FakeHost:
 
     def run_parallel(self, calls, timeout):
         assert timeout == 7
-        return {name: call() for name, call in calls.items() if name not in self.late}
+        return super().run_parallel(calls, timeout)
 
 
 class FakeModule:
     check_mode = True
 
     def __init__(self, **params):
-        self.params, self.secrets, self.host, self.warnings = {**DEFAULTS, **params}, Secrets(), FakeHost(), []
+        self.params, self.secrets, self.host, self.warnings = {**DEFAULTS, **params}, Secrets(), Mirrors(), []
 
     def warn(self, sentence):
         self.warnings.append(sentence)
@@ -63,7 +58,7 @@ def test_each_candidate_has_its_result_and_those_that_work_are_listed():
 @pytest.mark.parametrize(("info", "in_use"), [(None, None), ({}, []), ({"RegistryConfig": {"Mirrors": None}}, [])])
 def test_a_daemon_that_does_not_answer_is_no_daemon_without_mirrors(info, in_use):
     module = FakeModule()
-    module.host.info = info
+    module.host.api["/info"] = info
     assert registry_mirror_info.work(module)["in_use"] == in_use
 
 

@@ -68,7 +68,7 @@ class FakeHost(MemoryHost):
         self.api, self.log, self.code, self.brings = engine, log, code, brings or (lambda: None)
         self.runs, self.me = runs or {}, user
         self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
-        self.mirrors, self.late = {}, ""
+        self.mirrors = {}
 
     def engine_api(self, path, method="GET", sock="", timeout=0):
         return self.api(path, method)
@@ -109,9 +109,6 @@ class FakeHost(MemoryHost):
 
     def http_request(self, url, headers, timeout, method="GET", most=0, proxies=None):
         return self.mirrors.get(url.split("/v2/")[0], Answer(0, {}, "dns"))
-
-    def run_parallel(self, calls, timeout):
-        return {name: call() for name, call in calls.items() if name != self.late}
 
     def ping(self, sock="", timeout=0):
         return self.header
@@ -535,7 +532,7 @@ def test_after_a_failure_each_mirror_is_asked_for_the_image():
     engine = Engine()
     engine.info = {"RegistryConfig": {"Mirrors": ["https://good.lab/", "https://bad.lab/", "https://late.lab/"]}, "HttpsProxy": ""}
     host = FakeHost(engine, log("wall-reset/28.5-buildkit"), 1)
-    host.mirrors, host.late = {"https://good.lab": Answer(200, {}, body=b'{"x": 1}')}, "https://late.lab/"
+    host.mirrors, host.late = {"https://good.lab": Answer(200, {}, body=b'{"x": 1}')}, ("https://late.lab/",)
     host.http_get = lambda url, headers, timeout=5: Answer(200, {})
     outcome = checked(host)
     assert [(one.url, one.problem) for one in outcome.mirrors] == [("https://good.lab/", ""), ("https://bad.lab/", "dns"), ("https://late.lab/", "timeout")]

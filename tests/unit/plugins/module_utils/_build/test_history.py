@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.history import Record, read_record
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
@@ -16,7 +17,7 @@ OLD = {"created_at": "2026-11-26T18:12:54Z", "name": "b", "ref": "default/defaul
 NEW = {"created_at": "2026-11-26T18:23:00Z", "name": "a", "ref": "default/default/new", "status": "Error"}
 
 
-class FakeHost(BuildHost):
+class Buildx(MemoryHost, BuildHost):
     """buildx with these records; ``inspected`` is what it shows of each."""
 
     def __init__(self, listed="", inspected="", code=0):
@@ -50,11 +51,11 @@ FAILED = json.dumps({"Error": {"Message": "busybox: not found"}})
     ],
 )
 def test_a_record_is_found_with_its_log_and_its_error(wanted, inspected, record):
-    assert read(FakeHost(lines(OLD, NEW), inspected), wanted) == record
+    assert read(Buildx(lines(OLD, NEW), inspected), wanted) == record
 
 
 def test_the_builder_is_named_and_the_user_asks():
-    host = FakeHost(lines(OLD), "{}")
+    host = Buildx(lines(OLD), "{}")
     read(host, builder="ci")
     assert host.asked[0] == ("docker buildx history ls --format json --builder ci", {"A": "b"}, "/", 9, "jane")
     assert [asked[0] for asked in host.asked[1:]] == [
@@ -67,18 +68,18 @@ def test_the_builder_is_named_and_the_user_asks():
     ("host", "wanted", "sentence"),
     [
         (
-            FakeHost("unknown flag: --format", code=1),
+            Buildx("unknown flag: --format", code=1),
             "true",
             "history: buildx shows no past builds here; it supports that from 0.20. Its message: unknown flag: --format",
         ),
         (
-            FakeHost("", code=127),
+            Buildx("", code=127),
             "true",
             "history: buildx shows no past builds here; it supports that from 0.20. Its message: nothing",
         ),
-        (FakeHost("Usage: docker buildx"), "true", "history: buildx shows no past builds here; it supports that from 0.20. Its message: Usage: docker buildx"),
-        (FakeHost(""), "true", "history: there is no past build here. The newest are: none."),
-        (FakeHost(lines(OLD, NEW)), "nosuch", "history: there is no record nosuch here. The newest are: old, new."),
+        (Buildx("Usage: docker buildx"), "true", "history: buildx shows no past builds here; it supports that from 0.20. Its message: Usage: docker buildx"),
+        (Buildx(""), "true", "history: there is no past build here. The newest are: none."),
+        (Buildx(lines(OLD, NEW)), "nosuch", "history: there is no record nosuch here. The newest are: old, new."),
     ],
 )
 def test_what_is_not_there_is_said(host, wanted, sentence):

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from memory_host import MemoryHost
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_nodes import Nodes
 
 CONFIG = "/root/.docker/buildx"
@@ -18,17 +19,14 @@ OTHERS = {"buildx_buildkit_ci01": ["id-ci01", "exited"], "db": ["id-db", "runnin
 OTHER_VOLUMES = {"buildx_buildkit_ci01_state", "data"}
 
 
-class Host:
+class Engine(MemoryHost):
     """An engine with containers and volumes; its name filter matches parts of names, as Docker's does."""
 
     def __init__(self, containers=(), volumes=(), instance=None):
+        super().__init__({} if instance is None else {f"{CONFIG}/instances/ci": File(instance)})
         self.containers = {**OTHERS, **{name: list(value) for name, value in dict(containers).items()}}
         self.volumes = {*OTHER_VOLUMES, *volumes}
-        self.instance, self.connected, self.asked = instance, set(), []
-
-    def read(self, path):
-        assert path == f"{CONFIG}/instances/ci"
-        return None if self.instance is None else SimpleNamespace(contents=self.instance)
+        self.connected, self.asked = set(), []
 
     def engine_api(self, path, method="GET", sock="", timeout=0):
         url = urlsplit(path)
@@ -54,9 +52,8 @@ class Host:
         else:
             self.containers[container][1] = "exited"
 
-    @property
     def state(self):
-        return {name: tuple(value) for name, value in self.containers.items()}, set(self.volumes)
+        return super().state(), {name: tuple(value) for name, value in self.containers.items()}, set(self.volumes)
 
 
 NODE, STATE = "buildx_buildkit_ci0", "buildx_buildkit_ci0_state"
@@ -75,17 +72,17 @@ NOT_JSON = (b"", b"[]", b'{"Nodes":null}', b'{"Nodes":[{"Name":""}]}', b'{"Nodes
     ],
 )
 def test_the_state_after_is_the_state_before(before, after, instance):
-    host = Host(before, {STATE} if before else (), instance)
-    state = host.state
+    host = Engine(before, {STATE} if before else (), instance)
+    state = host.state()
     nodes = Nodes(host, "/run/docker.sock", CONFIG, "ci")
     host.containers.update({name: list(value) for name, value in after.items()})
     host.volumes |= {STATE} if after else set()
     nodes.restore()
-    assert host.state == state
+    assert host.state() == state
 
 
 def test_the_nodes_are_those_of_the_configuration():
-    host = Host(instance=json.dumps({"Nodes": [{"Name": "east"}, {"Name": "west"}]}).encode())
+    host = Engine(instance=json.dumps({"Nodes": [{"Name": "east"}, {"Name": "west"}]}).encode())
     nodes = Nodes(host, "/run/docker.sock", CONFIG, "ci")
     host.containers.update({"buildx_buildkit_west": ["id-west", "running"], NODE: ["id-ci0", "running"]})
     host.volumes |= {"buildx_buildkit_west_state", STATE}
@@ -95,7 +92,7 @@ def test_the_nodes_are_those_of_the_configuration():
 
 @pytest.mark.parametrize("before", [{}, {NODE: ("id-ci0", "exited")}])
 def test_a_builder_that_somebody_else_uses_by_now_stays(before):
-    host = Host(before)
+    host = Engine(before)
     nodes = Nodes(host, "/run/docker.sock", CONFIG, "ci")
     host.containers[NODE] = ["id-ci0", "running"]
     host.connected.add("id-ci0")
@@ -105,13 +102,14 @@ def test_a_builder_that_somebody_else_uses_by_now_stays(before):
 
 @pytest.mark.parametrize(("sock", "builder"), [("", "ci"), ("/run/docker.sock", ""), ("/run/docker.sock", "default")])
 def test_the_engines_own_builder_and_other_engines_are_not_asked(sock, builder):
-    host = Host({NODE: ("id-ci0", "running")})
+    host = Engine({NODE: ("id-ci0", "running")})
     nodes = Nodes(host, sock, CONFIG, builder)
     nodes.restore()
     assert host.asked == []
 
 
 def test_an_engine_that_does_not_answer_changes_nothing():
-    host = Host()
-    host.engine_api = lambda *_words, **_named: None
+    host, methods = Engine(), []
+    host.engine_api = lambda path, method="GET", **_more: methods.append(method)
     Nodes(host, "/run/docker.sock", CONFIG, "ci").restore()
+    assert set(methods) == {"GET"}

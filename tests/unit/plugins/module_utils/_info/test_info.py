@@ -35,6 +35,8 @@ class FakeHost(MemoryHost):
     def user(self):
         return self._user
 
+    run_parallel = Host.run_parallel  # in threads, as a mirror that is late needs them
+
     def home(self, user):
         return "/root" if user == "root" else f"/home/{user}"
 
