@@ -55,7 +55,7 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
         client_proxy=environment.get("HTTPS_PROXY") or environment.get("https_proxy", ""),
     )
     sock = _socket(environment)
-    cannot = next((found for found in map(legacy_cannot, _dockerfiles(host, request)) if found), "")
+    cannot = next((reason for reason in map(legacy_cannot, _dockerfiles(host, request)) if reason), "")
     if cannot and _will_be_legacy(host, request, environment, sock):
         return Outcome(judge("", known._replace(cannot=cannot)))
     before = _store(host, sock, not _is_legacy(request, environment))
@@ -159,7 +159,7 @@ def _dockerfiles(host: BuildHost, request: BuildRequest) -> t.List[str]:
 
 def compose_dockerfiles(text: str) -> t.List[str]:
     """The Dockerfiles of a compose file's services, read line by line: the host may have no YAML parser."""
-    found: t.List[str] = []
+    paths: t.List[str] = []
     depth, context, name = -1, "", ""
     for line in [*text.splitlines(), "end:"]:
         indent = len(line) - len(line.lstrip())
@@ -168,18 +168,18 @@ def compose_dockerfiles(text: str) -> t.List[str]:
         if line.strip().startswith("#") or not line.strip():
             continue
         if depth >= 0 and indent <= depth:
-            found += [os.path.join(context or ".", name or "Dockerfile")]
+            paths += [os.path.join(context or ".", name or "Dockerfile")]
             depth, context, name = -1, "", ""
         if key == "build" and indent:
             if value:
-                found += [os.path.join(value, "Dockerfile")]
+                paths += [os.path.join(value, "Dockerfile")]
             else:
                 depth = indent
         elif depth >= 0 and key == "context":
             context = value
         elif depth >= 0 and key == "dockerfile":
             name = value
-    return [path for path in found if "$" not in path and "{" not in path]
+    return [path for path in paths if "$" not in path and "{" not in path]
 
 
 def _tagged(reference: str) -> str:

@@ -51,16 +51,16 @@ def _service(host: Host, name: str) -> BuildUser:
     pid = shown.get("MainPID", "")
     running = host.read(f"/proc/{pid}/environ") if pid not in ("", "0") else None
     if running:
-        found = _variables(running.contents.decode(errors="replace"))
+        environment = _variables(running.contents.decode(errors="replace"))
     else:
         pairs = (word.partition("=") for word in environment_file.words(shown.get("Environment", "").replace("\n", " ")))
-        found = {key: value for key, _equals, value in pairs}
+        environment = {key: value for key, _equals, value in pairs}
         for entry in shown.get("EnvironmentFiles", "").splitlines():
             path = entry.rpartition(" (")[0] or entry
             file = host.read(path)
             if file:
-                found.update({setting.name: setting.value for setting in environment_file.environment_file(path, file.contents)})
-    named = {key: value for key, value in found.items() if _NAMED.match(key)}
+                environment.update({setting.name: setting.value for setting in environment_file.environment_file(path, file.contents)})
+    named = {key: value for key, value in environment.items() if _NAMED.match(key)}
     return BuildUser(user, dict({"HOME": host.home(user), "PATH": components.PATH}, **named))
 
 

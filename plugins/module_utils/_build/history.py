@@ -51,15 +51,15 @@ def read_record(wanted: str, buildx: t.Callable[..., t.Tuple[int, str, str]]) ->
 
 
 def _records(text: str) -> t.List[t.Dict[str, t.Any]]:
-    found = []
+    records = []
     for line in text.splitlines():
         try:
             record = json.loads(line)
         except ValueError:
             continue
         if isinstance(record, dict) and record.get("ref"):
-            found.append(record)
-    return found
+            records.append(record)
+    return records
 
 
 def _error(text: str) -> str:

@@ -34,11 +34,11 @@ def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
         return diagnose(log, evidence)
     # The builder does not run yet: the daemon pulls its image, with the daemon's settings.
     known = (evidence or Evidence())._replace(image=image.group(1), daemon_token=True)
-    found = diagnose(_USED_BUILDER.sub("", log), known)
+    verdict = diagnose(_USED_BUILDER.sub("", log), known)
     image_named = f"its image {image.group(1)}"
-    why = f"although {image_named} was pulled" if found.cause == "unknown" else f"because {image_named} cannot be pulled"  # a failed pull has a cause
+    why = f"although {image_named} was pulled" if verdict.cause == "unknown" else f"because {image_named} cannot be pulled"  # a failed pull has a cause
     sentence = f"The builder {used.group(1)} does not start, {why}."
-    return found._replace(reference=image.group(1), sentence=f"{sentence} {found.sentence}")
+    return verdict._replace(reference=image.group(1), sentence=f"{sentence} {verdict.sentence}")
 
 
 def _boot_failed(log: str) -> bool:
@@ -80,5 +80,5 @@ def blame(verdict: Verdict, mirrors: t.Sequence[Candidate]) -> Verdict:
     """What each of the daemon's mirrors answers for the image of a failed build."""
     if len(mirrors) < 2:
         return verdict
-    answers = [f"{one.url} {'serves this image' if one.usable else 'does not: ' + one.message.rstrip('.')}" for one in mirrors]
+    answers = [f"{mirror.url} {'serves this image' if mirror.usable else 'does not: ' + mirror.message.rstrip('.')}" for mirror in mirrors]
     return verdict._replace(sentence=f"{verdict.sentence} Of the daemon's mirrors, asked directly: {'; '.join(answers)}.")

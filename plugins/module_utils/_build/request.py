@@ -74,15 +74,15 @@ def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
 
 def build_environment(builder: BuildUser, request: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
     """The environment of the process that builds, the user's variables over it, and what makes the log readable."""
-    found = dict(builder.environment, **env)
-    found["BUILDKIT_PROGRESS"] = "plain"  # in the environment, because 20.10's legacy builder has no --progress
+    environment = dict(builder.environment, **env)
+    environment["BUILDKIT_PROGRESS"] = "plain"  # in the environment, because 20.10's legacy builder has no --progress
     if request.named:
-        found["BUILDX_BUILDER"] = request.builder
+        environment["BUILDX_BUILDER"] = request.builder
     elif request.builder != "default":
-        found["DOCKER_BUILDKIT"] = "1" if request.builder == "buildkit" else "0"
+        environment["DOCKER_BUILDKIT"] = "1" if request.builder == "buildkit" else "0"
     if request.compose_file:
-        found.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
-    return found
+        environment.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
+    return environment
 
 
 def default_builder(docker_buildkit: str, cli: str, buildx: bool, features_buildkit: t.Optional[bool]) -> str:

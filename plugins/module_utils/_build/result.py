@@ -41,7 +41,9 @@ def shown(outcome: Outcome) -> t.Dict[str, t.Any]:
     }
     if outcome.mirrors:
         names = ("url", "usable", "problem", "message")
-        result["mirrors"] = [{name: getattr(one, name) if name == "usable" else getattr(one, name) or None for name in names} for one in outcome.mirrors]
+        result["mirrors"] = [
+            {name: getattr(mirror, name) if name == "usable" else getattr(mirror, name) or None for name in names} for mirror in outcome.mirrors
+        ]
     return result
 
 
@@ -51,7 +53,7 @@ def shown_together(images: t.Sequence[str], outcomes: t.Sequence[Outcome]) -> t.
     verdict = several(built)
     first = next((outcome for outcome in outcomes if outcome.verdict.cause != "ok"), outcomes[0])
     total = round(sum(outcome.seconds for outcome in outcomes), 1)
-    builds = [dict(shown(outcome), image=one.image, registry=one.registry) for one, outcome in zip(built, outcomes)]
+    builds = [dict(shown(outcome), image=build.image, registry=build.registry) for build, outcome in zip(built, outcomes)]
     return dict(shown(first._replace(verdict=verdict, seconds=total)), builds=builds)
 
 

@@ -106,10 +106,10 @@ def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Acco
     warnings = []
     for name in options["users"] or ():
         if name.startswith("%"):
-            found = members(name[1:])
-            warnings += [f"users: there is no group {name[1:]!r} on this host."] if found is None else []
+            group = members(name[1:])
+            warnings += [f"users: there is no group {name[1:]!r} on this host."] if group is None else []
             # A member without a home, such as the account of a service, has no Docker configuration.
-            accounts.update({user.home: user for user in found or () if host.exists(user.home)})
+            accounts.update({user.home: user for user in group or () if host.exists(user.home)})
             continue
         user = Account("root", SKELETON, 0, 0) if name == SKELETON else account(name)
         if user is None:
@@ -216,8 +216,8 @@ def _winning_lines(host: Host, values: t.Mapping[str, str], files: t.Mapping[str
 
 def _diff(path: str, before: t.Optional[File], after: t.Optional[File]) -> t.Dict[str, str]:
     """Only our part of the file, for the diff."""
-    found = {}
+    diff = {}
     for side, file in (("before", before), ("after", after)):
-        found[f"{side}_header"] = f"{path} (absent)" if file is None else f"{path} (mode {file.mode:04o})"
-        found[side] = settings.kind(path).shown(path, _contents(file))
-    return found
+        diff[f"{side}_header"] = f"{path} (absent)" if file is None else f"{path} (mode {file.mode:04o})"
+        diff[side] = settings.kind(path).shown(path, _contents(file))
+    return diff

@@ -46,40 +46,40 @@ def given(options: Options) -> t.Dict[str, t.Any]:
 
 def texts(options: Options) -> t.List[str]:
     """Every text that may contain a password, though none belongs there."""
-    found = list(options.get("no_proxy") or ())
+    values = list(options.get("no_proxy") or ())
     for name in ("builder_mirrors", "source_policy"):
         for registry, mirrors in (options.get(name) or {}).items():
-            found += [registry, *(mirrors if isinstance(mirrors, list) else [mirrors])]
-    return [str(text) for text in found]
+            values += [registry, *(mirrors if isinstance(mirrors, list) else [mirrors])]
+    return [str(text) for text in values]
 
 
 def variables(options: Options) -> Variables:
     """The environment of the process that builds, each proxy with both of its names."""
-    found: Variables = {}
+    values: Variables = {}
     if options.get("buildkit") is not None:
-        found["DOCKER_BUILDKIT"] = "1" if options["buildkit"] else "0"
+        values["DOCKER_BUILDKIT"] = "1" if options["buildkit"] else "0"
     if options.get("daemon_token") is not None:
-        found["BUILDKIT_NO_CLIENT_TOKEN"] = "1" if options["daemon_token"] else "0"
+        values["BUILDKIT_NO_CLIENT_TOKEN"] = "1" if options["daemon_token"] else "0"
     for name, value in _proxies(options, "").items():
-        found[name.upper()] = found[name] = value
+        values[name.upper()] = values[name] = value
     if options.get("source_policy"):
-        found[POLICY_VARIABLE] = POLICY
-    return found
+        values[POLICY_VARIABLE] = POLICY
+    return values
 
 
 def _proxies(options: Options, where: str) -> Variables:
     """http_proxy, https_proxy and no_proxy if given, each safe in every file that we write."""
-    found: Variables = {}
+    values: Variables = {}
     for name in ("http_proxy", "https_proxy"):
         if options.get(name):
-            found[name] = proxy(options[name], where + name).url()
+            values[name] = proxy(options[name], where + name).url()
     entries = no_proxy(options.get("no_proxy") or (), where + "no_proxy")
     for entry in entries:
         if re.search(r"[^!-~]|#", entry):  # PAM cuts a line at a '#', even inside quotes
             raise BuildEnvError(f"{where}no_proxy: the entry {entry[:60]!r} contains '#' or a non-ASCII character. Write names as in DNS.")
     if entries:
-        found["no_proxy"] = ",".join(entries)
-    return found
+        values["no_proxy"] = ",".join(entries)
+    return values
 
 
 def check(options: Options) -> None:
@@ -241,8 +241,8 @@ class StepProxy:
     KEYS = {"http_proxy": "httpProxy", "https_proxy": "httpsProxy", "no_proxy": "noProxy"}
 
     def __init__(self, proxies: t.Mapping[str, t.Any]) -> None:
-        found = _proxies(proxies, "step_proxy.")
-        self._wanted = {key: found[name] for name, key in self.KEYS.items() if name in found}
+        values = _proxies(proxies, "step_proxy.")
+        self._wanted = {key: values[name] for name, key in self.KEYS.items() if name in values}
 
     def into(self, path: str, found: Bytes) -> bytes:
         _step_keys(path, found)
@@ -349,8 +349,8 @@ def drop_in(service: str) -> str:
 
 def unit_of(path: str) -> t.Optional[str]:
     """The unit that our drop-in belongs to."""
-    found = re.match(rf"/etc/systemd/system/([^/]+)\.d/{re.escape(DROP_IN)}\Z", path)
-    return found.group(1) if found else None
+    match = re.match(rf"/etc/systemd/system/([^/]+)\.d/{re.escape(DROP_IN)}\Z", path)
+    return match.group(1) if match else None
 
 
 def kind(path: str) -> t.Type[Piece]:
@@ -402,9 +402,9 @@ def foreign_winners(values: t.Mapping[str, str], path: str, contents: bytes) -> 
     before = _split(contents)[0].count(b"\n") if _split(contents)[1] else 0
     sentences = []
     for number, line in enumerate(_foreign(contents).splitlines(), 1):
-        found = re.match(r"\s*(?:export\s+|declare\s+-x\s+)?([A-Za-z_]+)=(\"[^\"]*\"|'[^']*'|[^\s#;]*)", line)
-        if found and number > before and found.group(2).strip("\"'") != values.get(found.group(1), found.group(2).strip("\"'")):
-            sentences.append(f"{path}, line {number}, sets {found.group(1)} too, and overrides ours. Remove it there.")
+        match = re.match(r"\s*(?:export\s+|declare\s+-x\s+)?([A-Za-z_]+)=(\"[^\"]*\"|'[^']*'|[^\s#;]*)", line)
+        if match and number > before and match.group(2).strip("\"'") != values.get(match.group(1), match.group(2).strip("\"'")):
+            sentences.append(f"{path}, line {number}, sets {match.group(1)} too, and overrides ours. Remove it there.")
     return sentences
 
 

@@ -155,14 +155,14 @@ def _named(record: Record, options: t.Mapping[str, t.Any]) -> t.List[t.Tuple[Acc
     if options["name"]:
         return [(_user(options["user"]), options["name"])]
     keys = [key.partition("/")[::2] for key in record.note("builders") or {}]
-    return [(found, name) for found, name in ((account(user), name) for user, name in keys) if found]
+    return [(owner, name) for owner, name in ((account(user), name) for user, name in keys) if owner]
 
 
 def _user(name: str) -> Account:
-    found = account(name)
-    if found is None:
+    user = account(name)
+    if user is None:
         raise BuilderError(f"user: there is no user {name!r} on this host.")
-    return found
+    return user
 
 
 def _text(host: BuilderHost, path: str) -> str:

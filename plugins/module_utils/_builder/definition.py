@@ -84,7 +84,7 @@ def wanted(options: Options, read: t.Callable[[str], str]) -> Definition:
 
 
 def _driver_opts(options: Options) -> t.Dict[str, str]:
-    found = {}
+    driver_opts = {}
     for name, value in (options.get("driver_opts") or {}).items():
         variable = name.partition("env.")[2].lower()
         if not _OPTION.match(name):
@@ -96,8 +96,8 @@ def _driver_opts(options: Options) -> t.Dict[str, str]:
         text = json.dumps(value) if isinstance(value, bool) else str(value)
         if re.search(r"[\x00-\x1f\x7f]", text):
             raise BuilderError(f"driver_opts: the value of {name} contains a control character. Write it on one line.")
-        found[name] = text
-    return found
+        driver_opts[name] = text
+    return driver_opts
 
 
 def _stop_at_a_password(driver_opts: t.Mapping[str, str], options: Options) -> None:
@@ -113,10 +113,10 @@ def _stop_at_a_password(driver_opts: t.Mapping[str, str], options: Options) -> N
 
 def _mirrors(options: Options) -> hosts_toml.Registries:
     try:
-        found = hosts_toml.wanted(options.get("mirrors") or {}, "mirrors")
+        registries = hosts_toml.wanted(options.get("mirrors") or {}, "mirrors")
     except hosts_toml.RegistryHostsError as error:
         raise BuilderError(str(error)) from None
-    for registry, mirrors in found.items():
+    for registry, mirrors in registries.items():
         if registry == hosts_toml.DEFAULT:
             raise BuilderError(f"mirrors: BuildKit has no mirrors for every registry. Name each registry in place of {registry}.")
         for mirror in mirrors:
@@ -124,14 +124,14 @@ def _mirrors(options: Options) -> hosts_toml.Registries:
                 raise BuilderError(f"mirrors: {registry}: BuildKit sends no login to a mirror in buildkitd.toml. Remove the credentials, or the mirror.")
             if not as_name(mirror):
                 raise BuilderError(f"mirrors: {registry}: no image name has the path of {mirror.url}. Use a mirror without override_path.")
-    return found
+    return registries
 
 
 def _config(mirrors: hosts_toml.Registries, authority: str, read: t.Callable[[str], str]) -> t.Dict[str, t.Any]:
     tables: t.Dict[str, t.Dict[str, t.Any]] = {}
-    for registry, found in mirrors.items():
-        tables.setdefault(registry, {})["mirrors"] = [as_name(mirror) for mirror in found]
-        for mirror in found:
+    for registry, entries in mirrors.items():
+        tables.setdefault(registry, {})["mirrors"] = [as_name(mirror) for mirror in entries]
+        for mirror in entries:
             table = tables.setdefault(as_name(mirror).partition("/")[0], {})
             if mirror.url.startswith("http://"):
                 table["http"] = True
@@ -141,7 +141,7 @@ def _config(mirrors: hosts_toml.Registries, authority: str, read: t.Callable[[st
                 table["ca"] = [_certificate(mirror.ca, f"mirrors: {registry}: ca", read)]
     if authority:
         for table in (tables.setdefault(DOCKER_HUB, {}), *tables.values()):
-            table["ca"] = [*(one for one in table.get("ca", []) if one != authority), authority]
+            table["ca"] = [*(certificate for certificate in table.get("ca", []) if certificate != authority), authority]
     tables = {registry: table for registry, table in tables.items() if table}
     return {"registry": tables} if tables else {}
 
@@ -158,24 +158,24 @@ def _certificate(text: str, where: str, read: t.Callable[[str], str]) -> str:
 def warnings(definition: Definition, options: Options) -> t.List[str]:
     """Allowed values that may not have the intended effect."""
     driver_opts = definition.driver_opts
-    found = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
+    sentences = no_proxy_warnings(no_proxy(options.get("no_proxy") or ()))
     for name in ("http_proxy", "https_proxy"):
         url = driver_opts.get(f"env.{name.upper()}")
         if url and is_loopback(proxy(url, name)) and driver_opts.get("network") != "host":
-            found.append(f"{name} is on this host's loopback, which the container of a builder cannot reach. Use an address that containers can reach.")
+            sentences.append(f"{name} is on this host's loopback, which the container of a builder cannot reach. Use an address that containers can reach.")
     if options.get("http_proxy") and not options.get("https_proxy"):
-        found.append("http_proxy is not used for https URLs, such as those of Docker Hub. Set https_proxy too.")
+        sentences.append("http_proxy is not used for https URLs, such as those of Docker Hub. Set https_proxy too.")
     tables = _tables(definition.config)
     for address in sorted({mirror.partition("/")[0] for table in tables.values() for mirror in table.get("mirrors", [])}):
         plain = tables.get(address, {}).get("http")
         host, _colon, port = address.partition(":")
         used = driver_opts.get("env.HTTP_PROXY" if plain else "env.HTTPS_PROXY")
         if used and not bypasses(driver_opts.get("env.NO_PROXY", ""), host, int(port or (80 if plain else 443))):
-            found.append(
+            sentences.append(
                 f"The builder connects to the mirror {address} through its proxy, because no_proxy does not contain it. "
                 f"Add {host} to no_proxy, unless the mirror can only be reached through the proxy."
             )
-    return found
+    return sentences
 
 
 # --- for buildx -----------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def warnings(definition: Definition, options: Options) -> t.List[str]:
 
 def files(definition: Definition) -> t.Dict[str, str]:
     """The certificates that `docker buildx create` reads, by name."""
-    return {_file_name(one): one for table in _tables(definition.config).values() for one in table.get("ca", [])}
+    return {_file_name(certificate): certificate for table in _tables(definition.config).values() for certificate in table.get("ca", [])}
 
 
 def toml_text(definition: Definition, folder: str = "") -> str:
@@ -193,7 +193,7 @@ def toml_text(definition: Definition, folder: str = "") -> str:
         lines.append(f"[registry.{json.dumps(registry)}]")
         for key, value in sorted(table.items()):
             place = folder or f"{FOLDER}/certs/{registry}"
-            shown = [f"{place}/{_file_name(one)}" for one in value] if key == "ca" else value
+            shown = [f"{place}/{_file_name(certificate)}" for certificate in value] if key == "ca" else value
             lines.append(f"{key} = {json.dumps(shown)}")
     return "".join(f"{line}\n" for line in lines)
 
@@ -243,45 +243,45 @@ def container(inspected: t.Mapping[str, t.Any], image: t.Mapping[str, t.Any], ke
     """What a container really has. ``kept``: its files below /etc/buildkit."""
     config = inspected["Config"]
     of_image = (image.get("Config") or {}).get("Env") or []
-    variables = dict(one.partition("=")[::2] for one in config.get("Env") or [] if one not in of_image)
+    variables = dict(assignment.partition("=")[::2] for assignment in config.get("Env") or [] if assignment not in of_image)
     arguments = list(inspected.get("Args") or [])
     if arguments[:1] == ["--config"]:
         del arguments[:2]
     try:
-        found = _read_config(kept)
+        configuration = _read_config(kept)
     except ValueError:
-        found = {TOML: "not valid"}
-    return Definition(config.get("Image", ""), {f"env.{name}": value for name, value in variables.items()}, _without_added(arguments), found)
+        configuration = {TOML: "not valid"}
+    return Definition(config.get("Image", ""), {f"env.{name}": value for name, value in variables.items()}, _without_added(arguments), configuration)
 
 
 def _read_config(kept: t.Mapping[str, bytes]) -> t.Dict[str, t.Any]:
     value = toml.parse(kept.get(TOML, b"").decode(), TOML).value
     for table in _tables(value).values():
         if isinstance(table.get("ca"), list):
-            table["ca"] = [_contents(str(one), kept) for one in table["ca"]]
+            table["ca"] = [_contents(str(path), kept) for path in table["ca"]]
     return {key: each for key, each in value.items() if each != {}}
 
 
 def _tables(config: t.Mapping[str, t.Any]) -> t.Dict[str, t.Dict[str, t.Any]]:
     """The tables of registries; what others wrote may be something else."""
-    found = config.get("registry")
-    return {registry: table for registry, table in found.items() if isinstance(table, dict)} if isinstance(found, dict) else {}
+    registries = config.get("registry")
+    return {registry: table for registry, table in registries.items() if isinstance(table, dict)} if isinstance(registries, dict) else {}
 
 
 def _contents(path: str, kept: t.Mapping[str, bytes]) -> str:
-    found = kept.get(path[len(FOLDER) + 1 :])
-    return path if found is None else found.decode(errors="replace")
+    contents = kept.get(path[len(FOLDER) + 1 :])
+    return path if contents is None else contents.decode(errors="replace")
 
 
 def _without_added(flags: t.Sequence[str]) -> t.Tuple[str, ...]:
-    found: t.List[str] = []
+    kept: t.List[str] = []
     for flag in flags:
-        found.append(flag)
+        kept.append(flag)
         if flag == "=".join(_ADDED_FLAG):
-            del found[-1:]
-        elif tuple(found[-2:]) == _ADDED_FLAG:
-            del found[-2:]
-    return tuple(found)
+            del kept[-1:]
+        elif tuple(kept[-2:]) == _ADDED_FLAG:
+            del kept[-2:]
+    return tuple(kept)
 
 
 # --- the difference -------------------------------------------------------------------------------
@@ -289,18 +289,18 @@ def _without_added(flags: t.Sequence[str]) -> t.Tuple[str, ...]:
 
 def differences(asked: Definition, made: Definition, running: t.Optional[Definition]) -> t.List[str]:
     """What is different in the definition of buildx or in the container, by name."""
-    found = []
+    changed = []
     if asked.image != made.image or (running and asked.image and asked.image != running.image):
-        found.append("image")
+        changed.append("image")
     for name in sorted({*asked.driver_opts, *made.driver_opts, *(_ours(running) if running else ())}):
         value = asked.driver_opts.get(name)
         if value != made.driver_opts.get(name) or (running and name.startswith("env.") and value != running.driver_opts.get(name)):
-            found.append(name)
+            changed.append(name)
     if asked.flags != made.flags or (running and asked.flags != running.flags):
-        found.append("buildkitd_flags")
+        changed.append("buildkitd_flags")
     if asked.config != made.config or (running and asked.config != running.config):
-        found.append(TOML)
-    return found
+        changed.append(TOML)
+    return changed
 
 
 def _ours(running: Definition) -> t.List[str]:
@@ -317,6 +317,6 @@ def text(definition: t.Optional[Definition]) -> str:
     lines += [f"flag {flag}" for flag in definition.flags]
     for registry, table in sorted(_tables(definition.config).items()):
         for key, value in sorted(table.items()):
-            lines.append(f"{TOML}: {registry}: {key} = {json.dumps([_file_name(str(one)) for one in value] if key == 'ca' else value)}")
+            lines.append(f"{TOML}: {registry}: {key} = {json.dumps([_file_name(str(certificate)) for certificate in value] if key == 'ca' else value)}")
     lines += [f"{TOML}: {key} = {json.dumps(value, sort_keys=True)}" for key, value in sorted(definition.config.items()) if key != "registry"]
     return "".join(f"{line}\n" for line in lines)

@@ -37,8 +37,8 @@ TABLE = {
 
 def parse(text: str) -> Version:
     """The leading numbers of '26.1.5+dfsg1', 'go1.24.4' or 'v0.13.1'; () without any."""
-    found = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", text.strip())
-    return tuple(int(part) for part in found.group(1).split(".")) if found else ()
+    match = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", text.strip())
+    return tuple(int(part) for part in match.group(1).split(".")) if match else ()
 
 
 def has(feature: str, version: str) -> bool:

@@ -50,11 +50,11 @@ def decide(log: Log, known: Evidence) -> Verdict:
         return Verdict("legacy_cannot", reason=known.cannot)
     reference = reference_of(log, known)
     if known.timed_out:
-        found = _timed_out(log, known, reference)
+        verdict = _timed_out(log, known, reference)
     else:
-        found = _step(log, known) if log.failed_step else _engine(log, known, reference) or _rest(log, known)
-    asked = found.asked_by in ("daemon", "client")
-    return found._replace(role=found.role or (_role(found.host or "", reference, known) if asked else ""), instance=log.instance if asked else "")
+        verdict = _step(log, known) if log.failed_step else _engine(log, known, reference) or _rest(log, known)
+    asked = verdict.asked_by in ("daemon", "client")
+    return verdict._replace(role=verdict.role or (_role(verdict.host or "", reference, known) if asked else ""), instance=log.instance if asked else "")
 
 
 def _role(host: str, reference: t.Optional[str], known: Evidence) -> str:
@@ -152,9 +152,9 @@ def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
     """The last message of the engine or the client about a failure: the first rule that matches one of the lines."""
     for rule in (*rules.CLIENT, *rules.ENGINE):
         for line in log.engine:
-            found = None if STEP_FAILED.search(line) or _PROGRAMS.match(line) else re.search(rule.pattern, line)
-            if found:
-                group = next((part for part in found.groups() if part), "")
+            match = None if STEP_FAILED.search(line) or _PROGRAMS.match(line) else re.search(rule.pattern, line)
+            if match:
+                group = next((part for part in match.groups() if part), "")
                 return Answer(rule, line, rule.reason.replace("{1}", group.strip()), reference)
     return None
 
@@ -219,35 +219,35 @@ def _layers_of(reference: t.Optional[str]) -> str:
 
 def _proxy_host(line: str, proxy: str) -> str:
     configured = host_of(proxy if "://" in proxy else f"http://{proxy}") if proxy else ""
-    found = re.search(r"proxyconnect tcp: .*?dial tcp:? (?:lookup )?(\[[\da-f:]+\]|[\w.-]+)|socks connect tcp ([\w.-]+)|dial tcp: lookup ([\w.-]+)", line)
-    return configured or (next((part for part in found.groups() if part), "").strip("[]") if found else "")
+    match = re.search(r"proxyconnect tcp: .*?dial tcp:? (?:lookup )?(\[[\da-f:]+\]|[\w.-]+)|socks connect tcp ([\w.-]+)|dial tcp: lookup ([\w.-]+)", line)
+    return configured or (next((part for part in match.groups() if part), "").strip("[]") if match else "")
 
 
-def _through_mirrors(found: Verdict, answer: Answer, known: Evidence) -> Verdict:
+def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdict:
     """The engine's message names only one of the hosts that it tried: the mirror's own answer tells the rest."""
     reference = answer.reference
-    if found.cause in _PROXY:
-        return found
-    named = _named_mirror(found.host or "", answer, known)
+    if verdict.cause in _PROXY:
+        return verdict
+    named = _named_mirror(verdict.host or "", answer, known)
     if named:
-        found = found._replace(role="mirror")
-    if found.cause == "token_unreachable" and not hosts.of_hub(reference) and found.host == hosts.TOKEN_SERVER:
-        return found._replace(cause="mirror_sends_token_elsewhere")  # FROM at a mirror that passes the Hub's realm on
-    if found.reason == "html page" and found.cause == "registry_error" and not named and not known.mirrors:
-        return found._replace(cause="proxy_refused", host=found.host or (hosts.TOKEN_SERVER if answer.of_token else None))
+        verdict = verdict._replace(role="mirror")
+    if verdict.cause == "token_unreachable" and not hosts.of_hub(reference) and verdict.host == hosts.TOKEN_SERVER:
+        return verdict._replace(cause="mirror_sends_token_elsewhere")  # FROM at a mirror that passes the Hub's realm on
+    if verdict.reason == "html page" and verdict.cause == "registry_error" and not named and not known.mirrors:
+        return verdict._replace(cause="proxy_refused", host=verdict.host or (hosts.TOKEN_SERVER if answer.of_token else None))
     if hosts.of_hub(reference) or named:
         for mirror in known.mirrors:
-            blamed = _blame(found, mirror, reference)
+            blamed = _blame(verdict, mirror, reference)
             if blamed:
                 return blamed
-    if (named and found.cause in ("registry_error", "denied", "rate_limited", "token_denied")) or (named and found.reason == "content missing"):
-        return found._replace(cause="mirror_error", reason=WANTS_LOGIN if found.reason == "no login" else _with_words(found.reason, answer.line))
-    if found.cause == "registry_error":
-        elsewhere = bool(found.host) and not hosts.is_hub(found.host or "") and not hosts.is_store(found.host or "")
-        return found._replace(cause="mirror_error" if elsewhere and found.host != hosts.registry_of(reference or "") else "unknown")
-    if found.cause == "denied" and not found.host and (found.reason or "").startswith("status") and not known.daemon_asked:
-        return found._replace(cause="unknown", asked_by=None)
-    return found
+    if (named and verdict.cause in ("registry_error", "denied", "rate_limited", "token_denied")) or (named and verdict.reason == "content missing"):
+        return verdict._replace(cause="mirror_error", reason=WANTS_LOGIN if verdict.reason == "no login" else _with_words(verdict.reason, answer.line))
+    if verdict.cause == "registry_error":
+        elsewhere = bool(verdict.host) and not hosts.is_hub(verdict.host or "") and not hosts.is_store(verdict.host or "")
+        return verdict._replace(cause="mirror_error" if elsewhere and verdict.host != hosts.registry_of(reference or "") else "unknown")
+    if verdict.cause == "denied" and not verdict.host and (verdict.reason or "").startswith("status") and not known.daemon_asked:
+        return verdict._replace(cause="unknown", asked_by=None)
+    return verdict
 
 
 def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
@@ -297,11 +297,11 @@ def _timed_out(log: Log, known: Evidence, reference: t.Optional[str]) -> Verdict
     reason = f"no end within {known.timeout} s"
     running: t.Dict[str, str] = {}
     for line in log.lines:
-        found = re.match(r"#(\d+) (.*)", line)
-        if found and re.match(r"DONE|CACHED|ERROR(?!.*context canceled)", found.group(2)):
-            running.pop(found.group(1), None)
-        elif found and not found.group(2).startswith("CANCELED"):
-            running.setdefault(found.group(1), found.group(2))
+        match = re.match(r"#(\d+) (.*)", line)
+        if match and re.match(r"DONE|CACHED|ERROR(?!.*context canceled)", match.group(2)):
+            running.pop(match.group(1), None)
+        elif match and not match.group(2).startswith("CANCELED"):
+            running.setdefault(match.group(1), match.group(2))
     if log.builder == "legacy":
         running = {"0": log.last}
     waiting = " ".join(running.values())
@@ -319,10 +319,10 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
     asked: t.Dict[str, str] = {}
     failed, last = "", ""
     for line in log.lines:
-        found = re.match(r"#(\d+) \[.*\] load metadata for (\S+)|#(\d+) resolve image config for (?:docker-image://)?(\S+)", line)
-        if found:
-            last = found.group(2) or found.group(4)
-            asked[found.group(1) or found.group(3)] = last
+        loaded = re.match(r"#(\d+) \[.*\] load metadata for (\S+)|#(\d+) resolve image config for (?:docker-image://)?(\S+)", line)
+        if loaded:
+            last = loaded.group(2) or loaded.group(4)
+            asked[loaded.group(1) or loaded.group(3)] = last
         error = re.match(r"#(\d+) ERROR", line)
         if error and error.group(1) in asked:
             failed = failed or asked[error.group(1)]

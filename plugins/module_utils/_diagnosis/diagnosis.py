@@ -28,11 +28,11 @@ def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     reference = reference_of(seen, known)
     if known.code == 0 and not known.cannot:
         return Verdict("ok", seen.builder, reference=reference, lines=tuple(proof_lines(seen.lines)), sentence="The build passed.")
-    found = decide(seen, known)
-    found = found._replace(builder_used=seen.builder, reference=reference, lines=tuple(_decisive(seen.lines, found)))
-    name = cure_name(found, known, anonymous="anonymous token" in log)
-    cure = cure_text(name, found)
-    return found._replace(cure=cure, cure_name=name, sentence=" ".join(part for part in (_what(found, known), _why(found, known), cure) if part))
+    verdict = decide(seen, known)
+    verdict = verdict._replace(builder_used=seen.builder, reference=reference, lines=tuple(_decisive(seen.lines, verdict)))
+    name = cure_name(verdict, known, anonymous="anonymous token" in log)
+    cure = cure_text(name, verdict)
+    return verdict._replace(cure=cure, cure_name=name, sentence=" ".join(part for part in (_what(verdict, known), _why(verdict, known), cure) if part))
 
 
 def reference(log: str, evidence: t.Optional[Evidence] = None) -> t.Optional[str]:

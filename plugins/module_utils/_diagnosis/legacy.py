@@ -21,7 +21,7 @@ def legacy_cannot(dockerfile: str) -> str:
     """What a Dockerfile uses that the legacy builder does not support ('' if nothing): it silently ignores the body of a heredoc."""
     text = re.sub(r"\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*", " ", dockerfile)
     for pattern, name in _BUILDKIT_ONLY:
-        found = re.search(pattern, text, re.M | re.I)
-        if found and not (name == "${1}" and re.search(rf"^\s*ARG\s+{found.group(1)}=", text, re.M | re.I)):
-            return name.replace("{1}", found.group(1))
+        match = re.search(pattern, text, re.M | re.I)
+        if match and not (name == "${1}" and re.search(rf"^\s*ARG\s+{match.group(1)}=", text, re.M | re.I)):
+            return name.replace("{1}", match.group(1))
     return ""

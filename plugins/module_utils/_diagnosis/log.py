@@ -164,20 +164,20 @@ _GOES_ON = re.compile(r"(?:(?:Get|Head|Post) \"?https?://|(?:dial|read|write) tc
 
 def _joined(lines: t.Sequence[str]) -> t.List[str]:
     """Lines that a terminal or a form broke are one."""
-    found: t.List[str] = []
+    joined: t.List[str] = []
     for line in lines:
-        before = found[-1] if found else ""
+        before = joined[-1] if joined else ""
         if before.endswith("\\") and len(before) > 70 and not line.startswith((" ", "#", ">")):
-            found[-1] = before[:-1] + line
+            joined[-1] = before[:-1] + line
         elif (_OPEN_URL.search(before) and re.match(r"[^\"\s]*\":", line)) or (
             _OPEN_BARE_URL.search(before) and not before.endswith(":") and re.match(r"\S*[?&=%/]\S*(?:: .*)?$", line)
         ):
-            found[-1] = before + line
+            joined[-1] = before + line
         elif before.endswith(":") and _ENDS_OPEN.search(before) and _GOES_ON.match(line):
-            found[-1] = f"{before} {line}"
+            joined[-1] = f"{before} {line}"
         else:
-            found.append(line)
-    return found
+            joined.append(line)
+    return joined
 
 
 def builder_used(text: str) -> t.Optional[str]:
@@ -303,10 +303,10 @@ def read(text: str) -> Log:
     reader = _Reader(builder)
     for line in lines:
         reader.read(line)
-    failure = next((found for found in map(STEP_FAILED.search, lines) if found), None)
+    failure = next((match for match in map(STEP_FAILED.search, lines) if match), None)
     cut = failure is None and any(map(_CUT_STEP_FAILED.search, lines))
     instance = _INSTANCE.search("\n".join(lines))
-    legacy = [found.group(2) for found in map(_STEP.match, (line.strip() for line in lines)) if found]
+    legacy = [match.group(2) for match in map(_STEP.match, (line.strip() for line in lines)) if match]
     return Log(
         lines,
         builder,

@@ -36,12 +36,12 @@ def proved(log: str, pull: bool, stored: bool) -> t.Dict[str, str]:
 def passed(proof: t.Mapping[str, str]) -> str:
     """A sentence about a successful build, which names what it does not prove."""
     kinds: t.Dict[str, t.List[str]] = {kind: [f"the {name}" for name in proof if proof[name] == kind] for kind in ("fresh", "cached", "unknown")}
-    words = {kind: " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:]) for kind, names in kinds.items()}
-    parts = [f"Fetched now: {words['fresh']}." if words["fresh"] else "Nothing was fetched now, so it proves nothing about the network."]
-    if words["cached"]:
-        parts.append(f"Stored already, so not proved: {words['cached']}.")
-    if words["unknown"]:
-        parts.append(f"Unknown from the output: {words['unknown']}.")
+    listed = {kind: " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:]) for kind, names in kinds.items()}
+    parts = [f"Fetched now: {listed['fresh']}." if listed["fresh"] else "Nothing was fetched now, so it proves nothing about the network."]
+    if listed["cached"]:
+        parts.append(f"Stored already, so not proved: {listed['cached']}.")
+    if listed["unknown"]:
+        parts.append(f"Unknown from the output: {listed['unknown']}.")
     return " ".join(["The build passed.", *parts])
 
 

@@ -122,9 +122,9 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
         line = output[index]
         if _OWN_FAULT.search(line):
             return None
-        found = None if _DIAGNOSTIC.search(line) and not _FETCHED.search(line) else _match(line)
-        if found:
-            failure = _place(*found, output, index, command, proxies)
+        matched = None if _DIAGNOSTIC.search(line) and not _FETCHED.search(line) else _match(line)
+        if matched:
+            failure = _place(*matched, output, index, command, proxies)
             if failure:
                 return failure
     unclear = ((rule, line) for rule in rules.UNCLEAR for line in output[start:] if re.search(rule.pattern, line))
@@ -154,9 +154,9 @@ def may_be_the_network(output: t.Sequence[str]) -> bool:
 
 def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:
     for rule in rules.STEP:
-        found = re.search(rule.pattern, line)
-        if found:
-            return rule, found
+        match = re.search(rule.pattern, line)
+        if match:
+            return rule, match
     return None
 
 
@@ -193,18 +193,18 @@ def _of_own_code(host: str, line: str, output: t.Sequence[str]) -> bool:
 
 
 def _url_host(line: str) -> str:
-    found = _URL.findall(line)
-    return found[-1].strip("[].") if found else ""
+    names = _URL.findall(line)
+    return names[-1].strip("[].") if names else ""
 
 
 def _address(line: str) -> str:
-    found = _ADDRESS.search(line)
-    return found.group(1) if found else ""
+    match = _ADDRESS.search(line)
+    return match.group(1) if match else ""
 
 
 def _host_in(line: str) -> str:
-    found = _NAMED.search(line)
-    return next((value for value in found.groupdict().values() if value), "").strip(".") if found else _address(line)
+    match = _NAMED.search(line)
+    return next((value for value in match.groupdict().values() if value), "").strip(".") if match else _address(line)
 
 
 def _proxy_of(line: str, proxies: t.AbstractSet[str]) -> str:

@@ -75,14 +75,14 @@ def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
     mentions: t.Counter[str] = collections.Counter()
     try:
         for file, data in files.items():
-            found = _json(data.decode("utf-8")) if file.endswith(".json") else _hcl(data.decode("utf-8"))
-            mentions.update(found.mentions)
-            for name, default in found.variables:
+            parsed = _json(data.decode("utf-8")) if file.endswith(".json") else _hcl(data.decode("utf-8"))
+            mentions.update(parsed.mentions)
+            for name, default in parsed.variables:
                 variables.pop(name, None)
                 if isinstance(default, Value) and default.end > 0:
                     default.file = file
                     variables[name] = default
-            for name, attributes in found.targets:
+            for name, attributes in parsed.targets:
                 for key, value in _flat(attributes):
                     value = value if isinstance(value, Value) else Value(value)
                     value.file = file
@@ -272,7 +272,7 @@ def _parts(tokens: _Tokens, separators: str) -> t.Iterator[t.List[str]]:
 
 def _tokens(text: str) -> _Tokens:
     """Names, signs, ends of lines, heredocs, and texts: a quote and the value."""
-    found: t.List[str] = []
+    tokens: t.List[str] = []
     closing: t.List[str] = []
     at = start = build_arg_positions = 0
     while at < len(text):
@@ -287,12 +287,12 @@ def _tokens(text: str) -> _Tokens:
         if start and len(closing) == build_arg_positions:
             value = text[start : at - 1]
             read = value if _TEMPLATE.search(value) else value.encode("latin-1", "backslashreplace").decode("unicode_escape")
-            found.append(Value.at('"' + read, start, at - 1 if read == value else -1))
+            tokens.append(Value.at('"' + read, start, at - 1 if read == value else -1))
             start = 0
         elif not start and token == '"':
             start, build_arg_positions = at, len(closing) - 1
         elif not start and match.lastgroup != "gap":
-            found.append(Value.at(token, match.start(), match.end()))
+            tokens.append(Value.at(token, match.start(), match.end()))
     if closing:
         raise ValueError("not closed")
-    return found
+    return tokens

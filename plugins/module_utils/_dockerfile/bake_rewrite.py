@@ -69,12 +69,12 @@ def rewrite_bake(
     data = files[name]
     if "bake" not in kinds:
         return Rewrite(data, [], [])
-    found = read_bake(files)
-    if not found.declared:
-        at = next((found.start() for found in _ANY_CONTEXT.finditer(data) if _is_named(found[1], mirrors)), None)
+    bake = read_bake(files)
+    if not bake.declared:
+        at = next((match.start() for match in _ANY_CONTEXT.finditer(data) if _is_named(match[1], mirrors)), None)
         skips = [] if at is None else [Skip(line_of(data, at), "bake", "", "This Bake file, or one beside it, cannot be read. Nothing in it was changed.")]
         return Rewrite(data, [], skips)
-    return _BakeRewriter(found, name, data.decode("utf-8"), mirrors, dockerfile_of, kinds, supplied).result()
+    return _BakeRewriter(bake, name, data.decode("utf-8"), mirrors, dockerfile_of, kinds, supplied).result()
 
 
 class _Plan(t.NamedTuple):
@@ -164,13 +164,13 @@ class _BakeRewriter:
 
     def _variables(self, agreed: t.Mapping[_Place, _Plan]) -> t.Tuple[t.Dict[str, t.Tuple[Edit, ...]], t.Dict[str, str]]:
         """The edits of defaults that change nothing but images, and the reasons against the others."""
-        found: t.Dict[str, t.Dict[_Place, _Plan]] = {}
+        by_variable: t.Dict[str, t.Dict[_Place, _Plan]] = {}
         for place, plan in agreed.items():
             if plan.variable and not plan.reason:
-                found.setdefault(plan.variable, {})[place] = plan
+                by_variable.setdefault(plan.variable, {})[place] = plan
         moved: t.Dict[str, t.Tuple[Edit, ...]] = {}
         left: t.Dict[str, str] = {}
-        for name, plans in found.items():
+        for name, plans in by_variable.items():
             affected = {name}
             for _round in self._defaults:
                 affected |= {other for other, text in self._defaults.items() if affected & set(mentioned(text))}
@@ -245,8 +245,8 @@ class _BakeRewriter:
             self._inline(target.inline, known, supplied)
         if contents is None:
             for name, value in known.items():
-                found = self._reference(evaluated[name])
-                if _LOOKS_LIKE_AN_IMAGE.fullmatch(value) and (found.edits or any(found.given.values())):
+                plan = self._reference(evaluated[name])
+                if _LOOKS_LIKE_AN_IMAGE.fullmatch(value) and (plan.edits or any(plan.given.values())):
                     self._plan(target.args[name], reason=_UNREAD)
             return
         # Whether this run has come to the Dockerfile yet makes no difference.

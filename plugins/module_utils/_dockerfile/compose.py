@@ -119,15 +119,15 @@ def rewrite_compose(
 
 def _other_skips(yaml: Yaml, other: str, mirrors: Mirrors) -> t.Iterator[Skip]:
     """The first image that the map names."""
-    found = []
+    named_images = []
     for key, node in yaml.pairs():
         images = [node] if key in ("image", "container") else node.value if key == "services" and node.id == "sequence" else []
         for image in images:
             named = yaml.entry(image, "name") if is_map(image) else image
             with contextlib.suppress(InvalidImageName):
                 if named is not None and named.id == "scalar" and mirrors.replacement(str(named.value)):
-                    found.append((named.start_mark.index, str(named.value)))
-    for at, image in sorted(found)[:1]:
+                    named_images.append((named.start_mark.index, str(named.value)))
+    for at, image in sorted(named_images)[:1]:
         yield Skip(yaml.line(at), "compose", image, f"This is {other} and not a compose file. Nothing in it was changed.")
 
 
@@ -364,13 +364,13 @@ class _Document:
                 nodes += self.yaml.entries(node).values()
         for _name, build in self.builds():
             nodes += self._besides(build, "args", "additional_contexts", "dockerfile_inline", "sbom")
-        found: t.Set[int] = set()
+        ids: t.Set[int] = set()
         while nodes:
             node = nodes.pop()
-            if id(node) not in found:
-                found.add(id(node))
+            if id(node) not in ids:
+                ids.add(id(node))
                 nodes += self.yaml.entries(node).values() if is_map(node) else node.value if node.id == "sequence" else ()
-        return found
+        return ids
 
     def _besides(self, node: Node, *keys: str) -> t.List[Node]:
         return [value for key, value in self.yaml.entries(node).items() if key not in keys and not key.startswith("x-")]
@@ -395,9 +395,9 @@ class _Document:
         at = 0
         while at < len(names):
             for part in self._parts.get(names[at], ()):
-                found = self.yaml.entry(part, key)
-                if found is not None and found.tag != NULL:
-                    yield found
+                value = self.yaml.entry(part, key)
+                if value is not None and value.tag != NULL:
+                    yield value
                 base = self._base(part)
                 if base not in names and len(names) < _MOST_BASES:
                     names.append(base)
@@ -456,9 +456,9 @@ class ComposeRewriter:
         env = self._around.env
         texts = [(mentioned(str(node.value)), node) for node in self._yaml.scalars()]
         passed_on = [([name], node) for name, node in self._document.passed_on()]
-        found = [EnvUse(self._yaml.line(node.start_mark.index), env.defined(names), wanted.get(id(node), ())) for names, node in [*texts, *passed_on]]
+        uses = [EnvUse(self._yaml.line(node.start_mark.index), env.defined(names), wanted.get(id(node), ())) for names, node in [*texts, *passed_on]]
         handed = [EnvUse(line, env.every()) for path, line in self._document.env_files() if path.rpartition("/")[2] == env_file.NAME]
-        return [*handed, *(use for use in found if use.names)]
+        return [*handed, *(use for use in uses if use.names)]
 
     def _plan_all(self) -> None:
         for name, service in self._document.services:
@@ -551,9 +551,9 @@ class ComposeRewriter:
 
     def _sbom(self, node: Node) -> None:
         scalar = self._yaml.scalar(node) if node is not None and node.id == "scalar" else None
-        found = _GENERATOR.search(scalar.value) if scalar else None
-        if scalar and found:
-            self._plan(node, self._reference(Scalar(found.group(1), scalar.origin[found.start(1) : found.end(1)])))
+        match = _GENERATOR.search(scalar.value) if scalar else None
+        if scalar and match:
+            self._plan(node, self._reference(Scalar(match.group(1), scalar.origin[match.start(1) : match.end(1)])))
 
     def _feeds(self, name: str, build: Node, values: t.Mapping[str, str], inline: Node) -> bool:
         """Whether a reference of the Dockerfile begins with the value of the argument."""
@@ -691,11 +691,11 @@ class ComposeRewriter:
 
 def _supplied(names: t.Iterable[str]) -> t.Dict[str, str]:
     """The images that the named contexts of a build replace (moby/buildkit frontend/dockerui/namedcontext.go)."""
-    found = {}
+    reasons = {}
     for name in (name.partition("::")[0] for name in names):  # NAME::PLATFORM
         with contextlib.suppress(InvalidImageName):
-            found[shortest(name)] = f"the build context {name} replaces it, so it is not pulled; what is pulled is written there"
-    return found
+            reasons[shortest(name)] = f"the build context {name} replaces it, so it is not pulled; what is pulled is written there"
+    return reasons
 
 
 def _is_together(places: t.Sequence[int]) -> bool:

@@ -44,7 +44,7 @@ class _Definition(t.NamedTuple):
 
 def mentioned(text: str) -> t.List[str]:
     """The variables in a text of a compose file, repeated ones included."""
-    return [found for found in _MENTION.findall(text) if found]
+    return [name for name in _MENTION.findall(text) if name]
 
 
 class Env:
@@ -92,11 +92,11 @@ class Env:
 
     def edits_of(self, given: t.Mapping[str, t.Sequence[Edit]]) -> Edits:
         """Edits of values, by the names of the variables."""
-        found = []
+        placed = []
         for name, edits in given.items():
             file = self._files[self._home[name]]
-            found += [(file.path, Edit(edit.start + file.start(name), edit.end + file.start(name), edit.text)) for edit in edits]
-        return tuple(found)
+            placed += [(file.path, Edit(edit.start + file.start(name), edit.end + file.start(name), edit.text)) for edit in edits]
+        return tuple(placed)
 
     def unevaluated(self, names: t.Iterable[str]) -> str:
         """The reason if one of these variables has an unknown value."""
@@ -123,8 +123,8 @@ class EnvFile:
         self._definitions: t.Dict[str, _Definition] = {}  # the last one counts
         self._within: t.Dict[str, t.Set[str]] = {}  # of each variable those in its value, and in theirs
         text = self.text.replace(_BOM, " " * len(_BOM), 1) if self.text.startswith(_BOM) else self.text
-        for found in _ENTRY.finditer(text):
-            self._define(found)
+        for entry in _ENTRY.finditer(text):
+            self._define(entry)
 
     def names(self) -> t.List[str]:
         return list(self._values)
@@ -141,12 +141,12 @@ class EnvFile:
 
     def defined_at(self, place: int) -> t.Tuple[str, int]:
         """The variable in whose value a place is, and where that begins."""
-        return next((found.name, found.start) for found in self._definitions.values() if found.start <= place < found.end)
+        return next((definition.name, definition.start) for definition in self._definitions.values() if definition.start <= place < definition.end)
 
     def defined_by(self, edits: Edits) -> t.List[str]:
         """The variables whose values these edits change."""
         mine = [edit for path, edit in edits if path == self.path]
-        return [found.name for found in self._definitions.values() if any(found.start <= edit.start <= found.end for edit in mine)]
+        return [definition.name for definition in self._definitions.values() if any(definition.start <= edit.start <= definition.end for edit in mine)]
 
     def verdicts(self, uses: t.Sequence[t.Tuple[str, EnvUse]]) -> t.Dict[Edits, str]:
         """Whether each edit that the uses ask for changes nothing else: no reason, or the one against it."""

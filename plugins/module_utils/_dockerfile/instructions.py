@@ -178,33 +178,33 @@ def image_lines(data: bytes) -> t.Optional[t.List[t.Tuple[str, bytes, t.Optional
             lines.append(("syntax", syntax[0].encode("latin-1"), None, syntax[1]))
     data = _ended(data)
     past_quiet_lines, next_image = quiet_lines(escape), image_line(escape)
-    limit = _next_arrows(data, 0)
+    limit = _next_heredoc(data, 0)
     at = leading_lines(escape)(data, 0, limit).end()
-    found = next_image(data, at, limit)
-    if not found or not found[1]:
+    match = next_image(data, at, limit)
+    if not match or not match[1]:
         return None
-    while found:
-        image, stage, copied = found.groups()
+    while match:
+        image, stage, copied = match.groups()
         if image:
-            lines.append(("from", image, stage, found.start(1)))
+            lines.append(("from", image, stage, match.start(1)))
         elif copied:
-            lines.append(("copy", copied, None, found.start(3)))
-        at = past_quiet_lines(data, found.end(), limit).end()
+            lines.append(("copy", copied, None, match.start(3)))
+        at = past_quiet_lines(data, match.end(), limit).end()
         while limit < len(data):
             arrowed = heredoc_line(data, at)
             if not arrowed:
                 break
             at = _after_heredoc(data, arrowed.end(), arrowed[3], arrowed[1] == b"-", at)
-            limit = _next_arrows(data, at)
+            limit = _next_heredoc(data, at)
             at = past_quiet_lines(data, at, limit).end()
-        found = next_image(data, at, limit)
+        match = next_image(data, at, limit)
     return lines if at == len(data) else None
 
 
-def _next_arrows(data: bytes, at: int) -> int:
+def _next_heredoc(data: bytes, at: int) -> int:
     """The position of the next possible heredoc; the end of the file if there is none."""
-    found = find_heredoc(data, at)
-    return found if found >= 0 else len(data)
+    place = find_heredoc(data, at)
+    return place if place >= 0 else len(data)
 
 
 def _ended(data: bytes) -> bytes:
@@ -280,12 +280,12 @@ def _refuse_long_lines(data: bytes) -> None:
 
 
 def _refuse_strange_blanks(data: bytes) -> None:
-    found = _STRANGE_BLANK.search(data) if _ANY_STRANGE.search(data) else None
-    if found:
-        found = _STRANGE_BLANK.search(_without_inner_blanks(data))
-    if found:
-        name = next(char for char in found.group().decode() if ord(char) > 127)
-        raise Ambiguous(found.end() - 1, f"parts of its parser differ about the blank U+{ord(name):04X}; write a plain space")
+    blank = _STRANGE_BLANK.search(data) if _ANY_STRANGE.search(data) else None
+    if blank:
+        blank = _STRANGE_BLANK.search(_without_inner_blanks(data))
+    if blank:
+        name = next(char for char in blank.group().decode() if ord(char) > 127)
+        raise Ambiguous(blank.end() - 1, f"parts of its parser differ about the blank U+{ord(name):04X}; write a plain space")
 
 
 def _without_inner_blanks(data: bytes) -> bytes:
@@ -308,12 +308,12 @@ def _inner_lines(data: bytes, start: int, escape: bytes) -> t.Iterator[t.Tuple[i
     """Of each instruction where the lines begin that continue it, where these end, and where its heredocs end."""
     at = start
     while at < len(data):
-        found = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, at))
-        end = at = found.end()
-        keyword = found.group(1).upper()
-        if not _is_quiet(keyword, found.group(2), found.group(3), escape):
-            at = _complete(data, found.start(1), found.end(3), end, escape, READINGS[0])[1]
-        first = data.find(b"\n", found.start(1), end) + 1
+        match = t.cast("t.Match[bytes]", _INSTRUCTION[escape].match(data, at))
+        end = at = match.end()
+        keyword = match.group(1).upper()
+        if not _is_quiet(keyword, match.group(2), match.group(3), escape):
+            at = _complete(data, match.start(1), match.end(3), end, escape, READINGS[0])[1]
+        first = data.find(b"\n", match.start(1), end) + 1
         begin = first if first and keyword not in (b"FROM", b"ARG", b"COPY", b"ADD", b"ONBUILD") else end
         yield begin, end, at
 
@@ -328,15 +328,15 @@ def _directives(data: bytes, start: int) -> t.Tuple[bytes, t.Optional[t.Tuple[st
         return escape, None
     seen = set()
     for at, line in _lines(data, start):
-        found = _DIRECTIVE.fullmatch(line.lstrip(SPACES.encode()))
-        key = found.group(1).lower() if found else b""
-        if not found or key not in (b"syntax", b"escape", b"check"):
+        match = _DIRECTIVE.fullmatch(line.lstrip(SPACES.encode()))
+        key = match.group(1).lower() if match else b""
+        if not match or key not in (b"syntax", b"escape", b"check"):
             break
         if key in seen:
             raise Rejected(at, f"the directive {key.decode()} is duplicated")
         seen.add(key)
         if key == b"escape":
-            escape = found.group(2)
+            escape = match.group(2)
             if escape not in (b"\\", b"`"):
                 raise Rejected(at, "the escape directive must be \\ or `")
     return escape, _syntax(data, start)
@@ -353,13 +353,13 @@ def _syntax(data: bytes, start: int) -> t.Optional[t.Tuple[str, int]]:
     for at, line in _lines(data, start):
         if at == start and line.startswith(b"#!"):
             continue
-        found = _DIRECTIVE.fullmatch(line)
-        key = found.group(1).lower() if found else b""
-        if not found or key not in (b"syntax", b"escape", b"check") or key in seen:
+        match = _DIRECTIVE.fullmatch(line)
+        key = match.group(1).lower() if match else b""
+        if not match or key not in (b"syntax", b"escape", b"check") or key in seen:
             return None
         seen.add(key)
         if key == b"syntax":
-            return found.group(2).partition(b" ")[0].decode("latin-1"), at + found.start(2)
+            return match.group(2).partition(b" ")[0].decode("latin-1"), at + match.start(2)
     return None
 
 
@@ -377,10 +377,10 @@ def _joined(data: bytes, start: int, end: int, escape: bytes) -> t.Tuple[str, t.
     text = ""
     origin: t.List[int] = []
     at = start
-    for found in _CONTINUATION[escape].finditer(data, start, end):
-        text += data[at : found.start()].decode("latin-1")
-        origin += range(at, found.start())
-        at = found.end()
+    for match in _CONTINUATION[escape].finditer(data, start, end):
+        text += data[at : match.start()].decode("latin-1")
+        origin += range(at, match.start())
+        at = match.end()
     text += data[at:end].decode("latin-1")
     origin += range(at, end)
     return text.rstrip("\r"), origin
@@ -554,14 +554,14 @@ def _heredocs(instruction: Instruction, line: str, reading: FrontendDialect) -> 
     names: t.List[t.Tuple[bytes, bool]] = []
     shape = _HEREDOC if reading.blank_after_arrows else _OLD_HEREDOC
     for word in _raw_words(line, reading):
-        found = shape.fullmatch(word)
-        if found and found.group(2):
+        match = shape.fullmatch(word)
+        if match and match.group(2):
             try:
-                inner = Lexer(written(found.group(2), range(len(word))), "\\", _unset, keep_unset=True).words()
+                inner = Lexer(written(match.group(2), range(len(word))), "\\", _unset, keep_unset=True).words()
             except ShellError as error:
                 raise Rejected(instruction.at, "the name of a heredoc cannot be read") from error
             if len(inner) == 1:
-                names.append((inner[0].encode("latin-1"), found.group(1) == "-"))
+                names.append((inner[0].encode("latin-1"), match.group(1) == "-"))
     return names, differs
 
 

@@ -100,9 +100,9 @@ def survey(compose: t.Iterable[str], bake: t.Mapping[str, t.Sequence[str]], cont
         path = waiting.pop()
         contents = contents_of(path)
         env[path] = _env_of(path, readers, env, contents_of)
-        found = ComposeFacts(is_readable=False) if contents is None else read_compose(contents, env_file.read_env(env[path], contents_of))
-        facts[path] = found
-        for text, line in found.files:
+        file_facts = ComposeFacts(is_readable=False) if contents is None else read_compose(contents, env_file.read_env(env[path], contents_of))
+        facts[path] = file_facts
+        for text, line in file_facts.files:
             if _ELSEWHERE not in text:
                 other = located(path, text)
                 reads.append(Read(other, True, path, line, text))
@@ -114,8 +114,8 @@ def survey(compose: t.Iterable[str], bake: t.Mapping[str, t.Sequence[str]], cont
     args: t.Dict[str, t.Set[str]] = {}
     builds: t.Dict[str, t.List[t.Tuple[str, t.Set[str]]]] = {}
     below: t.Dict[str, Names] = {}
-    for path, found in facts.items():
-        for build in found.builds:
+    for path, file_facts in facts.items():
+        for build in file_facts.builds:
             if build.place and _ELSEWHERE not in build.place[0] and not build.is_inline:
                 args.setdefault(located(path, *build.place), set()).update(build.args)
                 reads.append(Read(located(path, *build.place), False, path, build.line, posixpath.join(*build.place)))
@@ -134,9 +134,9 @@ def survey(compose: t.Iterable[str], bake: t.Mapping[str, t.Sequence[str]], cont
 
 def _env_of(path: str, readers: t.Mapping[str, t.Sequence[str]], env: t.Mapping[str, t.Sequence[str]], contents_of: ContentsOf) -> t.List[str]:
     """Those of the files that read this one, and the one beside it."""
-    found = [file for reader in readers.get(path, ()) for file in env.get(reader, ())]
+    files = [file for reader in readers.get(path, ()) for file in env.get(reader, ())]
     own = located(path, env_file.NAME)
-    return list(dict.fromkeys([*found, *([own] if contents_of(own) is not None else [])]))
+    return list(dict.fromkeys([*files, *([own] if contents_of(own) is not None else [])]))
 
 
 def _note(
@@ -180,8 +180,8 @@ def _note_pulled(named: t.Dict[str, Names], builds: t.Mapping[str, t.Sequence[t.
 
 def _related(facts: t.Mapping[str, ComposeFacts]) -> t.Tuple[t.Dict[str, t.List[str]], t.Dict[str, t.List[str]]]:
     """What each file includes, and which files may make one project with it: those beside it, those that it reads, those that read it."""
-    reads = {path: [located(path, text) for text, _line in found.files if _ELSEWHERE not in text] for path, found in facts.items()}
-    includes = {path: [located(path, text) for text in found.includes if _ELSEWHERE not in text] for path, found in facts.items()}
+    reads = {path: [located(path, text) for text, _line in file.files if _ELSEWHERE not in text] for path, file in facts.items()}
+    includes = {path: [located(path, text) for text in file.includes if _ELSEWHERE not in text] for path, file in facts.items()}
     beside: t.Dict[str, t.List[str]] = {}
     near: t.Dict[str, t.Set[str]] = {path: set() for path in facts}
     for path in facts:
@@ -199,11 +199,11 @@ def _related(facts: t.Mapping[str, ComposeFacts]) -> t.Tuple[t.Dict[str, t.List[
 
 
 def _reached(start: str, edges: t.Mapping[str, t.Sequence[str]]) -> t.List[str]:
-    found: t.List[str] = []
+    reached: t.List[str] = []
     waiting = list(edges[start])
     while waiting:
         path = waiting.pop()
-        if path != start and path not in found:
-            found.append(path)
+        if path != start and path not in reached:
+            reached.append(path)
             waiting += edges.get(path, ())
-    return found
+    return reached

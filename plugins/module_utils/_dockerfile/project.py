@@ -61,8 +61,8 @@ class Tree:
 
     def env(self, path: str, contents: bytes, to: Mirrors, kinds: t.Container[str]) -> Rewrite:
         """The file .env as it would be rewritten if it had these contents."""
-        found = env_file.EnvFile(contents, path)
-        return found.rewritten(self._env_verdicts(found, to, kinds))
+        file = env_file.EnvFile(contents, path)
+        return file.rewritten(self._env_verdicts(file, to, kinds))
 
     def _env_verdicts(self, env: env_file.EnvFile, to: Mirrors, kinds: t.Container[str]) -> t.Dict[env_file.Edits, str]:
         key = env.path, env.text, tuple(to.targets.items())

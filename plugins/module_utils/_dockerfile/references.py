@@ -97,19 +97,19 @@ def literal(data: bytes) -> t.Optional[t.Tuple[t.List[t.Tuple[str, str, int]], t
             images.append((kind, value, at))
         if stage:
             stages.add(stage.decode())
-    return [found for found in images if found[0] != "copy" or not _is_no_image(found[1], stages)], stages
+    return [each for each in images if each[0] != "copy" or not _is_no_image(each[1], stages)], stages
 
 
 def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDialect = READINGS[0]) -> ParsedReferences:
     file = read(data, reading)
-    found: t.List[Reference] = []
+    references: t.List[Reference] = []
     arguments = _Arguments(file.escape, build_arg_positions(len(data), given) if given else {})
     again: t.Dict[str, int] = {}
     stages: t.FrozenSet[str] = frozenset()
     inner: t.List[Instruction] = []
     if file.syntax and not is_built_in("syntax", file.syntax[0]):
         text, at = file.syntax
-        found.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
+        references.append(_plain("syntax", text, range(at, at + len(text)), at, set()))
     started = False
     for instruction in file.instructions:
         keyword = instruction.keyword
@@ -117,7 +117,7 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
             started = True
             reference, stage = _from(instruction, file.escape, arguments, stages)
             if reference:
-                found.append(reference)
+                references.append(reference)
             if stage:
                 stages |= {stage}
         elif keyword == "ARG" and not started and not instruction.onbuild:
@@ -129,10 +129,10 @@ def find_references(data: bytes, given: t.Mapping[str, str], reading: FrontendDi
     if not started:
         raise Rejected(0, "it has no FROM")
     for instruction in inner:
-        found += _mounted(instruction, stages) if instruction.keyword == "RUN" else _copied(instruction, stages)
+        references += _mounted(instruction, stages) if instruction.keyword == "RUN" else _copied(instruction, stages)
     if inner:
-        found.sort(key=_place)
-    return ParsedReferences(found, arguments.written, arguments.with_sources(again), file.ambiguous)
+        references.sort(key=_place)
+    return ParsedReferences(references, arguments.written, arguments.with_sources(again), file.ambiguous)
 
 
 def _note_again(again: t.Dict[str, int], instruction: Instruction, escape: str) -> None:
@@ -156,14 +156,14 @@ def ambiguous(data: bytes, given: t.Mapping[str, str], newest: ParsedReferences)
     """The references that a version of the frontend would not find; a version that refuses the file has no say."""
     if not newest.ambiguous:
         return frozenset()
-    every = frozenset(found.identity for found in newest.references)
+    every = frozenset(reference.identity for reference in newest.references)
     agreed = every
     for reading in READINGS[1:]:
         try:
             older = find_references(data, given, reading)
         except Rejected:
             continue
-        agreed &= frozenset(found.identity for found in older.references)
+        agreed &= frozenset(reference.identity for reference in older.references)
     return every - agreed
 
 
@@ -206,11 +206,11 @@ class _Arguments:
 
     def with_sources(self, again: t.Dict[str, int]) -> t.Dict[str, int]:
         """These arguments, and those that their values come from."""
-        found = dict(again)
+        places = dict(again)
         for name, at in again.items():
             for source in self.sources.get(name, ()):
-                found.setdefault(source, at)
-        return found
+                places.setdefault(source, at)
+        return places
 
     def declare_where_needed(self, instruction: Instruction, all_of_file: t.Sequence[Instruction]) -> None:
         """A plain value matters only where a FROM has a variable."""
@@ -277,12 +277,12 @@ def _from(instruction: Instruction, escape: str, arguments: _Arguments, stages: 
     text, stage = _image_and_stage(instruction)
     origin = instruction.origin[: len(text)]
     if "$" in text or "'" in text or '"' in text or escape in text:
-        found = evaluated("from", text, origin, instruction.at, stages, escape, arguments.look, arguments.look_with_gaps)
-        if found.problem:
-            raise _rejected(instruction, text, found.problem)
+        reference = evaluated("from", text, origin, instruction.at, stages, escape, arguments.look, arguments.look_with_gaps)
+        if reference.problem:
+            raise _rejected(instruction, text, reference.problem)
     else:
-        found = Reference("from", text, origin, text, origin, instruction.at, stages)
-    return (None if found.value == "scratch" or found.value in stages else found), stage
+        reference = Reference("from", text, origin, text, origin, instruction.at, stages)
+    return (None if reference.value == "scratch" or reference.value in stages else reference), stage
 
 
 def _rejected(instruction: Instruction, what: str, problem: str) -> Rejected:
@@ -290,9 +290,9 @@ def _rejected(instruction: Instruction, what: str, problem: str) -> Rejected:
 
 
 def _image_and_stage(instruction: Instruction) -> t.Tuple[str, str]:
-    found = _SIMPLE_FROM.fullmatch(instruction.text)
-    if found:
-        return found.group(1), found.group(2) or ""
+    match = _SIMPLE_FROM.fullmatch(instruction.text)
+    if match:
+        return match.group(1), match.group(2) or ""
     words = _BLANK.split(instruction.text)
     if not words[0] or len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
         raise Rejected(instruction.at, "FROM takes an image, or an image AS a name")

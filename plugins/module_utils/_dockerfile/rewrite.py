@@ -106,11 +106,11 @@ def rewrite(
         result = None if supplied else _literal(data, mirrors, kinds)
         if result:
             return result
-        found = find_references(data, given)
-        ambiguous_references = ambiguous(data, given, found)
+        parsed = find_references(data, given)
+        ambiguous_references = ambiguous(data, given, parsed)
     except Rejected as error:
         return _refused(data, mirrors, kinds, error)
-    result = Planner(data, mirrors, found, given, kinds, ambiguous_references, edit_given, supplied=supplied, given_elsewhere=given_elsewhere).result()
+    result = Planner(data, mirrors, parsed, given, kinds, ambiguous_references, edit_given, supplied=supplied, given_elsewhere=given_elsewhere).result()
     if result.changes and len(result.after) > LONGEST_LINE:
         try:
             read(result.after)
@@ -141,8 +141,8 @@ def _refused(data: bytes, mirrors: Mirrors, kinds: t.Container[str], error: Reje
 
 def _may_be_named(data: bytes, mirrors: Mirrors) -> bool:
     """Whether a line of a file that nobody can read looks like a reference that the map names."""
-    for found in _LOOKS_LIKE_A_REFERENCE.finditer(data.decode("latin-1")):
-        word = found.group(1)
+    for match in _LOOKS_LIKE_A_REFERENCE.finditer(data.decode("latin-1")):
+        word = match.group(1)
         try:
             if "$" in word or mirrors.replacement(word):
                 return True
@@ -154,10 +154,10 @@ def _may_be_named(data: bytes, mirrors: Mirrors) -> bool:
 
 def _literal(data: bytes, mirrors: Mirrors, kinds: t.Container[str]) -> t.Optional[Rewrite]:
     """For a file in which every image is written literally; None if one is not."""
-    found = literal(data)
-    if found is None:
+    parsed = literal(data)
+    if parsed is None:
         return None
-    images, stages = found
+    images, stages = parsed
     edits: t.List[Edit] = []
     changes: t.List[Change] = []
     lines = Lines(data)
@@ -180,7 +180,7 @@ def references(data: bytes, build_args: t.Optional[t.Mapping[str, str]] = None) 
     plain = literal(data)
     if plain:
         return [(kind, value) for kind, value, _rest in plain[0]]
-    return [(found.kind, found.value) for found in find_references(data, build_args or {}).references]
+    return [(reference.kind, reference.value) for reference in find_references(data, build_args or {}).references]
 
 
 def spliced(text: str, edits: t.Iterable[Edit], begin: int = 0) -> str:
@@ -280,10 +280,10 @@ class Planner:
 
     def _by_argument(self, groups: t.Iterable[t.Sequence[_Plan]]) -> t.Dict[str, t.List[_Plan]]:
         """The plans that edit one ARG, where they do not agree about it."""
-        found: t.Dict[str, t.List[t.Sequence[_Plan]]] = {}
+        by_name: t.Dict[str, t.List[t.Sequence[_Plan]]] = {}
         for group in groups:
-            found.setdefault(self._home(group[0].edits[0].start)[0], []).append(group)
-        return {name: [plan for group in groups for plan in group] for name, groups in found.items() if len(groups) > 1}
+            by_name.setdefault(self._home(group[0].edits[0].start)[0], []).append(group)
+        return {name: [plan for group in groups for plan in group] for name, groups in by_name.items() if len(groups) > 1}
 
     def _other_ways(self, group: t.Sequence[_Plan]) -> t.Iterator[t.List[_Plan]]:
         """The registry in the ARG for all of them: with full names, then with what else the mirror's name has put into the word."""
@@ -450,15 +450,15 @@ class Planner:
 
     def _into_gap(self, gap: Empty, prefix: str) -> Edit:
         """A variable that is empty unless somebody gives it: the mirror becomes its default."""
-        found = _SIMPLE_VARIABLE.fullmatch(gap.spelling)
-        if not found:
+        match = _SIMPLE_VARIABLE.fullmatch(gap.spelling)
+        if not match:
             advice = "give that registry as a build argument" if self._is_dockerfile else "set that variable in .env to the mirror"
             raise _Impossible(f"{gap.spelling} may put a registry before it; {advice}, or write the image itself")
-        return Edit(gap.start, gap.end, f"${{{found.group(1) or found.group(2)}:-{prefix}}}")
+        return Edit(gap.start, gap.end, f"${{{match.group(1) or match.group(2)}:-{prefix}}}")
 
     def _home(self, place: int) -> t.Tuple[str, t.Optional[Argument]]:
-        for name, found in self._scene.arguments.items():
-            for argument in found:
+        for name, arguments in self._scene.arguments.items():
+            for argument in arguments:
                 if argument.start <= place < argument.end:
                     return name, argument
         given = build_arg_positions(len(self._data), self._given)
@@ -495,8 +495,8 @@ class Planner:
         start, end = reference.word[0], reference.word[-1] + 1
         if start <= edit.start <= end:
             return reference.kind, start, end
-        for found in self._scene.arguments.values():
-            for argument in found:
+        for arguments in self._scene.arguments.values():
+            for argument in arguments:
                 if argument.start <= edit.start <= argument.end:
                     return "arg", argument.start, argument.end
         return "arg", edit.start, edit.end

@@ -255,11 +255,11 @@ class Lexer:
         return sign
 
     def _name(self) -> str:
-        found = _NAME.match(_plain(self._word[self._at : self._at + 200]))
-        if not found:
+        match = _NAME.match(_plain(self._word[self._at : self._at + 200]))
+        if not match:
             return ""
-        self._at += found.end()
-        return found.group()
+        self._at += match.end()
+        return match.group()
 
     def _variable(self, name: str, start: int) -> t.List[_Char]:
         value = self._look(name)
@@ -309,11 +309,11 @@ def _expand_simple(word: Text, look: Look) -> t.Tuple[Text, t.List[Empty], t.Lis
     own: t.List[int] = []
     empty: t.List[Empty] = []
     unset: t.List[str] = []
-    for found in _PIECE.finditer(word.text):
-        start, end = found.span()
-        name = found.group(1) or found.group(2)
+    for match in _PIECE.finditer(word.text):
+        start, end = match.span()
+        name = match.group(1) or match.group(2)
         if not name:
-            text += found.group()
+            text += match.group()
             origin += word.origin[start:end]
             own += word.own[start:end]
             continue
@@ -327,7 +327,7 @@ def _expand_simple(word: Text, look: Look) -> t.Tuple[Text, t.List[Empty], t.Lis
             origin += known.origin
             own += [place] * len(known.text)
         else:
-            empty.append(Empty(len(text), place, word.own[end - 1] + 1, found.group()))
+            empty.append(Empty(len(text), place, word.own[end - 1] + 1, match.group()))
     return Text(text, origin, own), empty, unset
 
 

@@ -72,12 +72,12 @@ def with_exports(contents: bytes, values: t.Mapping[str, str]) -> bytes:
 def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[Setting]:
     """What systemd, or a shell, reads from the file: systemd ignores a line that begins with 'export'."""
     export = r"(?:export\s+)?" if shell else ""
-    found = []
+    settings = []
     for number, line in _lines(contents):
         assignment = re.match(rf"\s*{export}([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
         if assignment and not line.lstrip().startswith(("#", ";")):
-            found.append(Setting(assignment[1], _unquoted(assignment[2].replace("\n", ""), shell), path, number))
-    return found
+            settings.append(Setting(assignment[1], _unquoted(assignment[2].replace("\n", ""), shell), path, number))
+    return settings
 
 
 def directives(contents: bytes) -> t.List[Directive]:
@@ -103,7 +103,7 @@ def broken_section(contents: bytes) -> int:
 
 def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
     """Lines with Environment= that systemd ignores because of their section: the number, and why."""
-    found, section = [], ""
+    outside, section = [], ""
     end = broken_section(contents)
     for number, line in _lines(contents, unit=True):
         text = line.strip()
@@ -114,21 +114,21 @@ def outside_service(contents: bytes) -> t.List[t.Tuple[int, str]]:
             continue
         if broken:
             later = f"line {broken} is not a section header, so the file ends there"
-            found.append((number, "it is on the line of its section" if number == broken else later))
+            outside.append((number, "it is on the line of its section" if number == broken else later))
         elif section != "[Service]":
-            found.append((number, f"it is in {section}" if section else "there is no section before it"))
-    return found
+            outside.append((number, f"it is in {section}" if section else "there is no section before it"))
+    return outside
 
 
 def assignments(directive: Directive, path: str) -> t.List[Setting]:
     """The variables that systemd takes from one Environment= directive."""
-    return [one.setting for one in read_assignments(directive, path) if not one.ignored]
+    return [assignment.setting for assignment in read_assignments(directive, path) if not assignment.ignored]
 
 
 def read_assignments(directive: Directive, path: str) -> t.List[Assignment]:
     """The words of one Environment= directive, and which of them systemd ignores (src/core/load-fragment.c, config_parse_environ)."""
     found = []
-    bad_escape = any(one[1] for one in _BAD_ESCAPE.finditer(directive.value))
+    bad_escape = any(match[1] for match in _BAD_ESCAPE.finditer(directive.value))
     for word in words(directive.value):
         name, equals, value = word.partition("=")
         setting = Setting(name, value.replace("%%", "%"), path, directive.line)
@@ -138,7 +138,7 @@ def read_assignments(directive: Directive, path: str) -> t.List[Assignment]:
             found.append(Assignment(setting, "a word without '='", "Environment=\"NAME=value\", without a space beside the '='"))
         elif not re.match(r"[A-Za-z_][A-Za-z0-9_]*$", name):
             found.append(Assignment(setting, "a name that is not valid for a variable", "the name alone before the '=', without export"))
-        elif any(one[1] for one in _BAD_SPECIFIER.finditer(value)):
+        elif any(match[1] for match in _BAD_SPECIFIER.finditer(value)):
             found.append(Assignment(setting, "a '%' that does not start a specifier", "each '%' as '%%', such as '%%40'"))
         else:
             found.append(Assignment(setting))
@@ -178,12 +178,12 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
 
 def lost(first: bytes, contents: bytes, names: t.Collection[str]) -> t.List[str]:
     """Those of these variables that a file set originally and does not set now."""
-    now = {one.name for one in _settings(contents)}
-    return sorted({one.name for one in _settings(first) if one.name in names and one.name not in now})
+    now = {setting.name for setting in _settings(contents)}
+    return sorted({setting.name for setting in _settings(first) if setting.name in names and setting.name not in now})
 
 
 def _settings(contents: bytes) -> t.List[Setting]:
-    found = [one for each in directives(contents) if each.name == "Environment" for one in assignments(each, "")]
+    found = [setting for directive in directives(contents) if directive.name == "Environment" for setting in assignments(directive, "")]
     return found if directives(contents) else environment_file("", contents, shell=True)
 
 

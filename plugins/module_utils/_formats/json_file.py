@@ -98,12 +98,12 @@ class Document:
 
     def _unclosed(self, place: int, otherwise: int) -> int:
         """Where a string that begins here should have ended: at a different quote on its line."""
-        found = _QUOTES.search(self.text[place:].partition("\n")[0])
-        return place + found.start() if found and self.text[place] == '"' else otherwise
+        quote = _QUOTES.search(self.text[place:].partition("\n")[0])
+        return place + quote.start() if quote and self.text[place] == '"' else otherwise
 
     def _blanks(self, place: int) -> int:
-        found = _BLANKS.match(self.text, place)
-        return found.end() if found else place
+        match = _BLANKS.match(self.text, place)
+        return match.end() if match else place
 
     def _value(self, place: int, depth: int) -> Node:
         if depth > _DEEPEST:
@@ -114,9 +114,9 @@ class Document:
         if first == "[":
             return self._array(place, depth)
         for kind, shape in (("string", _STRING), ("number", _NUMBER), ("word", _WORD)):
-            found = shape.match(self.text, place)
-            if found:
-                return Node(place, found.end(), kind)
+            match = shape.match(self.text, place)
+            if match:
+                return Node(place, match.end(), kind)
         raise self._error(self._unclosed(place, place), self._trouble(place))
 
     def _object(self, place: int, depth: int) -> Node:
@@ -125,13 +125,13 @@ class Document:
         if self.text[here : here + 1] == "}":
             return Node(place, here + 1, "object")
         while True:
-            found = _STRING.match(self.text, here)
-            if not found:
+            match = _STRING.match(self.text, here)
+            if not match:
                 raise self._error(self._unclosed(here, here), self._trouble(here, key=True))
-            key = _value_of(found.group())
+            key = _value_of(match.group())
             if any(key == name for name, _start, _value in members):
                 raise self._error(here, f"the key {key!r} is in one object twice; Docker uses the last one. Remove one of them")
-            colon = self._blanks(found.end())
+            colon = self._blanks(match.end())
             if self.text[colon : colon + 1] != ":":
                 why = f"a ':' is missing after the key {key!r}" if colon < len(self.text) else self._trouble(colon)
                 raise self._error(self._unclosed(here, colon), why)

@@ -87,20 +87,20 @@ class _Reader:
             rows.append({})
             self._defined = {known for known in self._defined if known[: len(keys)] != keys}
             return t.cast(Table, rows[-1]), keys
-        found = table.setdefault(keys[-1], {})
-        if not isinstance(found, dict) or keys in self._defined or id(found) in self._closed:
+        inner = table.setdefault(keys[-1], {})
+        if not isinstance(inner, dict) or keys in self._defined or id(inner) in self._closed:
             raise self._error(start, f"the table {'.'.join(keys)!r} is defined twice. Merge the two")
         self._defined.add(keys)
-        return found, keys
+        return inner, keys
 
     def _inside(self, table: Table, keys: t.Sequence[str], place: int) -> Table:
         for key in keys:
-            found = table.setdefault(key, {})
-            if isinstance(found, list) and id(found) not in self._closed:
-                found = found[-1]
-            if not isinstance(found, dict) or id(found) in self._closed:
+            inner = table.setdefault(key, {})
+            if isinstance(inner, list) and id(inner) not in self._closed:
+                inner = inner[-1]
+            if not isinstance(inner, dict) or id(inner) in self._closed:
                 raise self._error(place, f"{key!r} is a value, not a table. Rename one of the two")
-            table = found
+            table = inner
         return table
 
     def _pair(self, table: Table, outer: t.Tuple[str, ...]) -> None:
@@ -150,11 +150,11 @@ class _Reader:
     def _string(self) -> str:
         place = self._at
         literal, basic = _LITERAL.match(self._text, place), _BASIC.match(self._text, place)
-        found = literal or basic
-        if not found:
+        match = literal or basic
+        if not match:
             raise self._error(place, f"a string does not end on its line. Close it with {self._here()}")
-        self._at = found.end()
-        return found[1] if literal else self._unescaped(found[1], place)
+        self._at = match.end()
+        return match[1] if literal else self._unescaped(match[1], place)
 
     def _unescaped(self, text: str, place: int) -> str:
         def character(found: t.Match[str]) -> str:
@@ -207,8 +207,8 @@ class _Reader:
                 self._close(inner)
 
     def _bare_value(self) -> t.Any:
-        found = _WORD.match(self._text, self._at)
-        word = found.group() if found else ""
+        match = _WORD.match(self._text, self._at)
+        word = match.group() if match else ""
         values = {"true": True, "false": False}
         if word in values:
             value: t.Any = values[word]
@@ -222,10 +222,10 @@ class _Reader:
         return value
 
     def _end_of_line(self) -> None:
-        found = _LINE_END.match(self._text, self._at)
-        if not found:
+        match = _LINE_END.match(self._text, self._at)
+        if not match:
             raise self._error(self._at, "there is text after the value. Start a new line")
-        self._at = found.end()
+        self._at = match.end()
 
     def _expect(self, text: str, why: str) -> None:
         self._skip(_BLANKS)
@@ -234,8 +234,8 @@ class _Reader:
         self._at += len(text)
 
     def _skip(self, what: t.Pattern[str]) -> None:
-        found = what.match(self._text, self._at)
-        self._at = found.end() if found else self._at
+        match = what.match(self._text, self._at)
+        self._at = match.end() if match else self._at
 
     def _here(self) -> str:
         return self._text[self._at : self._at + 1]

@@ -51,7 +51,7 @@ class Item(t.NamedTuple):
 class Yaml:
     def __init__(self, text: str) -> None:
         self.text = text
-        self._ends = [found.start() for found in re.finditer("\n", text)]
+        self._ends = [match.start() for match in re.finditer("\n", text)]
         self._entries: t.Dict[int, t.Dict[str, Node]] = {}
         self._known: t.Set[int] = set()
         self._around: t.Set[int] = set()
@@ -79,8 +79,8 @@ class Yaml:
         return self.entries(node).get(key)
 
     def word(self, node: Node, key: str) -> str:
-        found = self.entry(node, key)
-        return str(found.value) if found is not None and found.id == "scalar" and not is_null(found) else ""
+        value = self.entry(node, key)
+        return str(value.value) if value is not None and value.id == "scalar" and not is_null(value) else ""
 
     def scalars(self) -> t.Iterator[Node]:
         """Every scalar of the file once, names too."""

@@ -16,10 +16,10 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 
 def account(name: str) -> t.Optional[Account]:
     try:
-        found = pwd.getpwnam(name)
+        entry = pwd.getpwnam(name)
     except (KeyError, ValueError):
         return None
-    return Account(name, found.pw_dir.rstrip("/"), found.pw_uid, found.pw_gid)
+    return Account(name, entry.pw_dir.rstrip("/"), entry.pw_uid, entry.pw_gid)
 
 
 def members(group: str) -> t.Optional[t.List[Account]]:
@@ -28,7 +28,7 @@ def members(group: str) -> t.Optional[t.List[Account]]:
         names = grp.getgrnam(group).gr_mem
     except (KeyError, ValueError):
         return None
-    return [found for found in map(account, names) if found]
+    return [member for member in map(account, names) if member]
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ class BuildHost(WebHost):
     def free(self, path: str) -> t.Optional[int]:
         """Free bytes on the file system of the path, if known."""
         try:
-            found = os.statvfs(path)
+            filesystem = os.statvfs(path)
         except OSError:
             return None
-        return found.f_bavail * found.f_frsize
+        return filesystem.f_bavail * filesystem.f_frsize

@@ -26,8 +26,8 @@ class BuilderHost(BuildHost):
             if answer.status != 200:
                 return {}
             with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-                found = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive.getmembers() if member.isfile()}
-                return {path: stream.read() for path, stream in found.items() if stream}
+                streams = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive.getmembers() if member.isfile()}
+                return {path: stream.read() for path, stream in streams.items() if stream}
         except (OSError, http.client.HTTPException, tarfile.TarError) as error:
             raise HostError(f"The files of the container {name} cannot be read: {error}.") from error
         finally:

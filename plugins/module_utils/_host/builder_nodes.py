@@ -41,21 +41,21 @@ class Nodes:
 
     def _find(self) -> t.Dict[str, t.Tuple[str, bool]]:
         """By container name: its id, and whether it runs."""
-        found: t.Dict[str, t.Tuple[str, bool]] = {}
+        containers: t.Dict[str, t.Tuple[str, bool]] = {}
         for name in self._names:
             answer = self._host.engine_api(f"/containers/json?all=1&filters={_named(name)}", sock=self._sock, timeout=30) or []
             for each in answer:
                 if f"/{name}" in (each.get("Names") or []):
-                    found[name] = (str(each["Id"]), each.get("State") == "running")
-        return found
+                    containers[name] = (str(each["Id"]), each.get("State") == "running")
+        return containers
 
     def _find_volumes(self) -> t.FrozenSet[str]:
         wanted = {f"{name}_state" for name in self._names}
-        found: t.Set[str] = set()
+        volumes: t.Set[str] = set()
         for name in wanted:
             answer = self._host.engine_api(f"/volumes?filters={_named(name)}", sock=self._sock, timeout=30) or {}
-            found.update(str(each["Name"]) for each in answer.get("Volumes") or [])
-        return frozenset(found & wanted)
+            volumes.update(str(each["Name"]) for each in answer.get("Volumes") or [])
+        return frozenset(volumes & wanted)
 
     def _connected(self, identity: str) -> bool:
         """A buildx client keeps an exec in the container during its build."""

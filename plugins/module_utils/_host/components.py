@@ -38,10 +38,10 @@ def cli(host: Host) -> t.Tuple[str, str]:
     # With an engine that does not exist only the client answers, without waiting for a remote one.
     output = host.run(["docker", "version", "--format", "{{json .Client}}"], env={"PATH": PATH, "DOCKER_HOST": "unix:///nowhere.sock"}).out
     try:
-        found = json.loads(output.splitlines()[0]) if output else {}
+        client = json.loads(output.splitlines()[0]) if output else {}
     except ValueError:
         return "", ""
-    return str(found.get("Version", "")), str(found.get("GoVersion", ""))
+    return str(client.get("Version", "")), str(client.get("GoVersion", ""))
 
 
 def buildx(host: Host) -> str:
@@ -73,5 +73,5 @@ def _plugin(host: Host, name: str) -> str:
 
 def _version(host: Host, argv: t.Sequence[str]) -> str:
     done = host.run(argv, timeout=_SECONDS)
-    found = re.search(r"\bv?(\d+\.\d+[^\s,]*)", done.out) if done.code == 0 else None
-    return found.group(1) if found else ""
+    match = re.search(r"\bv?(\d+\.\d+[^\s,]*)", done.out) if done.code == 0 else None
+    return match.group(1) if match else ""

@@ -50,7 +50,7 @@ def transport(error: t.Any) -> str:
     """Why a web server could not be reached, in a word."""
     if isinstance(error, ssl.SSLCertVerificationError):
         known = {"match": "wrong name", "expired": "expired certificate", "not yet valid": "certificate of the future"}
-        return next((reason for words, reason in known.items() if words in error.verify_message), "unknown authority")
+        return next((reason for phrase, reason in known.items() if phrase in error.verify_message), "unknown authority")
     tunnel = re.match(r"Tunnel connection failed: (\d+)", str(error))
     if tunnel:
         return f"proxy status {tunnel[1]}"
@@ -89,8 +89,8 @@ class Host:
         """The file at the path, links followed; None if there is none."""
         try:
             with open(path, "rb") as handle:
-                found = os.fstat(handle.fileno())
-                return File(handle.read(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+                status = os.fstat(handle.fileno())
+                return File(handle.read(), stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except IsADirectoryError as error:
@@ -133,8 +133,8 @@ class Host:
         """Remove temporary files of killed runs beside them; they may contain a password."""
         for folder in sorted({os.path.dirname(os.path.realpath(path)) for path in paths}):
             for name in self.names(folder):
-                found = re.match(r"\.buildfleet-(\d+)-", name)
-                if found and not self.exists(f"/proc/{found[1]}"):
+                match = re.match(r"\.buildfleet-(\d+)-", name)
+                if match and not self.exists(f"/proc/{match[1]}"):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(folder, name))  # the name itself, even if it is a link
 
@@ -175,11 +175,11 @@ class Host:
 
     def links(self, folder: str) -> t.List[str]:
         """The targets of the links in a folder; empty if it does not exist."""
-        found = []
+        targets = []
         for name in self.names(folder):
             with contextlib.suppress(OSError):  # removed in the meantime
-                found.append(os.readlink(os.path.join(folder, name)))
-        return found
+                targets.append(os.readlink(os.path.join(folder, name)))
+        return targets
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
@@ -194,10 +194,10 @@ class Host:
     def changed_at(self, path: str) -> float:
         """When the file's contents or attributes last changed, seconds since the epoch; 0 if it does not exist."""
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             return 0.0
-        return max(found.st_mtime, found.st_ctime)
+        return max(status.st_mtime, status.st_ctime)
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -268,11 +268,11 @@ class Host:
 
     def run_parallel(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
         """The results of these calls, run in parallel; late and failed ones are missing."""
-        found: t.Dict[str, t.Any] = {}
+        results: t.Dict[str, t.Any] = {}
 
         def make(name: str) -> None:
             with contextlib.suppress(HostError):
-                found[name] = calls[name]()
+                results[name] = calls[name]()
 
         threads = [threading.Thread(target=make, args=(name,), daemon=True) for name in calls]
         until = time.monotonic() + timeout
@@ -280,7 +280,7 @@ class Host:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        return dict(found)
+        return dict(results)
 
     def user(self) -> str:
         """The name of the user who runs this."""

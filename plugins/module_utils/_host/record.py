@@ -26,11 +26,11 @@ class Record(FirstState):
         self._host = host
         self._folder = folder
         self._path = f"{folder}/{name}.json"
-        found = self._found = host.read(self._path)
+        file = self._found = host.read(self._path)
         super().__init__({"version": 1, "key": secrets.token_hex(16), "files": {}, "notes": {}})
-        if found is not None:
+        if file is not None:
             try:
-                self._data = json.loads(found.contents)
+                self._data = json.loads(file.contents)
                 if self._data.pop("sum") != self._sum():
                     raise ValueError("its sum is wrong")
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -47,8 +47,8 @@ class Record(FirstState):
 
     def save(self) -> None:
         contents = (json.dumps({**self._data, "sum": self._sum()}, indent=1, sort_keys=True) + "\n").encode()
-        found = self._host.read(self._path)
-        if found is None or found.contents != contents:
+        file = self._host.read(self._path)
+        if file is None or file.contents != contents:
             self._host.make_private_folder(self._folder)
             self._host.write(self._path, File(contents, 0o600, os.geteuid(), os.getegid()))
 

@@ -129,13 +129,13 @@ def _address(host: str) -> bytes:
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
+    received = b""
+    while len(received) < count:
         try:
-            chunk = sock.recv(count - len(found))
+            chunk = sock.recv(count - len(received))
         except socket.timeout as error:
             raise SocksError("proxy timeout") from error
         if not chunk:
             raise SocksError("proxy reset")
-        found += chunk
-    return found
+        received += chunk
+    return received

@@ -14,10 +14,10 @@ _RUNTIMES = ("runc", "buildkit-runc")
 
 def running_steps(host: Host) -> t.Dict[int, str]:
     """The first process of each BuildKit step on this host, and its command."""
-    found = {}
+    steps = {}
     for pid in filter(str.isdigit, host.names("/proc")):
         argv = host.process(int(pid))
         parent = host.process(host.parent(int(pid))) if argv else []
         if parent and parent[0].rpartition("/")[2] in _RUNTIMES and "--bundle" in parent:
-            found[int(pid)] = " ".join(argv)
-    return found
+            steps[int(pid)] = " ".join(argv)
+    return steps

@@ -12,9 +12,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.host impor
 
 def show(host: Host, unit: str, *properties: str) -> t.Dict[str, str]:
     """The properties of `systemctl show` (man org.freedesktop.systemd1); repeated properties as one value with several lines."""
-    found: t.Dict[str, str] = {}
+    shown: t.Dict[str, str] = {}
     for line in host.run(["systemctl", "show", f"--property={','.join(properties)}", "--", unit]).out.splitlines():
         name, equals, value = line.partition("=")
         if equals:
-            found[name] = f"{found[name]}\n{value}" if name in found else value
-    return found
+            shown[name] = f"{shown[name]}\n{value}" if name in shown else value
+    return shown

@@ -45,11 +45,11 @@ def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequenc
     wanted, unwanted = _any_of([*patterns, *BAKE_FILES]), _any_of(excludes)
     seen: t.Set[str] = set()
     for path in paths:
-        for found in _files_in(os.path.realpath(path), wanted, unwanted, tidy) if os.path.isdir(path) else iter([_named(path)]):
-            if isinstance(found, Refusal):
-                yield found
+        for entry in _files_in(os.path.realpath(path), wanted, unwanted, tidy) if os.path.isdir(path) else iter([_named(path)]):
+            if isinstance(entry, Refusal):
+                yield entry
                 continue
-            name, itself = (found, found) if isinstance(found, str) else found
+            name, itself = (entry, entry) if isinstance(entry, str) else entry
             if itself not in seen:
                 seen.add(itself)
                 yield name
@@ -150,14 +150,14 @@ def source(path: str) -> t.Union[Source, Refusal]:
     try:
         path, handle = _opened(path)
         try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
                 return Refusal(path, "is not a regular file")
-            if found.st_size > LARGEST:
+            if status.st_size > LARGEST:
                 return Refusal(path, "is larger than 8 MiB")
-            contents = os.read(handle, found.st_size + 1)
-            while len(contents) < found.st_size:
-                more = os.read(handle, found.st_size - len(contents))
+            contents = os.read(handle, status.st_size + 1)
+            while len(contents) < status.st_size:
+                more = os.read(handle, status.st_size - len(contents))
                 if not more:
                     break
                 contents += more
@@ -166,7 +166,7 @@ def source(path: str) -> t.Union[Source, Refusal]:
     except OSError as error:
         is_special = error.errno in (errno.ENXIO, errno.ENODEV)  # a socket, or a device that does not exist
         return Refusal(path, "is not a regular file" if is_special else f"cannot be read: {error.strerror}")
-    return Source(path, contents, found)
+    return Source(path, contents, status)
 
 
 def _opened(path: str) -> t.Tuple[str, int]:

@@ -15,39 +15,39 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 def helpers(config: t.Mapping[str, t.Any]) -> t.Dict[str, t.Tuple[str, ...]]:
     """Programs that config.json names, and the keys that name them."""
-    found: t.Dict[str, t.Tuple[str, ...]] = {}
+    programs: t.Dict[str, t.Tuple[str, ...]] = {}
     store = config.get("credsStore")
     of_registries = config.get("credHelpers")
     if isinstance(store, str) and store:
-        found[f"docker-credential-{store}"] = ("credsStore",)
+        programs[f"docker-credential-{store}"] = ("credsStore",)
     for registry, name in of_registries.items() if isinstance(of_registries, dict) else ():
         if isinstance(name, str) and name:
             program = f"docker-credential-{name}"
-            found[program] = (*found.get(program, ()), f"credHelpers {registry}")
-    return found
+            programs[program] = (*programs.get(program, ()), f"credHelpers {registry}")
+    return programs
 
 
 def builder_proxies(instance: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
     """Proxies that a builder was created with (--driver-opt env.NAME=URL)."""
-    found = {}
+    proxies = {}
     for node in _nodes(instance):
         options = node.get("DriverOpts")
         for name, value in options.items() if isinstance(options, dict) else ():
             variable = str(name).partition("env.")[2].lower()
             if variable in _PROXIES:
-                found[variable] = str(value).strip('"')
-    return found
+                proxies[variable] = str(value).strip('"')
+    return proxies
 
 
 def builder_mirrors(instance: t.Mapping[str, t.Any]) -> t.Dict[str, t.List[str]]:
     """Mirrors by registry, from the buildkitd.toml that a builder was created with."""
-    found: t.Dict[str, t.List[str]] = {}
+    mirrors: t.Dict[str, t.List[str]] = {}
     for node in _nodes(instance):
         files = node.get("Files")
         for name, contents in files.items() if isinstance(files, dict) else ():
             if str(name).endswith(".toml"):
-                found.update(_registry_mirrors(str(name), contents))
-    return found
+                mirrors.update(_registry_mirrors(str(name), contents))
+    return mirrors
 
 
 def _registry_mirrors(name: str, contents: t.Any) -> t.Dict[str, t.List[str]]:

@@ -60,7 +60,7 @@ class Client(t.NamedTuple):
     settings: t.Tuple[Setting, ...] = ()
 
     def setting(self, name: str) -> Setting:
-        return next((one for one in self.settings if one.name == name), Setting(name))
+        return next((setting for setting in self.settings if setting.name == name), Setting(name))
 
     def value(self, name: str) -> str:
         return self.setting(name).value
@@ -137,7 +137,7 @@ class Facts(t.NamedTuple):
     down_problem: t.Tuple[str, ...] = ()  # why the engine does not answer, unless it was stopped on purpose, and the fix
 
     def setting(self, name: str) -> Setting:
-        return next((one for one in self.daemon if one.name == name), Setting(name))
+        return next((setting for setting in self.daemon if setting.name == name), Setting(name))
 
     def value(self, name: str) -> str:
         return self.setting(name).value
@@ -179,9 +179,9 @@ def variable(names: t.Sequence[str], layers: t.Sequence[t.Tuple[str, str, str]],
     known = environment if environment is not None else {name: value for name, value, _source in layers}
     chosen = next((name for name in names if known.get(name)), names[0])
     own = [(source, value) for name, value, source in layers if name == chosen]
-    found = winning_layer(names[0], own, None if environment is None else known.get(chosen, ""), said_by)
+    setting = winning_layer(names[0], own, None if environment is None else known.get(chosen, ""), said_by)
     others = [(source, value) for name, value, source in layers if name in names and name != chosen]
-    return found._replace(layers=(*others, *found.layers))
+    return setting._replace(layers=(*others, *setting.layers))
 
 
 def unsupported(address: str) -> str:
@@ -230,9 +230,9 @@ _TROUBLE_CURES = {
 
 
 def _config(facts: Facts) -> t.Iterator[Finding]:
-    for one in facts.config_problems:
-        cure = _TROUBLE_CURES[one.id].format(file=facts.config_file)
-        yield Finding(one.id, "error" if one.stops else "warning", "daemon", one.sentence, cure)
+    for problem in facts.config_problems:
+        cure = _TROUBLE_CURES[problem.id].format(file=facts.config_file)
+        yield Finding(problem.id, "error" if problem.stops else "warning", "daemon", problem.sentence, cure)
 
 
 def _restart(facts: Facts) -> t.Iterator[Finding]:
@@ -254,14 +254,14 @@ def _daemon_proxies(facts: Facts) -> t.Iterator[Finding]:
         message = f"The daemon has an http_proxy ({facts.setting('http_proxy').source}) and no https_proxy, but registries are reached by https."
         yield Finding("https_proxy_missing", "warning", "daemon", message, "Set docker_daemon_proxy https_proxy, usually to the same URL.")
     for name in ("http_proxy", "https_proxy"):
-        one = facts.setting(name)
-        if _loopback(one.value) and not _relayed(one.value, facts.relay):
-            message = f"The daemon's {name} ({one.source}) is this host's loopback, which RUN steps and docker-container builders cannot reach."
+        setting = facts.setting(name)
+        if _loopback(setting.value) and not _relayed(setting.value, facts.relay):
+            message = f"The daemon's {name} ({setting.source}) is this host's loopback, which RUN steps and docker-container builders cannot reach."
             yield Finding(
                 "loopback_proxy", "info", "daemon", message, f"Set docker_daemon_proxy {name} to an address that containers can reach, if they need it too."
             )
-        if one.value.lower().startswith("socks5h:") and facts.engine_go and not versions.has("socks5h", facts.engine_go):
-            message = f"The daemon's {name} ({one.source}) is a socks5h proxy, which an engine built with {facts.engine_go} does not support."
+        if setting.value.lower().startswith("socks5h:") and facts.engine_go and not versions.has("socks5h", facts.engine_go):
+            message = f"The daemon's {name} ({setting.source}) is a socks5h proxy, which an engine built with {facts.engine_go} does not support."
             yield Finding(
                 "socks5h_unknown", "error", "daemon", message, f"Set docker_daemon_proxy {name} to socks5://, with which the proxy resolves names too."
             )
@@ -368,11 +368,11 @@ def _clients(facts: Facts) -> t.Iterator[Finding]:
         if client.stale:
             message = f"The service {client.who.partition(':')[2]} runs with an old {', '.join(client.stale)}: it was not restarted since its files changed."
             yield Finding("service_restart_pending", "warning", "client", message, "Restart the service, or set docker_build_env restart_services: true.")
-        for one in client.settings:
-            ours = [value for source, value in one.layers if source.rpartition(", line ")[0] in (PROFILE, ENVIRONMENT)]
-            if ours and one.value != ours[-1] and client.who.partition(":")[0] != "service":
-                message = f"{one.source or client.title} sets {one.name} to {one.value or 'nothing'}, which overrides what docker_build_env wrote."
-                yield Finding("overruled", "warning", "client", message, f"Remove {one.name} there.")
+        for setting in client.settings:
+            ours = [value for source, value in setting.layers if source.rpartition(", line ")[0] in (PROFILE, ENVIRONMENT)]
+            if ours and setting.value != ours[-1] and client.who.partition(":")[0] != "service":
+                message = f"{setting.source or client.title} sets {setting.name} to {setting.value or 'nothing'}, which overrides what docker_build_env wrote."
+                yield Finding("overruled", "warning", "client", message, f"Remove {setting.name} there.")
         policy = client.setting(POLICY_VARIABLE)
         if policy.value and client.policy_missing:
             message = f"{policy.source} names the source policy {policy.value}, which does not exist: BuildKit builds of {client.title} fail."
@@ -401,11 +401,12 @@ def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
         if client.engine:
             message = f"Builds of {client.title} go to the engine {client.engine}: the settings of this host's daemon have no effect on them."
             yield Finding("remote_engine", "info", "client", message, "Set docker_daemon_proxy on the host of that engine.")
-    for one in facts.builders:
-        used = "docker buildx build and compose use it" if one.selected else "it is not selected"
-        message = f"The user {one.user} has a builder {one.name} with the driver {one.driver} ({used}): it reads neither daemon.json nor the daemon's proxy."
-        if one.proxies or one.mirrors:
-            own = [*(f"{name} {value}" for name, value in one.proxies), *(f"{name} from {', '.join(urls)}" for name, urls in one.mirrors)]
+    for builder in facts.builders:
+        used = "docker buildx build and compose use it" if builder.selected else "it is not selected"
+        message = f"The user {builder.user} has a builder {builder.name} with the driver {builder.driver} ({used}): "
+        message += "it reads neither daemon.json nor the daemon's proxy."
+        if builder.proxies or builder.mirrors:
+            own = [*(f"{name} {value}" for name, value in builder.proxies), *(f"{name} from {', '.join(urls)}" for name, urls in builder.mirrors)]
             message += f" Its own settings: {'; '.join(own)}."
         cure = "Set docker_build_env builder_mirrors and create it again, or create it with a proxy (--driver-opt env.https_proxy=URL)."
         yield Finding("container_builder", "info", "client", message, cure)
@@ -423,7 +424,7 @@ def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
 
 def _steps(facts: Facts) -> t.Iterator[Finding]:
     for steps in facts.steps:
-        values = {one.name: one for one in steps.settings}
+        values = {setting.name: setting for setting in steps.settings}
         for name in ("http_proxy", "https_proxy"):
             if name in values and _loopback(values[name].value):
                 message = f"The {name} for RUN steps of {steps.user} ({values[name].source}) is the build container's own loopback, where no proxy runs."
@@ -441,8 +442,8 @@ def _secrets(facts: Facts) -> t.Iterator[Finding]:
 
 def _hosts_files(facts: Facts) -> t.Iterator[Finding]:
     """The files themselves, and the answers of their mirrors."""
-    for row in registry_hosts.problems(facts.hosts_files, facts.engine, facts.image_store, facts.value("registry_mirrors")):
-        yield Finding(*row)
+    for problem in registry_hosts.problems(facts.hosts_files, facts.engine, facts.image_store, facts.value("registry_mirrors")):
+        yield Finding(*problem)
     used = [file for file in facts.hosts_files if registry_hosts.readers(file, facts.engine, facts.image_store)]
     places = {mirror.url: f"{file.path}, line {mirror.line}" for file in used for mirror in file.mirrors}
     cure = "Set docker_registry_hosts to a mirror that works, or remove it there."

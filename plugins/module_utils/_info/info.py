@@ -84,7 +84,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     started = host.now()
     daemon = observe(host, service, config_file)
     problems = [*config_problems(daemon), *unread_lines(daemon)]
-    config_valid = not any(one.id == "config_not_json" for one in problems)
+    config_valid = not any(problem.id == "config_not_json" for problem in problems)
     effective = settings.effective(daemon, daemon.files) if config_valid else settings.Effective(dict.fromkeys(settings.PROXIES, ""), [], frozenset())
     running = settings.running(daemon.info) if daemon.up else None
     hosts_files = list(_hosts_files(host))
@@ -94,7 +94,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     features = _features(daemon) if config_valid else None
     unreadable: t.List[str] = []
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
-    if not any(one.stops for one in problems) and asked.get("validation_error"):
+    if not any(problem.stops for problem in problems) and asked.get("validation_error"):
         problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}"))
     pending = settings.not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), effective) if config_valid and daemon.up else []
     if unknown_start(daemon):
@@ -117,9 +117,9 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
         config_newer=daemon.up and 0 < daemon.started < daemon.changed.get(daemon.config_file, 0),
         config_problems=tuple(problems),
         features_buildkit=features,
-        clients=tuple(one.client for one in homes),
-        steps=tuple(dict.fromkeys(one.steps for one in homes)),
-        builders=tuple(dict.fromkeys(found for one in homes for found in one.builders)),
+        clients=tuple(home.client for home in homes),
+        steps=tuple(dict.fromkeys(home.steps for home in homes)),
+        builders=tuple(dict.fromkeys(builder for home in homes for builder in home.builders)),
         mirrors=tuple((asked.get("mirrors") or {}).get(url, Mirror(url, reason="timeout")) for url in urls),
         insecure=tuple(effective.insecure_registries),
         runners=tuple(_runners(host)),
@@ -136,8 +136,8 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     if facts.closed:
         unreadable.append(f"The engine could not be queried: {host.user()} may not use its socket. Set become: true, or add the user to the group docker.")
     result = _result(facts, running, daemon, asked.get("compose") or "", None if running is None or not config_valid else bool(pending))
-    values = [value for one in _all_settings(facts) for _source, value in one.layers]
-    values += [value for one in facts.builders for _name, value in one.proxies]
+    values = [value for setting in _all_settings(facts) for _source, value in setting.layers]
+    values += [value for builder in facts.builders for _name, value in builder.proxies]
     return Survey(facts, dict(result, unreadable=unreadable, seconds=round(host.now() - started, 2)), values)
 
 
@@ -203,19 +203,19 @@ def _hosts_files(host: Host) -> t.Iterator[registry_hosts.HostsFile]:
         path = hosts_toml.path_of(registry)
         file = host.read(path)
         if file:
-            found = registry_hosts.read_file(path, registry, file.contents)
-            missing = [name for mirror in found.mirrors for name in mirror.ca if not host.exists(name)]
+            hosts_file = registry_hosts.read_file(path, registry, file.contents)
+            missing = [name for mirror in hosts_file.mirrors for name in mirror.ca if not host.exists(name)]
             certificates = [f"{hosts_toml.FOLDER}/{registry}/{name}" for name in names if name.endswith(hosts_toml.CERTIFICATES)]
             folders = [name for name in beside if beside[name] and name != registry] if registry == hosts_toml.DEFAULT else []
-            yield found._replace(missing=tuple(missing), certificates=tuple(certificates), folders=tuple(folders))
+            yield hosts_file._replace(missing=tuple(missing), certificates=tuple(certificates), folders=tuple(folders))
 
 
 def _nested(host: Host) -> t.List[str]:
-    found = []
+    names = []
     for container in host.engine_api("/containers/json") or []:
         if re.search(r"\bdind\b", str(container.get("Image"))) or re.search(r"\bdockerd\b", str(container.get("Command"))):
-            found.append(str((container.get("Names") or ["?"])[0]).lstrip("/"))
-    return found
+            names.append(str((container.get("Names") or ["?"])[0]).lstrip("/"))
+    return names
 
 
 def _builder_of(host: Host, who: str, own: t.Mapping[str, str]) -> t.Union[BuildUser, str]:
@@ -233,15 +233,15 @@ def _daemon_settings(daemon: Daemon, effective: settings.Effective, config_valid
     document = daemon_json.Document(file.contents if file and config_valid else b"", daemon.config_file)
     start = next_start(daemon, daemon.files)
     given = flags(start.argv)
-    read = [(one.name, one.value, one.place) for one in layers(daemon, daemon.files) if one.name in start.environment]
+    read = [(setting.name, setting.value, setting.place) for setting in layers(daemon, daemon.files) if setting.name in start.environment]
     block = document.value.get("proxies")
     line = daemon.fragment or daemon.defaults_file
     for name, (key, upper, _field) in settings.PROXIES.items():
-        found = list(variable((upper, upper.lower()), read, None, "").layers)
-        found += [(f"--{key} in the command line of {line}", value) for value in given.get(key, [])]
+        sources = list(variable((upper, upper.lower()), read, None, "").layers)
+        sources += [(f"--{key} in the command line of {line}", value) for value in given.get(key, [])]
         if isinstance(block, dict) and block.get(key):
-            found.append((f"{daemon.config_file}, line {document.line('proxies', key)}", str(block[key])))
-        yield winning_layer(name, found, effective.proxies[name])
+            sources.append((f"{daemon.config_file}, line {document.line('proxies', key)}", str(block[key])))
+        yield winning_layer(name, sources, effective.proxies[name])
     for name, values in (("registry_mirrors", effective.registry_mirrors), ("insecure_registries", sorted(effective.insecure_registries))):
         key = name.replace("_", "-")
         listed = document.value.get(key)
@@ -294,9 +294,9 @@ def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: st
     unit = observe(host, name[: -len(".service")] if name.endswith(".service") else name, None) if kind == "service" else None
     read = [] if kind == "task" else _service_layers(unit) if unit else list(_login_layers(host, home))
     process = {"task": "the environment of this task", "service": f"the running service {name}"}.get(kind, f"what runs when {user} logs in")
-    found = [variable(names, read, environment, process) for names in _VARIABLES]
-    settings = tuple(one for one in found if one.layers)
-    values = {one.name: one.value for one in settings}
+    variables = [variable(names, read, environment, process) for names in _VARIABLES]
+    settings = tuple(setting for setting in variables if setting.layers)
+    values = {setting.name: setting.value for setting in settings}
     config = values.get("DOCKER_CONFIG") or f"{home}/.docker"
     document = _json(host, f"{config}/config.json")
     buildx = components.has_buildx(host, {"DOCKER_CONFIG": config})
@@ -323,14 +323,14 @@ def _home(host: Host, user: str) -> str:
 
 
 def _service_layers(unit: Daemon) -> t.List[t.Tuple[str, str, str]]:
-    return [(one.name, one.value, one.place) for one in layers(unit, unit.files)]
+    return [(setting.name, setting.value, setting.place) for setting in layers(unit, unit.files)]
 
 
 def _stale(unit: t.Optional[Daemon], environment: t.Optional[t.Mapping[str, str]]) -> t.Tuple[str, ...]:
     """Variables whose values in the running service differ from its files."""
     if unit is None or environment is None or not unit.pid:
         return ()
-    wanted = {one.name: one.value for one in layers(unit, unit.files)}
+    wanted = {setting.name: setting.value for setting in layers(unit, unit.files)}
     names = [name for names in _VARIABLES for name in names]
     return tuple(name for name in names if name in wanted and environment.get(name) != wanted[name])
 
@@ -342,8 +342,8 @@ def _login_layers(host: Host, home: str) -> t.Iterator[t.Tuple[str, str, str]]:
     scripts = [f"{folder}/{name}" for name in host.names(folder) if name.endswith(".sh")]
     for path in ["/etc/environment", "/etc/profile", *scripts, f"{home}/.bashrc", *([own] if own else [])]:
         file = host.read(path)
-        for one in environment_file.environment_file(path, file.contents, shell=True) if file else ():
-            yield one.name, re.split(r"\s*;\s", one.value)[0].rstrip(";"), one.place
+        for setting in environment_file.environment_file(path, file.contents, shell=True) if file else ():
+            yield setting.name, re.split(r"\s*;\s", setting.value)[0].rstrip(";"), setting.place
 
 
 def _json(host: Host, path: str) -> t.Optional[daemon_json.Document]:
@@ -369,13 +369,13 @@ def _engine(host: Host, config: str, values: t.Mapping[str, str], document: t.Op
 def _steps(document: t.Optional[daemon_json.Document], path: str, engine: str) -> t.Iterator[Setting]:
     block = document.value.get("proxies") if document else None
     for name, key in StepProxy.KEYS.items():
-        found = []
+        sources = []
         for group in ("default", engine or "unix:///var/run/docker.sock"):
             values = block.get(group) if isinstance(block, dict) else None
             if document and isinstance(values, dict) and values.get(key):
-                found.append((f"{path}, line {document.line('proxies', group, key)}", str(values[key])))
-        if found:
-            yield winning_layer(name, found)
+                sources.append((f"{path}, line {document.line('proxies', group, key)}", str(values[key])))
+        if sources:
+            yield winning_layer(name, sources)
 
 
 def _helpers_missing(host: Host, document: t.Optional[daemon_json.Document], path: str, search: str) -> t.Iterator[t.Tuple[str, str, str]]:
@@ -391,11 +391,11 @@ def _builders(host: Host, user: str, config: str, values: t.Mapping[str, str]) -
     current = _json(host, f"{folder}/current")
     selected = values.get("BUILDX_BUILDER") or str((current.value if current else {}).get("Name") or "")
     for name in host.names(f"{folder}/instances"):
-        found = _json(host, f"{folder}/instances/{name}")
-        if found and found.value.get("Driver") not in (None, "", "docker"):
-            proxies = tuple(sorted(client_files.builder_proxies(found.value).items()))
-            mirrors = tuple((registry, tuple(urls)) for registry, urls in sorted(client_files.builder_mirrors(found.value).items()))
-            yield Builder(user, name, str(found.value["Driver"]), name == selected, proxies, mirrors)
+        instance = _json(host, f"{folder}/instances/{name}")
+        if instance and instance.value.get("Driver") not in (None, "", "docker"):
+            proxies = tuple(sorted(client_files.builder_proxies(instance.value).items()))
+            mirrors = tuple((registry, tuple(urls)) for registry, urls in sorted(client_files.builder_mirrors(instance.value).items()))
+            yield Builder(user, name, str(instance.value["Driver"]), name == selected, proxies, mirrors)
 
 
 def _runners(host: Host) -> t.Iterator[Runner]:
@@ -403,9 +403,9 @@ def _runners(host: Host) -> t.Iterator[Runner]:
         file = host.read(path)
         text = file.contents.decode(errors="replace") if file else ""
         for part in re.split(r"^\s*\[\[runners\]\]", text, flags=re.M)[1:]:
-            found = re.search(r"^\s*executor\s*=\s*[\"'](docker[^\"']*|kubernetes)[\"']", part, re.M)
-            if found:
-                yield Runner(path, found.group(1), re.search(r"^\s*volumes\s*=.*docker\.sock", part, re.M) is not None)
+            match = re.search(r"^\s*executor\s*=\s*[\"'](docker[^\"']*|kubernetes)[\"']", part, re.M)
+            if match:
+                yield Runner(path, match.group(1), re.search(r"^\s*volumes\s*=.*docker\.sock", part, re.M) is not None)
 
 
 # --- the result -----------------------------------------------------------------------------------
@@ -425,7 +425,7 @@ def _result(facts: Facts, running: t.Optional[settings.Effective], daemon: Daemo
     used: t.Dict[str, t.Optional[str]] = {}
     if running is not None:
         used.update(running.proxies)
-        used["registry_mirrors"] = ", ".join(one.rstrip("/") for one in running.registry_mirrors)
+        used["registry_mirrors"] = ", ".join(url.rstrip("/") for url in running.registry_mirrors)
         used["insecure_registries"] = ", ".join(sorted(running.insecure_registries))
     return {
         "msg": summary(found),
@@ -442,34 +442,37 @@ def _result(facts: Facts, running: t.Optional[settings.Effective], daemon: Daemo
             "who": f"{facts.service}.service" if daemon.systemd else facts.service,
             "user": "root",
             "running": facts.up,
-            "settings": [dict(one.shown(), in_force=used.get(one.name)) for one in facts.daemon],
+            "settings": [dict(setting.shown(), in_force=used.get(setting.name)) for setting in facts.daemon],
         },
         "clients": [
-            {"who": one.who, "user": one.user, "builder": one.builder, "engine": one.engine, "settings": [each.shown() for each in one.settings]}
-            for one in facts.clients
+            {"who": client.who, "user": client.user, "builder": client.builder, "engine": client.engine, "settings": [each.shown() for each in client.settings]}
+            for client in facts.clients
         ],
-        "steps": [{"who": one.user, "user": one.user, "settings": [each.shown() for each in one.settings]} for one in facts.steps],
+        "steps": [{"who": steps.user, "user": steps.user, "settings": [each.shown() for each in steps.settings]} for steps in facts.steps],
         "mirrors": [
-            {"url": one.url, "status": one.status, "reason": one.reason, "realm": one.realm, "sends_token_elsewhere": one.sends_elsewhere}
-            for one in facts.mirrors
+            {"url": mirror.url, "status": mirror.status, "reason": mirror.reason, "realm": mirror.realm, "sends_token_elsewhere": mirror.sends_elsewhere}
+            for mirror in facts.mirrors
         ],
         "registry_hosts": [
             {
-                "path": one.path,
-                "registry": one.registry,
-                "mirrors": [mirror.url for mirror in one.mirrors],
-                "server": one.server,
-                "read_by": registry_hosts.readers(one, facts.engine, facts.image_store),
+                "path": file.path,
+                "registry": file.registry,
+                "mirrors": [mirror.url for mirror in file.mirrors],
+                "server": file.server,
+                "read_by": registry_hosts.readers(file, facts.engine, facts.image_store),
             }
-            for one in facts.hosts_files
+            for file in facts.hosts_files
         ],
-        "builders": [dict(one._asdict(), proxies=dict(one.proxies), mirrors={name: list(urls) for name, urls in one.mirrors}) for one in facts.builders],
-        "findings": [one._asdict() for one in found],
+        "builders": [
+            dict(builder._asdict(), proxies=dict(builder.proxies), mirrors={name: list(urls) for name, urls in builder.mirrors})
+            for builder in facts.builders
+        ],
+        "findings": [finding._asdict() for finding in found],
     }  # fmt: skip
 
 
 def summary(found: t.Sequence[t.Any]) -> str:
     """One line: how many findings, and which."""
-    counts = {name: sum(one.severity == name for one in found) for name in ("error", "warning", "info")}
-    words = [f"{number} {name}{'s' if number > 1 and name != 'info' else ''}" for name, number in counts.items() if number]
-    return f"{', '.join(words)}: {', '.join(dict.fromkeys(one.id for one in found))}" if found else "Nothing found."
+    counts = {name: sum(finding.severity == name for finding in found) for name in ("error", "warning", "info")}
+    counted = [f"{number} {name}{'s' if number > 1 and name != 'info' else ''}" for name, number in counts.items() if number]
+    return f"{', '.join(counted)}: {', '.join(dict.fromkeys(finding.id for finding in found))}" if found else "Nothing found."

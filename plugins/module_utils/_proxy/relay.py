@@ -53,19 +53,19 @@ def configuration(relay: Relay, options: t.Mapping[str, t.Any]) -> str:
 def _upstreams(options: t.Mapping[str, t.Any]) -> t.Dict[str, Proxy]:
     """The proxies for http and https; if one is not given, the other one serves both."""
     login = (options.get("proxy_username") or "", options.get("proxy_password") or "")
-    found = {}
+    proxies = {}
     for name in ("http_proxy", "https_proxy"):
         if options.get(name):
-            found[name] = proxy(options[name], name, *login)
-            if found[name].scheme != "http":
+            proxies[name] = proxy(options[name], name, *login)
+            if proxies[name].scheme != "http":
                 raise ValueRefused(
-                    f"{name}: squid, which is the relay, does not pass on to a proxy by {found[name].scheme}. "
+                    f"{name}: squid, which is the relay, does not pass on to a proxy by {proxies[name].scheme}. "
                     "Set an http:// proxy, or use this one without the relay."
                 )
-    if not found:
+    if not proxies:
         raise ValueRefused("The relay needs the proxy to pass on to. Set http_proxy or https_proxy.")
-    first = next(iter(found.values()))
-    return {name: found.get(name, first) for name in ("http_proxy", "https_proxy")}
+    first = next(iter(proxies.values()))
+    return {name: proxies.get(name, first) for name in ("http_proxy", "https_proxy")}
 
 
 def _peers(upstreams: t.Mapping[str, Proxy]) -> t.List[str]:
@@ -93,10 +93,10 @@ def _encoded(text: str) -> str:
 
 
 def _network(text: str) -> str:
-    found = go_network(text if "/" in text else f"{text}/{128 if ':' in text else 32}")
-    if found is None:
+    network = go_network(text if "/" in text else f"{text}/{128 if ':' in text else 32}")
+    if network is None:
         raise ValueRefused(f"networks: {text!r} is not a network. Write it as 172.18.0.0/16.")
-    return str(found)
+    return str(network)
 
 
 def _exceptions(entries: t.Sequence[str]) -> t.List[t.Tuple[t.List[str], str]]:
@@ -109,8 +109,8 @@ def _names(name: str, entry: str) -> str:
 
 
 def _port(entry: str) -> str:
-    found = re.fullmatch(r"(?:\[[^\[\]]*\]|[^:\[\]]*):([0-9]+)", entry)
-    return found[1] if found else ""
+    match = re.fullmatch(r"(?:\[[^\[\]]*\]|[^:\[\]]*):([0-9]+)", entry)
+    return match[1] if match else ""
 
 
 def _exception(name: str, entry: str) -> t.List[str]:

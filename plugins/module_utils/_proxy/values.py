@@ -54,8 +54,8 @@ def proxy(text: str, option: str, username: str = "", password: str = "") -> Pro
 
     if re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", text):
         raise refuse("the URL contains a space, a newline or another control character. Write it as scheme://host:port on one line.")
-    scheme, found, rest = text.partition("://")
-    if not found:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
         raise refuse("the URL has no scheme. Write http://host:port, https://host:port or socks5://host:port.")
     if scheme.lower() not in SCHEMES:
         raise refuse(f"the scheme '{scheme[:20]}' is not supported by Docker. Use one of {', '.join(SCHEMES)}.")
@@ -117,7 +117,7 @@ def is_loopback(proxy_: Proxy) -> bool:
 
 def no_proxy(entries: t.Sequence[str], option: str = "no_proxy") -> t.Tuple[str, ...]:
     """The entries, trimmed and without duplicates, in the user's order."""
-    found: t.List[str] = []
+    distinct: t.List[str] = []
     for entry in ",".join(entries).split(","):
         entry = entry.strip()
         if re.search(r"[\s\x00-\x1f\x7f\"'`$\\;]", entry):
@@ -127,9 +127,9 @@ def no_proxy(entries: t.Sequence[str], option: str = "no_proxy") -> t.Tuple[str,
             )
         if "://" in entry or "@" in entry:
             raise ValueRefused(f"{option}: an entry is a URL. Write only the host, without scheme and credentials.")
-        if entry and entry not in found:
-            found.append(entry)
-    return tuple(found)
+        if entry and entry not in distinct:
+            distinct.append(entry)
+    return tuple(distinct)
 
 
 def no_proxy_set(text: str) -> t.FrozenSet[str]:
@@ -175,8 +175,8 @@ def go_network(text: str) -> t.Optional[_Network]:
 
 def _split_port(text: str) -> t.Optional[t.Tuple[str, str]]:
     """Go's net.SplitHostPort: an IPv6 address needs brackets; None if there is no port."""
-    found = re.fullmatch(r"\[([^\[\]]*)\]:([^:\[\]]*)", text) or re.fullmatch(r"([^:\[\]]*):([^:\[\]]*)", text)
-    return (found[1], found[2]) if found else None
+    match = re.fullmatch(r"\[([^\[\]]*)\]:([^:\[\]]*)", text) or re.fullmatch(r"([^:\[\]]*):([^:\[\]]*)", text)
+    return (match[1], match[2]) if match else None
 
 
 def no_proxy_warnings(entries: t.Sequence[str]) -> t.List[str]:
@@ -253,8 +253,8 @@ def mirror(text: str, engine: str, option: str = "registry_mirrors", paths: bool
 
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise refuse("the URL contains a space or newline. Write https://host or https://host:port.")
-    scheme, found, rest = text.partition("://")
-    if not found or scheme.lower() not in ("http", "https"):
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
         raise refuse("a mirror URL needs the scheme https:// (or http://). Write https://host.")
     if "@" in rest:
         raise refuse(
@@ -279,12 +279,12 @@ def insecure_registry(text: str, option: str = "insecure_registries") -> str:
     def refuse(why: str) -> ValueRefused:
         return ValueRefused(f"{option}: {re.sub(r'[^/]*@', f'{MASK}:{MASK}@', text)!r}: {why}")
 
-    scheme, found, address = text.rpartition("://")
-    if found and scheme.lower() not in ("http", "https"):
+    scheme, separator, address = text.rpartition("://")
+    if separator and scheme.lower() not in ("http", "https"):
         raise refuse("Docker does not support the scheme. Write http://host:port, https://host:port or host:port.")
     if "@" in address:
         raise refuse("it contains a login, which Docker does not accept here. Write only the host.")
-    if found:
+    if separator:
         address = address[:-1] if address.endswith("/") else address
         if "/" in address:
             raise refuse(f"it has a path. Write {scheme}://{address.partition('/')[0]}.")
@@ -294,7 +294,7 @@ def insecure_registry(text: str, option: str = "insecure_registries") -> str:
             raise refuse(_mask_mended(address) or "it is not a network. Write it as 10.0.0.0/8.")
         return str(network)
     _address(address, refuse)
-    return f"{scheme.lower()}://{address}" if found else address
+    return f"{scheme.lower()}://{address}" if separator else address
 
 
 def registry_address(entry: str) -> str:
@@ -330,10 +330,10 @@ def _ip(text: str) -> t.Optional[_Address]:
     if "%" in text:
         return None
     try:
-        found = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _is_ip(text: str, version: int = 0) -> bool:

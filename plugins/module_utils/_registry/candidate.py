@@ -121,16 +121,16 @@ def try_candidate(url: str, images: t.Sequence[str], most: int, ask: Ask, clock:
     except _Problem as problem:
         problems.append(problem)
     seconds = clock() - started
-    found = Candidate(url, realm=visit.realm, needs=visit.needs, missing=tuple(missing), seconds=round(seconds, 2), cost=seconds)
+    candidate = Candidate(url, realm=visit.realm, needs=visit.needs, missing=tuple(missing), seconds=round(seconds, 2), cost=seconds)
     if visit.layer_bytes and visit.layer_seconds:
         rate = visit.layer_bytes / visit.layer_seconds
         left = most / rate - visit.layer_seconds if visit.cut else 0.0
-        found = found._replace(bytes_per_second=int(rate), cost=seconds + left)
+        candidate = candidate._replace(bytes_per_second=int(rate), cost=seconds + left)
     if not problems:
-        return found
+        return candidate
     first = problems[0]
-    needs = "login" if any(one.login for one in problems) else found.needs
-    return found._replace(problem=first.cause, reason=first.reason, host=first.host, message=first.sentence, needs=needs)
+    needs = "login" if any(one.login for one in problems) else candidate.needs
+    return candidate._replace(problem=first.cause, reason=first.reason, host=first.host, message=first.sentence, needs=needs)
 
 
 def too_late(url: str, timeout: float) -> Candidate:
@@ -152,10 +152,10 @@ def fastest_first(candidates: t.Iterable[Candidate]) -> t.List[str]:
 
 def distinct(urls: t.Iterable[str]) -> t.List[str]:
     """Without duplicates; a final slash makes no difference."""
-    found: t.Dict[str, str] = {}
+    by_url: t.Dict[str, str] = {}
     for url in urls:
-        found.setdefault(url.rstrip("/"), url)
-    return list(found.values())
+        by_url.setdefault(url.rstrip("/"), url)
+    return list(by_url.values())
 
 
 def spelt_as(urls: t.Sequence[str], in_use: t.Sequence[str]) -> t.List[str]:
@@ -165,8 +165,10 @@ def spelt_as(urls: t.Sequence[str], in_use: t.Sequence[str]) -> t.List[str]:
 
 
 def summary(tried: t.Sequence[Candidate]) -> str:
-    usable = sum(one.usable for one in tried)
-    return " ".join([f"{usable} of {len(tried)} mirrors can be used.", *(f"{one.url}: {one.message}" for one in tried if not one.usable)])
+    usable = sum(candidate.usable for candidate in tried)
+    return " ".join(
+        [f"{usable} of {len(tried)} mirrors can be used.", *(f"{candidate.url}: {candidate.message}" for candidate in tried if not candidate.usable)]
+    )
 
 
 class _Visit:
@@ -326,10 +328,10 @@ class _Visit:
 
 def _parse(body: bytes) -> t.Dict[str, t.Any]:
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _own_message(answer: Answer) -> str:

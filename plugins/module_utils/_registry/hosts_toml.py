@@ -61,19 +61,19 @@ def ca_path_of(registry: str, number: int) -> str:
 
 def wanted(option: t.Mapping[str, t.Any], name_of_option: str = "registries") -> Registries:
     """The option O(registries), checked: registry -> its mirrors in their order."""
-    found: Registries = {}
+    registries: Registries = {}
     for name, mirrors in option.items():
         where = f"{name_of_option}: {name}"
         registry = _registry(str(name), where)
         entries = mirrors if isinstance(mirrors, list) else [mirrors]
         if not entries:
             raise RegistryHostsError(f"{where} has no mirror. Set a URL, or remove the registry.")
-        found[registry] = [_mirror(entry, where) for entry in entries]
-        urls = [mirror.url for mirror in found[registry]]
+        registries[registry] = [_mirror(entry, where) for entry in entries]
+        urls = [mirror.url for mirror in registries[registry]]
         for url in urls:
             if urls.count(url) > 1:
                 raise RegistryHostsError(f"{where} names {url} twice. Remove one of the two.")
-    return found
+    return registries
 
 
 def _registry(name: str, where: str) -> str:
@@ -143,7 +143,7 @@ def _flag(value: t.Any, where: str) -> bool:
 def _capabilities(value: t.Any, where: str) -> t.Tuple[str, ...]:
     if value is None:
         return Mirror("").capabilities
-    if not isinstance(value, list) or not value or any(one not in _CAPABILITIES for one in value):
+    if not isinstance(value, list) or not value or any(capability not in _CAPABILITIES for capability in value):
         raise RegistryHostsError(f"{where}: capabilities must be a list of {', '.join(_CAPABILITIES)}.")
     if not {"pull", "resolve"} <= set(value):
         raise RegistryHostsError(f"{where}: a mirror without the capabilities pull and resolve is never used for an image by its tag. Add the other one.")
@@ -163,7 +163,7 @@ def block(registry: str, mirrors: t.Sequence[Mirror], fallback: bool) -> str:
 
 
 def _settings(registry: str, number: int, mirror: Mirror, indent: str) -> str:
-    lines = [f"capabilities = [{', '.join(_text(one) for one in mirror.capabilities)}]"]
+    lines = [f"capabilities = [{', '.join(_text(capability) for capability in mirror.capabilities)}]"]
     if mirror.ca:
         lines.append(f"ca = {_text(mirror.ca if mirror.ca_is_path else ca_path_of(registry, number))}")
     lines += [f"{name} = true" for name in _FLAGS if getattr(mirror, name)]
@@ -206,7 +206,7 @@ def secrets(contents: bytes, path: str) -> t.List[str]:
         document = toml.parse(contents.decode(errors="replace"), path)
     except toml.NotToml:  # a broken file: every string on a line that may be a header
         lines = [line for line in contents.decode(errors="replace").splitlines() if re.search(r"(?i)header|authorization|basic|bearer", line)]
-        return [found for line in lines for pair in re.findall(r"\"([^\"]*)\"|'([^']*)'", line) for found in pair if found]
+        return [value for line in lines for pair in re.findall(r"\"([^\"]*)\"|'([^']*)'", line) for value in pair if value]
     return list(_header_values(document.value))
 
 

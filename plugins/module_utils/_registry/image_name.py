@@ -57,10 +57,10 @@ def parse(reference: str) -> ImageName:
     if _IS_IDENTIFIER.fullmatch(reference):
         raise InvalidImageName(f"{reference!r} is an image ID, not an image name.")
     registry, rest = split_registry(reference)
-    found = _AFTER_HOST.fullmatch(rest)
-    if not found or not _IS_HOST.fullmatch(registry) or len(found.group(1)) > _LONGEST_PATH:
+    match = _AFTER_HOST.fullmatch(rest)
+    if not match or not _IS_HOST.fullmatch(registry) or len(match.group(1)) > _LONGEST_PATH:
         raise InvalidImageName(f"{reference!r} is not a valid image name.")
-    return ImageName(registry, found.group(1), found.group(2))
+    return ImageName(registry, match.group(1), match.group(2))
 
 
 def parse_name(name: str) -> t.Tuple[str, str]:

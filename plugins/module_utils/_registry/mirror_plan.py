@@ -86,8 +86,8 @@ def coverage(plan: MirrorPlan, covers: t.Mapping[str, t.Mapping[str, bool]]) -> 
     if plan.registry_mirrors:
         lines.append(f"{DOCKER_HUB}: docker pull, BuildKit and the legacy builder by registry-mirrors.")
     for registry in plan.registries:
-        found = covers.get(registry) or {}
-        missing = [] if found.get("pull") else ["docker pull", "the legacy builder"]
+        covered = covers.get(registry) or {}
+        missing = [] if covered.get("pull") else ["docker pull", "the legacy builder"]
         lines.append(
             f"{registry}: BuildKit by hosts.toml; {' and '.join(missing)} are not covered, because they read it only with the containerd image store."
             if missing
