@@ -150,10 +150,8 @@ def test_a_module_reaches_ansible_through_the_shell_alone(name):
     assert not any(found.split(".")[0] == "ansible" for found in imports(MODULES[name]))
 
 
-@pytest.mark.parametrize("path", [*FILES.values(), *MODULES.values()], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted({*FILES.values(), *MODULES.values()} - {FILES["_core.versions"]}), ids=lambda path: path.stem)
 def test_versions_stand_in_one_table(path):
-    if path == FILES["_core.versions"]:
-        return
     literals = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"(?:go|v)?\d+\.\d+(?:\.\d+)?", node.value):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
@@ -84,8 +84,7 @@ def test_a_key_put_and_dropped_leaves_the_first_bytes(value, indent, ascii_only,
     import json
 
     before = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    if "ours" in value or b"\xed" in before:
-        return
+    assume("ours" not in value and b"\xed" not in before)
     after = daemon_json.put(before, PATH, ["ours"], ours)
     assert json.loads(after) == {**value, "ours": ours}
     assert daemon_json.put(after, PATH, ["ours"], ours) == after

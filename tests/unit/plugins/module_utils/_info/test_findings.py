@@ -240,7 +240,9 @@ def test_a_builders_own_settings_are_shown():
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)])
 def test_a_finding_is_whole_sentences_with_a_cure(case):
-    for one in f.findings(HEALTHY._replace(**case[3])):
+    found = f.findings(HEALTHY._replace(**case[3]))
+    assert found
+    for one in found:
         assert re.match(r"[A-Z/].*[.]$", one.message), one.message
         assert re.match(r"[A-Z].*[.]$", one.cure), one.cure
         assert "{" not in one.message + one.cure
