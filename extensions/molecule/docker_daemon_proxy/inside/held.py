@@ -103,14 +103,19 @@ class Registry(BaseHTTPRequestHandler):
         self.answer(202, Location=f"http://{REGISTRY}{self.path.partition('?')[0]}1")
 
     def do_PATCH(self) -> None:
+        """A blob as the graphdriver store sends it; an empty PUT ends the upload."""
         size = len(self.receive())
         hold()
         self.answer(202, Location=f"http://{REGISTRY}{self.path}", Range=f"0-{size - 1}")
 
     def do_PUT(self) -> None:
+        """A manifest, the end of an upload, or a blob as the containerd store sends it: all of it, without a PATCH."""
+        body = self.receive()
         given = parse_qs(urlsplit(self.path).query).get("digest", [""])[0]
+        if given and body:
+            hold()
         PUSHED.add(given)
-        self.answer(201, Docker_Content_Digest=given or digest(self.receive()), Location=self.path)
+        self.answer(201, Docker_Content_Digest=given or digest(body), Location=self.path)
 
     def receive(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
