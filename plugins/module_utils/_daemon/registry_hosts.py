@@ -49,7 +49,13 @@ def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> 
             raise Refused(f"{path} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written.", changed=False)
     containerd = components.image_store(info) == "containerd"
     covers = hosts_toml.covers(registries, containerd, bool(_registry_mirrors(info)))
-    return Plan(registries, changes, found, covers, [*_conflicts(host, registries, info, containerd), *_unread(registries, covers)])
+    return Plan(
+        registries,
+        changes,
+        found,
+        covers,
+        [*_hub_conflicts(host, registries, files, info, containerd), *_conflicts(host, registries, info, containerd), *_unread(registries, covers)],
+    )
 
 
 def apply_change(host: Host, record: Record, planned: Plan) -> None:
@@ -171,18 +177,29 @@ def _registry_mirrors(info: Info) -> t.List[str]:
     return list((info.get("RegistryConfig") or {}).get("Mirrors") or [])
 
 
+def _hub_conflicts(host: Host, registries: Registries, files: Changes, info: Info, containerd: bool) -> t.List[str]:
+    """Whether the daemon's registry-mirrors or these mirrors are used for Docker Hub; _default is used for it if it has no folder."""
+    mirrors = ", ".join(_registry_mirrors(info))
+    name = DOCKER_HUB if DOCKER_HUB in registries else DEFAULT
+    if not mirrors or name not in registries or (name == DEFAULT and host.names(f"{FOLDER}/{DOCKER_HUB}")):
+        return []
+    path = hosts_toml.path_of(name)
+    asking = "with its containerd image store everything asks" if containerd else "BuildKit asks"
+    file = files[path]
+    if file and hosts_toml.leaves_registry_mirrors(file.contents, path):
+        return [f"The daemon has registry-mirrors ({mirrors}); {asking} them first, and {registries[name][0].url} in place of the registry."]
+    hub = "" if name == DOCKER_HUB else " for Docker Hub too"
+    return [f"The daemon has registry-mirrors ({mirrors}); {asking} the mirrors of {path} instead{hub}."]
+
+
 def _conflicts(host: Host, registries: Registries, info: Info, containerd: bool) -> t.List[str]:
     """Sentences about settings beside these mirrors (each seen on 28.5 and 29)."""
     conflicts = []
-    mirrors = _registry_mirrors(info)
-    if mirrors and DOCKER_HUB in registries:
-        asking = "with its containerd image store everything asks" if containerd else "BuildKit asks"
-        conflicts.append(f"The daemon has registry-mirrors ({', '.join(mirrors)}); {asking} the mirrors of {hosts_toml.path_of(DOCKER_HUB)} instead.")
     for registry in registries:
         certificates = [name for name in host.names(f"{FOLDER}/{registry}") if name.endswith(hosts_toml.CERTIFICATES)]
         if certificates:
             conflicts.append(
-                f"{FOLDER}/{registry}/{certificates[0]} is not read by BuildKit while hosts.toml exists (with the containerd store by nothing at all). "
+                f"While hosts.toml exists, {FOLDER}/{registry}/{certificates[0]} is read by {hosts_toml.certificate_readers(registry, containerd)}. "
                 "Set ca of the mirror, or name the file in a [host] table of your own."
             )
     if DEFAULT in registries:

@@ -236,6 +236,19 @@ def _parsed(text: str, path: str) -> toml.Document:
         raise RegistryHostsError(f"{error} The engine does not read this file, and uses the registry itself. Correct the file, then run this again.") from error
 
 
+def leaves_registry_mirrors(contents: bytes, path: str) -> bool:
+    """Whether a file for Docker Hub has no [host] table: the daemon's registry-mirrors then come first (moby daemon/hosts.go; seen on 28.5 and 29)."""
+    return not _parsed(contents.decode(), path).value.get("host")
+
+
+def certificate_readers(registry: str, containerd_store: bool) -> str:
+    """Who reads a certificate beside a hosts.toml (seen on 28.5 and 29).
+
+    With the graphdriver store docker pull looks for it under the name of the host that it connects to, which is never docker.io or _default.
+    """
+    return "nobody" if containerd_store or registry in (DOCKER_HUB, DEFAULT) else "docker pull and the legacy builder alone"
+
+
 def covers(registries: t.Iterable[str], containerd_store: bool, hub_mirrors: bool) -> t.Dict[str, t.Dict[str, bool]]:
     """Which clients use a mirror of each registry (seen on 28.5 and 29 with both image stores).
 

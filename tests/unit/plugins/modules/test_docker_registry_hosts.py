@@ -220,10 +220,44 @@ GRAPHDRIVER_SAYS = (
             {"ghcr.io": "https://m.lab"},
             {"ghcr.io": (True, True, True)},
             [
-                "/etc/docker/certs.d/ghcr.io/ca.crt is not read by BuildKit while hosts.toml exists (with the containerd store by nothing at all). "
+                "While hosts.toml exists, /etc/docker/certs.d/ghcr.io/ca.crt is read by nobody. "
                 "Set ca of the mirror, or name the file in a [host] table of your own."
             ],
             id="a certificate beside it",
+        ),
+        pytest.param(
+            {"/etc/docker/certs.d/ghcr.io/ca.crt": PEM, "/etc/docker/certs.d/docker.io/client.cert": PEM},
+            {},
+            {"ghcr.io": "https://m.lab", "docker.io": "https://m.lab"},
+            {"ghcr.io": (False, True, False), "docker.io": (False, True, False)},
+            [
+                "While hosts.toml exists, /etc/docker/certs.d/ghcr.io/ca.crt is read by docker pull and the legacy builder alone. "
+                "Set ca of the mirror, or name the file in a [host] table of your own.",
+                "While hosts.toml exists, /etc/docker/certs.d/docker.io/client.cert is read by nobody. "
+                "Set ca of the mirror, or name the file in a [host] table of your own.",
+                GRAPHDRIVER_SAYS.format("ghcr.io, docker.io"),
+            ],
+            id="certificates beside them, graphdriver",
+        ),
+        pytest.param(
+            {},
+            {"RegistryConfig": {"Mirrors": ["https://hub.lab/"]}},
+            {"_default": "https://m.lab"},
+            {"_default": (False, True, False)},
+            [
+                "The daemon has registry-mirrors (https://hub.lab/); BuildKit asks the mirrors of /etc/docker/certs.d/_default/hosts.toml instead "
+                "for Docker Hub too.",
+                GRAPHDRIVER_SAYS.format("_default"),
+            ],
+            id="_default beside registry-mirrors",
+        ),
+        pytest.param(
+            {"/etc/docker/certs.d/docker.io/ca.crt": PEM},
+            {**CONTAINERD, "RegistryConfig": {"Mirrors": ["https://hub.lab/"]}},
+            {"_default": "https://m.lab"},
+            {"_default": (True, True, True)},
+            ["/etc/docker/certs.d/docker.io exists, so the mirrors of _default are not used for docker.io."],
+            id="_default and a folder of Docker Hub beside registry-mirrors",
         ),
         pytest.param(
             {"/etc/docker/certs.d/quay.io/ca.crt": PEM},
@@ -251,6 +285,20 @@ def test_who_reads_it_and_what_else_decides(files, info, registries, covers, con
     done = run(host, registries=registries)
     assert {name: (one["pull"], one["buildkit"], one["legacy"]) for name, one in done["covers"].items()} == covers
     assert done["conflicts"] == conflicts
+
+
+@pytest.mark.parametrize(
+    ("mirrors", "info", "conflict"),
+    [
+        ("https://m.lab", {}, "BuildKit asks them first, and https://m.lab in place of the registry."),
+        ("https://m.lab", CONTAINERD, "with its containerd image store everything asks them first, and https://m.lab in place of the registry."),
+        (["https://m.lab", "https://n.lab"], {}, f"BuildKit asks the mirrors of {HUB} instead."),
+    ],
+)
+def test_one_mirror_without_fallback_leaves_registry_mirrors_first(mirrors, info, conflict):
+    host = MemoryHost(folders=["/run/systemd/system"], api=engine(**info, RegistryConfig={"Mirrors": ["https://hub.lab/"]}))
+    done = run(host, registries={"docker.io": mirrors}, fallback=False)
+    assert done["conflicts"] == [f"The daemon has registry-mirrors (https://hub.lab/); {conflict}"]
 
 
 def test_a_file_that_others_closed_stays_closed(host):

@@ -352,8 +352,7 @@ def test_what_is_beside_hosts_files_is_told():
     host.http_get = lambda url, headers, timeout=5: Answer(200, {})
     told = {one["id"]: one["message"] for one in survey(host)["findings"]}
     assert told["registry_hosts_certificates"] == (
-        f"/etc/docker/certs.d/docker.io/ca.crt is beside {HOSTS}, so it is read by docker pull and the legacy builder alone: "
-        "a folder with a hosts.toml needs the key ca."
+        f"/etc/docker/certs.d/docker.io/ca.crt is beside {HOSTS}, so it is read by nobody: a folder with a hosts.toml needs the key ca."
     )
     assert told["registry_hosts_default_unused"] == (
         f"{default} is not used for docker.io, quay.io: a registry with a folder of its own has only the mirrors named there."

@@ -169,6 +169,51 @@ def test_who_reads_a_file(file, engine, store, who):
             ],
         ),
         (
+            MIRRORED._replace(error="line 1: x."),
+            "28.5.2",
+            "containerd",
+            "https://o.lab",
+            [("registry_hosts_invalid", f"The engine does not read {PATH}, and uses https://o.lab: line 1: x.")],
+        ),
+        (
+            MIRRORED._replace(certificates=("/d/ca.crt",), mirrors=()),
+            "28.5.2",
+            "graphdriver",
+            "",
+            [("registry_hosts_certificates", f"/d/ca.crt is beside {PATH}, so it is read by nobody: a folder with a hosts.toml needs the key ca.")],
+        ),
+        (
+            MIRRORED._replace(registry="_default"),
+            "28.5.2",
+            "graphdriver",
+            "https://o.lab",
+            [
+                (
+                    "registry_hosts_wins",
+                    f"{PATH} sends images of Docker Hub to https://m.lab. BuildKit does not use the registry mirrors that docker info shows (https://o.lab).",
+                ),
+                (
+                    "registry_hosts_buildkit_only",
+                    f"{PATH} is read by BuildKit only: with the image store of this engine docker pull and the legacy builder use https://o.lab for "
+                    "Docker Hub, and other registries themselves.",
+                ),
+            ],
+        ),
+        (
+            HostsFile(PATH, "docker.io", server="https://m.lab"),
+            "28.5.2",
+            "graphdriver",
+            "",
+            [
+                (
+                    "registry_hosts_buildkit_only",
+                    f"{PATH} is read by BuildKit only: with the image store of this engine docker pull and the legacy builder use the registry itself.",
+                )
+            ],
+        ),
+        (HostsFile(PATH, "docker.io", server="registry-1.docker.io"), "28.5.2", "graphdriver", "https://o.lab", []),
+        (HostsFile(PATH, "ghcr.io", server="https://ghcr.io/v2"), "28.5.2", "graphdriver", "", []),
+        (
             MIRRORED._replace(registry="ghcr.io"),
             "28.5.2",
             "graphdriver",
