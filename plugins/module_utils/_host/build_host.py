@@ -85,7 +85,8 @@ class BuildHost(WebHost):
                     handle.write(text)
             if user and os.geteuid() == 0:
                 entry = pwd.getpwnam(user)
-                for name in ["", *files]:
+                # The folder last: its owner could put a link to a file of root there, which we would then give away.
+                for name in [*files, ""]:
                     os.chown(os.path.join(path, name), entry.pw_uid, entry.pw_gid)
             yield path
 

@@ -295,7 +295,7 @@ def test_a_program_of_a_user_has_that_users_rights_alone():
         BuildHost().run_group(["true"], HERE, "/", 9, "no-such-user")
 
 
-@pytest.mark.parametrize(("euid", "given"), [(0, ["", "Dockerfile"]), (1000, [])])
+@pytest.mark.parametrize(("euid", "given"), [(0, ["Dockerfile", ""]), (1000, [])], ids=["the folder last", "not by us"])
 def test_a_folder_belongs_to_its_user_and_is_gone_afterwards(monkeypatch, euid, given):
     nobody, owned = pwd.getpwnam("nobody"), []
     monkeypatch.setattr(os, "geteuid", lambda: euid)
