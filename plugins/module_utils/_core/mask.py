@@ -33,6 +33,11 @@ def urls(text: str) -> str:
     return _USERINFO.sub(lambda found: f"{found['scheme']}{MASK}:{MASK}@", text) if "@" in text else text
 
 
+def login(text: str) -> str:
+    """An address, or what should be one, with the text before its last '@' hidden; a scheme is not required."""
+    return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)?.*@", rf"\g<1>{MASK}:{MASK}@", text, flags=re.DOTALL)
+
+
 def userinfo(url: str) -> t.Tuple[str, str]:
     """User and password of a proxy URL as written there ('' without them)."""
     head, at, _rest = url.rpartition("@")

@@ -10,8 +10,7 @@ import re
 import typing as t
 from urllib.parse import quote, unquote
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import MASK
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import mask, versions
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
 _PORTS = {"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
@@ -248,8 +247,7 @@ def mirror(text: str, engine: str, option: str = "registry_mirrors", paths: bool
     """
 
     def refuse(why: str) -> ValueRefused:
-        shown = re.sub(r"[^/]*@", f"{MASK}:{MASK}@", text)
-        return ValueRefused(f"{option}: {shown!r}: {why}")
+        return ValueRefused(f"{option}: {mask.login(text)!r}: {why}")
 
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise refuse("the URL contains a space or newline. Write https://host or https://host:port.")
@@ -277,7 +275,7 @@ def insecure_registry(text: str, option: str = "insecure_registries") -> str:
     """A host, host:port, URL, or network with a prefix length, in the form that Docker understands."""
 
     def refuse(why: str) -> ValueRefused:
-        return ValueRefused(f"{option}: {re.sub(r'[^/]*@', f'{MASK}:{MASK}@', text)!r}: {why}")
+        return ValueRefused(f"{option}: {mask.login(text)!r}: {why}")
 
     scheme, separator, address = text.rpartition("://")
     if separator and scheme.lower() not in ("http", "https"):

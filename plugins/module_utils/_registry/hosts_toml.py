@@ -14,6 +14,7 @@ import re
 import typing as t
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import mask
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import toml
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, InvalidImageName, parse_name
 
@@ -116,14 +117,13 @@ def _mirror(entry: t.Any, where: str) -> Mirror:
 
 
 def _url(text: str, where: str) -> t.Any:
-    shown = re.sub(r"(?<=//).*@", "xxxxx:xxxxx@", text)
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         port, parts = -1, urlsplit("")
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == -1 or "@" in parts.path or re.search(r"[\s\x00-\x1f\x7f\"\\?#]", text):
-        raise RegistryHostsError(f"{where}: {shown!r} is not the URL of a mirror. Write https://host, https://host:port or https://host/path.")
+        raise RegistryHostsError(f"{where}: {mask.login(text)!r} is not the URL of a mirror. Write https://host, https://host:port or https://host/path.")
     return parts
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets, urls, userinfo
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets, login, urls, userinfo
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,22 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask impor
 )
 def test_urls(text, masked):
     assert urls(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("https://joe:s3/cr@et@m:1/hub", "https://xxxxx:xxxxx@m:1/hub"),
+        ("joe:s3/cr@et@m:1", "xxxxx:xxxxx@m:1"),
+        ("joe:s3\ncret@m", "xxxxx:xxxxx@m"),
+        ("joe:s3://cret@m", "xxxxx:xxxxx@m"),
+        ("joe@m", "xxxxx:xxxxx@m"),
+        ("https://m:1/hub", "https://m:1/hub"),
+        ("m:1", "m:1"),
+    ],
+)
+def test_the_login_of_an_address(text, masked):
+    assert login(text) == masked
 
 
 @pytest.mark.parametrize("spelling", ["p@ss:w/rd%41", "p%40ss%3Aw%2Frd%2541", "builder:p%40ss%3Aw%2Frd%2541@proxy"])

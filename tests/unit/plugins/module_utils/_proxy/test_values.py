@@ -68,6 +68,8 @@ def test_credentials_stand_in_one_place():
     [
         ("mirror.lab", "26.1", "needs the scheme"),
         ("https://u:s3cret@m.lab", "28.5", "no credentials"),
+        ("https://u:s3cret/x@m.lab", "28.5", "'https://xxxxx:xxxxx@m.lab': Docker sends no credentials"),
+        ("u:s3cret/x@m.lab", "28.5", "'xxxxx:xxxxx@m.lab': a mirror URL needs the scheme"),
         ("https://m.lab?x", "28.5", "a query"),
         ("https://m.lab\n", "28.5", "contains a space or newline"),
         ("https://m.lab/hub", "20.10.24", "older than 24.0.8"),
@@ -204,6 +206,8 @@ def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
         ("http://m.lab/hub", "'http://m.lab/hub': it has a path. Write http://m.lab."),
         ("ftp://m.lab", "'ftp://m.lab': Docker does not support the scheme. Write http://host:port, https://host:port or host:port."),
         ("http://joe:s3cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
+        ("joe:s3/cret@m.lab", "'xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
+        ("http://joe:s3/cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
         ("m_lab:x", "'m_lab:x': the port 'x' is not a number between 1 and 65535."),
     ],
 )

@@ -67,6 +67,10 @@ def test_the_option(option, expected):
             {"ghcr.io": [{"url": "https://m", "user": "x"}]},
             "registries: ghcr.io: 'user' is not a key of a mirror. Use url, username, password, ca, skip_verify, override_path, capabilities.",
         ),
+        (
+            {"ghcr.io": ["joe:s3/cret@m.lab"]},
+            "registries: ghcr.io: 'xxxxx:xxxxx@m.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
+        ),
         ({"ghcr.io": ["m.lab"]}, "registries: ghcr.io: 'm.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path."),
         (
             {"ghcr.io": ["https://u:secret@m.lab/?x"]},
