@@ -113,7 +113,7 @@ def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Acco
             continue
         user = Account("root", SKELETON, 0, 0) if name == SKELETON else account(name)
         if user is None:
-            raise Refused(f"users: there is no user {name!r} on this host.", changed=False)
+            raise Refused(f"users: there is no user {name!r} on this host. Create the user first, or correct the name.", changed=False)
         if not host.exists(user.home):
             raise Refused(f"users: {name} has no home directory: {user.home} does not exist.", changed=False)
         accounts[user.home] = user

@@ -17,10 +17,10 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_host import BuilderHost
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_nodes import NODE_PREFIX
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 
 _HERE = ("", "default", "unix:///var/run/docker.sock", "unix:///run/docker.sock")  # endpoints of this host's engine
-_PREFIX = "buildx_buildkit_"
 _SECONDS = 300  # the image of a builder is pulled when it starts
 
 
@@ -59,7 +59,7 @@ def plan(host: BuilderHost, record: Record, options: t.Dict[str, t.Any]) -> t.Li
     if not options["name"]:
         raise BuilderError("state: present needs name. Set the name of the builder, or use state: absent.")
     definition.check_name(options["name"])
-    asked = definition.wanted(options, lambda path: _text(host, path))
+    asked = definition.wanted(options, lambda path: _text(host.read(path)))
     user = _user(options["user"])
     if not components.has_buildx(host, {"HOME": user.home}):
         raise BuilderError("docker buildx is not installed on this host, so no builder can be created. Install it (docker-buildx or docker-buildx-plugin).")
@@ -99,7 +99,7 @@ def shown(change: Change) -> t.Dict[str, t.Any]:
     """The builder in the result of the module."""
     asked = t.cast(Definition, change.asked)
     environment = {name[len("env.") :]: value for name, value in sorted(asked.driver_opts.items()) if name.startswith("env.")}
-    node = {"container": f"{_PREFIX}{change.node}", "image": asked.image, "status": change.found.status, "environment": environment}
+    node = {"container": f"{NODE_PREFIX}{change.node}", "image": asked.image, "status": change.found.status, "environment": environment}
     return {"node": node, "config": definition.toml_text(asked)}
 
 
@@ -161,15 +161,12 @@ def _named(record: Record, options: t.Mapping[str, t.Any]) -> t.List[t.Tuple[Acc
 def _user(name: str) -> Account:
     user = account(name)
     if user is None:
-        raise BuilderError(f"user: there is no user {name!r} on this host.")
+        raise BuilderError(f"user: there is no user {name!r} on this host. Create the user first, or correct the name.")
     return user
 
 
-def _text(host: BuilderHost, path: str) -> str:
-    file = host.read(path)
-    if file is None:
-        raise BuilderError(f"ca: the file {path} is not on this host. Correct the path.")
-    return file.contents.decode(errors="replace")
+def _text(file: t.Optional[File]) -> t.Optional[str]:
+    return None if file is None else file.contents.decode(errors="replace")
 
 
 def _find(host: BuilderHost, user: Account, name: str) -> Found:
@@ -178,7 +175,7 @@ def _find(host: BuilderHost, user: Account, name: str) -> Found:
     if contents is None:
         return Found(None, None, None, "", False)
     instance = definition.instance(contents, path)
-    container = f"{_PREFIX}{instance.node}"
+    container = f"{NODE_PREFIX}{instance.node}"
     inspected = host.engine_api(f"/containers/{container}/json") if instance.endpoint in _HERE else None
     if not inspected:
         return Found(contents, instance, None, "", False)

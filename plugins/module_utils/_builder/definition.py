@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")  # buildx store/util.go
 _ADDED_FLAG = ("--allow-insecure-entitlement", "network.host")
 
 Options = t.Mapping[str, t.Any]
+_Read = t.Callable[[str], t.Optional[str]]  # the text of a file of the host; None if there is none
 
 
 class BuilderError(Exception):
@@ -62,8 +63,8 @@ def check_name(name: str) -> None:
         raise BuilderError(f"name: {name!r} is not the name of a builder. Use a letter first, then letters, digits, '.', '_' and '-'; not 'default'.")
 
 
-def wanted(options: Options, read: t.Callable[[str], str]) -> Definition:
-    """The definition that the options ask for. ``read``: the text of a file of the host."""
+def wanted(options: Options, read: _Read) -> Definition:
+    """The definition that the options ask for."""
     driver_opts = _driver_opts(options)
     for name in ("http_proxy", "https_proxy"):
         if options.get(name):
@@ -127,7 +128,7 @@ def _mirrors(options: Options) -> hosts_toml.Registries:
     return registries
 
 
-def _config(mirrors: hosts_toml.Registries, authority: str, read: t.Callable[[str], str]) -> t.Dict[str, t.Any]:
+def _config(mirrors: hosts_toml.Registries, authority: str, read: _Read) -> t.Dict[str, t.Any]:
     tables: t.Dict[str, t.Dict[str, t.Any]] = {}
     for registry, entries in mirrors.items():
         tables.setdefault(registry, {})["mirrors"] = [as_name(mirror) for mirror in entries]
@@ -146,9 +147,12 @@ def _config(mirrors: hosts_toml.Registries, authority: str, read: t.Callable[[st
     return {"registry": tables} if tables else {}
 
 
-def _certificate(text: str, where: str, read: t.Callable[[str], str]) -> str:
+def _certificate(text: str, where: str, read: _Read) -> str:
     if text.startswith("/"):
-        text = read(text)
+        contents = read(text)
+        if contents is None:
+            raise BuilderError(f"{where}: the file {text} is not on this host. Correct the path.")
+        text = contents
     try:
         return trust_store.wanted(text)
     except trust_store.NoCertificate as error:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
-_PREFIX = "buildx_buildkit_"  # buildx driver/docker-container: the container of a node, and with _state its volume
+NODE_PREFIX = "buildx_buildkit_"  # buildx driver/docker-container: the container of a node, and with _state its volume
 
 
 class Nodes:
@@ -20,7 +20,7 @@ class Nodes:
 
     def __init__(self, host: Host, sock: str, config: str, builder: str) -> None:
         self._host, self._sock = host, sock
-        self._names = tuple(f"{_PREFIX}{node}" for node in _nodes(host, config, builder)) if sock and builder not in ("", "default") else ()
+        self._names = tuple(f"{NODE_PREFIX}{node}" for node in _nodes(host, config, builder)) if sock and builder not in ("", "default") else ()
         self._containers = self._find()
         self._volumes = self._find_volumes()
 

@@ -171,7 +171,10 @@ def test_a_secret_for_the_steps_is_read_by_its_owner_alone_and_shown_to_nobody()
     ("options", "message"),
     [
         ({}, f"state: present needs at least one of {', '.join(change.SETTINGS)}. Set one, or use state: absent."),
-        ({"step_proxy": {"http_proxy": PROXY}, "users": ["nobody-here"]}, "users: there is no user 'nobody-here' on this host."),
+        (
+            {"step_proxy": {"http_proxy": PROXY}, "users": ["nobody-here"]},
+            "users: there is no user 'nobody-here' on this host. Create the user first, or correct the name.",
+        ),
     ],
 )
 def test_nothing_is_written_when_the_run_is_refused(options, message):

@@ -318,7 +318,7 @@ def test_a_user_that_is_gone_is_skipped(monkeypatch):
     [
         ({"name": None}, "state: present needs name. Set the name of the builder, or use state: absent."),
         ({"name": "a/b"}, "name: 'a/b' is not the name of a builder. Use a letter first, then letters, digits, '.', '_' and '-'; not 'default'."),
-        ({"user": "joe"}, "user: there is no user 'joe' on this host."),
+        ({"user": "joe"}, "user: there is no user 'joe' on this host. Create the user first, or correct the name."),
         ({"ca": "/etc/none.pem"}, "ca: the file /etc/none.pem is not on this host. Correct the path."),
         ({"https_proxy": "proxy:1"}, "https_proxy: the URL has no scheme. Write http://host:port, https://host:port or socks5://host:port."),
     ],

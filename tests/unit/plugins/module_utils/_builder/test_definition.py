@@ -21,7 +21,7 @@ EMPTY = d.Definition("", {}, (), {})
 
 
 def read(path):
-    return {"/etc/ca.pem": f"subject: company\n{PEM}", "/etc/none.pem": "nothing"}[path]
+    return {"/etc/ca.pem": f"subject: company\n{PEM}", "/etc/none.pem": "nothing"}.get(path)
 
 
 def wanted(**options):
@@ -115,6 +115,11 @@ def test_options_become_a_definition(options, found):
         (
             {"mirrors": {"ghcr.io": {"url": "https://m.lab", "ca": "/etc/none.pem"}}},
             "mirrors: ghcr.io: ca must be the authority's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----.",
+        ),
+        ({"ca": "/etc/no.pem"}, "ca: the file /etc/no.pem is not on this host. Correct the path."),
+        (
+            {"mirrors": {"ghcr.io": {"url": "https://m.lab", "ca": "/etc/no.pem"}}},
+            "mirrors: ghcr.io: ca: the file /etc/no.pem is not on this host. Correct the path.",
         ),
     ],
 )
