@@ -114,24 +114,24 @@ def _restart(host: Host, daemon: Daemon, record: Record, planned: planning.Plan,
     """Whether a restart is due and can be done now; refused where the engine would not start with the plan."""
     present = options["state"] == "present"
     transaction.can_write(host, planned)
-    due = transaction.restart(host, daemon, record, planned, options["restart"])
-    broken = preflight.broken(host, daemon, planned.changes, due.due)
+    restart = transaction.restart(host, daemon, record, planned, options["restart"])
+    broken = preflight.broken(host, daemon, planned.changes, restart.due)
     if broken and present:
         raise PlanRefused(broken.refusal)
     if options["validate"] and planned.changes and present:
         transaction.validate(host, daemon, planned)
     if broken:  # the original files are restored all the same
-        due = due._replace(pending=broken.text)
-    if due.now and not present and all(record.knows(path) and file == record.first(path) for path, file in planned.changes.items()):
+        restart = restart._replace(pending=broken.text)
+    if restart.now and not present and all(record.knows(path) and file == record.first(path) for path, file in planned.changes.items()):
         left_alone = preflight.not_restarted_for_undo(host, daemon, planned.changes)
         if left_alone:
             planned.conflicts.append(left_alone)
             return Restart(False, "")
-    if options["validate"] and due.now:
+    if options["validate"] and restart.now:
         doubt = trial_start(host, daemon, planned.changes, options["timeout"], transaction.ours(daemon, record))
         # A build may have begun meanwhile.
-        due = due._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, planned, options["restart"])
-    return due
+        restart = restart._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, planned, options["restart"])
+    return restart
 
 
 def _answers(host: Host, request: planning.Wanted) -> t.List[str]:

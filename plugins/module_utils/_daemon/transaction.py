@@ -67,8 +67,8 @@ def ours(daemon: Daemon, record: Record) -> t.List[str]:
     return [path for path, file in daemon.files.items() if record.as_we_left_it(path, file) and path not in untried]
 
 
-def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, due: Restart, timeout: int) -> bool:
-    """Record, write, activate, prove; roll back if the proof fails. True if the daemon was restarted."""
+def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, due: Restart, timeout: int) -> None:
+    """Record, write, activate, prove; roll back if the proof fails."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
     foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
     new_folders = _new_folders(host, plan.changes)
@@ -93,7 +93,7 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan
     if not due.now:
         if _units(plan.changes, daemon):
             reload_units(host)
-        return False
+        return
     position = log_position(host, daemon)
     problem = restart_service(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
     info = {} if problem else wait_for_answer(host, daemon, timeout)
@@ -101,7 +101,7 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan
         problem = f"It did not answer within {timeout} s."
     wrong = [] if problem else _unproved(daemon, plan, info)
     if not problem and not wrong:
-        return True
+        return
     what = f"Docker runs, but without the requested {', '.join(wrong)}" if wrong else "Docker did not start with the new settings"
     message = "" if wrong else f" Docker's message: {last_messages(host, daemon, position) or problem}"
     _roll_back(host, record, before, new_folders)

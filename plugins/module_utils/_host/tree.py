@@ -76,13 +76,6 @@ def exists(path: str) -> bool:
     return os.path.lexists(path)
 
 
-def names_in(folder: str) -> t.List[str]:
-    """The sorted names in a directory; empty if it cannot be read."""
-    with contextlib.suppress(OSError):
-        return sorted(os.listdir(folder))
-    return []
-
-
 def contents_of(path: str) -> t.Optional[bytes]:
     found = source(path)
     return found.contents if isinstance(found, Source) else None

@@ -82,11 +82,6 @@ def test_what_a_killed_run_left_may_be_gone_or_not_ours_to_remove(folder, monkey
     assert len(list(tree.files([str(folder)], ["D"], [".git"], tidy=True))) == 3
 
 
-def test_the_names_in_a_folder(folder):
-    assert tree.names_in(str(folder)) == [".git", "D", "a", "b", "x"]
-    assert tree.names_in(str(folder / "none")) == []
-
-
 def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_found(folder, monkeypatch):
     scandir = os.scandir
 
