@@ -39,6 +39,7 @@ class Probe:
         self.output = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
         self.clock = clock
+        self.timeout = timeout
         self.deadline = clock() + timeout
         self.reason = ""
 
@@ -53,7 +54,7 @@ class Probe:
             self.reason = masked(message_of(lines)) or f"the registry ended with {self.process.returncode}"
             return self._close(False)
         if self.clock() >= self.deadline:
-            self.reason = "no answer within 10 seconds"
+            self.reason = f"no answer within {self.timeout:g} seconds"
             return self._close(False)
         return None
 
@@ -72,7 +73,7 @@ def message_of(output: bytes) -> str:
 
 
 def masked(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://xxxxx:xxxxx@", text)
+    return re.sub(r"://[^/\s]*@", "://xxxxx:xxxxx@", text)
 
 
 class Server:
