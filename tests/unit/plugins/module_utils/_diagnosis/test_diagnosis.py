@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Logs of real engines (diagnosis/FAULT/ENGINE-BUILDER.log), each fault with what it must be called."""
+"""Logs of real engines (logs/FAULT/ENGINE-BUILDER.log), each fault with what it must be called."""
 
 from __future__ import annotations
 
