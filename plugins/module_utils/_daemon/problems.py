@@ -25,6 +25,8 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_fi
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values as proxy
 
 _CLIENT_KEYS = {"httpProxy": "http-proxy", "httpsProxy": "https-proxy", "noProxy": "no-proxy", "default": "http-proxy"}
+# The keys of settings.PROXIES and settings.LISTS; an import would send that file with proxy_ca too.
+_PROXY_KEYS = ("http-proxy", "https-proxy", "no-proxy")
 _LISTS = ("registry-mirrors", "insecure-registries")
 
 
@@ -77,7 +79,7 @@ def _json_problems(document: Document) -> t.Iterator[ConfigProblem]:
         )
         block = {}
     for key in block:
-        if key not in ("http-proxy", "https-proxy", "no-proxy"):
+        if key not in _PROXY_KEYS:
             client = key in _CLIENT_KEYS
             remedy = (
                 f"the daemon's key is '{_CLIENT_KEYS[key]}' ('{key}' belongs in the client's ~/.docker/config.json)"
@@ -98,7 +100,7 @@ def _json_problems(document: Document) -> t.Iterator[ConfigProblem]:
             )
             sentence = f"{where}: Docker does not start with the key '{key}' at the top of daemon.json: {remedy}. Remove it."
             yield ConfigProblem("key_stops_start" if key == "buildkit" else "client_keys_in_daemon_json", True, sentence)
-        if key in ("http-proxy", "https-proxy", "no-proxy"):
+        if key in _PROXY_KEYS:
             sentence = f"{where}: the engine ignores '{key}' at the top of daemon.json; it belongs in 'proxies'. Remove it."
             yield ConfigProblem("top_level_proxy_ignored", False, sentence)
 
