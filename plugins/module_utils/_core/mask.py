@@ -34,8 +34,8 @@ def urls(text: str) -> str:
 
 
 def login(text: str) -> str:
-    """An address, or what should be one, with the text before its last '@' hidden; a scheme is not required."""
-    return re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)?.*@", rf"\g<1>{MASK}:{MASK}@", text, flags=re.DOTALL)
+    """An address with its login hidden, also without a scheme."""
+    return re.sub(r"(?s)^(\w+://)?.*@", rf"\1{MASK}:{MASK}@", text)
 
 
 def userinfo(url: str) -> t.Tuple[str, str]:

@@ -85,7 +85,7 @@ class BuildHost(WebHost):
                     handle.write(text)
             if user and os.geteuid() == 0:
                 entry = pwd.getpwnam(user)
-                # The folder last: its owner could put a link to a file of root there, which we would then give away.
+                # The folder last: its owner could put a link there.
                 for name in [*files, ""]:
                     os.chown(os.path.join(path, name), entry.pw_uid, entry.pw_gid)
             yield path

@@ -9,5 +9,5 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import p
 
 
 def test_every_managed_key_is_checked():
-    assert problems._LISTS == tuple(settings.LISTS.values())
-    assert problems._PROXY_KEYS == tuple(key for key, _variable, _field in settings.PROXIES.values())
+    assert tuple(settings.LISTS.values()) == problems._LISTS
+    assert tuple(key for key, _variable, _field in settings.PROXIES.values()) == problems._PROXY_KEYS
