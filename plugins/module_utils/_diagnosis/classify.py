@@ -337,6 +337,22 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
     return hosts.familiar(name) if name and "$" not in name and name != "scratch" else known.image or None
 
 
+def named_in(log: Log, known: Evidence, reference: t.Optional[str]) -> str:
+    """Where the reference is written; '' for a pull, a push or a log that does not show it."""
+    if not reference:
+        return ""
+    if any("booting buildkit" in line for line in log.lines) and any(re.search(r"pulling image \S+$", line) for line in log.lines):
+        return "builder"
+    if known.image and hosts.familiar(known.image) == reference:
+        return "probe"
+    asked = [hosts.familiar(found.group(1)) for found in map(_SYNTAX.search, log.lines) if found]
+    if reference in asked:
+        return "syntax"
+    pushed = any("failed to push " in line for line in log.engine)
+    return "dockerfile" if log.builder and not pushed else ""
+
+
+_SYNTAX = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 # The first pattern that matches gives the image; the resolved name is complete, the Dockerfile's is not.
 _SAID_REFERENCE = tuple(
     re.compile(pattern)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER, is_hub, is_loopback, registry_of
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER, is_hub, is_loopback, of_hub, registry_of
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN
 
@@ -40,8 +41,8 @@ CURES = {
         "修复镜像站 {host}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个。",
     ),
     "registry": Cure(
-        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, or correct the name in the Dockerfile.",
-        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理，或者改正 Dockerfile 里的镜像名。",
+        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, or correct the name{where}.",
+        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理，或者改正{where}镜像名。",
     ),
     "way": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
@@ -61,8 +62,8 @@ CURES = {
     ),
     # Certificates: the server can be reached.
     "http answer": Cure(
-        "Set docker_daemon_proxy insecure_registries: [{registry}], or install a certificate on {host}: it answers without TLS.",
-        "设置 `docker_daemon_proxy` 的 `insecure_registries: [{registry}]`，或者给 {host} 配置证书：它不使用 TLS。",
+        "Set docker_daemon_proxy insecure_registries: [http://{registry}], or install a certificate on {host}: it answers without TLS.",
+        "设置 `docker_daemon_proxy` 的 `insecure_registries: [http://{registry}]`，或者给 {host} 配置证书：它不使用 TLS。",
     ),
     "http answer of a builder": Cure(
         "Set http = true for {registry} in the buildkitd.toml of the builder {builder}, or install a certificate on {host}: it answers without TLS.",
@@ -86,9 +87,9 @@ CURES = {
     ),
     "no SANs": Cure(
         "Have the owner of {host} issue a certificate with this name or address in its SANs, use the name that it has, "
-        "or set docker_daemon_proxy insecure_registries: [{registry}].",
+        "or set docker_daemon_proxy insecure_registries: [https://{registry}].",
         "请 {host} 的管理员重新签发证书，把这个名字或地址写进 SAN；或者改用证书里已有的名字；或者设置 `docker_daemon_proxy` 的 "
-        "`insecure_registries: [{registry}]`。",
+        "`insecure_registries: [https://{registry}]`。",
     ),
     # Tokens.
     "daemon token": Cure(
@@ -115,6 +116,10 @@ CURES = {
         "Correct the name of {reference} if it is wrong, or ask the owner of {host} why it issues no anonymous token: no credentials were sent.",
         "如果 {reference} 写错了，请改正；否则请向 {host} 的管理员询问为什么不签发匿名令牌：请求里没有凭据，不是账号的问题。",
     ),
+    "no token": Cure(
+        "Ask the owner of {host} why its answer contains no token, or find out which proxy or firewall answers in its name.",
+        "向 {host} 的管理员询问它的应答里为什么没有令牌，或者查明是哪个代理或防火墙以它的名义应答。",
+    ),
     "token_denied, forbidden": Cure(
         "Have whoever runs the firewall or the proxy allow {host}: Docker Hub answers wrong credentials with status 401, not 403.",
         "请防火墙或代理的管理员放行 {host}：账号错误时 Docker Hub 返回 401，而不是 403。",
@@ -122,7 +127,7 @@ CURES = {
     # Proxies.
     "daemon proxy_unreachable": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy that answers.",
-        "把 `docker_daemon_proxy` 的 `https_proxy` 换成能连上的代理（注意与代理本身的连接通常用 `http://`）。",
+        "把 `docker_daemon_proxy` 的 `https_proxy` 换成能连上的代理。",
     ),
     "client proxy_unreachable": Cure(
         "Set docker_build_env https_proxy to a proxy that answers.",
@@ -137,9 +142,21 @@ CURES = {
         "把 `docker_build_env` 的 `step_proxy` 设为构建容器能连上的代理地址：{host} 是构建容器自己。",
     ),
     "builder proxy_unreachable": Cure(
+        "Create the builder {builder} again with a proxy that it reaches (buildx create --driver-opt env.HTTPS_PROXY=URL).",
+        "重新创建构建器 {builder}，给它配置一个能连上的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
+    ),
+    "builder proxy on the loopback": Cure(
         "Create the builder {builder} again with a proxy that it reaches (buildx create --driver-opt env.HTTPS_PROXY=URL): "
         "it runs in a container, whose loopback is its own.",
         "重新创建构建器 {builder}，给它配置一个能连上的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）：它运行在容器里，127.0.0.1 是它自己。",
+    ),
+    "builder proxy URL": Cure(
+        "Create the builder {builder} again with the proxy's URL as http://HOST:PORT (buildx create --driver-opt env.HTTPS_PROXY=URL).",
+        "重新创建构建器 {builder}，把代理的 URL 写成 `http://主机:端口`（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
+    ),
+    "unnamed proxy without TLS": Cure(
+        "Write the proxy's URL with http:// in {process}: the connection to the proxy itself does not use TLS.",
+        "在 {process} 里把代理的 URL 写成 `http://`：与代理本身的连接不使用 TLS。",
     ),
     "proxy without TLS": Cure(
         "Write the URL of the proxy {host} with http:// in {process}: the connection to the proxy itself does not use TLS.",
@@ -157,6 +174,10 @@ CURES = {
         "Set docker_build_env https_proxy to a proxy that accepts this host, or daemon_token: true.",
         "把 `docker_build_env` 的 `https_proxy` 换成不需要密码的代理，或者设置 `daemon_token: true`。",
     ),
+    "client proxy_auth for a builder": Cure(
+        "Set docker_build_env https_proxy to a proxy that accepts this host: the client fetches the token for the builder {builder}.",
+        "把 `docker_build_env` 的 `https_proxy` 换成不需要密码的代理：构建器 {builder} 的令牌由客户端去取。",
+    ),
     "step proxy_auth": Cure(
         "Set docker_build_env step_proxy to a proxy that accepts build containers.",
         "把 `docker_build_env` 的 `step_proxy` 换成接受构建容器请求的代理。",
@@ -166,8 +187,17 @@ CURES = {
         "重新创建构建器 {builder}，给它配置一个接受其请求的代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
     ),
     "proxy_refused": Cure(
-        "Have the proxy's owner allow this host, or set {process} to another proxy.",
-        "请代理的管理员放行该主机，或者换一个代理。",
+        "Have the proxy's owner allow this request, or set {process} to another proxy.",
+        "请代理的管理员放行这个请求，或者把 {process} 换成另一个代理。",
+    ),
+    "page on the way": Cure(
+        "Have whoever runs the firewall or the proxy allow this request, or set {process} to another proxy.",
+        "请防火墙或代理的管理员放行这个请求，或者把 {process} 换成另一个代理。",
+    ),
+    "page on the way of a builder": Cure(
+        "Have whoever runs the firewall or the proxy allow this request, or create the builder {builder} again with another proxy "
+        "(buildx create --driver-opt env.HTTPS_PROXY=URL).",
+        "请防火墙或代理的管理员放行这个请求，或者重新创建构建器 {builder}，换一个代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
     ),
     # Mirrors.
     "mirror_error": Cure(
@@ -178,12 +208,32 @@ CURES = {
         "Use another mirror in the Dockerfile (dockerfile_mirror mirrors); {host} answers {reason}, which only its owner can change.",
         "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`）；{host} 返回 {reason}，需由其管理员处理。",
     ),
+    "mirror in a name": Cure(
+        "Name another mirror{where}; {host} answers {reason}, which only its owner can change.",
+        "改正{where}镜像名，换一个镜像站；{host} 返回 {reason}，需由其管理员处理。",
+    ),
+    "mirror in FROM, unreached": Cure(
+        "Use another mirror in the Dockerfile (dockerfile_mirror mirrors), or set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
+        "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`），或者给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+    ),
+    "mirror in a name, unreached": Cure(
+        "Name another mirror{where}, or set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
+        "改正{where}镜像名，换一个镜像站；或者给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+    ),
     "mirror of another registry": Cure(
-        "Set docker_registry_hosts to a mirror that answers; {host} answers {reason}, which only its owner can change.",
+        "Set docker_registry_hosts registries to a mirror that answers; {host} answers {reason}, which only its owner can change.",
         "在 `docker_registry_hosts` 的 `registries` 里换一个能用的镜像站；{host} 返回 {reason}，需由其管理员处理。",
     ),
+    "mirror of another registry lacks": Cure(
+        "Correct the name or tag of {reference}, or set docker_registry_hosts registries to a mirror that has it: {host} does not.",
+        "改正 {reference} 的名字或标签，或者在 `docker_registry_hosts` 的 `registries` 里换一个有它的镜像站：{host} 上没有。",
+    ),
+    "mirror of another registry, unreached": Cure(
+        "Repair the mirror {host}, or set docker_registry_hosts registries to another one.",
+        "修复镜像站 {host}，或者在 `docker_registry_hosts` 的 `registries` 里换一个。",
+    ),
     "mirror of another registry wants a login": Cure(
-        "Set username and password of the mirror {host} in docker_registry_hosts, or correct them there.",
+        "Set username and password of the mirror {host} in docker_registry_hosts registries, or correct them there.",
         "在 `docker_registry_hosts` 的 `registries` 里给镜像站 {host} 设置（或改正）`username` 和 `password`。",
     ),
     "mirror wants a login": Cure(
@@ -209,6 +259,12 @@ CURES = {
         "(role registry_cache), or have the mirror's owner rewrite its realm.",
         "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个不需要令牌的镜像站（角色 `registry_cache` 可以自建），或者请镜像站改写 realm。",
     ),
+    "mirror elsewhere, in a name": Cure(
+        "Name a mirror{where} that serves images without a token (role registry_cache), have the mirror's owner rewrite its realm, "
+        "or set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
+        "改正{where}镜像名，换一个不需要令牌的镜像站（角色 `registry_cache` 可以自建）；或者请镜像站改写 realm；或者给 `docker_daemon_proxy` 的 `https_proxy` "
+        "设置能访问 {host} 的代理。",
+    ),
     "mirror elsewhere, client": Cure(
         "Set docker_build_env https_proxy to a proxy that reaches {host}, or use a mirror that serves images without a token (role registry_cache).",
         "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理，或者换一个不需要令牌的镜像站（角色 `registry_cache`）。",
@@ -216,7 +272,7 @@ CURES = {
     "mirror lacks": Cure(
         "Set docker_daemon_proxy registry_mirrors to a mirror that has {reference}, or https_proxy so that the daemon "
         "can ask Docker Hub itself; or correct the name.",
-        "镜像站 {host} 上没有 {reference}：改正名字或标签，请镜像站同步它，或者改用其他途径访问 Docker Hub。",
+        "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个有 {reference} 的镜像站，或者设置 `https_proxy`，让守护进程能访问 Docker Hub；或者改正镜像名。",
     ),
     # A builder in a container.
     "builder": Cure(
@@ -231,8 +287,8 @@ CURES = {
         "请 {host} 的管理员签发包含这个名字或地址（SAN）的证书，或者在构建器 {builder} 的 buildkitd.toml 里给 {registry} 设置 insecure = true。",
     ),
     "proxy_refused to a builder": Cure(
-        "Have the proxy's owner allow this host, or create the builder {builder} again with another proxy (buildx create --driver-opt env.HTTPS_PROXY=URL).",
-        "请代理的管理员放行该主机，或者重新创建构建器 {builder}，换一个代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
+        "Have the proxy's owner allow this request, or create the builder {builder} again with another proxy (buildx create --driver-opt env.HTTPS_PROXY=URL).",
+        "请代理的管理员放行这个请求，或者重新创建构建器 {builder}，换一个代理（`buildx create --driver-opt env.HTTPS_PROXY=URL`）。",
     ),
     # The registry's answer.
     "rate_limited to a builder": Cure(
@@ -245,11 +301,21 @@ CURES = {
     ),
     "rate_limited": Cure(
         "Log in (docker login), or set docker_daemon_proxy registry_mirrors to a mirror of your own (role registry_cache).",
-        "`docker login` 登录，或者用 `registry_mirrors` 指向自己的镜像站（角色 `registry_cache`）。",
+        "`docker login` 登录，或者用 `docker_daemon_proxy` 的 `registry_mirrors` 指向自己的镜像站（角色 `registry_cache`）。",
     ),
     "rate_limited elsewhere": Cure(
         "Log in at {host} (docker login), or ask it less often.",
         "登录 {host}（`docker login`），或者减少请求次数。",
+    ),
+    "rate_limited where nobody logs in": Cure(
+        "Try again later, and send {host} fewer requests: it limits their number.",
+        "稍后再试，并减少对 {host} 的请求次数：它限制请求的数量。",
+    ),
+    "forbidden at the hub": Cure(
+        "Have whoever runs the firewall or the proxy allow {host}, or set docker_daemon_proxy https_proxy (or registry_mirrors): "
+        "Docker Hub answers wrong credentials with status 401, not 403.",
+        "请防火墙或代理的管理员放行 {host}，或者设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`）："
+        "账号错误时 Docker Hub 返回 401，而不是 403。",
     ),
     "denied": Cure(
         "Log in (docker login) with a user that may read {reference}, or correct its name.",
@@ -369,7 +435,31 @@ CURES = {
         "Set docker_daemon_proxy https_proxy (or registry_mirrors) if {host} is slow or silent, or a longer timeout here.",
         "如果 {host} 很慢或没有响应，设置 `docker_daemon_proxy` 的 `https_proxy`（或 `registry_mirrors`）；也可以把 `timeout` 调大。",
     ),
+    "timeout of a registry": Cure(
+        "Set docker_daemon_proxy https_proxy if {host} is slow or silent, or a longer timeout here.",
+        "如果 {host} 很慢或没有响应，设置 `docker_daemon_proxy` 的 `https_proxy`；也可以把 `timeout` 调大。",
+    ),
+    "timeout of the client": Cure(
+        "Set docker_build_env https_proxy if {host} is slow or silent, or a longer timeout here.",
+        "如果 {host} 很慢或没有响应，设置 `docker_build_env` 的 `https_proxy`；也可以把 `timeout` 调大。",
+    ),
+    "timeout of a step": Cure(
+        "Set docker_build_env step_proxy if {host} is slow or silent, or a longer timeout here.",
+        "如果 {host} 很慢或没有响应，设置 `docker_build_env` 的 `step_proxy`；也可以把 `timeout` 调大。",
+    ),
+    "timeout of the build": Cure(
+        "Set a longer timeout here, or read the lines in log: they show what the build was doing.",
+        "把 `timeout` 调大，或者查看 `log` 里的原文：它们显示构建当时在做什么。",
+    ),
     "unknown": Cure("Read the lines in log, and please report them.", "查看 `log` 里的原文，并请反馈给我们。"),
+}
+# Where the name of the image is written: after 'the name', and before 镜像名.
+WHERE = {
+    "dockerfile": Cure(" in the Dockerfile", " Dockerfile 里的"),
+    "syntax": Cure(" after # syntax= or in BUILDKIT_SYNTAX", " `# syntax=` 后（或 `BUILDKIT_SYNTAX` 里）的"),
+    "probe": Cure(" in docker_build_check image", " `docker_build_check` 的 `image` 里的"),
+    "builder": Cure(" in docker_builder image", " `docker_builder` 的 `image` 里的"),
+    "": Cure("", ""),
 }
 PROCESS = {"client": "docker_build_env https_proxy", "step": "docker_build_env step_proxy", "daemon": "docker_daemon_proxy https_proxy"}
 _OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
@@ -378,6 +468,8 @@ _OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
 def cure_name(found: Verdict, known: Evidence, anonymous: bool) -> str:
     """The row of the table. ``anonymous``: the refused token was requested without credentials."""
     reason = found.reason or ""
+    if reason.startswith("no end within"):
+        return _of_our_timeout(found)
     if found.asked_by == "step":
         return _of_step(found)
     if found.cause in UNREACHED:
@@ -389,26 +481,41 @@ def cure_name(found: Verdict, known: Evidence, anonymous: bool) -> str:
 # A builder in a container reads neither daemon.json nor the daemon's environment.
 _BUILDERS_OWN = {
     "no SANs": "no SANs of a builder",
+    "http answer": "http answer of a builder",
+    "unknown authority": "unknown authority to a builder",
     "token of the daemon": "builder",
-    "timeout": "builder",
-    "mirror elsewhere": "mirror of a builder",
+    "mirror elsewhere": "builder",
+    "mirror elsewhere, in a name": "builder",
     "mirror lacks": "mirror of a builder",
-    "rate_limited": "rate_limited to a builder",
+    "mirror of another registry lacks": "mirror of a builder",
     "registry_error": "try again",
+    "forbidden at the hub": "builder",
+    "proxy_refused": "proxy_refused to a builder",
+    "page on the way": "page on the way of a builder",
 }
 
 
 def _for_a_builder(name: str, found: Verdict) -> str:
     if not found.instance:
         return name
-    if name == "proxy_refused" and found.asked_by == "daemon":
-        return "proxy_refused to a builder"
-    return _BUILDERS_OWN.get(name, name)
+    if name == "rate_limited":
+        return "rate_limited to a builder"
+    return _BUILDERS_OWN.get(name, name) if found.asked_by == "daemon" else name
 
 
 def _is_push(found: Verdict) -> bool:
     """Whether the image was to be pushed, so that its name is in the command and not in the Dockerfile."""
     return any("failed to push " in line for line in found.lines)
+
+
+def _of_our_timeout(found: Verdict) -> str:
+    if found.asked_by in ("client", "step"):
+        return "timeout of the client" if found.asked_by == "client" else "timeout of a step"
+    if found.instance:
+        return "builder"
+    if found.asked_by is None:
+        return "timeout of the build"
+    return "timeout" if found.role == "hub" else "timeout of a registry"
 
 
 def _of_step(found: Verdict) -> str:
@@ -426,17 +533,21 @@ def _of_step(found: Verdict) -> str:
 
 
 def _of_unreached(found: Verdict, known: Evidence, reason: str) -> str:
-    if reason.startswith("no end within"):
-        return "timeout"
-    if reason in ("clock is behind", "certificate expired", "no SANs", "no IPv6 route"):
+    if reason in ("clock is behind", "certificate expired", "no IPv6 route", "unknown authority"):
         return reason
-    if reason.startswith("certificate of") and found.role in ("registry", "mirror"):
-        return "no SANs"
-    if reason == "http answer" and found.role != "hub":
-        return "http answer of a builder" if found.instance else reason
-    if reason == "unknown authority":
-        return "unknown authority to a builder" if found.instance else reason
+    if found.asked_by != "client" and _is_a_registry(found):
+        if reason == "no SANs" or (reason.startswith("certificate of") and found.role != "other"):
+            return "no SANs"
+        if reason == "http answer":
+            return reason
     return _way(found, known)
+
+
+def _is_a_registry(found: Verdict) -> bool:
+    """Whether the host can be a registry with a setting of its own: neither Docker Hub, nor a store of layers, nor a server of other files."""
+    if found.host in _OPEN_TO_ALL:
+        return False
+    return found.role in ("registry", "mirror") or (found.role == "other" and (not found.host or any("/v2/" in line for line in found.lines)))
 
 
 def _way(found: Verdict, known: Evidence) -> str:
@@ -444,14 +555,28 @@ def _way(found: Verdict, known: Evidence) -> str:
     if found.asked_by == "client":
         return "client way"
     if found.instance:
-        return "mirror of a builder" if found.role == "mirror" else "builder"
+        return "mirror of a builder" if found.role == "mirror" and not _in_the_name(found) else "builder"
+    if found.role == "mirror":
+        return _of_unreached_mirror(found)
     if found.role == "store":
         return "layers of the hub" if found.host_is_hubs else "layers"
+    if found.role in ("hub", "registry") and _is_push(found):
+        return "way"
     if found.role == "hub":
         return "daemon proxy" if known.daemon_proxy else "no daemon proxy"
-    if found.role == "registry" and _is_push(found):
-        return "way"
-    return {"mirror": "mirror", "registry": "registry"}.get(found.role, "way" if found.host or found.reason != "reset" else "cut off")
+    return "registry" if found.role == "registry" else "way" if found.host or found.reason != "reset" else "cut off"
+
+
+def _in_the_name(found: Verdict) -> bool:
+    """Whether the host, a mirror or its token server, belongs to the registry in the image's name."""
+    registry = registry_of(found.reference or "")
+    return not is_hub(registry) and f".{found.host}".endswith(f".{registry}")
+
+
+def _of_unreached_mirror(found: Verdict) -> str:
+    if _in_the_name(found):
+        return "mirror in FROM, unreached" if found.named_in == "dockerfile" else "mirror in a name, unreached"
+    return "mirror" if of_hub(found.reference) else "mirror of another registry, unreached"
 
 
 def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
@@ -461,28 +586,19 @@ def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
     if cause == "token_unreachable":
         return _of_token(found, known, client)
     if cause == "token_denied":
-        forbidden = found.host == TOKEN_SERVER and reason == "status 403"
-        return "token_denied, anonymous" if anonymous else "token_denied, forbidden" if forbidden else cause
+        return _of_denied_token(found, reason, anonymous)
     if cause == "mirror_sends_token_elsewhere":
-        return "mirror elsewhere" if not client else "mirror elsewhere, proxied" if known.daemon_proxy and not found.instance else "mirror elsewhere, client"
-    if cause == "proxy_unreachable":
-        return _of_proxy(found, reason)
-    if cause == "proxy_auth":
-        return "builder proxy_auth" if found.instance and not client else f"{found.asked_by or 'daemon'} proxy_auth"
+        return _of_token_elsewhere(found, known, client)
+    if cause.startswith("proxy_"):
+        return _of_proxy(found, reason, client)
     if cause == "mirror_error":
         return _of_mirror(found, reason)
     if cause == "not_found":
-        return (
-            reason
-            if reason in ("platform", "content missing")
-            else "mirror lacks"
-            if found.role == "mirror" and is_hub(registry_of(found.reference or ""))
-            else cause
-        )
+        return _of_not_found(found, reason)
     if cause == "denied":
-        return "denied where nobody logs in" if found.host in _OPEN_TO_ALL else "denied a push" if _is_push(found) else cause
+        return _of_denied(found, known, reason)
     if cause == "rate_limited":
-        return "rate_limited elsewhere" if found.role in ("registry", "other") and found.host else cause
+        return _of_rate_limit(found)
     if cause == "step_failed":
         return {"clock is behind": "step, clock", "a download that failed without saying why": "step, unclear"}.get(reason, cause)
     return _of_unknown(found, reason) if cause == "unknown" else ""
@@ -490,30 +606,79 @@ def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
 
 def _of_token(found: Verdict, known: Evidence, client: bool) -> str:
     reason = found.reason or ""
-    if reason in ("clock is behind", "certificate expired", "no IPv6 route"):
-        return reason
-    if reason == "unknown authority":
+    if reason in ("clock is behind", "certificate expired", "no IPv6 route", "unknown authority"):
         return reason
     if not client:
         return "token of the daemon"
     return "builder token" if found.instance else "daemon token" if known.daemon_proxy else "client token"
 
 
-def _of_proxy(found: Verdict, reason: str) -> str:
-    if found.instance and found.asked_by == "daemon":
-        return "builder proxy_unreachable"
-    if reason == "unknown authority":
+def _of_denied_token(found: Verdict, reason: str, anonymous: bool) -> str:
+    if re.match(r"status 5\d\d", reason):
+        return "try again"
+    if reason == "status 429":
+        return "rate_limited where nobody logs in"
+    if reason == "no token":
         return reason
-    return {"tls": "proxy without TLS", "malformed URL": reason}.get(reason, f"{found.asked_by or 'daemon'} proxy_unreachable")
+    if found.host == TOKEN_SERVER and reason == "status 403":
+        return "token_denied, forbidden"
+    return "token_denied, anonymous" if anonymous else "token_denied"
+
+
+def _of_token_elsewhere(found: Verdict, known: Evidence, client: bool) -> str:
+    if client:
+        return "mirror elsewhere, proxied" if known.daemon_proxy and not found.instance else "mirror elsewhere, client"
+    return "mirror elsewhere" if of_hub(found.reference) else "mirror elsewhere, in a name"
+
+
+def _of_not_found(found: Verdict, reason: str) -> str:
+    if reason in ("platform", "content missing"):
+        return reason
+    if found.role == "store":
+        return "content missing"
+    if found.role != "mirror" or _in_the_name(found):
+        return found.cause
+    return "mirror lacks" if of_hub(found.reference) else "mirror of another registry lacks"
+
+
+def _of_denied(found: Verdict, known: Evidence, reason: str) -> str:
+    if found.host in _OPEN_TO_ALL:
+        return "denied where nobody logs in"
+    if _is_push(found):
+        return "denied a push"
+    if found.role == "store":
+        return _way(found, known)
+    return "forbidden at the hub" if found.host_is_hubs and reason == "status 403" else found.cause
+
+
+def _of_rate_limit(found: Verdict) -> str:
+    if found.host in _OPEN_TO_ALL or found.role == "store":
+        return "rate_limited where nobody logs in"
+    return "rate_limited elsewhere" if found.host and not found.host_is_hubs else found.cause
+
+
+def _of_proxy(found: Verdict, reason: str, client: bool) -> str:
+    asker = "builder" if found.instance and not client else found.asked_by or "daemon"
+    if found.cause == "proxy_auth":
+        return "client proxy_auth for a builder" if found.instance and client else f"{asker} proxy_auth"
+    if found.cause == "proxy_refused":
+        return "page on the way" if reason == "html page" else found.cause
+    if asker == "builder":
+        url = reason in ("tls", "malformed URL")
+        return "builder proxy URL" if url else "builder proxy on the loopback" if is_loopback(found.host or "") else "builder proxy_unreachable"
+    if reason in ("unknown authority", "malformed URL"):
+        return reason
+    if reason == "tls":
+        return "proxy without TLS" if found.role == "proxy" else "unnamed proxy without TLS"
+    return f"{asker} proxy_unreachable"
 
 
 def _of_mirror(found: Verdict, reason: str) -> str:
+    if _in_the_name(found):
+        return "mirror in FROM" if found.named_in == "dockerfile" else "mirror in a name"
     if found.instance:
         return "mirror of a builder"
-    registry = registry_of(found.reference or "")
-    if not is_hub(registry) and f".{found.host}".endswith(f".{registry}"):
-        return "mirror in FROM"
-    if not is_hub(registry):  # registry-mirrors are mirrors of Docker Hub only
+    if not of_hub(found.reference):  # registry-mirrors are mirrors of Docker Hub only
         return "mirror of another registry wants a login" if reason in (WANTS_LOGIN, "status 401") else "mirror of another registry"
     return {WANTS_LOGIN: "mirror wants a login", "status 401": "mirror wants a login", "content missing": "mirror without the content"}.get(
         reason, "mirror_error"
@@ -525,4 +690,4 @@ def _of_unknown(found: Verdict, reason: str) -> str:
         return "credential helper"
     if reason in CURES:
         return reason
-    return ("registry_error" if found.role in ("hub", "store") else "try again") if found.host else ""
+    return ("registry_error" if found.host_is_hubs and not _is_push(found) else "try again") if found.host else ""

@@ -12,8 +12,8 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.classify import decide, reference_of
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, PROCESS, cure_name
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.classify import decide, named_in, reference_of
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, PROCESS, WHERE, cure_name
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import read
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import MOST_LINES, proof_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
@@ -29,7 +29,8 @@ def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     if known.code == 0 and not known.cannot:
         return Verdict("ok", seen.builder, reference=reference, lines=tuple(proof_lines(seen.lines)), sentence="The build passed.")
     verdict = decide(seen, known)
-    verdict = verdict._replace(builder_used=seen.builder, reference=reference, lines=tuple(_decisive(seen.lines, verdict)))
+    where = named_in(seen, known, reference)
+    verdict = verdict._replace(builder_used=seen.builder, reference=reference, named_in=where, lines=tuple(_decisive(seen.lines, verdict)))
     name = cure_name(verdict, known, anonymous="anonymous token" in log)
     cure = cure_text(name, verdict)
     return verdict._replace(cure=cure, cure_name=name, sentence=" ".join(part for part in (_what(verdict, known), _why(verdict, known), cure) if part))
@@ -53,8 +54,16 @@ def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
         reference=found.reference or unnamed[2],
         process=PROCESS[found.asked_by or "daemon"],
         builder=found.instance,
-        registry=_with_port(found, host),
+        registry=_registry(found, host),
+        where=WHERE[found.named_in].chinese if chinese else WHERE[found.named_in].english,
     )
+
+
+def _registry(found: Verdict, host: str) -> str:
+    """The registry that a configuration names for the host: the mirror itself, or the one that sends to the host for tokens and layers."""
+    if found.role != "mirror" and found.reference and hosts.registry_of(found.reference) != host:
+        host = hosts.registry_of(found.reference)
+    return "docker.io" if hosts.is_hub(host) else _with_port(found, host)
 
 
 def _with_port(found: Verdict, host: str) -> str:

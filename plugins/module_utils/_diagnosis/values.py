@@ -44,6 +44,7 @@ class Verdict(t.NamedTuple):
     lines: t.Tuple[str, ...] = ()
     role: str = ""  # the kind of the host: hub, store (of layers), mirror, registry or other; for a step: proxy
     instance: str = ""  # the docker-container builder that sent the request, for the daemon or for itself
+    named_in: str = ""  # where the reference is written: dockerfile, syntax, probe (the option image) or builder (its own image)
     cure_name: str = ""  # its row in the table of fixes
 
     @property

@@ -717,10 +717,10 @@ def test_a_log_is_read_behind_whatever_stands_before_its_lines(log):
 @pytest.mark.parametrize(
     ("status", "cure"),
     [
-        ("401 Unauthorized", "Set username and password of the mirror harbor.lab in docker_registry_hosts, or correct them there."),
+        ("401 Unauthorized", "Set username and password of the mirror harbor.lab in docker_registry_hosts registries, or correct them there."),
         (
             "500 Internal Server Error",
-            "Set docker_registry_hosts to a mirror that answers; harbor.lab answers status 500, which only its owner can change.",
+            "Set docker_registry_hosts registries to a mirror that answers; harbor.lab answers status 500, which only its owner can change.",
         ),
     ],
 )
