@@ -24,6 +24,7 @@ DRIVER = "docker-container"
 # BuildKit's process asks every registry with the certificates of this folder too, beside those of its image (crypto/x509/root_unix.go).
 _CERTIFICATES = f"{FOLDER}/certs/{DOCKER_HUB}"
 _CERTIFICATES_OPTION = "env.SSL_CERT_DIR"
+_SECRET = re.compile(r"^env\..*(?:PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY)", re.IGNORECASE)
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")  # buildx store/util.go
@@ -103,9 +104,15 @@ def _driver_opts(options: Options) -> t.Dict[str, str]:
 
 def _stop_at_a_password(driver_opts: t.Mapping[str, str], options: Options) -> None:
     for name, value in driver_opts.items():
-        if re.search(r"://[^/]*@", value) and not options.get("allow_readable_secret"):
+        secret = re.search(r"://[^/]*@", value) or _SECRET.search(name)
+        if secret and not options.get("allow_readable_secret"):
             variable = name.partition("env.")[2].lower()
             where = variable if variable in _PROXIES else f"driver_opts: {name}"
+            if _SECRET.search(name):
+                raise BuilderError(
+                    f"{where} is a secret by its name, and everyone who may use Docker reads it in the builder's container (docker inspect). "
+                    "Remove it, or accept this with allow_readable_secret: true."
+                )
             raise BuilderError(
                 f"{where} contains credentials, and everyone who may use Docker reads them in the builder's container (docker inspect). "
                 "Set the address of a proxy without a password, such as that of proxy_relay, or accept this with allow_readable_secret: true."

@@ -102,6 +102,11 @@ def test_options_become_a_definition(options, found):
             {"mirrors": {"docker.io": "m.lab"}},
             "mirrors: docker.io: 'm.lab' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
         ),
+        (
+            {"driver_opts": {"env.GIT_AUTH_TOKEN": "s3cret"}},
+            "driver_opts: env.GIT_AUTH_TOKEN is a secret by its name, and everyone who may use Docker reads it in the builder's container (docker inspect). "
+            "Remove it, or accept this with allow_readable_secret: true.",
+        ),
         ({"mirrors": {"_default": "https://m.lab"}}, "mirrors: BuildKit has no mirrors for every registry. Name each registry in place of _default."),
         (
             {"mirrors": {"ghcr.io": "https://joe:s3cret@m.lab"}},
