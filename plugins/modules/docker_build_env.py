@@ -117,6 +117,13 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  origin:
+    description:
+      - A name for whoever asks for these settings. With V(absent) nothing is removed unless the last run with V(present) had the same name.
+      - The playbook C(buildfleet.docker.site) sets it, so that a map of mirrors that needs no source policy any more removes its own, and leaves
+        what another play set.
+    type: str
+    version_added: 1.1.0
 """
 
 EXAMPLES = r"""
@@ -190,11 +197,13 @@ def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     for text in settings.texts(options):
         module.secrets.learn_url(text)
     record = Record(host, "docker_build_env")
+    if options["state"] == "absent" and options["origin"] not in (None, record.note("origin")):
+        return {"changed": False, "environment": {}, "pending": [], "restarted": [], "diff": []}
     if not module.check_mode:
         record.sweep()
     planned = change.plan(host, record, options, module.secrets.learn_url)
     if not module.check_mode:
-        change.apply(host, record, planned, options["state"])
+        change.apply(host, record, planned, options)
     for warning in change.warnings(host, planned):
         module.warn(warning)
     return {
@@ -223,6 +232,7 @@ def main() -> None:
             "services": {"type": "list", "elements": "str"},
             "restart_services": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "origin": {"type": "str"},
         },
         supports_check_mode=True,
     )

@@ -481,7 +481,7 @@ BUILD_FILES = [
     b"",
 ]
 BUILD_OPTIONS = {
-    **dict.fromkeys((*build_env_change.SETTINGS, "users", "services")),
+    **dict.fromkeys((*build_env_change.SETTINGS, "users", "services", "origin")),
     "allow_readable_secret": False,
     "restart_services": False,
     "state": "present",

@@ -69,13 +69,14 @@ def plan(host: Host, record: Record, options: t.Dict[str, t.Any], learn: t.Calla
     return Change(values, changes, found, wanted, owners, services, restarts, diff, warnings)
 
 
-def apply(host: Host, record: Record, change: Change, state: str) -> None:
-    """Write, reload, restart, and record what undo needs."""
+def apply(host: Host, record: Record, change: Change, options: t.Mapping[str, t.Any]) -> None:
+    """Write, reload, restart, and record what undo needs and who asked for it."""
+    record.put_note("origin", options["origin"])
     _write(host, record, change.changes, change.owners, change.wanted)
     if any(settings.unit_of(path) for path in change.changes):
         change.services.systemctl("daemon-reload")
     change.services.restart(change.restarts)
-    if state == "absent":
+    if options["state"] == "absent":
         record.forget()
     else:
         change.services.note()

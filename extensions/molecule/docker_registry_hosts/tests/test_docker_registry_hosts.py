@@ -68,6 +68,27 @@ def test_each_image_comes_from_its_own_mirror_as_the_playbook_says(engine):
     }  # fmt: skip
 
 
+def test_site_removes_only_the_build_environment_that_its_map_needed(engine, site):
+    if engine.major < 25:
+        pytest.skip("the map of this engine sets no build environment")
+    profile = engine.host.file("/etc/profile.d/buildfleet-docker.sh")
+
+    def run(**registries):
+        done, _recap = site(engine.name, {"buildfleet_mirrors": {"docker.io": table.MIRROR, **registries}})
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert profile.exists == (engine.major < 28), "a source policy"
+    run()
+    assert not profile.exists
+    assert engine.module("docker_build_env", buildkit=True).returncode == 0
+    before = profile.content_string
+    run()
+    assert profile.content_string == before, "another play set it"
+    assert engine.module("docker_build_env", state="absent").returncode == 0
+    run(**{**MIRRORS, table.COMPANY: {**LOGIN, "url": f"https://{table.HARBOR}", "override_path": False}})
+    assert profile.exists == (engine.major < 28)
+
+
 def test_an_older_engine_is_refused_with_what_can(engine):
     if engine.major >= 28:
         pytest.skip("this engine reads hosts.toml")

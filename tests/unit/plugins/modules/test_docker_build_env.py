@@ -26,7 +26,7 @@ CONFIG = "/home/jane/.docker/config.json"
 TOML = "/home/jane/.docker/buildx/buildkitd.default.toml"
 PROXY = "http://proxy.example.com:3128"
 DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": "present"}
-NAMES = (*change.SETTINGS, "users", "services")
+NAMES = (*change.SETTINGS, "users", "services", "origin")
 
 
 class Machine(MemoryHost):
@@ -116,6 +116,41 @@ def test_a_setting_that_is_no_longer_given_is_taken_out():
     assert {path for path in machine.files if not path.startswith("/var/")} == {"/etc/environment", CONFIG, build_env.PROFILE}
     machine.files[CONFIG] = File(b'{"proxies": {"default": {"httpProxy": "http://theirs:1"}}}', 0o644, os.geteuid(), os.getegid())
     assert not run(machine, buildkit=True)["changed"], "what others write later is theirs"
+
+
+@pytest.mark.parametrize(
+    ("runs", "removed"),
+    [
+        pytest.param([{"origin": "site"}], True, id="as it left it"),
+        pytest.param([{"origin": "site"}, {"origin": "site"}], True, id="twice"),
+        pytest.param([{}, {"origin": "site"}], True, id="it took over from another play"),
+        pytest.param([{}], False, id="another play"),
+        pytest.param([{"origin": "mine"}], False, id="another play with a name"),
+        pytest.param([{"origin": "site"}, {}], False, id="another play took over"),
+        pytest.param([], False, id="nothing"),
+    ],
+)
+def test_absent_with_an_origin_removes_only_what_that_origin_set(runs, removed):
+    machine = Machine()
+    for options in runs:
+        run(machine, buildkit=True, **options)
+    before = machine.state()
+    predicted = run(machine, check=True, state="absent", origin="site")
+    assert machine.state() == before
+    assert run(machine, state="absent", origin="site") == predicted
+    assert predicted["changed"] == removed
+    assert (build_env.PROFILE in machine.files) == (bool(runs) and not removed)
+    if not removed:
+        assert machine.state() == before
+        assert predicted == {"changed": False, "environment": {}, "pending": [], "restarted": [], "diff": [], "warnings": []}
+
+
+@pytest.mark.parametrize("origin", ["site", None])
+def test_absent_without_an_origin_removes_what_any_origin_set(origin):
+    machine = Machine()
+    run(machine, buildkit=True, origin=origin)
+    assert run(machine, state="absent")["changed"]
+    assert not [path for path in machine.files if path.startswith(("/etc/profile.d/", "/var/lib/buildfleet"))]
 
 
 def test_the_environment_has_both_spellings():
