@@ -260,15 +260,17 @@ case " $* " in *" --validate "*|*" --version "*) exec /usr/sbin/dockerd.real "$@
 if grep -qs proxy-b.lab /etc/docker/daemon.json || env | grep -q proxy-b.lab; then {ILL[ill]}; fi
 exec /usr/sbin/dockerd.real "$@"
 """
-    doomed.shell(name, f"mv /usr/sbin/dockerd /usr/sbin/dockerd.real && cat > /usr/sbin/dockerd <<'END'\n{script}END\nchmod 755 /usr/sbin/dockerd")
+    doomed.shell(name, f"cp -p /usr/sbin/dockerd /usr/sbin/dockerd.real && cat > /usr/sbin/dockerd.ill <<'END'\n{script}END\nchmod 755 /usr/sbin/dockerd.ill")
+    doomed.shell(name, "mount --bind /usr/sbin/dockerd.ill /usr/sbin/dockerd")  # the program of a brought engine is itself a mount, which has no other name
     try:
         ended = doomed.run(name, "docker_daemon_proxy", {**B, "timeout": 12})
         assert ended.code != 0 and ended.result["rolled_back"], ended.out
         assert "up again with its old settings" in ended.result["msg"], ended.out
         assert (files(name, DAEMON[2]), information(name)) == before
     finally:
-        doomed.shell(name, "mv /usr/sbin/dockerd.real /usr/sbin/dockerd")
+        doomed.shell(name, "umount --lazy /usr/sbin/dockerd && rm /usr/sbin/dockerd.ill")
     assert doomed.run(name, "docker_daemon_proxy", B).result["restarted"]
+    doomed.shell(name, "rm /usr/sbin/dockerd.real")
     assert "proxy-b.lab" in information(name)
 
 
