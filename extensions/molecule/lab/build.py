@@ -56,7 +56,14 @@ def dockerfile(image: str, step: str = "cat /etc/image") -> str:
 
 
 def build(
-    host: str, builder: str = "buildkit", image: str = "busybox:1", env: Mapping[str, str] | None = None, login: str = "", clean: bool = True, shell: str = ""
+    host: str,
+    builder: str = "buildkit",
+    image: str = "busybox:1",
+    env: Mapping[str, str] | None = None,
+    login: str = "",
+    clean: bool = True,
+    shell: str = "",
+    step: str = "cat /etc/image",
 ) -> Outcome:
     """`builder` is one of BUILDERS, or `default`, which leaves the choice to the environment.
 
@@ -64,7 +71,7 @@ def build(
     """
     if clean and not forget(host):
         return Outcome(False, f"{host} has no clean slate: its engine does not answer, or images stay")
-    write(host, f"{CONTEXT}/Dockerfile", dockerfile(image))
+    write(host, f"{CONTEXT}/Dockerfile", dockerfile(image, step))
     write(host, f"{CONTEXT}/docker-compose.yml", COMPOSE)
     command = {
         "pull": f"docker pull {shlex.quote(image)}",
