@@ -25,7 +25,7 @@ options:
   registries:
     description:
       - Each registry as in image names (V(docker.io), V(ghcr.io), V(registry.example.com:5000)), with its mirrors in the order of use.
-        V(_default) is for every registry that has no directory of its own.
+        V(_default) is for every registry that has no directory of its own. Upper and lower case count, as the engine compares them too.
       - A mirror is a URL, or a dictionary with C(url) and any of C(username) and C(password) (sent as HTTP Basic; the file is then readable by
         its owner only), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
         in place of C(/v2)) and C(capabilities) (default V(pull) and V(resolve)).

@@ -199,7 +199,8 @@ FAULTS = {
         buildkit=("buildx_missing", None, None, None),
         legacy=OK,
         cure=(("docker_build_env", {"buildkit": False}),),
-        script="find /usr -path '*cli-plugins/docker-buildx' -delete",
+        # the program of a brought engine is a mount
+        script="find /usr -path '*cli-plugins/docker-buildx' | while read -r path; do umount $path 2>/dev/null; rm $path; done",
         shell="export DOCKER_BUILDKIT={}\n",
         options={"image": AT_THE_MIRROR},
         old={"buildkit": OK},  # its BuildKit needs no buildx
