@@ -21,7 +21,10 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask impor
 from ansible_collections.buildfleet.docker.plugins.plugin_utils._page import page
 from ansible_collections.buildfleet.docker.plugins.plugin_utils._report import Observed, artifacts, of_a_loop, report, summary, table
 
-_WANTED = ("registry_mirror_info", "proxy_ca", "proxy_relay", "docker_daemon_proxy", "docker_build_env", "docker_builder", "dockerfile_mirror")
+_WANTED = (
+    "registry_mirror_info", "proxy_ca", "proxy_relay", "docker_daemon_proxy", "docker_registry_hosts", "docker_build_env", "docker_builder",
+    "dockerfile_mirror",
+)  # fmt: skip
 _PASSWORDS = ("buildfleet_proxy_password", "docker_daemon_proxy_proxy_password", "ansible_password", "ansible_become_password")
 # Output of a host must not control a terminal or break a file: control characters, and bytes that are not text.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -29,10 +29,12 @@ _SETTINGS_OF = {
     "proxy_ca": "The trusted certificates differ",
     "proxy_relay": "The relay's settings differ",
     "docker_daemon_proxy": "The daemon's settings differ",
+    "docker_registry_hosts": "The mirrors of other registries differ",
     "docker_build_env": "The client's and the steps' settings differ",
     "docker_builder": "The builders differ",
     "dockerfile_mirror": "The sources differ",
 }
+_RELAY_FILE = "/etc/buildfleet-relay.conf"  # Ansible's copy does not name it in check mode
 _LONGEST = 600  # of a sentence from another source
 _NO_SUDO = re.compile(r"\bsudo: (?:command )?not found")
 _WITHOUT_SUDO = "Set ansible_user: root if Ansible logs in as root there; it then needs no sudo. Otherwise install sudo."
@@ -208,7 +210,7 @@ def _drift(wanted: t.Mapping[str, Result]) -> t.List[str]:
         if result.get("failed"):
             sentences.append(f"{module} refuses: {_first_line(str(result.get('msg') or 'no reason given.'))}")
         elif result.get("changed"):
-            sentences.append(f"{_SETTINGS_OF.get(module, module)} from the variables: {_difference(result)}.")
+            sentences.append(f"{_SETTINGS_OF.get(module, module)} from the variables: {_difference(module, result)}.")
     return sentences + _dead_mirrors(wanted.get("registry_mirror_info") or {})
 
 
@@ -220,14 +222,16 @@ def _dead_mirrors(tried: Result) -> t.List[str]:
     return [_short(f"The mirror {mirror['url']}, which the daemon uses, does not work: {mirror.get('message')} {others}") for mirror in dead]
 
 
-def _difference(result: Result) -> str:
+def _difference(module: str, result: Result) -> str:
     diffs = result.get("diff") or []
     headers = [str(diff.get("after_header") or "") for diff in (diffs if isinstance(diffs, list) else []) if isinstance(diff, t.Mapping)]
     paths = [header.partition(" (")[0] for header in headers if header]
     if paths:
         return ", ".join(paths)
     edits = (result.get("counts") or {}).get("edits")
-    return _many(edits, "image reference") if edits else str(result.get("dest") or "a restart is due")
+    if edits:
+        return _many(edits, "image reference")
+    return _RELAY_FILE if module == "proxy_relay" else "a restart is due"
 
 
 def _pending(observed: Observed) -> t.List[str]:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 import table
-from build import BUILDER_VARIABLE, CONTEXT, on, write
+from build import on, write
 from shell import run, text
 
 HOSTS = list(table.RELAY_HOSTS)
@@ -30,40 +30,13 @@ WISH = {
     "buildfleet_users": ["root", "%docker", "/etc/skel"],
     "buildfleet_check_url": table.WEB,
 }
-# Two registries, two downloads from outside (as apt and pip do), and one from a host that is reached without the proxy.
-DOCKERFILE = """FROM ghcr.io/lab/tool:1 AS tool
-FROM busybox:1
-COPY --from=tool /etc/image /tool
-RUN wget -qO /apt http://web.lab/ && wget -qO /pip http://web.lab/index.html && grep reached /apt /pip
-RUN wget -qO /internal http://{internal}.lab:8000/etc/hostname && test -s /internal
-"""
 SECRETS = (table.PASSWORD, table.LOGIN.partition(":")[2], "p%40ss")
-
-
-@pytest.fixture(scope="module")
-def internal():
-    """A web server of the company on another host."""
-    host = HOSTS[-1]
-    assert on(host, "systemd-run --quiet --unit=internal-web python3 -m http.server --directory=/ 8000").ok
-    yield host
-    on(host, "systemctl stop internal-web")
-
-
-def build(engine, builder, internal, user="builder"):
-    engine.forget()
-    write(engine.name, f"{CONTEXT}/Dockerfile", DOCKERFILE.format(internal=internal))
-    write(engine.name, f"{CONTEXT}/docker-compose.yml", "services:\n  built:\n    build: .\n    image: proof\n")
-    command = f"docker build --tag proof {CONTEXT}"
-    if builder == "compose":
-        command = f"cd {CONTEXT} && if docker compose version >/dev/null 2>&1; then docker compose build; else docker-compose build; fi"
-    variable = "".join(f"{name}={value} " for name, value in BUILDER_VARIABLE.get(builder, {}).items())
-    return on(engine.name, f'su - {user} -c "export {variable or "X=1"}; {command}"')
 
 
 @each
 @pytest.mark.parametrize("builder", ["buildkit", "legacy", "compose"])
-def test_a_real_dockerfile_builds_and_its_image_knows_no_proxy(engine, internal, builder):
-    outcome = build(engine, builder, internal)
+def test_a_real_dockerfile_builds_and_its_image_knows_no_proxy(engine, build_as, builder):
+    outcome = build_as(engine, builder)
     assert outcome.ok, outcome.log
     shown = on(engine.name, "docker history --no-trunc proof; docker inspect proof; docker save proof | tar -xO | tar -tv 2>/dev/null").log.lower()
     assert "proxy" not in shown
@@ -72,8 +45,8 @@ def test_a_real_dockerfile_builds_and_its_image_knows_no_proxy(engine, internal,
 
 @each
 @pytest.mark.parametrize("place", ["files", "processes", "engine"])
-def test_nobody_but_the_relay_has_the_password(engine, internal, place):
-    assert build(engine, "buildkit", internal).ok
+def test_nobody_but_the_relay_has_the_password(engine, build_as, place):
+    assert build_as(engine, "buildkit").ok
     on(engine.name, "docker rm -f idle; docker run -d --name idle busybox:1 sleep 600")
     script = {
         "files": "grep -rlsF {} /etc /root /home /run /tmp /var/lib/buildfleet /var/lib/docker /var/log /usr/local",

@@ -23,6 +23,13 @@ def test_nothing_is_left(engine):
 
 
 @each
+def test_every_file_package_and_unit_is_as_before(engine):
+    script = "sh /var/tmp/snapshot.sh | sort > /var/tmp/after; comm -3 /var/tmp/before /var/tmp/after"
+    assert on(engine.name, script).log.splitlines() == []
+
+
+@each
 @pytest.mark.parametrize("builder", ["buildkit", "legacy", "compose"])
-def test_without_it_the_build_fails(engine, builder):
-    assert not engine.build(builder, login="builder").ok
+@pytest.mark.parametrize("dockerfile", ["FROM busybox:1\n", "FROM ghcr.io/lab/tool:1\n", "FROM mirror.lab/library/busybox:1\nRUN wget -qO- http://web.lab/\n"])
+def test_without_it_each_process_fails(engine, build_as, builder, dockerfile):
+    assert not build_as(engine, builder, dockerfile=dockerfile).ok

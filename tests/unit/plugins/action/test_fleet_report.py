@@ -20,6 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
 
 import fleet
 
+from ansible_collections.buildfleet.docker.plugins.action import fleet_report
+from ansible_collections.buildfleet.docker.plugins.plugin_utils import _report
+
 pytestmark = pytest.mark.slow
 
 PASSWORD = "pa:ss/w@rd"
@@ -49,6 +52,13 @@ def play(folder, hosts, options, *arguments):
 
 def stats(output):
     return json.loads(re.search(r"CUSTOM STATS: \*+\s+RUN: (\{.*\})", output).group(1))
+
+
+def test_what_verify_compares_is_in_the_report():
+    verify = (Path(__file__).resolve().parents[4] / "playbooks/verify.yml").read_text()
+    compared = re.findall(r"- \"{{ (\w+)_result \| default\({}\) }}\"", verify)
+    assert sorted(compared) == sorted(fleet_report._WANTED)
+    assert set(compared) - {"registry_mirror_info"} == set(_report._SETTINGS_OF)
 
 
 @pytest.fixture(scope="module")

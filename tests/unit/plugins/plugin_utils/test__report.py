@@ -79,8 +79,14 @@ def test_state_and_processes(observed, state, processes):
             ["Run the playbook buildfleet.docker.site."], id="drift",
         ),
         pytest.param(
-            {"check": fleet.PASSED, "wanted": {"proxy_relay": {"changed": True, "dest": "/etc/buildfleet-relay.conf"}}}, "drift",
+            {"check": fleet.PASSED, "wanted": {"proxy_relay": {"changed": True, "diff": []}}}, "drift",
             ["The relay's settings differ from the variables: /etc/buildfleet-relay.conf."], ["Run the playbook buildfleet.docker.site."], id="relay",
+        ),
+        pytest.param(
+            {"check": fleet.PASSED, "wanted": {"docker_registry_hosts": {
+                "changed": True, "diff": [{"after_header": "/etc/docker/certs.d/ghcr.io/hosts.toml (mode 0644)"}]}}}, "drift",
+            ["The mirrors of other registries differ from the variables: /etc/docker/certs.d/ghcr.io/hosts.toml."],
+            ["Run the playbook buildfleet.docker.site."], id="hosts.toml",
         ),
         pytest.param(
             {"check": fleet.PASSED, "wanted": {"docker_builder": {"changed": True, "diff": [{"after_header": "builder ci of root (create)"}]}}}, "drift",
