@@ -11,7 +11,8 @@ short_description: Configure the build environment of clients and RUN steps
 version_added: 1.0.0
 description:
   - With BuildKit the process that runs C(docker build) fetches the registry token, and it reads its own environment, not the
-    daemon's. This module configures that environment for logins, cron, SSH commands and the services that build, and the proxy of RUN steps.
+    daemon's. This module configures that environment for logins, cron, SSH commands, the services that build and the jobs of GitLab runners,
+    and the proxy of RUN steps.
   - The options describe everything that this module has written on the host. A setting of this module is removed
     if its option is no longer set. Settings of others stay unchanged.
   - Writes C(/etc/profile.d/buildfleet-docker.sh) and marked lines in C(/etc/environment).
@@ -21,7 +22,7 @@ description:
     C(Defaults env_keep += "BUILDKIT_NO_CLIENT_TOKEN DOCKER_BUILDKIT EXPERIMENTAL_BUILDKIT_SOURCE_POLICY HTTP_PROXY HTTPS_PROXY NO_PROXY
     http_proxy https_proxy no_proxy").
   - Builds that run elsewhere (in a CI agent's container, docker-in-docker, a docker-container builder) do not read the environment of this host.
-    Configure it there.
+    Configure it there; for GitLab runners with O(gitlab_runners).
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -106,6 +107,18 @@ options:
     description: systemd services that run builds (CI agents) and get the environment too.
     type: list
     elements: str
+  gitlab_runners:
+    description:
+      - Configuration files of GitLab runners, such as V(/etc/gitlab-runner/config.toml). Each of their C([[runners]]) gets the variables
+        in its C(environment), so its jobs have them, whatever the executor. Every other byte of the file stays.
+      - Jobs of the executor V(shell) run on the host and get O(http_proxy), O(https_proxy) and O(no_proxy). Jobs of all other executors get the proxies of
+        O(step_proxy) if it is set, since they run in containers, and V(docker) in C(NO_PROXY), the name of a docker-in-docker service.
+        Such a service gets them too. The source policy is a file of the host, so they do not get O(source_policy).
+      - gitlab-runner reads a changed file within seconds, without a restart; jobs that run keep what they have. A file without a runner is left,
+        with a warning.
+    type: list
+    elements: str
+    version_added: 1.1.0
   restart_services:
     description: Whether to restart O(services) that run without the requested environment. This kills the jobs that they run. Otherwise RV(pending) names them.
     type: bool
@@ -131,12 +144,13 @@ EXAMPLES = r"""
   buildfleet.docker.docker_build_env:
     daemon_token: true
 
-- name: Configure a proxy for the client, the CI agent and the steps of two users
+- name: Configure a proxy for the client, the CI agent, the jobs of its containers and the steps of two users
   buildfleet.docker.docker_build_env:
     http_proxy: http://proxy.example.com:3128
     https_proxy: http://proxy.example.com:3128
     no_proxy: [localhost, .example.com]
     services: [gitlab-runner]
+    gitlab_runners: [/etc/gitlab-runner/config.toml]
     users: [root, jenkins]
     step_proxy:
       http_proxy: http://proxy.example.com:3128
@@ -177,6 +191,7 @@ restarted:
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import change, settings
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.runner import RunnerError
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
@@ -188,7 +203,7 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     with module.host.lock("/run/buildfleet-build-env.lock"):
         try:
             return _change(module, settings.given(module.params))
-        except (settings.BuildEnvError, ValueRefused) as error:
+        except (settings.BuildEnvError, RunnerError, ValueRefused) as error:
             raise Refused(str(error), changed=False) from error
 
 
@@ -230,6 +245,7 @@ def main() -> None:
             "source_policy": {"type": "dict"},
             "users": {"type": "list", "elements": "str"},
             "services": {"type": "list", "elements": "str"},
+            "gitlab_runners": {"type": "list", "elements": "str"},
             "restart_services": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "origin": {"type": "str"},

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import runner, settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.services import Services
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, Changes, File, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over, members
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over, members, owner
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 
@@ -94,8 +94,11 @@ def _wanted(host: Host, record: Record, options: t.Mapping[str, t.Any]) -> _Want
         return _Wanted({}, {}, owners, [])
     accounts, warnings = _accounts(host, options)
     owners.update({path: user for user in accounts for path in (settings.config_file(user), settings.builder_file(user))})
+    runners, more = _runners(host, options)
+    owners.update({path: user for path, user in runners.items() if user})
     engine, buildx = (components.engine(host), components.buildx(host)) if options["source_policy"] or options["builder_mirrors"] else ("", "")
-    return _Wanted(settings.variables(options), settings.pieces(options, accounts, engine, buildx), owners, warnings + settings.cautions(options, buildx))
+    wanted = settings.pieces(options, accounts, engine, buildx, runners)
+    return _Wanted(settings.variables(options), wanted, owners, warnings + more + settings.cautions(options, buildx))
 
 
 def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Account], t.List[str]]:
@@ -119,6 +122,22 @@ def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Acco
             raise Refused(f"users: {name} has no home directory: {user.home} does not exist.", changed=False)
         accounts[user.home] = user
     return list(accounts.values()), warnings
+
+
+def _runners(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.Dict[str, t.Optional[Account]], t.List[str]]:
+    """The files of runners with their owners (None: root), and sentences about those without a runner."""
+    found: t.Dict[str, t.Optional[Account]] = {}
+    warnings = []
+    for path in options["gitlab_runners"] or ():
+        file = host.read(path)
+        if not runner.has_runners(path, _contents(file)) or file is None:
+            warnings.append(f"gitlab_runners: {path} has no runner yet. Run this again after gitlab-runner register.")
+            continue
+        user = owner(file.uid)
+        if user is None:
+            raise Refused(f"gitlab_runners: the owner of {path} is not a user of this host (uid {file.uid}). Change its owner first.", changed=False)
+        found[path] = user if user.uid else None
+    return found, warnings
 
 
 def _read(host: Host, path: str, owner: t.Optional[Account]) -> t.Optional[File]:

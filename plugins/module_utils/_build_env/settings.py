@@ -10,6 +10,7 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import runner
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file
@@ -67,6 +68,19 @@ def variables(options: Options) -> Variables:
     return values
 
 
+def job_variables(options: Options) -> t.Tuple[Variables, Variables]:
+    """The environment of a GitLab runner's jobs on the host, and of those in containers, whose proxies are those of the steps."""
+    here = {name: value for name, value in variables(options).items() if name in runner.NAMES}  # the source policy is a file of the host
+    steps = _proxies(options.get("step_proxy") or {}, "step_proxy.") if options.get("step_proxy") else _proxies(options, "")
+    there = {name: value for name, value in here.items() if not name.lower().endswith("_proxy")}
+    if "http_proxy" in steps or "https_proxy" in steps:
+        # The engine of docker-in-docker has this name, and a client would ask the proxy for it.
+        steps["no_proxy"] = ",".join(no_proxy([*steps.get("no_proxy", "").split(","), "docker"], "no_proxy"))
+    for name, value in steps.items():
+        there[name.upper()] = there[name] = value
+    return here, there
+
+
 def _proxies(options: Options, where: str) -> Variables:
     """http_proxy, https_proxy and no_proxy if given, each safe in every file that we write."""
     values: Variables = {}
@@ -96,9 +110,19 @@ def check(options: Options) -> None:
                 f"step_proxy.{name} contains credentials, and Docker passes them to every container that the user starts. "
                 "Use a proxy without a password for the steps, or accept this with allow_readable_secret: true."
             )
+        if "@" in inner and options.get("gitlab_runners"):
+            raise BuildEnvError(
+                f"step_proxy.{name} contains credentials, and with gitlab_runners every job could read them. "
+                "Use a proxy without a password, such as the address of proxy_relay, or omit gitlab_runners."
+            )
     for name in ("step_proxy", "builder_mirrors"):
         if options.get(name) and not options.get("users"):
             raise BuildEnvError(f"{name} is stored in a home directory; set users to the users who build.")
+    _check_services(options)
+    _check_runners(options)
+
+
+def _check_services(options: Options) -> None:
     if options.get("services") and not variables(options):
         raise BuildEnvError("services needs a variable to set; also set buildkit, daemon_token, a proxy or source_policy.")
     for service in options.get("services") or ():
@@ -106,6 +130,14 @@ def check(options: Options) -> None:
             raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
         if unit(service) == "docker.service":
             raise BuildEnvError("services: docker is the daemon itself, whose environment docker_daemon_proxy sets. Name the services that run docker build.")
+
+
+def _check_runners(options: Options) -> None:
+    if options.get("gitlab_runners") and not any(job_variables(options)):
+        raise BuildEnvError("gitlab_runners needs a variable to set; also set buildkit, daemon_token, a proxy or step_proxy.")
+    for path in options.get("gitlab_runners") or ():
+        if not re.match(r"/.*/config\.toml\Z", path):
+            raise BuildEnvError(f"gitlab_runners: {path!r} is not the path of a config.toml. Write one such as /etc/gitlab-runner/config.toml.")
 
 
 def cautions(options: Options, buildx: str) -> t.List[str]:
@@ -117,8 +149,16 @@ def cautions(options: Options, buildx: str) -> t.List[str]:
         step = (options.get("step_proxy") or {}).get(name)
         if step and is_loopback(proxy(step, f"step_proxy.{name}")):
             sentences.append(f"step_proxy.{name} is on this host's loopback, which a RUN step cannot reach. Use an address that containers can reach.")
+        own = not options.get("step_proxy") and options.get("gitlab_runners") and options.get(name)
+        if own and is_loopback(proxy(own, name)):
+            sentences.append(f"{name} is on this host's loopback, which jobs in containers cannot reach. Set step_proxy, which they get instead.")
     if options.get("builder_mirrors") and not versions.has("default_buildkitd_toml", buildx):
         sentences.append(f"builder_mirrors needs buildx {versions.text('default_buildkitd_toml')} or newer; this host has {buildx or 'none'}.")
+    if options.get("step_proxy") and options.get("buildkit") is False:
+        sentences.append(
+            "step_proxy does not reach the steps of docker compose 2 with the legacy builder, which buildkit: false selects. "
+            "Omit buildkit: false, or pass the proxies as build args."
+        )
     if options.get("source_policy") and options.get("buildkit") is False:
         sentences.append("source_policy has no effect on the legacy builder, which buildkit: false selects.")
     return sentences
@@ -297,7 +337,7 @@ def _with_step_keys(path: str, contents: Bytes, wanted: t.Mapping[str, t.Any]) -
     return found
 
 
-Piece = t.Union[WholeFile, Block, StepProxy]
+Piece = t.Union[WholeFile, Block, StepProxy, runner.Runners]
 
 
 # Which file gets what
@@ -308,8 +348,8 @@ def assignments(values: t.Mapping[str, str], prefix: str = "") -> t.List[str]:
     return [f"{prefix}{name}={shlex.quote(values[name])}" for name in sorted(values)]
 
 
-def pieces(options: Options, accounts: t.Sequence[Account], engine: str = "", buildx: str = "") -> t.Dict[str, Piece]:
-    """The part of each file that the options ask for."""
+def pieces(options: Options, accounts: t.Sequence[Account], engine: str = "", buildx: str = "", runners: t.Iterable[str] = ()) -> t.Dict[str, Piece]:
+    """The part of each file that the options ask for. ``runners`` are those files of gitlab_runners that exist."""
     values = variables(options)
     wanted: t.Dict[str, Piece] = {}
     header = f"# Written by {MARK}; changes are overwritten.\n"
@@ -323,6 +363,7 @@ def pieces(options: Options, accounts: t.Sequence[Account], engine: str = "", bu
             wanted[drop_in(service)] = WholeFile(f"{header}[Service]\nEnvironmentFile=-{SERVICE_ENVIRONMENT}\n")
     if options.get("source_policy"):
         wanted[POLICY] = WholeFile(json.dumps(source_policy(options["source_policy"], engine, buildx), indent=2) + "\n")
+    wanted.update({path: runner.Runners(*job_variables(options)) for path in runners})
     for account in accounts:
         if options.get("step_proxy"):
             wanted[config_file(account)] = StepProxy(options["step_proxy"])
@@ -357,6 +398,8 @@ def kind(path: str) -> t.Type[Piece]:
     """Which part of a file is ours, after an earlier run wrote it."""
     if path == ENVIRONMENT or path.endswith("/buildkitd.default.toml"):
         return Block
+    if path.endswith("/config.toml"):
+        return runner.Runners
     return StepProxy if path.endswith("/config.json") else WholeFile
 
 
@@ -370,7 +413,9 @@ def is_secret(path: str, options: Options) -> bool:
 
 
 def urls(path: str, contents: Bytes) -> t.List[str]:
-    """The proxies in a config.json, which may contain a password."""
+    """The proxies in a config.json or config.toml, which may contain a password."""
+    if kind(path) is runner.Runners:
+        return runner.values(path, contents)
     return [str(value) for value in _step_keys(path, contents).values()] if kind(path) is StepProxy else []
 
 

@@ -3,7 +3,7 @@
 
 """A reader for TOML 1.0 (toml.io): the Python of many hosts has none.
 
-Dates, infinity and NaN are not supported: no file of Docker contains them.
+A date is read as its text. Infinity and NaN are not supported: no file of Docker or a CI runner contains them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ _NAMED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\":
 _WORD = re.compile(r"[^\s,\]}#]+")
 _INTEGER = re.compile(r"(?:[+-]?(?:0|[1-9](?:_?[0-9])*)|0x[0-9a-fA-F](?:_?[0-9a-fA-F])*|0o[0-7](?:_?[0-7])*|0b[01](?:_?[01])*)\Z")
 _FLOAT = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?\Z")
+_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
+_DATE = re.compile(rf"\d{{4}}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[Tt ]{_TIME}(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?|{_TIME}")
 
 Table = t.Dict[str, t.Any]
+Span = t.Tuple[int, int]
 
 
 class NotToml(ValueError):
@@ -40,10 +43,22 @@ class Header(t.NamedTuple):
     start: int  # the offset of its line
 
 
+class Pair(t.NamedTuple):
+    """A line such as capabilities = ["pull"], and where its value is."""
+
+    header: int  # the number of headers above it
+    keys: t.Tuple[str, ...]
+    start: int
+    value: t.Any
+    span: Span
+    items: t.Tuple[Span, ...]  # of an array
+
+
 class Document(t.NamedTuple):
     value: Table
     headers: t.Tuple[Header, ...]
     lines: t.Mapping[t.Tuple[str, ...], int]  # the line of each key, by its path
+    pairs: t.Tuple[Pair, ...]
 
 
 def parse(text: str, path: str) -> Document:
@@ -59,6 +74,8 @@ class _Reader:
         self._lines: t.Dict[t.Tuple[str, ...], int] = {}
         self._defined: t.Set[t.Tuple[str, ...]] = set()  # tables in brackets
         self._closed: t.Set[int] = set()  # ids of inline tables and of arrays written as values
+        self._pairs: t.List[Pair] = []
+        self._items: t.Dict[int, t.List[Span]] = {}  # by the id of their array
 
     def document(self) -> Document:
         table, keys = self._value, ()  # type: t.Tuple[Table, t.Tuple[str, ...]]
@@ -68,9 +85,9 @@ class _Reader:
             if self._here() == "[":
                 table, keys = self._header(start)
             elif not _LINE_END.match(self._text, self._at):
-                self._pair(table, keys)
+                self._pairs.append(self._pair(table, keys))
             self._end_of_line()
-        return Document(self._value, tuple(self._headers), self._lines)
+        return Document(self._value, tuple(self._headers), self._lines, tuple(self._pairs))
 
     def _header(self, start: int) -> t.Tuple[Table, t.Tuple[str, ...]]:
         several = self._text.startswith("[[", self._at)
@@ -103,7 +120,7 @@ class _Reader:
             table = inner
         return table
 
-    def _pair(self, table: Table, outer: t.Tuple[str, ...]) -> None:
+    def _pair(self, table: Table, outer: t.Tuple[str, ...]) -> Pair:
         place = self._at
         keys = self._keys()
         self._expect("=", f"is missing after the key {'.'.join(keys)!r}")
@@ -111,8 +128,10 @@ class _Reader:
         target = self._inside(table, keys[:-1], place)
         if keys[-1] in target or (len(keys) > 1 and (*outer, *keys[:-1]) in self._defined):
             raise self._error(place, f"the key {keys[-1]!r} is defined twice. Remove one of the two")
-        target[keys[-1]] = self._read_value()
+        start = self._at
+        value = target[keys[-1]] = self._read_value()
         self._lines[(*outer, *keys)] = self._line(place)
+        return Pair(len(self._headers), keys, place, value, (start, self._at), tuple(self._items.get(id(value), ())))
 
     def _keys(self) -> t.Tuple[str, ...]:
         keys = []
@@ -174,7 +193,9 @@ class _Reader:
             self._skip(_BETWEEN)
             if self._here() == "]":
                 break
+            start = self._at
             values.append(self._read_value())
+            self._items.setdefault(id(values), []).append((start, self._at))
             self._skip(_BETWEEN)
             if self._here() != ",":
                 break
@@ -207,6 +228,10 @@ class _Reader:
                 self._close(inner)
 
     def _bare_value(self) -> t.Any:
+        date = _DATE.match(self._text, self._at)
+        if date:
+            self._at = date.end()
+            return date.group()
         match = _WORD.match(self._text, self._at)
         word = match.group() if match else ""
         values = {"true": True, "false": False}

@@ -22,6 +22,13 @@ def account(name: str) -> t.Optional[Account]:
     return Account(name, entry.pw_dir.rstrip("/"), entry.pw_uid, entry.pw_gid)
 
 
+def owner(uid: int) -> t.Optional[Account]:
+    try:
+        return account(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return None
+
+
 def members(group: str) -> t.Optional[t.List[Account]]:
     """The members of a group that are users of this host; None if there is no such group."""
     try:

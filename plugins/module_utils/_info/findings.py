@@ -94,7 +94,7 @@ class Builder(t.NamedTuple):
 
 
 class Runner(t.NamedTuple):
-    """A CI runner whose jobs build in containers."""
+    """A CI runner whose jobs build in containers without our variables."""
 
     path: str
     executor: str
@@ -413,7 +413,7 @@ def _elsewhere(facts: Facts) -> t.Iterator[Finding]:
     for runner in facts.runners:
         where = "on this host's engine, but without this host's environment" if runner.socket else "in containers, with engines of their own"
         message = f"{runner.path} has the executor {runner.executor}: its jobs build {where}."
-        cure = "Set the variables of docker_build_env as environment in the runner's config.toml, and registry mirrors in the commands of its services."
+        cure = "Set docker_build_env gitlab_runners to this file, and registry mirrors in the commands of its services."
         yield Finding("builds_in_containers", "info", "client", message, cure)
     for name in facts.nested:
         message = f"The container {name} runs an engine of its own (docker in docker): the settings of this host have no effect on builds there."

@@ -404,7 +404,8 @@ def _runners(host: Host) -> t.Iterator[Runner]:
         text = file.contents.decode(errors="replace") if file else ""
         for part in re.split(r"^\s*\[\[runners\]\]", text, flags=re.M)[1:]:
             match = re.search(r"^\s*executor\s*=\s*[\"'](docker[^\"']*|kubernetes)[\"']", part, re.M)
-            if match:
+            is_set = re.search(r"^\s*environment\s*=[^\]]*[\"'](?:BUILDKIT_NO_CLIENT_TOKEN|HTTPS_PROXY|https_proxy)=", part, re.M)
+            if match and not is_set:
                 yield Runner(path, match.group(1), re.search(r"^\s*volumes\s*=.*docker\.sock", part, re.M) is not None)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ CONFIG = "/home/jane/.docker/config.json"
 TOML = "/home/jane/.docker/buildx/buildkitd.default.toml"
 PROXY = "http://proxy.example.com:3128"
 DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": "present"}
-NAMES = (*change.SETTINGS, "users", "services", "origin")
+NAMES = (*change.SETTINGS, "users", "services", "gitlab_runners", "origin")
 
 
 class Machine(MemoryHost):
@@ -64,6 +65,7 @@ class Machine(MemoryHost):
 @pytest.fixture(autouse=True)
 def _accounts(monkeypatch):
     monkeypatch.setattr(change, "account", {"jane": Account("jane", "/home/jane", os.geteuid(), os.getegid())}.get)
+    monkeypatch.setattr(change, "owner", {0: Account("root", "/root", 0, 0), 1: Account("daemon", "/usr/sbin", 1, 1)}.get)
 
 
 def run(machine, check=False, **options):
@@ -404,3 +406,90 @@ def test_a_file_of_another_owner_keeps_its_owner(monkeypatch):
     monkeypatch.setattr(change, "hand_over", lambda path, user, uid, gid: given.append((path, user.name, uid, gid)))
     run(Machine({CONFIG: File(b"{}", 0o644, os.geteuid(), 77)}), step_proxy={"https_proxy": PROXY}, users=["jane"])
     assert given == [(CONFIG, "jane", os.geteuid(), 77)]
+
+
+RUNNER = "/etc/gitlab-runner/config.toml"
+REGISTERED = File(b"concurrent = 1\n[[runners]]\n  name = 'a'\n  token = 'glrt-secret'\n  executor = 'docker'\n", 0o600, 0, 0)
+
+
+def test_the_jobs_of_a_gitlab_runner_get_the_variables_and_undo_is_exact():
+    machine = Machine({**FOREIGN, RUNNER: REGISTERED})
+    options = {"daemon_token": True, "step_proxy": {"https_proxy": PROXY}, "users": ["jane"], "gitlab_runners": [RUNNER]}
+    predicted = run(machine, check=True, **options)
+    assert machine.files[RUNNER] == REGISTERED
+    done = run(machine, **options)
+    assert done == predicted
+    entries = f'"BUILDKIT_NO_CLIENT_TOKEN=1", "HTTPS_PROXY={PROXY}", "NO_PROXY=docker", "https_proxy={PROXY}", "no_proxy=docker"'
+    contents = REGISTERED.contents.replace(b"  name", f"  environment = [{entries}]\n  name".encode())
+    assert machine.files[RUNNER] == REGISTERED._replace(contents=contents)
+    assert {"before_header": f"{RUNNER} (mode 0600)", "before": "", "after_header": f"{RUNNER} (mode 0600)",
+            "after": f"[[runners]] a\nenvironment = [{entries}]\n"} in done["diff"]  # fmt: skip
+    assert "glrt-secret" not in json.dumps(done)
+    assert done["pending"] == []
+    assert not any("restart" in argv for argv in machine.ran)
+    assert not run(machine, **options)["changed"]
+    assert run(machine, daemon_token=True)["changed"], "an option that is no longer given"
+    assert machine.files[RUNNER] == REGISTERED
+    run(machine, **options)
+    run(machine, state="absent")
+    assert machine.files[RUNNER] == REGISTERED
+
+
+@pytest.mark.parametrize("first", [{}, {RUNNER: File(b"concurrent = 1\n")}], ids=["no file", "no runner"])
+def test_a_runner_that_is_not_registered_yet_is_named_and_left(first):
+    machine = Machine(first)
+    assert run(machine, daemon_token=True, gitlab_runners=[RUNNER])["warnings"] == [
+        f"gitlab_runners: {RUNNER} has no runner yet. Run this again after gitlab-runner register."
+    ]
+    assert machine.files.get(RUNNER) == first.get(RUNNER)
+
+
+def test_a_runner_of_a_user_is_written_with_the_rights_of_that_user(monkeypatch):
+    acted = []
+    monkeypatch.setattr(change, "acting_as", lambda user: acted.append(user) or contextlib.nullcontext())
+    path = "/home/jane/.gitlab-runner/config.toml"
+    machine = Machine({path: REGISTERED._replace(uid=1, gid=1)})
+    run(machine, daemon_token=True, gitlab_runners=[path])
+    assert b"BUILDKIT_NO_CLIENT_TOKEN=1" in machine.files[path].contents
+    assert Account("daemon", "/usr/sbin", 1, 1) in acted
+
+
+def test_a_password_of_others_in_a_runner_is_masked():
+    machine = Machine({RUNNER: REGISTERED._replace(contents=REGISTERED.contents + b"  environment = ['https_proxy=http://joe:s3cret@theirs:1']\n")})
+    done = run(machine, https_proxy=PROXY, gitlab_runners=[RUNNER])
+    assert "s3cret" not in json.dumps(done)
+    assert "https_proxy=http://xxxxx:xxxxx@theirs:1" in json.dumps(done)
+
+
+@pytest.mark.parametrize(
+    ("contents", "uid", "options", "message"),
+    [
+        pytest.param(
+            REGISTERED.contents, 7, {}, f"gitlab_runners: the owner of {RUNNER} is not a user of this host (uid 7). Change its owner first.", id="uid"
+        ),
+        pytest.param(
+            b"runners = 1\n", 0, {},
+            f"{RUNNER}: runners is not a list of tables. Write [[runners]] above each, as gitlab-runner register does.", id="shape",
+        ),
+        pytest.param(
+            b"", 0, {"gitlab_runners": ["/etc/gitlab-runner"]},
+            "gitlab_runners: '/etc/gitlab-runner' is not the path of a config.toml. Write one such as /etc/gitlab-runner/config.toml.", id="path",
+        ),
+        pytest.param(
+            b"", 0, {"daemon_token": None, "source_policy": {"docker.io": "m"}},
+            "gitlab_runners needs a variable to set; also set buildkit, daemon_token, a proxy or step_proxy.", id="nothing to set",
+        ),
+        pytest.param(
+            b"", 0, {"step_proxy": {"https_proxy": "http://joe:s3cret@p:1"}, "users": ["jane"], "allow_readable_secret": True},
+            "step_proxy.https_proxy contains credentials, and with gitlab_runners every job could read them. "
+            "Use a proxy without a password, such as the address of proxy_relay, or omit gitlab_runners.", id="password",
+        ),
+    ],
+)  # fmt: skip
+def test_a_runner_that_cannot_be_set_stops_the_run_before_anything_changes(contents, uid, options, message):
+    machine = Machine({RUNNER: File(contents, 0o600, uid, 0)})
+    before = machine.state()
+    with pytest.raises(Refused) as refused:
+        run(machine, **{"daemon_token": True, "gitlab_runners": [RUNNER], **options})
+    assert str(refused.value) == message
+    assert machine.state() == before

@@ -341,3 +341,49 @@ def test_leftovers_are_recognised_without_a_record():
         assert not build_env.is_ours(path, b"A=1\n")
         contents = found[path].into(path, b"A=1\n")
         assert build_env.after(path, None, contents, contents) == (b"A=1\n" if path == build_env.ENVIRONMENT else None)
+
+
+@pytest.mark.parametrize(
+    ("options", "here", "there"),
+    [
+        pytest.param({"buildkit": True}, {"DOCKER_BUILDKIT": "1"}, {"DOCKER_BUILDKIT": "1"}, id="no proxy"),
+        pytest.param({"source_policy": {"docker.io": "m"}}, {}, {}, id="the source policy is a file of the host"),
+        pytest.param(
+            {"http_proxy": PROXY, "no_proxy": [".lab"]},
+            {"HTTP_PROXY": PROXY, "http_proxy": PROXY, "NO_PROXY": ".lab", "no_proxy": ".lab"},
+            {"HTTP_PROXY": PROXY, "http_proxy": PROXY, "NO_PROXY": ".lab,docker", "no_proxy": ".lab,docker"}, id="the client's, if the steps have none",
+        ),
+        pytest.param(
+            {"https_proxy": "http://127.0.0.1:3129", "step_proxy": {"http_proxy": PROXY, "no_proxy": ["docker"]}},
+            {"HTTPS_PROXY": "http://127.0.0.1:3129", "https_proxy": "http://127.0.0.1:3129"},
+            {"HTTP_PROXY": PROXY, "http_proxy": PROXY, "NO_PROXY": "docker", "no_proxy": "docker"}, id="those of the steps in containers",
+        ),
+        pytest.param({"no_proxy": [".lab"]}, {"NO_PROXY": ".lab", "no_proxy": ".lab"}, {"NO_PROXY": ".lab", "no_proxy": ".lab"}, id="no proxy to leave out"),
+    ],
+)  # fmt: skip
+def test_jobs_of_gitlab_runners_get_proxies_that_they_can_reach(options, here, there):
+    assert build_env.job_variables(options) == (here, there)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentences"),
+    [
+        ({"http_proxy": PROXY, "https_proxy": PROXY, "gitlab_runners": ["x"]}, []),
+        ({"https_proxy": "http://127.0.0.1:1", "gitlab_runners": ["x"], "step_proxy": {"https_proxy": PROXY}}, []),
+        ({"https_proxy": "http://127.0.0.1:1"}, []),
+        ({"buildkit": True, "step_proxy": {"https_proxy": PROXY}}, []),
+        (
+            {"buildkit": False, "step_proxy": {"https_proxy": PROXY}},
+            [
+                "step_proxy does not reach the steps of docker compose 2 with the legacy builder, which buildkit: false selects. "
+                "Omit buildkit: false, or pass the proxies as build args."
+            ],
+        ),
+        (
+            {"https_proxy": "http://127.0.0.1:1", "gitlab_runners": ["x"]},
+            ["https_proxy is on this host's loopback, which jobs in containers cannot reach. Set step_proxy, which they get instead."],
+        ),
+    ],
+)
+def test_what_jobs_and_steps_would_not_get_is_named(options, sentences):
+    assert build_env.cautions(options, "") == sentences

@@ -103,6 +103,32 @@ def test_what_the_judge_refuses_is_refused_with_its_place(text):
         parse(text, "/hosts.toml")
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["2026-01-02T03:04:05Z", "0001-01-01T00:00:00Z", "2026-01-02 03:04:05.678+01:00", "2026-12-31t23:59:59", "2026-01-02", "03:04:05", "03:04:05.6"],
+)
+def test_a_date_is_read_as_its_text(date):
+    text = f"a = {date} # when\nb = [{date}, {date}]\nc = {{ d = {date} }}\n"
+    assert judged(text) is ...
+    assert parse(text, "/config.toml").value == {"a": date, "b": [date, date], "c": {"d": date}}
+
+
+@pytest.mark.parametrize("date", ["2026-13-02", "2026-01-32", "2026-01-02T", "2026-01-02T24:04:05", "2026-01-02T03:04", "2026-1-2", "03:04:60", "2026-01-02Z"])
+def test_what_is_no_date_is_refused(date):
+    assert judged(f"a = {date}\n") is None
+    with pytest.raises(NotToml):
+        parse(f"a = {date}\n", "/config.toml")
+
+
+def test_the_place_of_each_value_is_kept():
+    text = "a = 1\n[b]\nc.d = ['x', # y\n 2]\n[[e]]\n\"f\" = { g = [3] }\n"
+    found = [(pair.header, pair.keys, text[pair.start : pair.span[0]], text[slice(*pair.span)], pair.value) for pair in parse(text, "/f").pairs]
+    assert found == [
+        (0, ("a",), "a = ", "1", 1), (1, ("c", "d"), "c.d = ", "['x', # y\n 2]", ["x", 2]), (2, ("f",), '"f" = ', "{ g = [3] }", {"g": [3]}),
+    ]  # fmt: skip
+    assert [[text[slice(*item)] for item in pair.items] for pair in parse(text, "/f").pairs] == [[], ["'x'", "2"], []]
+
+
 def test_mutants_are_read_as_the_judge_reads_them():
     dice = random.Random(7)
     same = refused = 0

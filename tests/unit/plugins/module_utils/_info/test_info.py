@@ -191,6 +191,12 @@ def test_what_stands_in_files_becomes_a_finding(files, more, expected):
     assert expected in ids(survey(FakeHost(files, **more)))
 
 
+@pytest.mark.parametrize("environment", ["['A=1', 'BUILDKIT_NO_CLIENT_TOKEN=1']", "[\n'https_proxy=http://p:1',\n]"])
+def test_a_runner_whose_jobs_have_the_environment_is_not_a_finding(environment):
+    files = {"/etc/gitlab-runner/config.toml": f'[[runners]]\n  environment = {environment}\n  executor = "docker"\n'}
+    assert "builds_in_containers" not in ids(survey(FakeHost(files)))
+
+
 @pytest.mark.parametrize(
     ("contents", "expected"),
     [
