@@ -478,23 +478,27 @@ BUILD_FILES = [
     b'debug = true\nregistry.mirrors = ["x"]\n',
     b'{\n\t"auths": {"r.example": {"auth": "c2VjcmV0"}},\n\t"proxies": {"default": {"httpProxy": "http://u:p@h:1"}}\n}\n',
     b'{"proxies": {"tcp://h:1": {}}}',
+    b'[[runners]]\n  name = "a"\n  environment = [\n "A=1", # x\n "http_proxy=http://u:p@h:1",\n]\n  [runners.docker]\n[[runners]]\n  name = "a"\n',
+    b'[[runners]]\r\n  environment = ["DOCKER_BUILDKIT=0", "DOCKER_BUILDKIT=1"]\r\n  executor = "shell"\r\n  token_expires_at = 0001-01-01T00:00:00Z\r\n',
     b"",
 ]
 BUILD_OPTIONS = {
-    **dict.fromkeys((*build_env_change.SETTINGS, "users", "services", "origin")),
+    **dict.fromkeys((*build_env_change.SETTINGS, "users", "services", "gitlab_runners", "origin")),
     "allow_readable_secret": False,
     "restart_services": False,
     "state": "present",
 }
 HOME = "/home/jane"
+RUNNER = "/etc/gitlab-runner/config.toml"
 
 
 def docker_build_env_fault(data: bytes, dice: random.Random) -> str:
-    """A mutant is /etc/environment, a profile file, the TOML or config.json."""
-    path = dice.choice([build_env.ENVIRONMENT, "/etc/profile.d/zzz.sh", f"{HOME}/.docker/buildx/buildkitd.default.toml", f"{HOME}/.docker/config.json"])
+    """A mutant is /etc/environment, a profile file, a TOML or config.json."""
+    home = (f"{HOME}/.docker/buildx/buildkitd.default.toml", f"{HOME}/.docker/config.json")
+    path = RUNNER if b"runners" in data and dice.random() < 0.8 else dice.choice([build_env.ENVIRONMENT, "/etc/profile.d/zzz.sh", *home])
     machine = Machine({path: File(data)}, "26.1.5")
     options: t.Dict[str, t.Any] = {**BUILD_OPTIONS, "daemon_token": True, "https_proxy": "http://proxy:1", "users": ["jane"], "no_proxy": ["a", ".b"]}
-    options.update(step_proxy={"https_proxy": "http://proxy:1"}, builder_mirrors={"docker.io": "mirror.example"})
+    options.update(step_proxy={"https_proxy": "http://proxy:1"}, builder_mirrors={"docker.io": "mirror.example"}, gitlab_runners=[RUNNER])
     return module_fault(docker_build_env, machine, options)
 
 
