@@ -13,7 +13,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.servi
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, Changes, File, Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over, members, owner
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, account_of, acting_as, hand_over, members
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 
@@ -133,7 +133,7 @@ def _runners(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.Dict[str, 
         if not runner.has_runners(path, _contents(file)) or file is None:
             warnings.append(f"gitlab_runners: {path} has no runner yet. Run this again after gitlab-runner register.")
             continue
-        user = owner(file.uid)
+        user = account_of(file.uid)
         if user is None:
             raise Refused(f"gitlab_runners: the owner of {path} is not a user of this host (uid {file.uid}). Change its owner first.", changed=False)
         found[path] = user if user.uid else None

@@ -22,7 +22,7 @@ def account(name: str) -> t.Optional[Account]:
     return Account(name, entry.pw_dir.rstrip("/"), entry.pw_uid, entry.pw_gid)
 
 
-def owner(uid: int) -> t.Optional[Account]:
+def account_of(uid: int) -> t.Optional[Account]:
     try:
         return account(pwd.getpwuid(uid).pw_name)
     except KeyError:

@@ -65,7 +65,7 @@ class Machine(MemoryHost):
 @pytest.fixture(autouse=True)
 def _accounts(monkeypatch):
     monkeypatch.setattr(change, "account", {"jane": Account("jane", "/home/jane", os.geteuid(), os.getegid())}.get)
-    monkeypatch.setattr(change, "owner", {0: Account("root", "/root", 0, 0), 1: Account("daemon", "/usr/sbin", 1, 1)}.get)
+    monkeypatch.setattr(change, "account_of", {0: Account("root", "/root", 0, 0), 1: Account("daemon", "/usr/sbin", 1, 1)}.get)
 
 
 def run(machine, check=False, **options):

@@ -12,7 +12,7 @@ import types
 import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, acting_as, hand_over, members, owner
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.accounts import account, account_of, acting_as, hand_over, members
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 
 
@@ -41,8 +41,8 @@ def test_an_account_is_known_or_not():
 
 
 def test_the_owner_of_a_file_is_known_or_not():
-    assert owner(0) == account("root")
-    assert owner(987654) is None
+    assert account_of(0) == account("root")
+    assert account_of(987654) is None
 
 
 def test_the_members_of_a_group_are_its_users(monkeypatch):
