@@ -41,6 +41,9 @@ _HIDDEN = {
 }  # fmt: skip
 OVERLAYS = ("overlay2", "overlay")
 _UNKNOWN = re.compile(r"don't match any configuration option: ([\w.-]+(?:, [\w.-]+)*)")
+_ENCODINGS = {BOM.encode(): "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+# Go's unicode.IsSpace; str.strip() would take U+001C to U+001F too.
+_GO_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _NOT_IN_A_HOST = re.compile(r"[\s\x00-\x1f\x7f\\^`{|}]")
 
 
@@ -121,11 +124,21 @@ def mirror_error(text: str, engine: str) -> str:
 
 
 def reads_json(contents: bytes, engine: str) -> bool:
-    """Whether the engine reads a file that we reject: a duplicate key, or, on old engines, text after the object."""
-    text = contents.decode(errors="replace").lstrip(BOM).lstrip(" \t\r\n")
+    """Whether the engine reads a file that we reject: a duplicate key, UTF-16, unusual blanks around it, or, on old engines, text after the object."""
     try:
-        value, end = json.JSONDecoder().raw_decode(text)
+        text = _decoded(contents) if versions.has("tolerates_bom", engine) else contents.decode(errors="replace").strip(" \t\r\n")
+        value, end = json.JSONDecoder(parse_constant=_no_number).raw_decode(text or "{}")
     except (ValueError, RecursionError):
         return False
     after = text[end:].strip(" \t\r\n")
-    return isinstance(value, dict) and (not after or not versions.has("one_json_value", engine))
+    return (value is None or isinstance(value, dict)) and (not after or not versions.has("one_json_value", engine))
+
+
+def _decoded(contents: bytes) -> str:
+    """As newer engines read daemon.json: by its byte order mark, else strictly as UTF-8, without the blanks around it (golang.org/x/text/encoding/unicode)."""
+    encoding, mark = next(((name, mark) for mark, name in _ENCODINGS.items() if contents.startswith(mark)), ("utf-8", b""))
+    return contents[len(mark) :].decode(encoding, "strict" if encoding == "utf-8" else "replace").strip(_GO_BLANKS)
+
+
+def _no_number(text: str) -> t.NoReturn:
+    raise ValueError(text)  # NaN or Infinity

@@ -116,7 +116,7 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
             yield ConfigProblem(
                 "key_stops_start", True, f"{path}, line 1, column 1: engine {engine} does not start with a byte order mark. Save the file without it."
             )
-        if document.root is None and after.get(path) is not None:
+        if document.empty and after.get(path) is not None:
             yield ConfigProblem(
                 "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
             )

@@ -59,8 +59,10 @@ class Document:
         self._all = _decoded(contents, path)
         self.text = self._all.lstrip(BOM)
         self.bom = self._all[: len(self._all) - len(self.text)]
-        if not self.text.strip(" \t\r\n"):
-            self.root: t.Optional[Node] = None  # an empty file: 26 reads it as {}, 20.10 does not start with it
+        alone = self.text.strip(" \t\r\n")
+        self.empty = not alone  # 26 reads an empty file as {}, 20.10 does not start with it
+        if alone in ("", "null"):  # every engine reads null as {}
+            self.root: t.Optional[Node] = None
             self.value: t.Dict[str, t.Any] = {}
             return
         start = self._blanks(0)

@@ -172,7 +172,7 @@ class Machine(MemoryHost):
         begun = model.Unit(self.known).start(files, manager) if self.unit else model.sysvinit(files.get(DEFAULTS, b""))
         try:
             text = files.get(model.flags(begun.argv).get("config-file", [CONFIG])[-1], b"")
-            config = json.loads(text) if text.strip() else {}
+            config = {} if text.strip() in (b"", b"null") else json.loads(text)  # Go reads null as an empty object
             info = model.info(config, begun, self.version)
         except (ValueError, model.Failed):
             return False
@@ -697,6 +697,15 @@ def test_present_without_a_setting_is_refused(run):
 def test_what_20_10_does_not_start_with(run, contents, words):
     done = run(Machine("20.10.24", running=False, **{CONFIG: contents}), https_proxy=URL)
     assert words in done["msg"]
+
+
+@pytest.mark.parametrize("engine", ["20.10.24", "26.1.5"])
+def test_a_file_that_contains_only_null_is_an_empty_object_for_every_engine(run, engine):
+    machine = Machine(engine, **{CONFIG: b"null\n"})
+    done = run(machine, registry_mirrors=["https://m.example.com"])
+    assert (done["changed"], done["restarted"]) == (True, True) and not done.get("failed")
+    assert machine.read(CONFIG).contents == b'{\n  "registry-mirrors": [\n    "https://m.example.com"\n  ]\n}\n'
+    assert run(machine, state="absent")["changed"] and machine.read(CONFIG).contents == b"null\n"
 
 
 def test_socks5h_where_the_engines_go_does_not_know_it(run):

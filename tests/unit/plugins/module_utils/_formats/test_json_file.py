@@ -18,6 +18,8 @@ PATH = "/etc/docker/daemon.json"
     ("before", "after"),
     [
         pytest.param(b"", b'{\n  "proxies": {\n    "http-proxy": "U"\n  }\n}\n', id="no file"),
+        pytest.param(b"\nnull\r\n", b'{\r\n  "proxies": {\r\n    "http-proxy": "U"\r\n  }\r\n}\r\n', id="null, which every engine reads as an empty object"),
+        pytest.param(b"\xef\xbb\xbfnull", b'\xef\xbb\xbf{\n  "proxies": {\n    "http-proxy": "U"\n  }\n}\n', id="BOM and null"),
         pytest.param(b"{}", b'{\n  "proxies": {\n    "http-proxy": "U"\n  }\n}', id="empty object"),
         pytest.param(b'{"a":1}', b'{"a":1, "proxies": {"http-proxy": "U"}}', id="one line"),
         pytest.param(b'{\n\t"a": 1.50\n}\n', b'{\n\t"a": 1.50,\n\t"proxies": {\n\t\t"http-proxy": "U"\n\t}\n}\n', id="tabs"),

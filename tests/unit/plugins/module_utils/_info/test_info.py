@@ -309,6 +309,11 @@ def test_a_broken_file_of_an_engine_that_cannot_check_itself_is_told_once():
     assert ids(survey(FakeHost({CONFIG: '{"debug": tru'}, engine="20.10.24"))).count("config_not_json") == 1
 
 
+@pytest.mark.parametrize("engine", ["20.10.24", "26.1.5"])
+def test_a_file_that_contains_only_null_is_no_finding(engine):
+    assert ids(survey(FakeHost({CONFIG: "null\n"}, engine=engine))) == ids(survey(FakeHost({CONFIG: "{}\n"}, engine=engine)))
+
+
 def test_containers_that_are_no_engine_are_no_finding():
     containers = [{"Image": "redis:7", "Command": "redis-server", "Names": ["/a"]}, {"Image": "docker:27-dind", "Names": ["/b"]}]
     (found,) = survey(FakeHost(containers=containers))["findings"]
