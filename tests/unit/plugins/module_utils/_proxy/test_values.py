@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -106,38 +107,46 @@ DOMAIN = "Write a domain with its subdomains as 'example.com', only its subdomai
 STAR = f"a '*' is allowed only before a whole domain, as in '*.example.com'. {DOMAIN}"
 
 
-@pytest.mark.parametrize(
-    ("entry", "why"),
-    [
-        ("192.168.*", f"it is an incomplete address. {NETWORK}"),
-        ("10.", f"it is an incomplete address. {NETWORK}"),
-        ("2001:db8:*", f"it is an incomplete address. {NETWORK}"),
-        ("10.0.0.1-10.0.0.9", f"it is an address range. {NETWORK}"),
-        ("10.0.0.0/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
-        ("10.1.2.3/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
-        ("10.0.0.0/255.0.255.0", f"it is not a network. {NETWORK}"),
-        ("10.0.0.0/99", f"it is not a network. {NETWORK}"),
-        ("10.0.0.0/8:5000", "a network has no brackets and no port. Write 10.0.0.0/8."),
-        ("10.0.0.0/99:5000", NETWORK),
-        ("[2001:db8::]/32", "a network has no brackets and no port. Write 2001:db8::/32."),
-        ("example.com/v2", "it has a path. Write example.com."),
-        ("[2001:db8::1]", "brackets are needed only with a port. Write 2001:db8::1."),
-        ("example.com:https", "the port 'https' is not a number. Write example.com:443, or example.com for every port."),
-        (":5000", "it has no host. Write host:port."),
-        ("<local>", "only Windows programs understand it. Write the hosts, or their domain as '.example.com'."),
-        ("*example.com", STAR),
-        ("*.", STAR),
-        ("a.*.example.com", STAR),
-        ("${REGISTRY_URL}", "it is the name of a variable, which nothing replaces. Write its value."),
-        ("$no_proxy", "it is the name of a variable, which nothing replaces. Write its value."),
-        (r"^a.*$", f"it looks like a regular expression. {DOMAIN}"),
-        ("example.com.", f"it has an extra dot. {DOMAIN}"),
-        ("..example.com", f"it has an extra dot. {DOMAIN}"),
-        ("fe80::1%eth0/64", "it has a path. Write fe80::1%eth0."),
-    ],
-)
+MISREAD = [
+    ("192.168.*", f"it is an incomplete address. {NETWORK}"),
+    ("10.", f"it is an incomplete address. {NETWORK}"),
+    ("2001:db8:*", f"it is an incomplete address. {NETWORK}"),
+    ("10.0.0.1-10.0.0.9", f"it is an address range. {NETWORK}"),
+    ("10.0.0.0/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
+    ("10.1.2.3/255.0.0.0", "it has a netmask. Write 10.0.0.0/8."),
+    ("10.0.0.0/255.0.255.0", f"it is not a network. {NETWORK}"),
+    ("10.0.0.0/99", f"it is not a network. {NETWORK}"),
+    ("10.0.0.0/8:5000", "a network has no brackets and no port. Write 10.0.0.0/8."),
+    ("10.0.0.0/99:5000", NETWORK),
+    ("[2001:db8::]/32", "a network has no brackets and no port. Write 2001:db8::/32."),
+    ("example.com/v2", "it has a path. Write example.com."),
+    ("[2001:db8::1]", "brackets are needed only with a port. Write 2001:db8::1."),
+    ("example.com:https", "the port 'https' is not a number. Write example.com:443, or example.com for every port."),
+    (":5000", "it has no host. Write host:port."),
+    ("<local>", "only Windows programs understand it. Write the hosts, or their domain as '.example.com'."),
+    ("*example.com", STAR),
+    ("*.", STAR),
+    ("a.*.example.com", STAR),
+    ("${REGISTRY_URL}", "it is the name of a variable, which nothing replaces. Write its value."),
+    ("$no_proxy", "it is the name of a variable, which nothing replaces. Write its value."),
+    (r"^a.*$", f"it looks like a regular expression. {DOMAIN}"),
+    ("example.com.", f"it has an extra dot. {DOMAIN}"),
+    ("..example.com", f"it has an extra dot. {DOMAIN}"),
+    ("fe80::1%eth0/64", "it has a path. Write fe80::1%eth0."),
+]
+
+
+@pytest.mark.parametrize(("entry", "why"), MISREAD)
 def test_exceptions_that_docker_does_not_understand_are_named_with_the_mend(entry, why):
     assert proxy.no_proxy_warnings(["example.com", entry]) == [f"no_proxy: Docker does not understand '{entry}': {why}"]
+
+
+def test_each_kind_of_warning_was_asked_of_real_daemons():
+    def kinds(entries):
+        warnings = (warning for entry in entries for warning in proxy.no_proxy_warnings([entry]))
+        return {re.sub(r"'[^']*'|Write .*", "…", warning) for warning in warnings}
+
+    assert kinds(entry for entry, _why in MISREAD) - kinds(row["entry"] for row in SEEN) == set()
 
 
 @pytest.mark.parametrize(
