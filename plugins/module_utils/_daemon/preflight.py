@@ -92,8 +92,9 @@ def broken(host: Host, daemon: Daemon, changes: Changes, due: bool) -> t.Optiona
 
 def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     """Why systemd would refuse to start the unit with its current files: systemd-analyze reads them again."""
-    if not daemon.systemd:
-        return None
+    of_another = _of_another(host, daemon)
+    if of_another or not daemon.systemd:
+        return of_another
     unit = f"{daemon.service}.service"
     verified = host.run(["systemd-analyze", "verify", "--man=no", unit], timeout=30)
     lines = [line for line in verified.text.splitlines() if line.startswith(f"{unit}: ")] or verified.text.splitlines()[-1:]
@@ -281,6 +282,18 @@ def _line_with(daemon: Daemon, text: str) -> str:
 def _repairs(host: Host, daemon: Daemon, changes: Changes) -> bool:
     """Whether daemon.json stops the engine now but not after the planned change: then our change is the fix."""
     return bool(changes and config_faults(host, daemon) and not config_faults(host, daemon._replace(files={**daemon.files, **changes})))
+
+
+def _of_another(host: Host, daemon: Daemon) -> t.Optional[Problem]:
+    """A daemon that answers although its unit does not run: another unit or a person started it, and a restart of the unit would fail."""
+    if not daemon.up or daemon.state not in ("inactive", "failed"):
+        return None
+    groups = host.read(f"/proc/{daemon.pid}/cgroup") if daemon.pid else None
+    found = re.search(r"/([^/\n]+)\.service$", groups.contents.decode(errors="replace"), re.MULTILINE) if groups else None
+    why = f"The daemon that answers on /run/docker.sock does not belong to {daemon.service}.service, which is {daemon.state}"
+    if found and found[1] != daemon.service:
+        return Problem(f"{why}, but to {found[1]}.service.", f"Set service: {found[1]}.")
+    return Problem(f"{why}: something other than systemd started it.", f"End that daemon, start Docker as a service (systemctl start {daemon.service}).")
 
 
 def _deaf(daemon: Daemon) -> t.Optional[Problem]:

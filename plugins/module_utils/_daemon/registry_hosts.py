@@ -46,7 +46,10 @@ def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> 
     changes = {path: file for path, file in files.items() if file != found[path]}
     for path in changes:
         if not host.can_write(path):
-            raise Refused(f"{path} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written.", changed=False)
+            raise Refused(
+                f"{path} cannot be written: it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written.",
+                changed=False,
+            )
     containerd = components.image_store(info) == "containerd"
     covers = hosts_toml.covers(registries, containerd, bool(_registry_mirrors(info)))
     return Plan(

@@ -14,6 +14,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon i
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import pid_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import check_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats.json_file import drop
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, Run
 
 _DECISIVE = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|invalid|cannot|conflict")
@@ -59,6 +60,11 @@ def restart_blocker(host: Host, daemon: Daemon, policy: str) -> str:
     """What blocks a restart that is due; '' if nothing does."""
     if policy == "never":
         return "restart: never"
+    manual = systemd.show(host, f"{daemon.service}.service", "RefuseManualStart", "RefuseManualStop") if daemon.systemd else {}
+    refused = next((name for name in ("RefuseManualStart", "RefuseManualStop") if manual.get(name) == "yes"), "")
+    if refused:
+        unit = f"{daemon.service}.service"
+        return f"systemd does not restart {unit} on request ({refused}=yes, see systemctl cat {daemon.service}). It takes effect with the next boot"
     container = play_inside(host, daemon)
     if container:
         return f"this play itself runs in the container {container} of this daemon, which a restart would end. Run it elsewhere, or enable live-restore"

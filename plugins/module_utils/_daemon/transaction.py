@@ -51,7 +51,9 @@ def can_write(host: Host, plan: planning.Plan) -> None:
     """Stop if a write would fail, so that check mode reports it too."""
     for path in plan.changes:
         if not host.can_write(path):
-            raise PlanRefused(f"{path} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written.")
+            raise PlanRefused(
+                f"{path} cannot be written: it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written."
+            )
 
 
 def validate(host: Host, daemon: Daemon, plan: planning.Plan) -> None:

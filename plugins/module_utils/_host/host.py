@@ -116,6 +116,7 @@ class Host:
                 stream.write(file.contents)
                 if (os.fstat(stream.fileno()).st_uid, os.fstat(stream.fileno()).st_gid) != (file.uid, file.gid):
                     os.fchown(stream.fileno(), file.uid, file.gid)
+                self._copy_attributes(target, stream.fileno())
                 os.fchmod(stream.fileno(), file.mode)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -128,6 +129,14 @@ class Host:
         finally:
             if temporary and os.path.exists(temporary):
                 os.unlink(temporary)
+
+    @staticmethod
+    def _copy_attributes(source: str, handle: int) -> None:
+        """Access control lists and the user's own attributes of a file that is replaced; its label is set by SELinux's rules."""
+        with contextlib.suppress(OSError):  # there is no such file yet, or its file system has none
+            for name in os.listxattr(source):
+                if not name.startswith("security."):
+                    os.setxattr(handle, name, os.getxattr(source, name))
 
     def sweep(self, paths: t.Iterable[str]) -> None:
         """Remove temporary files of killed runs beside them; they may contain a password."""
@@ -186,10 +195,20 @@ class Host:
 
     def can_write(self, path: str) -> bool:
         """Whether we may create or replace the file with our current rights."""
-        folder = os.path.dirname(os.path.realpath(path))
+        target = os.path.realpath(path)
+        folder = os.path.dirname(target)
         while not os.path.exists(folder):
             folder = os.path.dirname(folder)
-        return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+        return os.access(folder, os.W_OK | os.X_OK, effective_ids=True) and not self._fixed(target)
+
+    def _fixed(self, path: str) -> bool:
+        """Whether not even root can replace this file: it is immutable or read-only, or a mount of its own."""
+        if not os.path.exists(path):
+            return False
+        if os.geteuid() == 0 and not os.access(path, os.W_OK, effective_ids=True):
+            return True
+        mounts = self.read("/proc/self/mountinfo")
+        return mounts is not None and f" {path} ".encode() in mounts.contents
 
     def changed_at(self, path: str) -> float:
         """When the file's contents or attributes last changed, seconds since the epoch; 0 if it does not exist."""
@@ -197,7 +216,8 @@ class Host:
             status = os.stat(path)
         except OSError:
             return 0.0
-        return max(status.st_mtime, status.st_ctime)
+        # Anybody may set st_mtime, also to a time that has not come yet.
+        return status.st_ctime if status.st_mtime > self.now() else max(status.st_mtime, status.st_ctime)
 
     def now(self) -> float:
         """Seconds since the epoch."""

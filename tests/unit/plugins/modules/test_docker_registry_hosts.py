@@ -185,7 +185,8 @@ def test_a_folder_that_cannot_be_written_is_named(host):
     host.closed.add("/etc/docker/certs.d/ghcr.io")
     with pytest.raises(Refused) as refused:
         run(host, registries={"ghcr.io": "https://m.lab"})
-    assert str(refused.value) == f"{GHCR} cannot be written: its folder is read-only, or not yours (set become: true). Nothing was written."
+    why = "it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written."
+    assert str(refused.value) == f"{GHCR} cannot be written: {why}"
 
 
 GRAPHDRIVER_SAYS = (

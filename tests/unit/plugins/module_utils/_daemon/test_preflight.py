@@ -448,3 +448,47 @@ def test_messages_of_an_earlier_start_are_not_quoted():
 
     machine = OfStarts(shown={"docker.service InvocationID": "6a"}, journal="docker.service: Control process exited, code=exited, status=1/FAILURE\n")
     assert preflight.last_message(machine, daemon()) == "docker.service: Control process exited, code=exited, status=1/FAILURE"
+
+
+OF_ANOTHER = "The daemon that answers on /run/docker.sock does not belong to docker.service, which is inactive"
+
+
+@pytest.mark.parametrize(
+    ("groups", "state", "text"),
+    [
+        pytest.param("0::/system.slice/dockerd.service\n", "inactive", f"{OF_ANOTHER}, but to dockerd.service. Set service: dockerd.", id="another unit"),
+        pytest.param("1:name=systemd:/system.slice/d.service\n0::/\n", "inactive", f"{OF_ANOTHER}, but to d.service. Set service: d.", id="cgroup v1"),
+        pytest.param(
+            "0::/user.slice/user-0.slice/session-1.scope\n",
+            "inactive",
+            f"{OF_ANOTHER}: something other than systemd started it. End that daemon, start Docker as a service (systemctl start docker).",
+            id="by hand",
+        ),
+        pytest.param(
+            "0::/system.slice/docker.service\n",
+            "failed",
+            f"{OF_ANOTHER.replace('inactive', 'failed')}: something other than systemd started it. "
+            "End that daemon, start Docker as a service (systemctl start docker).",
+            id="left from a service that failed",
+        ),
+        pytest.param(
+            None,
+            "inactive",
+            f"{OF_ANOTHER}: something other than systemd started it. End that daemon, start Docker as a service (systemctl start docker).",
+            id="its process is unknown",
+        ),
+    ],
+)
+@pytest.mark.parametrize("systemd", [True, False], ids=["a unit", "no unit of this name"])
+def test_a_daemon_that_answers_and_is_not_of_the_unit(groups, state, text, systemd):
+    host = Machine()
+    if groups is not None:
+        host.files["/proc/7/cgroup"] = File(groups.encode())
+    running = daemon(state, info=UP, systemd=systemd)._replace(pid=0 if groups is None else 7)
+    assert preflight.unit_problem(host, running).text == text
+    assert preflight.broken(host, running, changes("{}"), False).text == text
+    assert preflight.broken(host, running, {}, False) is None
+
+
+def test_a_daemon_of_the_unit_is_not_of_another():
+    assert preflight.unit_problem(Machine(), daemon("active", info=UP)) is None

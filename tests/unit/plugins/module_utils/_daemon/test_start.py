@@ -68,3 +68,23 @@ def test_a_program_that_starts_dockerd_is_not_run_to_validate():
     machine = Machine(0, None, "")
     assert validation_error(machine, daemon, files) == ""
     assert machine.ran == []
+
+
+@pytest.mark.parametrize("policy", ["if_idle", "if_needed"])
+@pytest.mark.parametrize(
+    ("shown", "name"), [("RefuseManualStart=no\nRefuseManualStop=yes\n", "RefuseManualStop"), ("RefuseManualStart=yes\n", "RefuseManualStart")]
+)
+def test_a_unit_that_systemd_does_not_restart_on_request_is_left_running(shown, name, policy):
+    host = MemoryHost()
+    host.programs["systemctl show --property=RefuseManualStart,RefuseManualStop -- docker.service"] = Run(0, shown, "")
+    assert start.restart_blocker(host, types.SimpleNamespace(systemd=True, service="docker"), policy) == (
+        f"systemd does not restart docker.service on request ({name}=yes, see systemctl cat docker). It takes effect with the next boot"
+    )
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_other_units_are_restarted(systemd, monkeypatch):
+    host = MemoryHost()
+    host.programs["systemctl show --property=RefuseManualStart,RefuseManualStop -- docker.service"] = Run(0, "RefuseManualStart=no\nRefuseManualStop=no\n", "")
+    monkeypatch.setattr(start, "play_inside", lambda _host, _daemon: "")
+    assert start.restart_blocker(host, types.SimpleNamespace(systemd=systemd, service="docker"), "if_needed") == ""

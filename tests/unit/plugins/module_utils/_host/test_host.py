@@ -53,6 +53,13 @@ def test_a_file_comes_back_as_it_was_written(tmp_path):
     Host().remove(path)
 
 
+def test_a_time_that_has_not_come_yet_is_not_when_a_file_changed(tmp_path):
+    path = tmp_path / "daemon.json"
+    path.write_bytes(b"{}")
+    os.utime(path, (2_000_000_000, 4_000_000_000))
+    assert abs(Host().changed_at(str(path)) - Host().now()) < 60
+
+
 def test_a_link_stays_one_and_its_file_is_replaced(tmp_path):
     (tmp_path / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real")
@@ -161,6 +168,33 @@ def test_a_file_can_be_made_where_its_first_folder_that_exists_can_be_written(tm
     monkeypatch.setattr(os, "access", access)
     assert Host().can_write(str(tmp_path / "a/b/c")) is may
     assert asked == [(str(tmp_path), os.W_OK | os.X_OK, True)]
+
+
+@pytest.mark.parametrize(
+    ("user", "writable", "mounts", "may"),
+    [
+        pytest.param(0, True, "24 1 0:22 / / rw - overlay overlay rw\n", True, id="an ordinary file"),
+        pytest.param(0, False, "", False, id="immutable, or on a read-only mount"),
+        pytest.param(1000, False, "", True, id="a user may replace a file that is not writable"),
+        pytest.param(0, True, "99 24 0:22 {path} {path} rw - overlay overlay rw\n", False, id="a mount of its own"),
+    ],
+)
+def test_a_file_that_not_even_root_can_replace(tmp_path, monkeypatch, user, writable, mounts, may):
+    path = str(tmp_path / "daemon.json")
+    (tmp_path / "daemon.json").write_bytes(b"{}")
+    monkeypatch.setattr(os, "access", lambda name, _rights, effective_ids: writable or name != path)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(Host, "read", lambda _self, _path: File(mounts.format(path=path).encode()))
+    assert Host().can_write(path) is may
+
+
+def test_a_replaced_file_keeps_its_access_control_list_but_not_its_label(tmp_path, monkeypatch):
+    known, kept = {"system.posix_acl_access": b"acl", "security.selinux": b"label", "user.note": b"x"}, {}
+    monkeypatch.setattr(os, "listxattr", lambda _path: list(known))
+    monkeypatch.setattr(os, "getxattr", lambda _path, name: known[name])
+    monkeypatch.setattr(os, "setxattr", lambda _handle, name, value: kept.update({name: value}))
+    Host().write(str(tmp_path / "daemon.json"), File(b"{}"))
+    assert kept == {"system.posix_acl_access": b"acl", "user.note": b"x"}
 
 
 def test_a_file_that_is_there_exists(tmp_path):
