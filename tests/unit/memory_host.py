@@ -51,6 +51,9 @@ class MemoryHost(Host):
     def exists(self, path):
         return path in self.files or path in self.folders
 
+    def missing_folders(self, path):
+        return [] if self.exists(os.path.dirname(path)) else [os.path.dirname(path)]
+
     def can_write(self, path):
         return os.path.dirname(path) not in self.closed
 

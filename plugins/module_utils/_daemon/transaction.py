@@ -160,8 +160,7 @@ def _roll_back(host: Host, record: Record, before: Changes, new_folders: t.Colle
 
 
 def _new_folders(host: Host, changes: Changes) -> t.Set[str]:
-    folders = {path.rpartition("/")[0] for path, file in changes.items() if file is not None}
-    return {folder for folder in folders if not host.exists(folder)}
+    return {folder for path, file in changes.items() if file is not None for folder in host.missing_folders(path)}
 
 
 def _units(changes: Changes, daemon: Daemon) -> t.List[str]:

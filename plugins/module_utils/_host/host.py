@@ -182,6 +182,14 @@ class Host:
         except OSError as error:
             raise HostError(f"{folder} cannot be read: {error.strerror}.") from error
 
+    def missing_folders(self, path: str) -> t.List[str]:
+        """The folders that a write of this file would create, also where a link points to."""
+        folder, missing = os.path.dirname(os.path.realpath(path)), []
+        while not os.path.exists(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        return missing
+
     def links(self, folder: str) -> t.List[str]:
         """The targets of the links in a folder; empty if it does not exist."""
         targets = []

@@ -58,7 +58,7 @@ class Machine(MemoryHost):
 @pytest.fixture(params=trust_store.STORES, ids=["debian", "redhat"])
 def machine(request, monkeypatch):
     made = Machine(request.param)
-    daemon = types.SimpleNamespace(up=True, info={})
+    daemon = types.SimpleNamespace(up=True, info={}, systemd=False)
     monkeypatch.setattr(ca, "observe", lambda host, service, _file: types.SimpleNamespace(**{**vars(daemon), "started": made.started}))
     monkeypatch.setattr(start, "busy", lambda host, _daemon: made.busy)
     monkeypatch.setattr(start, "play_inside", lambda host, _daemon: made.inside)

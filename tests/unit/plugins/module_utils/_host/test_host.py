@@ -60,6 +60,14 @@ def test_a_time_that_has_not_come_yet_is_not_when_a_file_changed(tmp_path):
     assert abs(Host().changed_at(str(path)) - Host().now()) < 60
 
 
+def test_the_folders_that_a_write_creates_are_those_of_the_file_that_a_link_names(tmp_path):
+    (tmp_path / "daemon.json").symlink_to("new/deep/daemon.json")
+    folders = [str(tmp_path / "new/deep"), str(tmp_path / "new")]
+    assert Host().missing_folders(str(tmp_path / "daemon.json")) == folders
+    Host().write(str(tmp_path / "daemon.json"), mine(b"{}"))
+    assert Host().missing_folders(str(tmp_path / "daemon.json")) == []
+
+
 def test_a_link_stays_one_and_its_file_is_replaced(tmp_path):
     (tmp_path / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real")
