@@ -41,6 +41,8 @@ _HIDDEN = {
 }  # fmt: skip
 OVERLAYS = ("overlay2", "overlay")
 _UNKNOWN = re.compile(r"don't match any configuration option: ([\w.-]+(?:, [\w.-]+)*)")
+_FIELD = re.compile(r"(?<=\s)(?:Config|Proxies)\.[\w.-]+(?= of type)")
+_WORDS_OF = {"insecure registry ": "insecure-registries", "pools size": "default-address-pools", "allocate gateway": "bip"}
 _ENCODINGS = {BOM.encode(): "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # Go's unicode.IsSpace; str.strip() would take U+001C to U+001F too.
 _GO_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -85,10 +87,12 @@ def unknown_keys_error(keys: t.Sequence[str]) -> str:
 
 def places(message: str, document: Document) -> str:
     """Where the keys in the engine's message are: keys that it does not know, or whose value it repeats; '' if there are none."""
-    found = _UNKNOWN.search(message)
+    found, field = _UNKNOWN.search(message), _FIELD.search(message)
+    named = [key for key in document.value if field and key in field[0].split(".")]
+    named += [key for words, key in _WORDS_OF.items() if words in message and key in document.value]
     values = {key: next((text for text in _texts(value) if text in message), "") for key, value in document.value.items()}
     repeated = [key for key, text in values.items() if text and not any(text in other and text != other for other in values.values())]
-    return "; ".join(f"'{key}' is in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated))
+    return "; ".join(f"'{key}' is in {document.place(*_path(document.value, key))}" for key in (found[1].split(", ") if found else repeated or named))
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

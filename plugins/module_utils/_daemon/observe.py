@@ -40,7 +40,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
     drop_ins = _drop_ins(host, service) if systemd else ()
     fragment = unit.get("FragmentPath", "")
     files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
-    reload_needed = unit.get("NeedDaemonReload") == "yes" or not _loaded(drop_ins, unit)
+    reload_needed = _changed(host, unit) or not _loaded(drop_ins, unit)
     daemon = Daemon(
         service=service,
         engine=version.get("Version", "") or _program_version(host),
@@ -105,6 +105,11 @@ def _asleep(host: Host, service: str, unit: t.Mapping[str, str]) -> bool:
     if unit.get("ActiveState") not in ("inactive", "failed", "activating"):
         return False
     return systemd.show(host, f"{service}.socket", "SubState").get("SubState") == "listening"
+
+
+def _changed(host: Host, unit: t.Mapping[str, str]) -> bool:
+    """Whether systemd reports that files of the unit changed; because of a folder among them it does so after each reload too."""
+    return unit.get("NeedDaemonReload") == "yes" and not any(map(host.is_folder, unit.get("DropInPaths", "").split()))
 
 
 def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:

@@ -32,6 +32,7 @@ _START_COMMANDS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"
 _NOT_EXECUTABLE = re.compile(r"Command (\S+) is not executable")
 _IGNORED = re.compile(r"ignoring|is dropped|is deprecated")
 _CONDITIONS = ("Condition", "Assert")
+_COMMAND = re.compile(r"path=(\S+) ; argv\[\]=(.*?) ; ignore_errors=no ; .*code=(exited|killed|dumped) ; status=(\S+)")
 _STARTING = ("start-pre", "start", "start-post")
 _PATIENCE = 10.0  # seconds to wait for a daemon that is starting
 _OF_DOCKERD = re.compile(r"unable to configure|failed to (?:start|create)|level=fatal|level=error")
@@ -113,7 +114,8 @@ def unit_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
         place = _place(daemon, rf"(?:{'|'.join(_DEPENDENCIES)})\s*=.*(?<![^\s=]){re.escape(missing[1])}(?!\S)") or f"A dependency of {unit}"
         is_what = "is not on this host" if missing[2] == "not found" else "is masked"
         sentence = f"{place}: {unit} requires {missing[1]}, which {is_what}, so systemd does not start it."
-        cure = f"Remove it from that line or install the package that provides it, then: systemctl daemon-reload, systemctl start {daemon.service}."
+        mend = "install the package that provides it" if missing[2] == "not found" else f"run: systemctl unmask {missing[1]}"
+        cure = f"Remove it from that line or {mend}, then: systemctl daemon-reload, systemctl start {daemon.service}."
     elif _NOT_EXECUTABLE.search(message):
         named = ((one.name, one.place) for one in _naming(daemon, message) if one.name in _START_COMMANDS)
         name, place = next(named, ("ExecStart", daemon.fragment))
@@ -135,16 +137,19 @@ def down_problem(host: Host, daemon: Daemon) -> t.Optional[Problem]:
     if daemon.state == "active":
         return _deaf(daemon)
     if daemon.systemd and daemon.state == "inactive":
-        failed = _failed_dependency(host, unit)
+        failed, unmet = _failed_dependency(host, unit), _unmet_condition(host, daemon)
+        if unmet and failed.endswith(".socket"):  # it failed because each connection tried to start the unit
+            return unmet
         why = f"Docker does not run: {unit} requires {failed}, which failed."
         repair = f"Repair {failed} (systemctl status {failed} says why it failed), then: {start}."
-        return Problem(why, repair) if failed else _unmet_condition(host, daemon)
+        return Problem(why, repair) if failed else unmet
     if daemon.state not in ("failed", "activating"):
         return None
     if _started_too_often(host, daemon):
         why = f"Docker does not run: {unit} was restarted too often in a short time (start-limit-hit), and its last start was good."
         return Problem(why, f"Run: systemctl reset-failed {unit}, {start}.")
     faults = config_faults(host, daemon)
+    faults = faults or list(_failed_commands(host, daemon))
     message = "" if faults else last_message(host, daemon)
     because = faults[0] if faults else f"Its log says: {message}{_places(daemon, message)}" if message else f"journalctl -u {daemon.service} may say why."
     starting = daemon.state == "activating" and _property(host, unit, "SubState") in _STARTING
@@ -213,6 +218,16 @@ def not_restarted_for_undo(host: Host, daemon: Daemon, changes: Changes) -> str:
     """Why undo does not restart a running daemon: the original files stopped it from starting before our first run, too."""
     faults = config_faults(host, daemon._replace(files={**daemon.files, **changes})) if daemon.up else []
     return f"Docker was not restarted and keeps our settings until its next start, as it does not start with the original files: {faults[0]}" if faults else ""
+
+
+def _failed_commands(host: Host, daemon: Daemon) -> t.Iterator[str]:
+    """Commands before and after the daemon that failed at the last start: the log does not name them."""
+    for name in ("ExecStartPre", "ExecStartPost") if daemon.systemd else ():
+        for line in _property(host, f"{daemon.service}.service", name).splitlines():
+            ended = _COMMAND.search(line)
+            if ended and ended[4].partition("/")[0] != "0":
+                place = next((one.place for one in _commands(daemon) if (one.name, one.program) == (name, ended[1])), daemon.fragment)
+                yield f"{place}: {name}={ended[2]} failed ({ended[3]}, status {ended[4]})"
 
 
 def left_down(daemon: Daemon) -> str:

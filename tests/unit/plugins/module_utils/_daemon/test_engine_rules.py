@@ -63,6 +63,7 @@ def test_an_engine_that_says_nothing_about_its_flags_knows_every_key():
         ("the following directives don't match any configuration option: elsewhere", "'elsewhere' is in /etc/docker/daemon.json, line 1, column 1"),
         ("failed to start metrics server: listen tcp 192.168.1.40:9323: bind", "'m' is in /etc/docker/daemon.json, line 4, column 2"),
         ("failed to start daemon", ""),
+        ("cannot unmarshal string into Go struct field Config.features.x of type bool", ""),
     ],
 )  # fmt: skip
 def test_the_place_of_a_key_that_the_engine_names(words, place):
@@ -75,10 +76,16 @@ def test_the_place_of_a_key_that_the_engine_names(words, place):
         ("insecure registry h.example.com/ is not valid", "insecure-registries"),
         ("error initializing graphdriver: overlay2: unknown option overlay2.override_kernel_check: overlay2", "storage-opts"),
         ("error initializing graphdriver: overlay2: not supported", "storage-driver"),
+        ("insecure registry * is not valid: invalid host", "insecure-registries"),
+        ("json: cannot unmarshal number 1e1 into Go struct field Config.CommonConfig.max-concurrent-downloads of type int", "max-concurrent-downloads"),
+        ("invalid JSON: json: cannot unmarshal array into Config.labels.0 of type string", "labels"),
+        ("error obtaining controller instance: invalid pools size: 16", "default-address-pools"),
+        ("failed to allocate gateway (172.26.0.0): Address already in use", "bip"),
     ],
 )
 def test_the_place_of_a_list_whose_entry_the_engine_repeats(message, key):
-    text = '{"storage-driver": "overlay2", "storage-opts": ["overlay2.override_kernel_check=true"], "insecure-registries": ["r", 1, "h.example.com/"]}'
+    text = '{"storage-driver": "overlay2", "storage-opts": ["overlay2.override_kernel_check=true"], "insecure-registries": ["r", 1, "h.example.com/"], '
+    text += '"max-concurrent-downloads": 1e1, "labels": [[]], "default-address-pools": [], "bip": "172.26.0.0/16"}'
     assert engine_rules.places(message, document(text)).startswith(f"'{key}' is in /etc/docker/daemon.json, line 1, ")
 
 

@@ -116,3 +116,12 @@ def test_a_folder_among_drop_ins_is_ignored_as_systemd_does():
     drop_ins = "/etc/systemd/system/docker.service.d"
     host = MemoryHost({f"{drop_ins}/a.conf": File(b"[Service]\n")}, {"/run/systemd/system", f"{drop_ins}/b.conf"})
     assert observe(host, "docker", None).drop_ins == (f"{drop_ins}/a.conf",)
+
+
+@pytest.mark.parametrize(("is_folder", "needed"), [(True, False), (False, True)])
+def test_a_reload_that_systemd_asks_for_because_of_a_folder_is_not_needed(is_folder, needed):
+    drop_in = "/etc/systemd/system/docker.service.d/b.conf"
+    host = MemoryHost({} if is_folder else {drop_in: File(b"[Service]\n")}, {"/run/systemd/system", *([drop_in] if is_folder else [])})
+    shown = f"LoadState=loaded\nFragmentPath={UNIT}\nDropInPaths={drop_in}\nNeedDaemonReload=yes\n"
+    host.run = lambda argv, **_more: Run(0, shown if argv[:2] == ["systemctl", "show"] else "", "")
+    assert observe(host, "docker", None).reload_needed is needed

@@ -64,6 +64,14 @@ def daemon(state="failed", info=(), engine="26.1.5", systemd=True, config=None, 
     )  # fmt: skip
 
 
+def command(program, code, status):
+    """A command of a unit after its last start, as systemctl show prints it."""
+    return f"{{ path={program} ; argv[]={program} -x ; ignore_errors=no ; start_time=[x] ; stop_time=[x] ; pid=7 ; code={code} ; status={status} }}"
+
+
+COMMANDS = command("/bin/true", "exited", "0"), command("/bin/false", "exited", "1")
+
+
 def changes(config=None):
     return {} if config is None else {CONFIG: File(config.encode())}
 
@@ -87,7 +95,7 @@ def changes(config=None):
             Machine("docker.service: Failed to create docker.service/start: Unit media.service is masked.\n"), daemon(),
             "A dependency of docker.service: docker.service requires media.service, which is masked, so systemd does not start it. "
             "systemd's message: Failed to create docker.service/start: Unit media.service is masked.",
-            f"Remove it from that line or install the package that provides it, {RELOAD}", id="a masked dependency that no file names",
+            f"Remove it from that line or run: systemctl unmask media.service, {RELOAD}", id="a masked dependency that no file names",
         ),
         pytest.param(
             Machine("docker.service: Command /usr/bin/nosuch is not executable: No such file or directory\n"),
@@ -204,6 +212,31 @@ def test_a_unit_that_systemd_starts(machine, found):
             daemon("inactive", disk="[Unit]\nConditionACPower=true\nAssertPathExists=/mnt/disk\n"),
             f"systemd does not start docker.service, because a condition of it is not met: {FOLDER}/disk.conf, line 3 (AssertPathExists=/mnt/disk).",
             f"Make the condition true or remove the line, {RELOAD}", id="an assertion that is not met",
+        ),
+        pytest.param(
+            Machine(shown={
+                "docker.service ConditionResult": "no", "docker.service ConditionTimestampMonotonic": "7",
+                "docker.service Requires": "docker.socket", "docker.socket ActiveState": "failed",
+            }),
+            daemon("inactive", disk="[Unit]\nConditionPathExists=/mnt/disk\n"),
+            f"systemd does not start docker.service, because a condition of it is not met: {FOLDER}/disk.conf, line 2 (ConditionPathExists=/mnt/disk).",
+            f"Make the condition true or remove the line, {RELOAD}", id="a condition that is not met, for which the socket failed too",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service ExecStartPre": f"{COMMANDS[0]}\nExecStartPre={COMMANDS[1]}"}, journal=METRICS),
+            daemon(hook="[Service]\nExecStartPre=/bin/true\nExecStartPre=/bin/false\n"),
+            f"Docker does not run (docker.service is failed). {FOLDER}/hook.conf, line 3: ExecStartPre=/bin/false -x failed (exited, status 1).",
+            "Repair that, start Docker (systemctl start docker).", id="a command before it failed",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service ExecStartPost": command("/bin/sleep", "killed", "15/TERM")}), daemon(),
+            f"Docker does not run (docker.service is failed). {UNIT}: ExecStartPost=/bin/sleep -x failed (killed, status 15/TERM).",
+            "Repair that, start Docker (systemctl start docker).", id="a command after it failed, of which the file is unknown",
+        ),
+        pytest.param(
+            Machine(shown={"docker.service ExecStartPre": command("/bin/false", "exited", "1").replace("=no ;", "=yes ;")}, journal=METRICS), daemon(),
+            f"Docker does not run (docker.service is failed). Its log says: {METRICS}.",
+            "Repair that, start Docker (systemctl start docker).", id="a command that may fail",
         ),
         pytest.param(
             Machine(), daemon("active", unit="[Service]\nType=oneshot\nExecStart=/bin/true\nRemainAfterExit=yes\n"),
