@@ -42,7 +42,9 @@ _HIDDEN = {
 OVERLAYS = ("overlay2", "overlay")
 _UNKNOWN = re.compile(r"don't match any configuration option: ([\w.-]+(?:, [\w.-]+)*)")
 _FIELD = re.compile(r"(?<=\s)(?:Config|Proxies)\.[\w.-]+(?= of type)")
-_WORDS_OF = {"insecure registry ": "insecure-registries", "pools size": "default-address-pools", "allocate gateway": "bip"}
+_WORDS_OF = {
+    "insecure registry ": "insecure-registries", "pools size": "default-address-pools", "allocate gateway": "bip", "initializing graphdriver": "storage-driver",
+}  # fmt: skip
 _ENCODINGS = {BOM.encode(): "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # Go's unicode.IsSpace; str.strip() would take U+001C to U+001F too.
 _GO_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -41,7 +41,7 @@ _LAST_START = re.compile(r"^Started |Main process exited|Failed with result '(?!
 _OF_A_PROGRAM = re.compile(
     r"(?!\s|$|\S+\.\w+: |(?:Start|Stopp|Reload|Finish)(?:ing|ed) |Failed to start |time=|Status: |Usage:|A self-sufficient)(?!.*(?:--help|level=))"
 )
-_OF_SYSTEMD = re.compile(r"Failed at step|Failed to load environment|Dependency failed|not found|Refusing|start operation timed out")
+_OF_SYSTEMD = re.compile(r"Failed at step|Failed to load environment|Dependency failed|not found|Refusing|start(?:-pre|-post)? operation timed out")
 _ENDED = re.compile(r"process exited|Failed with result '(?!start-limit)")
 _KINDS_OF_MESSAGES = (_OF_DOCKERD.search, _OF_SYSTEMD.search, _OF_A_PROGRAM.match, _ENDED.search)
 

@@ -136,6 +136,11 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
                 f"{document.place(*place)}: '{key}' is set here and by --{flag} on the command line ({flag_place(daemon, after, flag)}), "
                 f"so Docker would not start ('the following directives are specified both as a flag and in the configuration file: {key}'). Remove one of them."
             )
+            if not _contains(config(daemon.files, path).value, place):
+                sentence = (
+                    f"{flag_place(daemon, after, flag)}: --{flag} on the command line sets '{key}', and Docker would not start if {path} set it too "
+                    f"('the following directives are specified both as a flag and in the configuration file: {key}'). Remove the flag there."
+                )
             yield ConfigProblem("key_stops_start", True, sentence)
     mirrors = document.value.get("registry-mirrors")
     for number, text in enumerate(mirrors if isinstance(mirrors, list) else []):
@@ -143,6 +148,14 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
         if reason:
             sentence = f"{document.place('registry-mirrors')}, entry {number + 1}: {_mirror_words(str(text), daemon.engine or '99', reason)}"
             yield ConfigProblem("mirror_refused" if "://" in str(text) else "mirror_without_scheme", True, sentence)
+
+
+def _contains(value: t.Any, keys: t.Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def _mirror_words(text: str, engine: str, reason: str) -> str:

@@ -76,6 +76,7 @@ def test_the_place_of_a_key_that_the_engine_names(words, place):
         ("insecure registry h.example.com/ is not valid", "insecure-registries"),
         ("error initializing graphdriver: overlay2: unknown option overlay2.override_kernel_check: overlay2", "storage-opts"),
         ("error initializing graphdriver: overlay2: not supported", "storage-driver"),
+        ("error initializing graphdriver: driver not supported", "storage-driver"),
         ("insecure registry * is not valid: invalid host", "insecure-registries"),
         ("json: cannot unmarshal number 1e1 into Go struct field Config.CommonConfig.max-concurrent-downloads of type int", "max-concurrent-downloads"),
         ("invalid JSON: json: cannot unmarshal array into Config.labels.0 of type string", "labels"),

@@ -312,6 +312,24 @@ def test_a_flag_is_shown_in_the_file_that_gives_it(record, unit, files, place):
     assert f"'hosts' is set here and by --host on the command line ({place})" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "flag", "options", "key"),
+    [
+        pytest.param(None, "--registry-mirror", {"registry_mirrors": ["https://m.example.com"]}, "registry-mirrors", id="no file"),
+        pytest.param(b'{"proxies": {"no-proxy": "x"}}', "--https-proxy", {"https_proxy": URL}, "https-proxy", id="an object of the file"),
+        pytest.param(b'{"debug": true}', "--https-proxy", {"https_proxy": URL}, "https-proxy", id="a file without the object"),
+    ],
+)
+def test_a_flag_beside_a_key_that_only_we_would_write_is_to_be_removed(record, config, flag, options, key):
+    unit = f"[Service]\nExecStart=/usr/bin/dockerd -H fd:// {flag}=https://a.example.com\n".encode()
+    with pytest.raises(PlanRefused) as caught:
+        plan(daemon(unit=unit, config=config), record, adopt=True, **options)
+    assert str(caught.value) == (
+        f"{UNIT}, line 2: {flag} on the command line sets '{key}', and Docker would not start if {CONFIG} set it too "
+        f"('the following directives are specified both as a flag and in the configuration file: {key}'). Remove the flag there."
+    )
+
+
 SCRIPT = b"[Service]\nType=notify\nExecStart=\nExecStart=/opt/start.sh\n"
 SEEN = {"ID": "x", "HttpsProxy": "http://script:1", "RegistryConfig": {"Mirrors": ["https://script/"]}}
 HIDDEN = (

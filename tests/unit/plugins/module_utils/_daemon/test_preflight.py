@@ -466,6 +466,10 @@ JAMES = 'Error during uid lookup for "james": getent unable to find entry "james
             "docker.service: Failed to load environment files: No such file or directory", id="of systemd, before its result",
         ),
         pytest.param(f"{METRICS}\nhook: done\n{FAILED}", METRICS, id="of dockerd, before those of others"),
+        pytest.param(
+            f"{STARTING}docker.service: start-pre operation timed out. Terminating.\ndocker.service: Failed with result 'timeout'.\n",
+            "docker.service: start-pre operation timed out. Terminating.", id="a command before it that takes too long",
+        ),
     ],
 )  # fmt: skip
 def test_the_last_message_names_the_cause(journal, words):
