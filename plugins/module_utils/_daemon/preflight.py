@@ -392,7 +392,8 @@ def _last_start(daemon: Daemon) -> t.Optional[Command]:
 
 def _failed_dependency(host: Host, unit: str) -> str:
     names = " ".join(_property(host, unit, name) for name in _DEPENDENCIES).split()
-    return next((name for name in sorted(names) if _property(host, name, "ActiveState") == "failed"), "")
+    names.sort(key=lambda name: (name.endswith(".socket"), name))  # the socket fails too when another dependency prevents a start
+    return next((name for name in names if _property(host, name, "ActiveState") == "failed"), "")
 
 
 def _property(host: Host, unit: str, name: str) -> str:
