@@ -29,8 +29,11 @@ MODULES = {
 }
 SOCKET = "/run/docker.sock"
 # Files that a configuration may contain, and files that a run may change.
-PLACES = ("/etc/docker", "/etc/default", "/etc/sysconfig", "/etc/systemd/system", "/etc/environment", "/etc/buildfleet", "/var/lib/buildfleet")
-OF_THE_ENGINE = "/etc/docker/key.json"
+PLACES = (
+    "/etc/docker", "/etc/default", "/etc/sysconfig", "/etc/systemd/system", "/etc/environment", "/etc/buildfleet", "/var/lib/buildfleet", "/opt",
+    "/run/systemd/system", "/root/.config", "/usr/lib/systemd/system/docker.service", "/usr/lib/systemd/system/docker.service.d",
+)  # fmt: skip
+OF_THE_ENGINE = ("/etc/docker/key.json", "/opt/containerd")
 # systemd begins to start a unit, or has started it: only the second for a unit of the kind "simple".
 STARTS = ("MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5", "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf")
 PATIENCE = 45.0  # seconds for a start
@@ -68,7 +71,7 @@ def paths() -> list[str]:
 
 
 def files() -> dict[str, object]:
-    rows = {path: found(path) for path in paths() if path != OF_THE_ENGINE}
+    rows = {path: found(path) for path in paths() if not path.startswith(OF_THE_ENGINE)}
     return {path: row for path, row in rows.items() if row is not None}
 
 
@@ -113,7 +116,7 @@ class Journal:
         since = [f"--after-cursor={self.cursor}"] if self.cursor else ["--lines=0"]
         run("journalctl", "--sync")
         fields = ("--output=json", "--output-fields=INVOCATION_ID")
-        rows = run("journalctl", "--quiet", "--show-cursor", *fields, *since, *STARTS, "UNIT=docker.service").splitlines()
+        rows = run("journalctl", "--quiet", "--show-cursor", *fields, *since, *STARTS, "UNIT=docker.service", "UNIT=dockerd.service").splitlines()
         self.cursor = next((row.partition("-- cursor: ")[2] for row in rows if row.startswith("-- cursor: ")), self.cursor)
         found = {json.loads(row).get("INVOCATION_ID", "") for row in rows if row.startswith("{")} - self.seen
         self.seen |= found
@@ -123,6 +126,8 @@ class Journal:
 class Host:
     def __init__(self) -> None:
         self.first = {path: self.read(path) for path in files()}
+        self.folders = [path for path in self.first if os.path.isdir(path) and not os.path.islink(path)]
+        self.links = {path: os.readlink(path) for path in self.first if os.path.islink(path)}
         self.journal = Journal()
 
     @staticmethod
@@ -142,13 +147,20 @@ class Host:
 
     def clean(self) -> None:
         """Files as on the first day, the daemon stopped."""
+        run("umount", "--quiet", "/etc/docker/daemon.json", "/etc/docker", "/etc/systemd/system/docker.service.d", "/run/docker-config")
         self.stop()
+        run("systemctl", "unset-environment", "HTTPS_PROXY", "HTTP_PROXY")
         for path in sorted(files(), key=len, reverse=True):
-            if path not in self.first:
+            if path not in self.first or (os.path.islink(path) and path not in self.links):
                 os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        for path in self.folders:
+            os.makedirs(path, exist_ok=True)
         for path, kept in self.first.items():
             if kept and self.read(path) != kept:
                 self.write(path, kept[1], kept[0])
+        for path, target in self.links.items():
+            if not os.path.islink(path):
+                os.symlink(target, path)
         run("ip", "link", "delete", "docker0")
 
     @staticmethod
@@ -156,6 +168,7 @@ class Host:
         for _attempt in range(3):
             run("systemctl", "stop", "docker.socket", "docker.service", timeout=40)  # a socket that is gone from the disk serves nobody
             if unit()["ActiveState"] in ("inactive", "failed"):
+                run("sh", "-c", "for pid in $(pidof dockerd); do kill $pid; while [ -e /proc/$pid ]; do sleep 0.1; done; done")  # started by hand
                 return
         raise RuntimeError(f"the daemon does not stop: {unit()}")
 
@@ -166,7 +179,10 @@ class Host:
             written["/etc/docker/daemon.json"] = case["daemon_json"]
         for path, text in written.items():
             self.write(path, text.encode())
+        run("sh", "-c", case.get("setup", ""))
         self.start()
+        run("sh", "-c", case.get("after", ""), timeout=120)
+        self.journal.starts()
 
     def start(self) -> None:
         run("systemctl", "daemon-reload")

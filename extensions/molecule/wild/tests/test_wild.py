@@ -99,6 +99,34 @@ def test_what_is_judged(row, change, ends):
     assert [one.end for one in wild.judge(CASE, "28.5", "mirror", {**row, **change})] == ends
 
 
+STOPPED = {
+    **HELD,
+    "before": seen(info={}, state="inactive"),
+    "run": step(seen(OURS, {}), changed=True),
+    "again": step(seen(OURS, {})),
+    "undo": step(seen(info={})),
+}
+POSTPONED = {**HELD, "run": step(seen(OURS), changed=True, restart_pending=True), "again": step(seen(OURS)), "undo": step(seen())}
+DOWN_FINDING = {"info": {**HELD["info"], "findings": [{"id": "engine_down", "severity": "error", "message": "m"}]}}
+
+
+@pytest.mark.parametrize(
+    ("row", "more", "ends"),
+    [
+        pytest.param({**STOPPED, **DOWN_FINDING}, {}, ["written"], id="stopped, and it stays so"),
+        pytest.param({**STOPPED, "run": step(seen(OURS, IN_FORCE, 1), changed=True)}, {}, ["fault"], id="stopped, and started"),
+        pytest.param(POSTPONED, {"postponed": True}, ["written"], id="a unit that refuses a restart"),
+        pytest.param({**POSTPONED, "run": step(seen(OURS), changed=True)}, {"postponed": True}, ["fault"], id="it does not say that the restart waits"),
+        pytest.param(POSTPONED, {}, ["fault", "fault"], id="postponed for no reason"),
+        pytest.param(HELD, {"findings": ["unit_refused"]}, ["held"], id="a finding that is true, but absent"),
+        pytest.param({**HELD, **DOWN_FINDING}, {"findings": ["engine_down"]}, ["held"], id="a finding that is true"),
+        pytest.param({**REFUSED, "run": step(seen(), failed=True, msg="/a is a mount.")}, {"refused": "a mount"}, ["refused"], id="refused, no line exists"),
+    ],
+)
+def test_states_of_a_host_are_judged_by_what_their_case_says(row, more, ends):
+    assert [one.end for one in wild.judge({**CASE, **more}, "28.5", "mirror", row)] == ends
+
+
 @pytest.mark.parametrize(
     ("case", "trial", "reasons"),
     [
