@@ -243,7 +243,7 @@ def _restart(facts: Facts) -> t.Iterator[Finding]:
     elif facts.config_newer:
         message = f"{facts.config_file} changed since the engine started, so part of it may not be effective."
         yield Finding("config_newer_than_engine", "info", "daemon", message, f"Restart docker (systemctl restart {facts.service}) when nobody builds.")
-    if facts.reload_needed:
+    if facts.reload_needed and not facts.unit_problem:  # whose fix includes the reload
         message = f"A unit file or drop-in of {facts.service} changed, and systemd has not loaded it yet: a restart alone would use the old one."
         cure = f"Run systemctl daemon-reload, then restart docker; docker_daemon_proxy does both (systemctl show {facts.service} -p NeedDaemonReload)."
         yield Finding("daemon_reload_needed", "warning", "daemon", message, cure)

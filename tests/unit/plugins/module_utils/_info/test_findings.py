@@ -67,7 +67,7 @@ CASES = [
     ("top_level_proxy_ignored", "warning", "daemon", {"config_problems": trouble("top_level_proxy_ignored", False)}, {}),
     ("restart_pending", "warning", "daemon", {"pending": ("https_proxy",)}, {"pending": ()}),
     ("config_newer_than_engine", "info", "daemon", {"config_newer": True}, {"config_newer": True, "pending": ("https_proxy",)}),
-    ("daemon_reload_needed", "warning", "daemon", {"reload_needed": True}, {}),
+    ("daemon_reload_needed", "warning", "daemon", {"reload_needed": True}, {"reload_needed": True, "unit_problem": ("It is wrong.", "Correct it.")}),
     ("https_proxy_missing", "warning", "daemon", {"daemon": daemon(http_proxy=URL)}, {"daemon": daemon(http_proxy=URL, https_proxy=URL)}),
     ("https_proxy_missing", "warning", "client", {"clients": client(HTTP_PROXY=URL)}, {"clients": client(HTTP_PROXY=URL, HTTPS_PROXY=URL)}),
     ("https_proxy_missing", "warning", "step", {"steps": (f.Steps("root", daemon(http_proxy=URL)),)}, {"steps": (f.Steps("root", daemon(https_proxy=URL)),)}),
