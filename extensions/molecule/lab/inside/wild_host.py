@@ -8,6 +8,7 @@ It judges nothing. One configuration a line comes in as JSON, one line of observ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import importlib
@@ -152,7 +153,8 @@ class Host:
         run("systemctl", "unset-environment", "HTTPS_PROXY", "HTTP_PROXY")
         for path in sorted(files(), key=len, reverse=True):
             if path not in self.first or (os.path.islink(path) and path not in self.links):
-                os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+                with contextlib.suppress(FileNotFoundError):  # a link named it too
+                    os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
         for path in self.folders:
             os.makedirs(path, exist_ok=True)
         for path, kept in self.first.items():
@@ -170,6 +172,8 @@ class Host:
             if unit()["ActiveState"] in ("inactive", "failed"):
                 run("sh", "-c", "for pid in $(pidof dockerd); do kill $pid; while [ -e /proc/$pid ]; do sleep 0.1; done; done")  # started by hand
                 return
+            run("rm", "-rf", "/etc/systemd/system/docker.service.d")  # it may refuse to be stopped
+            run("systemctl", "daemon-reload")
         raise RuntimeError(f"the daemon does not stop: {unit()}")
 
     def configure(self, case: dict) -> None:
