@@ -14,7 +14,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors imp
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Changes, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import CANNOT_WRITE, Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import bypasses
@@ -46,10 +46,7 @@ def plan(host: Host, record: Record, registries: Registries, fallback: bool) -> 
     changes = {path: file for path, file in files.items() if file != found[path]}
     for path in changes:
         if not host.can_write(path):
-            raise Refused(
-                f"{path} cannot be written: it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written.",
-                changed=False,
-            )
+            raise Refused(f"{path} {CANNOT_WRITE}. Nothing was written.", changed=False)
     containerd = components.image_store(info) == "containerd"
     covers = hosts_toml.covers(registries, containerd, bool(_registry_mirrors(info)))
     return Plan(

@@ -24,7 +24,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.start im
     restart_service,
     wait_for_answer,
 )
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import CANNOT_WRITE, Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 
 
@@ -51,9 +51,7 @@ def can_write(host: Host, plan: planning.Plan) -> None:
     """Stop if a write would fail, so that check mode reports it too."""
     for path in plan.changes:
         if not host.can_write(path):
-            raise PlanRefused(
-                f"{path} cannot be written: it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written."
-            )
+            raise PlanRefused(f"{path} {CANNOT_WRITE}. Nothing was written.")
 
 
 def validate(host: Host, daemon: Daemon, plan: planning.Plan) -> None:

@@ -32,6 +32,10 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import
 # pylint: disable=ansible-bad-function
 
 
+# Why a file for which can_write is false was not written.
+CANNOT_WRITE = "cannot be written: it is not a regular file, or it or its folder is read-only, immutable, a mount, or not yours (set become: true)"
+
+
 class HostError(Refused):
     """The host refused; the message is a complete sentence."""
 
@@ -106,7 +110,7 @@ class Host:
 
         A symbolic link stays: the file that it points to is replaced.
         """
-        target = os.path.realpath(path)
+        target = self._regular(path, "written")
         folder = os.path.dirname(target)
         temporary = ""
         try:
@@ -131,6 +135,14 @@ class Host:
                 os.unlink(temporary)
 
     @staticmethod
+    def _regular(path: str, done: str) -> str:
+        """Where the path leads; a device such as /dev/null, to which a link may lead, must never be replaced."""
+        target = os.path.realpath(path)
+        if os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):
+            raise HostError(f"{path} cannot be {done}: {target} is not a regular file.")
+        return target
+
+    @staticmethod
     def _copy_attributes(source: str, handle: int) -> None:
         """Access control lists and the user's own attributes of a file that is replaced; its label is set by SELinux's rules."""
         with contextlib.suppress(OSError):  # there is no such file yet, or its file system has none
@@ -148,7 +160,7 @@ class Host:
                         os.unlink(os.path.join(folder, name))  # the name itself, even if it is a link
 
     def remove(self, path: str) -> None:
-        target = os.path.realpath(path)
+        target = self._regular(path, "removed")
         try:
             os.unlink(target)
             self._sync_folder(os.path.dirname(target))
@@ -210,9 +222,11 @@ class Host:
         return os.access(folder, os.W_OK | os.X_OK, effective_ids=True) and not self._fixed(target)
 
     def _fixed(self, path: str) -> bool:
-        """Whether not even root can replace this file: it is immutable or read-only, or a mount of its own."""
+        """Whether not even root can replace this file: it is immutable or read-only, a mount of its own, or a device."""
         if not os.path.exists(path):
             return False
+        if not os.path.isfile(path):
+            return True
         if os.geteuid() == 0 and not os.access(path, os.W_OK, effective_ids=True):
             return True
         mounts = self.read("/proc/self/mountinfo")

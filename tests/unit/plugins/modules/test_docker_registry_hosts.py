@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_named(host):
     host.closed.add("/etc/docker/certs.d/ghcr.io")
     with pytest.raises(Refused) as refused:
         run(host, registries={"ghcr.io": "https://m.lab"})
-    why = "it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written."
+    why = "it is not a regular file, or it or its folder is read-only, immutable, a mount, or not yours (set become: true). Nothing was written."
     assert str(refused.value) == f"{GHCR} cannot be written: {why}"
 
 

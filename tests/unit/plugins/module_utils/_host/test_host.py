@@ -68,6 +68,18 @@ def test_the_folders_that_a_write_creates_are_those_of_the_file_that_a_link_name
     assert Host().missing_folders(str(tmp_path / "daemon.json")) == []
 
 
+def test_a_device_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "device")
+    (tmp_path / "daemon.json").symlink_to("device")
+    path, why = str(tmp_path / "daemon.json"), f"{tmp_path}/device is not a regular file."
+    assert not Host().can_write(path)
+    for done, change in (("written", lambda: Host().write(path, mine(b"{}"))), ("removed", lambda: Host().remove(path))):
+        with pytest.raises(HostError) as refused:
+            change()
+        assert str(refused.value) == f"{path} cannot be {done}: {why}"
+    assert not Host().can_write("/dev/null") and (tmp_path / "device").is_fifo()
+
+
 def test_a_link_stays_one_and_its_file_is_replaced(tmp_path):
     (tmp_path / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real")
