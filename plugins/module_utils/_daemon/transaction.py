@@ -13,6 +13,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import p
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, PlanRefused
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.preflight import validation_error
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import flag_place
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.settings import not_effective, unstarted
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.start import (
     Restart,
@@ -47,9 +48,12 @@ def restart(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, pol
     return Restart(due, f"the daemon still runs with the old password ({kept_by})" if "credentials" in waiting and kept_by else kept_by)
 
 
-def can_write(host: Host, plan: planning.Plan) -> None:
+def can_write(host: Host, daemon: Daemon, plan: planning.Plan) -> None:
     """Stop if a write would fail, so that check mode reports it too."""
     for path in plan.changes:
+        if not path:
+            place = flag_place(daemon, daemon.files, "config-file")
+            raise PlanRefused(f"{place}: --config-file has no value, so Docker reads no daemon.json. Nothing was written. Remove the flag there.")
         if not host.can_write(path):
             raise PlanRefused(f"{path} {CANNOT_WRITE}. Nothing was written.")
 

@@ -181,6 +181,8 @@ class Host:
         """A folder that only its owner may enter."""
         try:
             self._make_folder(folder)
+            if not os.path.isdir(folder):
+                raise HostError(f"{folder} cannot be created: a file has its name. Move it away.")
             os.chmod(folder, 0o700)
         except OSError as error:
             raise HostError(f"{folder} cannot be created: {error.strerror}.") from error

@@ -708,6 +708,15 @@ def test_a_file_that_contains_only_null_is_an_empty_object_for_every_engine(run,
     assert run(machine, state="absent")["changed"] and machine.read(CONFIG).contents == b"null\n"
 
 
+def test_a_daemon_that_reads_no_file_is_not_given_one(run):
+    unit = DEBIAN[1].replace("dockerd -H", 'dockerd --config-file "" -H')
+    machine = Machine(unit=(DEBIAN[0], unit))
+    before = seen(machine)
+    done = run(machine, registry_mirrors=["https://m.example.com"])
+    assert done["failed"] and seen(machine) == before
+    assert done["msg"] == (f"{DEBIAN[0]}, line 3: --config-file has no value, so Docker reads no daemon.json. Nothing was written. Remove the flag there.")
+
+
 def test_socks5h_where_the_engines_go_does_not_know_it(run):
     machine = Machine()
     assert not run(machine, check=True, https_proxy="socks5h://p.example.com:1080").get("failed")

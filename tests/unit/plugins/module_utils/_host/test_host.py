@@ -80,6 +80,16 @@ def test_a_device_is_never_replaced(tmp_path):
     assert not Host().can_write("/dev/null") and (tmp_path / "device").is_fifo()
 
 
+def test_a_file_in_the_place_of_a_private_folder_keeps_its_mode(tmp_path):
+    path = tmp_path / "record"
+    path.write_bytes(b"x")
+    path.chmod(0o640)
+    with pytest.raises(HostError) as refused:
+        Host().make_private_folder(str(path))
+    assert str(refused.value) == f"{path} cannot be created: a file has its name. Move it away."
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_link_stays_one_and_its_file_is_replaced(tmp_path):
     (tmp_path / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real")
