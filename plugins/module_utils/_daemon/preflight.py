@@ -43,7 +43,8 @@ _OF_A_PROGRAM = re.compile(
 )
 _OF_SYSTEMD = re.compile(r"Failed at step|Failed to load environment|Dependency failed|not found|Refusing|start(?:-pre|-post)? operation timed out")
 _ENDED = re.compile(r"process exited|Failed with result '(?!start-limit)")
-_KINDS_OF_MESSAGES = (_OF_DOCKERD.search, _OF_SYSTEMD.search, _OF_A_PROGRAM.match, _ENDED.search)
+_OF_AN_OLD_DOCKERD = re.compile(r"Status: ")  # 20.10 writes so about its command line
+_KINDS_OF_MESSAGES = (_OF_DOCKERD.search, _OF_SYSTEMD.search, _OF_A_PROGRAM.match, _OF_AN_OLD_DOCKERD.match, _ENDED.search)
 
 
 class Problem(t.NamedTuple):
@@ -279,7 +280,8 @@ def _places(daemon: Daemon, message: str) -> str:
 
 def _command_line_place(daemon: Daemon, message: str) -> str:
     for word in next_start(daemon, daemon.files).argv[1:]:
-        value = word.partition("=")[2] or word
+        flag, _equals, value = word.partition("=")
+        value = flag if flag.startswith("--") and flag in message.split() else value or word
         place = _line_with(daemon, value) if len(value) > 3 and value in message else ""
         if place:
             return f"'{value}' is in {place}"

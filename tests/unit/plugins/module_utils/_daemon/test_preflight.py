@@ -202,6 +202,13 @@ def test_a_unit_that_systemd_starts(machine, found):
             "Repair that, start Docker (systemctl start docker).", id="failed by a value of its command line",
         ),
         pytest.param(
+            Machine(journal="Status: unknown flag: --http-proxy\nSee 'dockerd --help'., Code: 125\ndocker.service: Failed with result 'exit-code'.\n"),
+            daemon(proxy="[Service]\nExecStart=\nExecStart=/usr/bin/dockerd --debug --http-proxy=http://p:1\n", engine="20.10.24"),
+            "Docker does not run (docker.service is failed). Its log says: Status: unknown flag: --http-proxy "
+            f"('--http-proxy' is in {FOLDER}/proxy.conf, line 3).",
+            "Repair that, start Docker (systemctl start docker).", id="a flag of its command line that it does not know",
+        ),
+        pytest.param(
             Machine(shown={"docker.service ConditionResult": "no", "docker.service ConditionTimestampMonotonic": "7"}),
             daemon("inactive", disk="[Unit]\nConditionPathIsReadWrite=\nConditionPathIsReadWrite=/mnt/disk\n"),
             f"systemd does not start docker.service, because a condition of it is not met: {FOLDER}/disk.conf, line 3 (ConditionPathIsReadWrite=/mnt/disk).",
