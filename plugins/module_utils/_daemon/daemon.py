@@ -87,14 +87,20 @@ def environment_paths(daemon: Daemon, files: Files) -> t.List[str]:
 
 def environment_patterns(daemon: Daemon, files: Files) -> t.List[str]:
     """The values of EnvironmentFile= as systemd lists them; only ours can appear or disappear."""
-    if daemon.loaded:
-        others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
-        return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
+    read = _read_patterns(daemon, files)
+    if not daemon.loaded:
+        return read
+    others = [path for path in daemon.loaded.environment_files if path != daemon.environment_file]
+    if [path for path in read if path != daemon.environment_file] == others:
+        return read  # a drop-in whose name sorts after ours may name a file
+    return [*others, *([daemon.environment_file] if files.get(daemon.drop_in) is not None else [])]
+
+
+def _read_patterns(daemon: Daemon, files: Files) -> t.List[str]:
     patterns: t.List[str] = []
-    for path in unit_files(daemon, files):
-        for directive in environment_file.directives(_contents(files, path)):
-            if directive.name == "EnvironmentFile":
-                patterns = [*patterns, directive.value.lstrip("-").strip('"')] if directive.value else []
+    for _path, directive in _directives(daemon, files):
+        if directive.name == "EnvironmentFile":
+            patterns = [*patterns, directive.value.lstrip("-").strip('"')] if directive.value else []
     return patterns
 
 
@@ -207,6 +213,16 @@ def _unset(daemon: Daemon, files: Files) -> t.Set[str]:
         if directive.name == "UnsetEnvironment":
             unset = unset | set(environment_file.words(directive.value)) if directive.value else set()
     return unset
+
+
+def cancelled_by(daemon: Daemon, files: Files, variable: str) -> str:
+    """The last line of the unit that takes this variable from the daemon, whatever sets it before; '' if none does."""
+    place = ""
+    for path, directive in _directives(daemon, files):
+        unset = [word.partition("=")[0].upper() for word in environment_file.words(directive.value)] if directive.name == "UnsetEnvironment" else []
+        if variable in unset or (directive.name == "EnvironmentFile" and not directive.value):
+            place = f"{path}, line {directive.line}"
+    return place
 
 
 def _before_dockerd(argv: t.Sequence[str], path: str, line: int) -> t.Iterator[environment_file.Setting]:

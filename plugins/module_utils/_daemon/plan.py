@@ -19,6 +19,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon i
     PlanRefused,
     Start,
     assignments,
+    cancelled_by,
     config,
     flags,
     layers,
@@ -417,6 +418,9 @@ def _check_winners(request: Wanted, daemon: Daemon, after: Files, expected: sett
                     else "Remove it there, or set adopt: true to take it over (the record keeps it, and state: absent restores it)."
                 )
             )
+        cancelled = "" if same or winner else cancelled_by(daemon, after, variable)
+        if cancelled:
+            raise PlanRefused(f"{name}: {cancelled} takes from Docker what {daemon.environment_file} sets. Remove that line.")
         if winner and winner.path != daemon.environment_file and environment_file.MARK not in _line(after, winner):
             conflicts.append(f"{winner.place} sets {variable} too; {daemon.config_file} overrides it.")
 

@@ -717,6 +717,35 @@ def test_a_daemon_that_reads_no_file_is_not_given_one(run):
     assert done["msg"] == (f"{DEBIAN[0]}, line 3: --config-file has no value, so Docker reads no daemon.json. Nothing was written. Remove the flag there.")
 
 
+@pytest.mark.parametrize(
+    ("drop_in", "message"),
+    [
+        pytest.param(
+            "EnvironmentFile=-/etc/sysconfig/docker\n",
+            "https_proxy: /etc/sysconfig/docker, line 1 sets HTTPS_PROXY, which would override this option. "
+            "Remove it there, or set adopt: true to take it over (the record keeps it, and state: absent restores it).",
+            id="it names a file of its own",
+        ),
+        pytest.param(
+            "EnvironmentFile=\n",
+            f"https_proxy: {DROP_INS}/zzz.conf, line 2 takes from Docker what {DROP_INS}/zz-buildfleet.env sets. Remove that line.",
+            id="it ends the list of files",
+        ),
+        pytest.param(
+            "UnsetEnvironment=HTTP_PROXY\nUnsetEnvironment=https_proxy HTTPS_PROXY\n",
+            f"https_proxy: {DROP_INS}/zzz.conf, line 3 takes from Docker what {DROP_INS}/zz-buildfleet.env sets. Remove that line.",
+            id="it unsets the variable",
+        ),
+    ],
+)
+def test_a_drop_in_that_sorts_after_ours_wins(run, drop_in, message):
+    files = {f"{DROP_INS}/zzz.conf": f"[Service]\n{drop_in}".encode(), "/etc/sysconfig/docker": b"HTTPS_PROXY=http://p.example.com:82\n"}
+    machine = Machine("20.10.24", **files)
+    before = seen(machine)
+    done = run(machine, https_proxy=URL)
+    assert done["failed"] and done["msg"] == message and seen(machine) == before and not done["rolled_back"]
+
+
 def test_socks5h_where_the_engines_go_does_not_know_it(run):
     machine = Machine()
     assert not run(machine, check=True, https_proxy="socks5h://p.example.com:1080").get("failed")
