@@ -10,7 +10,15 @@ import pytest
 from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, environment_paths, flags, next_start, without_flags, wrapped
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import (
+    Daemon,
+    Loaded,
+    environment_paths,
+    flags,
+    next_start,
+    without_flags,
+    wrapped,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
@@ -125,3 +133,10 @@ def test_a_reload_that_systemd_asks_for_because_of_a_folder_is_not_needed(is_fol
     shown = f"LoadState=loaded\nFragmentPath={UNIT}\nDropInPaths={drop_in}\nNeedDaemonReload=yes\n"
     host.run = lambda argv, **_more: Run(0, shown if argv[:2] == ["systemctl", "show"] else "", "")
     assert observe(host, "docker", None).reload_needed is needed
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_environment_files_are_those_of_systemd_where_we_read_others(ours):
+    found = daemon("EnvironmentFile=-/etc/%p\nExecStart=/usr/bin/dockerd")._replace(loaded=Loaded({}, ("/etc/docker",), "/usr/bin/dockerd"))
+    files = {**found.files, **({found.drop_in: File(f"[Service]\nEnvironmentFile={found.environment_file}\n".encode())} if ours else {})}
+    assert environment_paths(found, files) == ["/etc/docker", *([found.environment_file] if ours else [])]
