@@ -217,7 +217,8 @@ def _drift(wanted: t.Mapping[str, Result]) -> t.List[str]:
 def _dead_mirrors(tried: Result) -> t.List[str]:
     """Mirrors in use that no longer work, and a candidate that works."""
     in_use, usable = tried.get("in_use") or [], tried.get("usable") or []
-    others = f"The candidate {usable[0]} works." if usable else "No candidate works."
+    kind = "candidate" if any(mirror.get("url") not in in_use for mirror in tried.get("mirrors") or []) else "mirror"
+    others = f"The {kind} {usable[0]} works." if usable else f"No {kind} works."
     dead = [mirror for mirror in tried.get("mirrors") or [] if mirror.get("url") in in_use and not mirror.get("usable")]
     return [_short(f"The mirror {mirror['url']}, which the daemon uses, does not work: {mirror.get('message')} {others}") for mirror in dead]
 

@@ -109,4 +109,4 @@ if BROUGHT_ENGINE and not {"BUILDFLEET_HOSTS", "MOLECULE_SCENARIO_NAME"} & set(o
 RELAY_HOSTS = dict(
     pair.split("=") for pair in os.environ.get("BUILDFLEET_RELAY_HOSTS", "relay20=bookwormrelay,relay26=trixierelay,relay28=forkyrelay").split(",")
 )
-OTHER_HOSTS = {"cache": "cache", "sysvinit": "sysvinit", "engine28c": "forky+containerd", **RELAY_HOSTS}
+OTHER_HOSTS = {"cache": "cache", "cache2": "cache", "sysvinit": "sysvinit", "engine28c": "forky+containerd", **RELAY_HOSTS}

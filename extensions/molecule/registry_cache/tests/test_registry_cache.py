@@ -1,19 +1,22 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet without a proxy, and one host that fetches images for it."""
+"""A fleet without a proxy, and two hosts that fetch images for it."""
 
 from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 import table
 from build import build, on, write
 from shell import run
 
-CACHE = "cache"
+CACHE, SECOND = CACHES = ("cache", "cache2")
+FLEET = "build_servers,cache_servers"
+USE_CACHES = "buildfleet_cache_hosts=cache_servers"
 UNIT = "buildfleet-registry-cache.service"
 IMAGE = "pytorch/torchserve:0.11.0-gpu"
 REGISTRY = "Go-http-client"  # as docker-registry calls itself; daemons and clients have other names
@@ -25,11 +28,39 @@ def checked(engine, **options):
     return json.loads(done.stdout.partition("=> ")[2])
 
 
+SERVES = "for n in $(seq 30); do curl -sfk https://127.0.0.1:5000/v2/ && exit 0; sleep 1; done; exit 1"
+
+
 def asked_of_the_hub(moment):
     """The requests of the cache's proxy to the Hub and to the server of its layers since then, without the question whether the Hub answers."""
     proxy = table.SERVICES["auth-proxy"].address
     logs = (run("sh", "-c", f"docker logs --since {moment} buildfleet-{service} 2>&1") for service in ("hub", "cdn"))
     return [line for log in logs for line in log.splitlines() if line.startswith(f"{proxy} ") and REGISTRY in line and '"GET /v2/ HTTP' not in line]
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_clients_trust_each_cache(engine, cache):
+    assert engine.host.check_output(f"curl -sf https://{cache}.lab:5000/v2/") == "{}"
+    assert f"https://{cache}.lab:5000/" in engine.host.check_output("docker info --format '{{.RegistryConfig.Mirrors}}'")
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_only_root_reads_the_keys(cache):
+    assert on(cache, "stat -c '%a %U %n' /etc/buildfleet-registry-cache/tls /etc/buildfleet-registry-cache/tls/*.key").log.splitlines() == [
+        "700 root /etc/buildfleet-registry-cache/tls",
+        "600 root /etc/buildfleet-registry-cache/tls/ca.key",
+        "600 root /etc/buildfleet-registry-cache/tls/cache.key",
+    ]
+
+
+def test_verify_sees_no_difference(playbook):
+    done = playbook("verify", FLEET, "-e", USE_CACHES)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_proxy_of_the_daemons_is_not_asked_for_the_caches(playbook):
+    done = playbook("site", FLEET, "--check", "--diff", "-e", USE_CACHES, "-e", f"buildfleet_proxy_https={table.HTTP_PROXY}")
+    assert '"no-proxy": "cache.lab,cache2.lab"' in done.stdout, done.stdout
 
 
 def test_another_registry_has_a_service_of_its_own():
@@ -68,7 +99,15 @@ def test_the_second_host_gets_the_image_from_the_cache():
 
 
 @pytest.fixture()
-def proxy_lost():
+def one_cache():
+    """The second cache does not run."""
+    assert on(SECOND, f"systemctl stop {UNIT}").ok
+    yield
+    assert on(SECOND, f"systemctl start {UNIT} && {SERVES}").ok
+
+
+@pytest.fixture()
+def proxy_lost(one_cache):
     """The proxy of the cache's host stops answering."""
     rule = f"OUTPUT -d {table.SERVICES['auth-proxy'].address} -j REJECT"
     assert on(CACHE, f"iptables -A {rule}").ok
@@ -79,9 +118,6 @@ def proxy_lost():
 def test_what_the_cache_has_it_hands_out_when_the_proxy_is_down(engine, proxy_lost):
     outcome = engine.build("buildkit")
     assert outcome.ok, outcome.log
-
-
-SERVES = "for n in $(seq 30); do curl -sfk https://127.0.0.1:5000/v2/ && exit 0; sleep 1; done; exit 1"
 
 
 @pytest.mark.parametrize("engine", list(table.HOSTS)[:1], indirect=True)
@@ -104,8 +140,32 @@ def test_and_uses_the_hub_again_by_itself():
     assert on(CACHE, SERVES).ok
 
 
+@pytest.fixture()
+def first_cache_stopped():
+    assert on(CACHE, f"systemctl stop {UNIT}").ok
+    yield
+    assert on(CACHE, f"systemctl start {UNIT} && {SERVES}").ok
+
+
+@pytest.mark.parametrize("builder", ["pull", "buildkit", "legacy", "compose"])
+def test_the_second_cache_serves_within_seconds_when_the_first_does_not_run(engine, first_cache_stopped, builder):
+    engine.forget()
+    started = time.monotonic()
+    outcome = engine.build(builder, clean=False)
+    assert outcome.ok, outcome.log
+    assert time.monotonic() - started < 15
+
+
+def test_verify_names_the_cache_that_does_not_run(first_cache_stopped, playbook):
+    done = playbook("verify", FLEET, "-e", USE_CACHES)
+    assert done.returncode != 0
+    assert "The mirror https://cache.lab:5000, which the daemon uses, does not work: cache.lab could not be reached (refused)." in done.stdout
+    assert "The mirror https://cache2.lab:5000 works." in done.stdout
+    assert "differ from the variables" not in done.stdout
+
+
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])
-def test_a_cache_that_does_not_run_is_named_and_back_again_all_is_well(engine, builder):
+def test_a_cache_that_does_not_run_is_named_and_back_again_all_is_well(engine, one_cache, builder):
     engine.forget()
     assert on(CACHE, f"systemctl stop {UNIT}").ok
     try:
@@ -113,20 +173,29 @@ def test_a_cache_that_does_not_run_is_named_and_back_again_all_is_well(engine, b
         assert (result["cause"], result["asked_by"], result["host"]) == ("refused", "daemon", "cache.lab"), result
         assert "cache.lab" in result["msg"]
     finally:
-        assert on(CACHE, f"systemctl start {UNIT} && for n in 1 2 3 4 5 6 7 8 9; do curl -sk https://127.0.0.1:5000/v2/ && exit 0; sleep 1; done").ok
+        assert on(CACHE, f"systemctl start {UNIT} && {SERVES}").ok
     assert checked(engine, builder=builder)["ok"]
 
 
 @pytest.mark.parametrize("engine", list(table.HOSTS)[:1], indirect=True)
-def test_a_cache_host_that_is_down_is_named_and_comes_back_by_itself(engine):
+def test_a_cache_host_that_is_down_is_named_and_comes_back_by_itself(engine, one_cache, playbook):
     engine.forget()
     run("docker", "stop", "--time=5", CACHE)
     try:
         result = checked(engine, builder="legacy")
+        assert on(SECOND, f"systemctl start {UNIT} && {SERVES}").ok
+        started = time.monotonic()
+        outcome = engine.build("buildkit", clean=False)
+        seconds = time.monotonic() - started
+        verified = playbook("verify", f"{engine.name},{SECOND},{CACHE}", "-e", USE_CACHES).stdout
     finally:
         run("docker", "start", CACHE)
     assert not result["ok"]
     assert "cache.lab" in result["msg"], result
+    assert outcome.ok, outcome.log
+    assert seconds < 30
+    assert "The mirror https://cache.lab:5000, which the daemon uses, does not work" in verified
+    assert "differ from the variables" not in verified
     for _rest in range(60):
         if on(CACHE, "curl -sfk https://127.0.0.1:5000/v2/").ok:
             break
@@ -146,7 +215,7 @@ PLAIN = """
 version: 0.1
 storage: {filesystem: {rootdirectory: /var/lib/buildfleet-registry-cache}}
 proxy: {remoteurl: "https://registry-1.docker.io"}
-http: {addr: ":5001"}
+http: {addr: ":5002"}
 """
 
 
@@ -157,10 +226,10 @@ def plain_cache():
     started = on(
         CACHE,
         "systemd-run --unit=plain --property=EnvironmentFile=/etc/buildfleet-registry-cache.env --property=User=docker-registry "
-        "docker-registry serve /run/plain.yml && for n in 1 2 3 4 5; do curl -s http://127.0.0.1:5001/v2/ && exit 0; sleep 1; done",
+        "docker-registry serve /run/plain.yml && for n in 1 2 3 4 5; do curl -s http://127.0.0.1:5002/v2/ && exit 0; sleep 1; done",
     )
     assert started.ok, started.log
-    yield "http://cache.lab:5001"
+    yield "http://cache.lab:5002"
     on(CACHE, "systemctl stop plain; rm /run/plain.yml")
 
 
@@ -168,9 +237,9 @@ def plain_cache():
     ("insecure", "since"),
     [
         pytest.param([], 28, id="not named"),
-        pytest.param(["http://cache.lab:5001"], 20, id="URL"),
-        pytest.param(["cache.lab:5001"], 26, id="name"),
-        pytest.param(["https://cache.lab:5001"], 26, id="URL of another scheme"),
+        pytest.param(["http://cache.lab:5002"], 20, id="URL"),
+        pytest.param(["cache.lab:5002"], 26, id="name"),
+        pytest.param(["https://cache.lab:5002"], 26, id="URL of another scheme"),
         pytest.param(["10.57.0.0/24"], 28, id="network"),
     ],
 )
@@ -185,3 +254,11 @@ def test_a_cache_without_tls(engine, plain_cache, insecure, since):
     finally:
         engine.host.check_output(f"mv /var/tmp/daemon.json {DAEMON_JSON}")
         engine.forget()
+
+
+@pytest.mark.parametrize("engine", [SECOND], indirect=True)
+def test_a_given_certificate_is_used(engine):
+    """The last test: the second cache keeps it."""
+    done = engine.play(Path(__file__).parents[1] / "given.yml")
+    assert done.returncode == 0, done.stdout
+    assert engine.host.check_output("curl -sf --cacert /lab/ca.crt --resolve cache.lab:5000:127.0.0.1 https://cache.lab:5000/v2/") == "{}"

@@ -9,16 +9,18 @@ import pytest
 from build import on
 
 
-def test_nothing_of_the_cache_is_left():
-    left = on("cache", "find / -xdev \\( -iname '*buildfleet*' -o -iname '*docker-registry*' \\) -not -path '/proc/*' -not -path '/var/lib/dpkg/*'")
+@pytest.mark.parametrize("cache", ["cache", "cache2"])
+def test_nothing_of_the_cache_is_left(cache):
+    left = on(cache, "find / -xdev \\( -iname '*buildfleet*' -o -iname '*docker-registry*' \\) -not -path '/proc/*' -not -path '/var/lib/dpkg/*'")
     assert [line for line in left.log.splitlines() if not line.startswith(("/var/lib/packages/", "/run/", "/var/cache/"))] == []
-    assert on("cache", "curl -sk https://127.0.0.1:5000/v2/").ok is False
-    assert on("cache", "systemctl is-system-running").log == "running\n"
+    assert on(cache, "curl -sk https://127.0.0.1:5000/v2/").ok is False
+    assert on(cache, "systemctl is-system-running").log == "running\n"
 
 
 def test_nothing_of_ours_is_left(engine):
     assert engine.host.check_output("find / -xdev -iname '*buildfleet*' -not -path '/proc/*' -not -path '/run/*' 2>/dev/null || true") == ""
-    assert engine.host.run("test -e /etc/docker/daemon.json").rc == 1
+    assert engine.host.run("test -e /etc/docker/daemon.json -o -e /etc/docker/certs.d").rc == 1
+    assert "buildfleet" not in engine.host.check_output("openssl storeutl -noout -text -certs /etc/ssl/certs/ca-certificates.crt")
 
 
 @pytest.mark.parametrize("builder", ["buildkit", "legacy"])

@@ -116,6 +116,11 @@ def test_state_and_processes(observed, state, processes):
             id="every mirror has died",
         ),
         pytest.param(
+            {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, in_use=["https://a.lab", "https://b.lab"], mirrors=DEAD["mirrors"][:2])}}, "drift",
+            ["The mirror https://a.lab, which the daemon uses, does not work: a.lab could not be reached (timeout). The mirror https://b.lab works."], [],
+            id="one of two caches has died",
+        ),
+        pytest.param(
             {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, in_use=None)}}, "ok", [], [], id="a dead mirror that nobody uses",
         ),
         pytest.param({"check": {"failed": True, "msg": "x" * 9000}}, "module_failed", ["x" * 600 + " …"], [], id="a long story"),

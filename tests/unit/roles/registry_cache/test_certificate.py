@@ -91,3 +91,9 @@ def test_an_authority_whose_key_was_lost_is_made_again(made):
     (made / "ca.key").write_bytes((made / "cache.key").read_bytes())
     assert certificate(made, "renew", *NAMES) == "changed\n"
     assert valid_for(made, "-verify_ip", "10.0.0.1")
+
+
+def test_two_runs_at_once_make_one_authority(tmp_path):
+    runs = [subprocess.Popen([PROGRAM, tmp_path, "renew", *NAMES], stdout=subprocess.PIPE, text=True) for _run in range(4)]
+    assert sorted((run.communicate()[0], run.returncode) for run in runs) == [("", 0), ("", 0), ("", 0), ("changed\n", 0)]
+    assert valid_for(tmp_path, "-verify_ip", "10.0.0.1")
