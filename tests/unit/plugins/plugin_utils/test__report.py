@@ -116,7 +116,8 @@ def test_state_and_processes(observed, state, processes):
             id="every mirror has died",
         ),
         pytest.param(
-            {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, in_use=["https://a.lab", "https://b.lab"], mirrors=DEAD["mirrors"][:2])}}, "drift",
+            {"check": fleet.PASSED, "wanted": {"registry_mirror_info": dict(DEAD, in_use=["https://a.lab", "https://b.lab"], mirrors=DEAD["mirrors"][:2])}},
+            "drift",
             ["The mirror https://a.lab, which the daemon uses, does not work: a.lab could not be reached (timeout). The mirror https://b.lab works."], [],
             id="one of two caches has died",
         ),
