@@ -58,11 +58,6 @@ def test_verify_sees_no_difference(playbook):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_proxy_of_the_daemons_is_not_asked_for_the_caches(playbook):
-    done = playbook("site", FLEET, "--check", "--diff", "-e", USE_CACHES, "-e", f"buildfleet_proxy_https={table.HTTP_PROXY}")
-    assert '"no-proxy": "cache.lab,cache2.lab"' in done.stdout, done.stdout
-
-
 def test_another_registry_has_a_service_of_its_own():
     assert json.loads(on(CACHE, "curl -sk https://127.0.0.1:5001/v2/lab/tool/tags/list").log) == {"name": "lab/tool", "tags": ["1"]}
     assert on(CACHE, "curl -sk https://127.0.0.1:5001/v2/library/busybox/manifests/1 | grep -q MANIFEST_UNKNOWN").ok
