@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -20,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "browser"))
 
 import fleet
 
-from ansible_collections.buildfleet.docker.plugins.action import fleet_report
 from ansible_collections.buildfleet.docker.plugins.plugin_utils import _report
 
 pytestmark = pytest.mark.slow
@@ -55,9 +55,12 @@ def stats(output):
 
 
 def test_what_verify_compares_is_in_the_report():
-    verify = (Path(__file__).resolve().parents[4] / "playbooks/verify.yml").read_text()
+    top = Path(__file__).resolve().parents[4]
+    verify, plugin = ((top / path).read_text() for path in ("playbooks/verify.yml", "plugins/action/fleet_report.py"))
     compared = re.findall(r"- \"{{ (\w+)_result \| default\({}\) }}\"", verify)
-    assert sorted(compared) == sorted(fleet_report._WANTED)
+    # Imported here, the plugin would count as code of this process, but it runs in Ansible's.
+    wanted = ast.literal_eval(re.search(r"^_WANTED = (\(.*?^\))", plugin, re.MULTILINE | re.DOTALL)[1])
+    assert sorted(compared) == sorted(wanted)
     assert set(compared) - {"registry_mirror_info"} == set(_report._SETTINGS_OF)
 
 
