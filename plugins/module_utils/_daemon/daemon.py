@@ -256,7 +256,7 @@ def flags(argv: t.Sequence[str]) -> t.Dict[str, t.List[str]]:
 def wrapped(daemon: Daemon, files: Files) -> str:
     """The program that starts the daemon in its own way, so that the files do not say with which settings; '' if dockerd itself is started."""
     argv = next_start(daemon, files).argv
-    return "" if without_flags(argv, ()) else argv[0]
+    return "" if not argv or without_flags(argv, ()) else argv[0]
 
 
 def unknown_start(daemon: Daemon) -> bool:

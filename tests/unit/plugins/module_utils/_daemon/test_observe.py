@@ -88,6 +88,7 @@ def daemon(exec_start):
             {"C": "3", "D": "4"}, "", id="variables that are unset",
         ),
         pytest.param("Type=notify", ["/usr/bin/dockerd"], {}, "", id="no command"),
+        pytest.param("ExecStart=-", [], {}, "", id="a command without words"),
     ],
 )  # fmt: skip
 def test_what_a_wrapper_gives_dockerd(exec_start, argv, environment, program):
