@@ -123,7 +123,7 @@ differences:
   sample: [env.HTTPS_PROXY, buildkitd.toml]
 node:
   description: Its container, with C(container), C(image) (empty if buildx chooses it), C(status) before this run (empty if there was no container)
-    and C(environment).
+    and C(environment). There a login is C(xxxxx:xxxxx), and a variable of O(driver_opts) is C(xxxxx).
   type: dict
   returned: with O(state=present)
   sample: {container: buildx_buildkit_ci0, image: "", status: running, environment: {HTTPS_PROXY: "http://172.17.0.1:3129"}}
@@ -162,9 +162,11 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     if not module.check_mode:
         record.sweep()
     planned = change.plan(host, record, options)
-    for one in planned:
-        for secret in change.urls(one):
-            module.secrets.learn_url(secret)
+    for each in [each for one in planned for each in change.definitions(one)]:
+        for value in each.driver_opts.values():
+            module.secrets.learn_url(value)
+        for value in definition.secrets(each):
+            module.secrets.learn(value)
     for one in planned:
         if one.steps and not module.check_mode:
             change.apply(host, record, one)
@@ -175,7 +177,7 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
         "changed": bool(steps),
         "recreated": any(one.recreated for one in planned),
         "differences": [name for one in planned for name in one.differences],
-        "diff": [change.diff(one, module.secrets.text) for one in steps],
+        "diff": [change.diff(one) for one in steps],
     }
     if options["state"] == "absent":
         return dict(result, removed=[f"{one.user.name}/{one.name}" for one in steps])

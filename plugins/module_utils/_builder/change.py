@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import json
 import typing as t
+from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._builder import definition
 from ansible_collections.buildfleet.docker.plugins.module_utils._builder.definition import BuilderError, Definition, Instance
-from ansible_collections.buildfleet.docker.plugins.module_utils._core import mask
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -89,25 +89,24 @@ def apply(host: BuilderHost, record: Record, change: Change) -> None:
             record.forget()
 
 
-def urls(change: Change) -> t.List[str]:
-    """Every URL that may contain a password, before or after."""
-    definitions = (change.asked, change.found.instance and change.found.instance.definition, change.found.container)
-    return [value for one in definitions if one for value in one.driver_opts.values()]
+def definitions(change: Change) -> t.List[Definition]:
+    """Those that may contain a secret, before or after."""
+    return [one for one in (change.asked, change.found.instance and change.found.instance.definition, change.found.container) if one]
 
 
 def shown(change: Change) -> t.Dict[str, t.Any]:
     """The builder in the result of the module."""
     asked = t.cast(Definition, change.asked)
-    environment = {name[len("env.") :]: value for name, value in sorted(asked.driver_opts.items()) if name.startswith("env.")}
+    environment = {name[len("env.") :]: value for name, value in sorted(definition.readable(asked).items()) if name.startswith("env.")}
     node = {"container": f"{NODE_PREFIX}{change.node}", "image": asked.image, "status": change.found.status, "environment": environment}
     return {"node": node, "config": definition.toml_text(asked)}
 
 
-def diff(change: Change, masked: t.Callable[[str], str]) -> t.Dict[str, str]:
-    before = definition.text(change.found.instance.definition) if change.found.instance else ""
-    after = definition.text(change.asked)
-    if before != after and masked(before) == masked(after):
-        after += "(with other credentials)\n"
+def diff(change: Change) -> t.Dict[str, str]:
+    made = change.found.instance.definition if change.found.instance else None
+    before, after = definition.text(made), definition.text(change.asked)
+    if before == after and change.asked != made:
+        after += "(with other values)\n"
     header = f"builder {change.name} of {change.user.name}"
     return {"before_header": header, "before": before, "after_header": f"{header} ({', '.join(change.steps)})", "after": after}
 
@@ -176,7 +175,7 @@ def _find(host: BuilderHost, user: Account, name: str) -> Found:
         return Found(None, None, None, "", False)
     instance = definition.instance(contents, path)
     container = f"{NODE_PREFIX}{instance.node}"
-    inspected = host.engine_api(f"/containers/{container}/json") if instance.endpoint in _HERE else None
+    inspected = host.engine_api(f"/containers/{quote(container, safe='')}/json") if instance.endpoint in _HERE else None
     if not inspected:
         return Found(contents, instance, None, "", False)
     image = host.engine_api(f"/images/{inspected['Image']}/json") or {}
@@ -231,8 +230,8 @@ def _create(host: BuilderHost, change: Change, _before: t.Mapping[str, t.Any]) -
         config = f"{folder}/{definition.TOML}" if asked.config else ""
         with acting_as(change.user):
             host.write(f"{folder}/{definition.TOML}", File(definition.toml_text(asked, folder).encode(), 0o600, change.user.uid, change.user.gid))
-        _buildx(host, change, definition.creation(change.name, change.node, asked, config, mask.urls))
-    if any(mask.urls(value) != value for value in asked.driver_opts.values()):
+        _buildx(host, change, definition.creation(change.name, change.node, asked, config))
+    if definition.readable(asked) != asked.driver_opts:
         path = _instance(change.user, change.name)
         with acting_as(change.user):
             file = t.cast(File, host.read(path))

@@ -11,6 +11,7 @@ import json
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import mask
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import toml
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import trust_store
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values import bypasses, is_loopback, no_proxy, no_proxy_warnings, proxy
@@ -88,7 +89,7 @@ def wanted(options: Options, read: _Read) -> Definition:
 def _driver_opts(options: Options) -> t.Dict[str, str]:
     driver_opts = {}
     for name, value in (options.get("driver_opts") or {}).items():
-        variable = name.partition("env.")[2].lower()
+        variable = _variable(name)
         if not _OPTION.match(name):
             raise BuilderError(f"driver_opts: {name!r} is not the name of a driver option. Write for example network or env.NAME.")
         if variable in _PROXIES or name == "image":
@@ -106,7 +107,7 @@ def _stop_at_a_password(driver_opts: t.Mapping[str, str], options: Options) -> N
     for name, value in driver_opts.items():
         secret = re.search(r"://[^/]*@", value) or _SECRET.search(name)
         if secret and not options.get("allow_readable_secret"):
-            variable = name.partition("env.")[2].lower()
+            variable = _variable(name)
             where = variable if variable in _PROXIES else f"driver_opts: {name}"
             if _SECRET.search(name):
                 raise BuilderError(
@@ -213,12 +214,30 @@ def _file_name(certificate: str) -> str:
     return f"buildfleet-{hashlib.sha256(certificate.encode()).hexdigest()[:12]}.pem"
 
 
-def creation(name: str, node: str, definition: Definition, config: str, masked: t.Callable[[str], str]) -> t.List[str]:
-    """The command that creates it. Everyone can read a command line, so a password is masked there; ``with_secrets`` adds it."""
-    options = dict(definition.driver_opts, **({"image": definition.image} if definition.image else {}))
+def readable(definition: Definition) -> t.Dict[str, str]:
+    """The driver options as everyone may read them: logins masked, and every variable that may be a secret."""
+    return {name: mask.MASK if _may_be_secret(name) else mask.urls(value) for name, value in definition.driver_opts.items()}
+
+
+def secrets(definition: Definition) -> t.List[str]:
+    """The values of driver options that are secrets by their names."""
+    return [value for name, value in definition.driver_opts.items() if _SECRET.search(name)]
+
+
+def _may_be_secret(option: str) -> bool:
+    return option.startswith("env.") and option != _CERTIFICATES_OPTION and _variable(option) not in _PROXIES
+
+
+def _variable(option: str) -> str:
+    return option.partition("env.")[2].lower()
+
+
+def creation(name: str, node: str, definition: Definition, config: str) -> t.List[str]:
+    """The command that creates it. Everyone can read a command line, so it contains no secret; ``with_secrets`` adds them."""
+    options = dict(readable(definition), **({"image": definition.image} if definition.image else {}))
     command = ["docker", "buildx", "create", "--name", name, "--node", node, "--driver", DRIVER]
     for option, value in options.items():
-        field = f"{option}={masked(value)}".replace('"', '""')
+        field = f"{option}={value}".replace('"', '""')
         command += ["--driver-opt", f'"{field}"']  # a line of CSV
     if definition.flags:
         command += ["--buildkitd-flags", " ".join(definition.flags)]
@@ -316,7 +335,7 @@ def differences(asked: Definition, made: Definition, running: t.Optional[Definit
 
 def _ours(running: Definition) -> t.List[str]:
     """Variables of a container that decide how it reaches registries; buildx adds others for itself."""
-    return [name for name in running.driver_opts if name.partition("env.")[2].lower() in _PROXIES or name == _CERTIFICATES_OPTION]
+    return [name for name in running.driver_opts if _variable(name) in _PROXIES or name == _CERTIFICATES_OPTION]
 
 
 def text(definition: t.Optional[Definition]) -> str:
@@ -324,7 +343,7 @@ def text(definition: t.Optional[Definition]) -> str:
     if definition is None:
         return ""
     lines = [f"image: {definition.image or '(of buildx)'}"]
-    lines += [f"driver option {name}={value}" for name, value in sorted(definition.driver_opts.items())]
+    lines += [f"driver option {name}={value}" for name, value in sorted(readable(definition).items())]
     lines += [f"flag {flag}" for flag in definition.flags]
     for registry, table in sorted(_tables(definition.config).items()):
         for key, value in sorted(table.items()):

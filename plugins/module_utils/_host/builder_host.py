@@ -20,7 +20,7 @@ class BuilderHost(BuildHost):
         """The files below a folder of a container, running or not, by their path in it; empty if there is no such folder."""
         connection = UnixConnection(sock, timeout)
         try:
-            connection.request("GET", f"/containers/{name}/archive?path={quote(folder)}")
+            connection.request("GET", f"/containers/{quote(name, safe='')}/archive?path={quote(folder)}")
             answer = connection.getresponse()
             body = answer.read()
             if answer.status != 200:

@@ -225,7 +225,19 @@ def test_a_password_is_in_no_command_and_no_result():
     assert host.containers["buildx_buildkit_ci0"]["Config"]["Env"] == [f"HTTPS_PROXY={SECRET}"]
     rotated = run(host, https_proxy=SECRET.replace("s3cretword", "0therword"), allow_readable_secret=True)
     assert "s3cretword" not in json.dumps(rotated) and "0therword" not in json.dumps(rotated)
-    assert rotated["diff"][0]["after"].endswith("(with other credentials)\n")
+    assert rotated["diff"][0]["after"].endswith("(with other values)\n")
+
+
+def test_a_variable_that_may_be_a_secret_is_in_no_command_and_no_result():
+    host = BuildxHost()
+    variables = {"env.GIT_AUTH_TOKEN": "s3cretword", "env.FOO": "0therword"}
+    result = run(host, driver_opts=variables, allow_readable_secret=True)
+    assert not [word for word in ("s3cretword", "0therword") if word in json.dumps([host.commands, result])]
+    assert result["node"]["environment"] == {"FOO": "xxxxx", "GIT_AUTH_TOKEN": "xxxxx"}
+    assert set(host.containers["buildx_buildkit_ci0"]["Config"]["Env"]) == {"GIT_AUTH_TOKEN=s3cretword", "FOO=0therword"}
+    assert run(host, driver_opts=variables, allow_readable_secret=True)["changed"] is False
+    rotated = run(host, driver_opts=dict(variables, **{"env.FOO": "an0ther"}), allow_readable_secret=True)
+    assert (rotated["recreated"], rotated["diff"][0]["after"].endswith("(with other values)\n"), "an0ther" in json.dumps(rotated)) == (True, True, False)
 
 
 def test_values_without_effect_are_warned_of():

@@ -195,12 +195,32 @@ def test_the_files_for_buildx():
 
 
 def test_the_command_for_buildx_has_no_password():
-    assert d.creation("ci", "ci0", FULL, "/tmp/x/buildkitd.toml", lambda text: text.replace("joe:s3cret", "xxxxx:xxxxx")) == [
+    assert d.creation("ci", "ci0", FULL, "/tmp/x/buildkitd.toml") == [
         *("docker", "buildx", "create", "--name", "ci", "--node", "ci0", "--driver", "docker-container"),
-        *("--driver-opt", '"env.NO_PROXY=a,b"', "--driver-opt", '"env.HTTPS_PROXY=http://xxxxx:xxxxx@p:1"', "--driver-opt", '"env.A=say ""x"""'),
+        *("--driver-opt", '"env.NO_PROXY=a,b"', "--driver-opt", '"env.HTTPS_PROXY=http://xxxxx:xxxxx@p:1"', "--driver-opt", '"env.A=xxxxx"'),
         *("--driver-opt", '"image=r.lab/buildkit:1"', "--buildkitd-flags", "--debug --oci-worker-gc", "--config", "/tmp/x/buildkitd.toml"),
     ]
-    assert d.creation("ci", "ci0", EMPTY, "", str)[-2:] == ["--driver", "docker-container"]
+    assert d.creation("ci", "ci0", EMPTY, "")[-2:] == ["--driver", "docker-container"]
+    quoted = EMPTY._replace(driver_opts={"network": 'a "b"'})
+    assert d.creation("ci", "ci0", quoted, "")[-2:] == ["--driver-opt", '"network=a ""b"""']
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "readable", "secrets"),
+    [
+        pytest.param("env.GIT_AUTH_TOKEN", "s3cret", "xxxxx", ["s3cret"], id="a secret by its name"),
+        pytest.param("env.FOO", "s3cret", "xxxxx", [], id="a variable that may be one"),
+        pytest.param("env.HTTPS_PROXY", "http://joe:s3cret@p:1", "http://xxxxx:xxxxx@p:1", [], id="a proxy with a login"),
+        pytest.param("env.https_proxy", "http://p:1", "http://p:1", [], id="a proxy without one, as others write it"),
+        pytest.param("env.NO_PROXY", "a,b", "a,b", [], id="exceptions"),
+        pytest.param("env.SSL_CERT_DIR", "/etc/certs", "/etc/certs", [], id="the folder of certificates"),
+        pytest.param("network", "host", "host", [], id="not a variable"),
+    ],
+)
+def test_what_everyone_may_read_of_an_option(option, value, readable, secrets):
+    made = EMPTY._replace(driver_opts={option: value})
+    assert (d.readable(made), d.secrets(made)) == ({option: readable}, secrets)
+    assert d.text(made) == f"image: (of buildx)\ndriver option {option}={readable}\n"
 
 
 def encoded(text):
@@ -308,8 +328,8 @@ def test_the_text_of_a_diff():
     config = {**FULL.config, "debug": True}
     assert d.text(FULL._replace(config=config)) == (
         "image: r.lab/buildkit:1\n"
-        'driver option env.A=say "x"\n'
-        "driver option env.HTTPS_PROXY=http://joe:s3cret@p:1\n"
+        "driver option env.A=xxxxx\n"
+        "driver option env.HTTPS_PROXY=http://xxxxx:xxxxx@p:1\n"
         "driver option env.NO_PROXY=a,b\n"
         "flag --debug\n"
         "flag --oci-worker-gc\n"

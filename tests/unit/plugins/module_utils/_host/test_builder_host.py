@@ -32,7 +32,11 @@ def archive():
 
 @pytest.fixture()
 def engine(tmp_path):
-    answers = {"/containers/ci0/archive?path=/etc/buildkit": (200, archive()), "/containers/bad/archive?path=/etc/buildkit": (200, b"no archive")}
+    answers = {
+        "/containers/ci0/archive?path=/etc/buildkit": (200, archive()),
+        "/containers/bad/archive?path=/etc/buildkit": (200, b"no archive"),
+        "/containers/a%2F..%3F/archive?path=/etc/buildkit": (200, archive()),
+    }
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -60,6 +64,7 @@ def engine(tmp_path):
 def test_the_files_of_a_container(engine):
     assert BuilderHost().container_files("ci0", "/etc/buildkit", sock=engine) == {"buildkitd.toml": b"debug = true\n", "certs/docker.io/ca.pem": b"\xff"}
     assert BuilderHost().container_files("none", "/etc/buildkit", sock=engine) == {}
+    assert BuilderHost().container_files("a/..?", "/etc/buildkit", sock=engine)  # a name in a file that others wrote
 
 
 @pytest.mark.parametrize("name", ["bad", "none"])
