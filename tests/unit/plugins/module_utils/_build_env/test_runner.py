@@ -47,8 +47,8 @@ shutdown_timeout = 0
 """
 
 
-def into(text, here=TOKEN, elsewhere=TOKEN):
-    return Runners(here, elsewhere).into(PATH, text.encode()).decode()
+def into(text, here=None, elsewhere=None):
+    return Runners(here or TOKEN, elsewhere or TOKEN).into(PATH, text.encode()).decode()
 
 
 def out_of(text, first):
