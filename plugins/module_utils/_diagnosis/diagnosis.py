@@ -31,7 +31,7 @@ def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     verdict = decide(seen, known)
     where = named_in(seen, known, reference)
     verdict = verdict._replace(builder_used=seen.builder, reference=reference, named_in=where, lines=tuple(_decisive(seen.lines, verdict)))
-    name = cure_name(verdict, known, anonymous="anonymous token" in log)
+    name = cure_name(verdict, known, anonymous=any("anonymous token" in line for line in seen.engine))
     cure = cure_text(name, verdict)
     return verdict._replace(cure=cure, cure_name=name, sentence=" ".join(part for part in (_what(verdict, known), _why(verdict, known), cure) if part))
 

@@ -282,6 +282,11 @@ SENTENCES = {
         {},
         f"Log in with the right credentials (docker login), or log out: the token server {TOKEN} does not accept what it was sent.",
     ),
+    "a token with credentials, and a step that writes of another kind": (
+        "#1 [1/2] RUN ./test\n#1 0.2 ok: failed to fetch anonymous token\n#1 DONE 0.3s\n" + build_log("busybox:1", token("oauth", "401 Unauthorized")),
+        {},
+        f"Log in with the right credentials (docker login), or log out: the token server {TOKEN} does not accept what it was sent.",
+    ),
     "an answer without a token": (
         build_log("busybox:1", "failed to authorize: authorization server did not include a token in the response"),
         {},
