@@ -113,7 +113,7 @@ def _present(host: Host, daemon: Daemon, record: Record, options: _Options, chec
 def _restart(host: Host, daemon: Daemon, record: Record, planned: planning.Plan, options: _Options) -> Restart:
     """Whether a restart is due and can be done now; refused where the engine would not start with the plan."""
     present = options["state"] == "present"
-    transaction.can_write(host, daemon, planned)
+    transaction.can_write(host, daemon, record, planned)
     restart = transaction.restart(host, daemon, record, planned, options["restart"])
     broken = preflight.broken(host, daemon, planned.changes, restart.due)
     if broken and present:

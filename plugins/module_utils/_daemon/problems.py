@@ -117,9 +117,10 @@ def _start_problems(daemon: Daemon, after: Files, start: Start) -> t.Iterator[Co
                 "key_stops_start", True, f"{path}, line 1, column 1: engine {engine} does not start with a byte order mark. Save the file without it."
             )
         if document.empty and after.get(path) is not None:
-            yield ConfigProblem(
-                "key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. Write {{}}, or remove it."
-            )
+            remedy = "Write {}, or remove it."
+            if "config-file" in given:  # the engine does not start without a file that this flag names, and it may name a device
+                remedy = f"Let --config-file ({flag_place(daemon, after, 'config-file')}) name a file that contains {{}}, or remove the flag."
+            yield ConfigProblem("key_stops_start", True, f"{path}, line 1, column 1: the file is empty; engine {engine} does not start with it. {remedy}")
     if block and engine and not versions.has("daemon_json_proxies", engine):
         known = f"(supported from {versions.text('daemon_json_proxies')}). Remove it"
         yield ConfigProblem("key_stops_start", True, f"{document.place('proxies')}: engine {engine} does not start with 'proxies' in daemon.json {known}.")

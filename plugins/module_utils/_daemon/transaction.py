@@ -48,9 +48,9 @@ def restart(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, pol
     return Restart(due, f"the daemon still runs with the old password ({kept_by})" if "credentials" in waiting and kept_by else kept_by)
 
 
-def can_write(host: Host, daemon: Daemon, plan: planning.Plan) -> None:
+def can_write(host: Host, daemon: Daemon, record: Record, plan: planning.Plan) -> None:
     """Stop if a write would fail, so that check mode reports it too."""
-    for path in plan.changes:
+    for path in [*plan.changes, record.path] if plan.changes else ():
         if not path:
             place = flag_place(daemon, daemon.files, "config-file")
             raise PlanRefused(f"{place}: --config-file has no value, so Docker reads no daemon.json. Nothing was written. Remove the flag there.")

@@ -25,8 +25,10 @@ class Record(FirstState):
     def __init__(self, host: Host, name: str, folder: str = FOLDER) -> None:
         self._host = host
         self._folder = folder
-        self._path = f"{folder}/{name}.json"
-        file = self._found = host.read(self._path)
+        self.path = f"{folder}/{name}.json"
+        if host.exists(folder) and not host.is_folder(folder):
+            raise HostError(f"{folder} is a file, but the records of this collection belong in a folder of that name. Move the file away.")
+        file = self._found = host.read(self.path)
         super().__init__({"version": 1, "key": secrets.token_hex(16), "files": {}, "notes": {}})
         if file is not None:
             try:
@@ -34,7 +36,7 @@ class Record(FirstState):
                 if self._data.pop("sum") != self._sum():
                     raise ValueError("its sum is wrong")
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise HostError(f"{self._path} is damaged ({type(error).__name__}). Move it away; undo then removes only our settings.") from error
+                raise HostError(f"{self.path} is damaged ({type(error).__name__}). Move it away; undo then removes only our settings.") from error
 
     def remember(self, changes: Changes) -> None:
         """Before a write: keep the original contents of each file, and its new ones."""
@@ -43,24 +45,24 @@ class Record(FirstState):
 
     def sweep(self) -> None:
         """Temporary files of a run that was killed while it wrote remain only until the next run."""
-        self._host.sweep([self._path, *self.paths])
+        self._host.sweep([self.path, *self.paths])
 
     def save(self) -> None:
         contents = (json.dumps({**self._data, "sum": self._sum()}, indent=1, sort_keys=True) + "\n").encode()
-        file = self._host.read(self._path)
+        file = self._host.read(self.path)
         if file is None or file.contents != contents:
             self._host.make_private_folder(self._folder)
-            self._host.write(self._path, File(contents, 0o600, os.geteuid(), os.getegid()))
+            self._host.write(self.path, File(contents, 0o600, os.geteuid(), os.getegid()))
 
     def take_back(self) -> None:
         """The record as this run found it."""
         if self._found is None:
             self.forget()
         else:
-            self._host.write(self._path, self._found)
+            self._host.write(self.path, self._found)
 
     def forget(self) -> None:
-        self._host.remove(self._path)
+        self._host.remove(self.path)
         self._host.remove_folder(self._folder)
 
 

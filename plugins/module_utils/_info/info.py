@@ -96,9 +96,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     homes = [_client(host, who, asked.get(f"builder {who}"), client, features, unreadable) for who in environment_of]
     if not any(problem.stops for problem in problems) and asked.get("validation_error"):
         problems.append(ConfigProblem("key_stops_start", True, f"Docker does not start with {daemon.config_file}. Its message: {asked['validation_error']}"))
-    pending = settings.not_effective(daemon, Record(host, f"docker_daemon_proxy.{service}"), effective) if config_valid and daemon.up else []
-    if unknown_start(daemon):
-        pending = []
+    pending = _pending(host, daemon, effective, unreadable) if config_valid and daemon.up and not unknown_start(daemon) else []
     socket = host.exists("/run/docker.sock")
     facts = Facts(
         engine=daemon.engine,
@@ -249,6 +247,16 @@ def _daemon_settings(daemon: Daemon, effective: settings.Effective, config_valid
         flag = key[:-1] if name == "registry_mirrors" else "insecure-registry"
         where += [(f"--{flag} in the command line of {line}", ", ".join(given[flag]))] if flag in given else []
         yield Setting(name, ", ".join(values), where[-1][0] if where else "", tuple(where))
+
+
+def _pending(host: Host, daemon: Daemon, effective: settings.Effective, unreadable: t.List[str]) -> t.List[str]:
+    """The settings that the daemon does not use yet; without our notes about its start, those that `docker info` shows."""
+    try:
+        record = Record(host, f"docker_daemon_proxy.{daemon.service}")
+    except HostError as error:
+        unreadable.append(str(error))
+        return settings.differences(settings.running(daemon.info), effective, settings.SETTINGS)
+    return settings.not_effective(daemon, record, effective)
 
 
 def _features(daemon: Daemon) -> t.Optional[bool]:

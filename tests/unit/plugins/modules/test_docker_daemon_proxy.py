@@ -24,7 +24,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import plan as daemon_proxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import CANNOT_WRITE, HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record, apply
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Module
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import values
@@ -697,6 +697,29 @@ def test_present_without_a_setting_is_refused(run):
 def test_what_20_10_does_not_start_with(run, contents, words):
     done = run(Machine("20.10.24", running=False, **{CONFIG: contents}), https_proxy=URL)
     assert words in done["msg"]
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("dockerd -H", "Write {}, or remove it."),
+        (f"dockerd --config-file={CONFIG} -H", f"Let --config-file ({DEBIAN[0]}, line 3) name a file that contains {{}}, or remove the flag."),
+    ],
+    ids=["by default", "named by a flag"],
+)
+def test_the_remedy_for_an_empty_file_is_one_with_which_20_10_starts(run, command, remedy):
+    machine = Machine("20.10.24", running=False, unit=(DEBIAN[0], DEBIAN[1].replace("dockerd -H", command)), **{CONFIG: b""})
+    done = run(machine, https_proxy=URL)
+    assert done["msg"] == f"{CONFIG}, line 1, column 1: the file is empty; engine 20.10.24 does not start with it. {remedy}"
+
+
+def test_where_no_record_can_be_kept_nothing_is_written_and_check_mode_says_it_too(run):
+    machine = Machine()
+    machine.read_only = "/var/lib/buildfleet"
+    before = seen(machine)
+    for check in (True, False):
+        done = run(machine, registry_mirrors=["https://m.example.com"], check=check)
+        assert done["msg"] == f"/var/lib/buildfleet/docker_daemon_proxy.docker.json {CANNOT_WRITE}. Nothing was written." and seen(machine) == before
 
 
 @pytest.mark.parametrize("engine", ["20.10.24", "26.1.5"])

@@ -94,3 +94,10 @@ def test_a_damaged_record_gives_nothing_back(host, tmp_path, damage, kind):
     with pytest.raises(HostError) as caught:
         Record(host, "test", str(tmp_path / "records"))
     assert str(caught.value) == f"{path} is damaged ({kind}). Move it away; undo then removes only our settings."
+
+
+def test_a_file_in_the_place_of_the_records_is_said_before_anything_is_written(host, tmp_path):
+    (tmp_path / "records").write_bytes(b"x")
+    with pytest.raises(HostError) as caught:
+        Record(host, "test", str(tmp_path / "records"))
+    assert str(caught.value) == f"{tmp_path}/records is a file, but the records of this collection belong in a folder of that name. Move the file away."

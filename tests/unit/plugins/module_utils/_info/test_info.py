@@ -138,6 +138,16 @@ def test_every_layer_of_a_login_and_what_the_login_itself_says():
     assert "SECRET" not in json.dumps(result)
 
 
+@pytest.mark.parametrize(("running", "pending"), [("http://file:1", []), ("http://old:1", ["https_proxy"])])
+def test_a_record_that_cannot_be_read_is_said_and_docker_info_alone_decides(running, pending):
+    files = {CONFIG: '{"proxies": {"https-proxy": "http://file:1"}}', "/var/lib/buildfleet/docker_daemon_proxy.docker.json": "["}
+    result = survey(FakeHost(files, info={"HttpsProxy": running}))
+    assert result["unreadable"] == [
+        "/var/lib/buildfleet/docker_daemon_proxy.docker.json is damaged (JSONDecodeError). Move it away; undo then removes only our settings."
+    ]
+    assert result["pending"] == pending
+
+
 def test_without_root_the_files_are_read_and_that_is_said():
     host = FakeHost({OWN: "export HTTPS_PROXY='http://ours:1'\n"}, user="jane", info=None)
     result = survey(host)
