@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Callable, Iterator, Mapping
 
@@ -141,14 +142,31 @@ def parameters(item: pytest.Item) -> Mapping[str, object]:
     return item.callspec.params if hasattr(item, "callspec") else {}
 
 
+def host(item: pytest.Item) -> object:
+    return parameters(item).get("engine", "")
+
+
 def sample(items: list[pytest.Item], size: int) -> list[pytest.Item]:
+    """Each kind once if possible, and not more on one host than its share: hosts are tested at the same time, so the one with most tests ends last."""
     shuffled = sorted(items, key=lambda item: random.Random(SEED + item.name).random())
-    kinds: dict[object, pytest.Item] = {}
+    kinds: dict[object, list[pytest.Item]] = {}
     for item in shuffled:
         others = {name: value for name, value in parameters(item).items() if name not in ("engine", "builder")}
-        kinds.setdefault((item.originalname, str(others)), item)
-    first = list(kinds.values())
-    return [*first, *(item for item in shuffled if item not in first)][:size]
+        kinds.setdefault((item.originalname, str(others)), []).append(item)
+    share = -(-size // len({host(item) for item in items}))
+    chosen: list[pytest.Item] = []
+    tests_of_host: Counter[object] = Counter()
+
+    def choose(among: list[pytest.Item]) -> None:
+        item = next((item for item in among if tests_of_host[host(item)] < share), among[0])
+        tests_of_host[host(item)] += 1
+        chosen.append(item)
+
+    for one_kind in kinds.values():
+        choose(one_kind)
+    while len(chosen) < min(size, len(items)):
+        choose([item for item in shuffled if item not in chosen])
+    return chosen[:size]
 
 
 @pytest.fixture()
