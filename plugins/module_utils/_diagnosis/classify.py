@@ -164,6 +164,7 @@ _PROGRAMS = re.compile(
     r"^(?!.*Could not (?:build|pull) image: )"
     r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred(?! trying to connect)"
     r"|Could not find|WARNING: Retrying"
+    r"|.*\[IP: [\d.:a-f]+ \d+\]"
     r"|Retrying|error: (?:RPC|could not|failed to download)|Caused by|> |Exception|at |Traceback|  File )"
 )
 

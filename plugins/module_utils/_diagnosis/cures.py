@@ -321,6 +321,10 @@ CURES = {
         "Log in (docker login) with a user that may read {reference}, or correct its name.",
         "用有权限的账号 `docker login`，或者改正镜像名 {reference}。",
     ),
+    "not permitted": Cure(
+        "Set docker_daemon_proxy https_proxy to a proxy elsewhere, or name another registry that has {reference}: {host} refuses everybody at this address.",
+        "把 `docker_daemon_proxy` 的 `https_proxy` 设为别处的代理，或者改用有 {reference} 的其他镜像仓库：{host} 拒绝来自本机地址的一切请求。",
+    ),
     "denied where nobody logs in": Cure(
         "Try again later, or correct the name of {reference}: {host} is open to everybody.",
         "稍后再试，或者改正镜像名 {reference}：{host} 对所有人开放，不需要登录。",
@@ -490,6 +494,7 @@ _BUILDERS_OWN = {
     "mirror of another registry lacks": "mirror of a builder",
     "registry_error": "try again",
     "forbidden at the hub": "builder",
+    "not permitted": "builder",
     "proxy_refused": "proxy_refused to a builder",
     "page on the way": "page on the way of a builder",
 }
@@ -642,6 +647,8 @@ def _of_not_found(found: Verdict, reason: str) -> str:
 
 
 def _of_denied(found: Verdict, known: Evidence, reason: str) -> str:
+    if reason == "not permitted":
+        return reason
     if found.host in _OPEN_TO_ALL:
         return "denied where nobody logs in"
     if _is_push(found):

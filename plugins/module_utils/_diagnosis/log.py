@@ -60,6 +60,7 @@ _CLIENTS = re.compile(
     r"|process \"|(?:buildx|buildx call|docker build) failed|Error response from daemon|The command ')"
 )
 _TRANSFER = re.compile(r"exporting (?:to|cache)|importing cache|pushing ")  # what a vertex of these says is the engine's
+_ENGINES_ERROR = re.compile(r"error: (?:failed to (?:authorize|copy|do request|push)|no active session)")  # in a log that is cut before the vertex
 _PROGRESS = re.compile(
     r"^(?:DONE|CACHED|CANCELED|\.\.\.|sha256:|transferring|resolve |extracting|exporting|pushing|writing|naming|unpacking|inferred|preparing|sending)"
 )
@@ -269,7 +270,7 @@ class _Reader:
             self.engine.append(rest)
         elif part is None and _TRANSFER.match(rest):
             self.vertices[number] = self.add(rest)
-        elif seconds and part and _TRANSFER.match(part.header):
+        elif seconds and (_TRANSFER.match(part.header) if part else _ENGINES_ERROR.match(seconds.group(2) or "")):
             self.engine.append(seconds.group(2) or "")
         elif seconds:
             (part.output if part else self.loose).append(seconds.group(2) or "")

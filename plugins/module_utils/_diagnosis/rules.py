@@ -201,6 +201,8 @@ ENGINE = (
     Rule("engine", _STATUS + r"(402)", "registry_error", "status {1}"),
     Rule("engine", _STATUS + r"404", "not_found", "status 404"),
     Rule("engine", _STATUS + r"(403|401|400)", "denied", "status {1}"),
+    # Pages of registries themselves: Google's, and those of countries that they must not serve.
+    Rule("engine", r"does not have permission to get URL|block access from your country|export control regulations", "denied", "not permitted"),
     Rule("engine", r"text/html|invalid character '<' looking for beginning of value|unknown: <", "registry_error", "html page"),
     Rule("engine", r"error parsing HTTP (\d{3}) response body", "registry_error", "status {1}"),
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
@@ -253,7 +255,8 @@ ENGINE = (
     Rule(
         "engine",
         r"connection reset by peer|forcibly closed by the remote host|http2: (?!server: error reading preface)|stream error: stream ID|GOAWAY|unexpected EOF"
-        r"|: EOF\b|failed to copy: io: read/write on closed pipe",
+        r"|: EOF\b|failed to copy: io: read/write on closed pipe|(?:tcp|https?:).*(?:broken pipe|use of closed network connection)"
+        r"|established connection was aborted",
         "reset",
         "reset",
     ),
@@ -430,7 +433,8 @@ STEP = (
         r"|Connection aborted|connection aborted|ConnectionClosed downloading|Send failure: |TLS connect error: error:0{8}|status: \[(?:35|56);"
         r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
         r"|result=(?:18|35|52|55|56|92))"
-        r"|stream error: stream ID \d+; INTERNAL_ERROR|http2: (?:client connection lost|server sent GOAWAY)|Bad header line|error decoding response body",
+        r"|stream error: stream ID \d+; INTERNAL_ERROR|http2: (?:client connection lost|server sent GOAWAY)|Bad header line|error decoding response body"
+        r"|error reading from the zlib stream|bad packet length|received early EOF|fatal: early EOF",
         "reset",
         "reset",
     ),
@@ -460,7 +464,8 @@ STEP = (
         r"|Connection to (?P<pip>[\w.-]+) timed out|Operation too slow|i/o timeout|TLS handshake timeout"
         r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*:timeout|Timeout exceeded when accessing"
         r"|\(ConnectionTimeout\)|Timeout of \d+ seconds was reached|Caused by: operation timed out|net/http: request canceled|errorCode=2\b|status: \[28;"
-        r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28",
+        r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28"
+        r"|connected host has failed to respond",
         "timeout",
         "timeout",
     ),

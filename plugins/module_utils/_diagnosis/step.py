@@ -51,7 +51,7 @@ _CONSEQUENCE = re.compile(r"code ELIFECYCLE|cannot find package")
 # A server was reached: its answer with a status, or content that is not what the index says.
 _ANSWERED = re.compile(
     r"(?:\bHTTP\b|status|code|[Rr]esponse|[Ee]rror|ERROR|returned)\W*(?:code|error|status)?\W*(?:HTTP/[\d.]+ )?[45]\d\d\b|\b[45]\d\d +(?:[A-Z][a-z]+ ?)+"
-    r"|Hash Sum mismatch|Writing more data than expected|No URLs in mirrorlist|SERVER ERROR|size mismatch|bad_status_code"
+    r"|Hash Sum mismatch|Could not find artifact|Writing more data than expected|No URLs in mirrorlist|SERVER ERROR|size mismatch|bad_status_code"
 )
 # The project's own code ran in the step (pages of a web site are made), so that hosts without a name are its own.
 _OWN_CODE = re.compile(r"[Pp]rerender|Generating static pages|Collecting page data|getStatic(?:Props|Paths)|fetch failed")
@@ -67,7 +67,7 @@ _NETWORK = re.compile(
 # How package managers and build programs end, where nothing says that they ran in a step.
 _ENDED_BADLY = re.compile(
     r"^\s*(?:npm (?:ERR!|error) |ERROR: unsatisfiable constraints|ERROR: unable to select packages|E: |error: subprocess-exited-with-error"
-    r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
+    r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|\[ERROR\] Failed to execute goal |make(?:\[\d+\])?: \*\*\* "
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed)|⨯ "
 )
@@ -240,7 +240,7 @@ def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) ->
     if not wanted:
         return _PROXY_PORT.search(line) is not None and "proxy" in host
     if is_loopback(host):  # a test suite's own server can be there too: the same line must name another host as target
-        elsewhere = _url_host(line) not in ("", host) or re.search(r"curl|wget", line) is not None
+        elsewhere = _url_host(line) not in ("", host) or re.search(r"curl|wget| - connect \(\d+: ", line) is not None
         return elsewhere and re.search(r"(?::|port )(?:80|443)\b", line) is None
     if _PROXY_PORT.search(line) or re.search(r"proxy|squid|cntlm", host):
         return True

@@ -259,6 +259,7 @@ NOT_RECORDED = {
     "unexpected status from HEAD request to https://mirror.example.com/v2/library/busybox/manifests/1?ns=docker.io: 402 Payment Required": "mirror_error",
     "unexpected status from GET request to https://registry-1.docker.io/v2/library/busybox/blobs/sha256:aa: 404 Not Found": "not_found",
     'Head "https://registry-1.docker.io/v2/library/busybox/manifests/1": no basic auth credentials': "denied",
+    "denied: this country is subject to export control regulations": "denied",
     'failed commit on ref "layer-sha256:aa": "layer-sha256:aa" failed size validation: 7658 != 7335: failed precondition': "unknown",
     'Head "https://registry-1.docker.io/v2/": dial tcp [2001:db8::1]:443: connect: cannot assign requested address': "refused",
     'Get "https://registry-1.docker.io/v2/": x509: certificate has expired or is not yet valid: current time 2024-01-01T00:00:00Z is before x': "tls",
