@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import KILLED, fails_by_itself, judge_step, may_be_the_network
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import KILLED, answered, fails_by_itself, judge_step, may_be_the_network
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
 
@@ -101,7 +101,7 @@ def _rest(log: Log, known: Evidence) -> Verdict:
         return Verdict("disk_full", reason="no space left") if failure else shown
     if may_be_the_network(output):
         return shown
-    if fails_by_itself(output):
+    if fails_by_itself(output) or (log.step and log.step.command and answered(output)):
         return Verdict("step_failed", reason="an error")
     if log.step and any(re.search(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b", line) for line in log.step.output[-30:]):
         return Verdict("step_failed", reason="an error")
@@ -230,6 +230,7 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
     if verdict.cause in _PROXY:
         return verdict
     named = _named_mirror(verdict.host or "", answer, known)
+    named = named or "Attempting next endpoint for pull after error" in answer.line  # the daemon's own log: only a mirror has a next one
     if named:
         verdict = verdict._replace(role="mirror")
     if verdict.cause == "token_unreachable" and not hosts.of_hub(reference) and verdict.host == hosts.TOKEN_SERVER:
@@ -257,6 +258,8 @@ def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
         return False
     if any(host in (mirror.host, mirror.realm_host) for mirror in known.mirrors):
         return True
+    if re.search(r"(?:^|[.-])mirrors?[\d.-]", host):
+        return True  # by its name
     asked = re.search(r"[?&]ns=([\w.-]+)", answer.url)
     if asked:
         return asked.group(1) != host
@@ -328,7 +331,8 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
         if error and error.group(1) in asked:
             failed = failed or asked[error.group(1)]
         step = re.match(r"Step \d+(?:/\d+)?\s?: FROM (?:--\S+ )*(\S+)", line)
-        last = step.group(1) if step else last
+        pulled = None if log.builder else re.search(r"\bdocker (?:image )?pull (?:-\S+ )*([\w.:/@-]+)$", line)
+        last = step.group(1) if step else pulled.group(1) if pulled else last
         image = next((match for match in (pattern.search(line) for pattern in _SAID_REFERENCE) if match), None)
         failed = image.group(1) if image else failed
     for header in log.failed:

@@ -26,6 +26,7 @@ _PREFIX = re.compile(
     r"|(?:build|error)\t\d\d-[A-Z][a-z]{2}-\d{4} [\d:]+\t"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+"
     r"|\[[\w./-]+:\d+\][ \t]"
+    r'|Step #\d+(?: - "[^"]*")?: ?'
     r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
     r"|\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
@@ -35,6 +36,7 @@ _PREFIX = re.compile(
     r")"
 )
 _LOGGER = re.compile(r'^(?:time="[^"]*" )?level=\w+ msg="((?:[^"\\]|\\.)*)"(?: \w+=.*)?\s*$')
+_PADDED = re.compile(r" {8,}(?=#\d+ (?:\d+\.\d+ |ERROR))")  # a copy of a terminal's rows without its line ends
 _JSON_ERROR = re.compile(r'"(?:error|err|msg)": ?"((?:[^"\\]|\\.)*)"')
 
 STEP_FAILED = re.compile(
@@ -115,6 +117,7 @@ def clean(text: str) -> t.Tuple[str, ...]:
     text = _ANSI.sub("", text)
     if text.count("\\n") > 2 * text.count("\n"):  # a whole log in one line of JSON
         text = text.replace("\\r", "\n").replace("\\n", "\n")
+    text = _PADDED.sub("\n", text)
     lines: t.List[str] = []
     for line in _unquoted(re.split(r"\r\n|\n|\r", text)):
         lines += map(_shortened, _unwrapped(line))
@@ -261,7 +264,7 @@ class _Reader:
             self._other(line, stripped)
 
     def _vertex(self, number: str, rest: str) -> None:
-        part = self.vertices.get(number)
+        part = self.vertices.get("" if number == "0" and number not in self.vertices else number)  # some releases write 0 for the step that runs
         seconds = _SECONDS.match(rest)
         if rest.startswith("ERROR"):
             if part:
@@ -279,7 +282,7 @@ class _Reader:
             if part and rest.startswith(("DONE", "CACHED")):
                 part.done = True
         elif part is None:
-            self.vertices[number] = self.add(rest)
+            self.vertices[number] = self.vertices[""] = self.add(rest)
         elif not part.is_run and not _HEADER.match(rest):
             part.output.append(rest)
 
@@ -336,7 +339,7 @@ def _step(reader: _Reader, failure: t.Optional[t.Match[str]], cut: bool, lines: 
         return Step(command or failed[-1].header, tuple(output or reader.loose), ended)
     open_ = [part for part in runs if not part.done and part.output]
     if open_:
-        return Step(command or open_[-1].header, tuple(open_[-1].output), ended)
+        return Step(command or open_[-1].header, tuple(line for part in open_ for line in part.output), ended)
     if reader.loose:
         return Step(command, tuple(reader.loose + (reader.engine if failure and reader.legacy else [])), ended)
     if failure or cut:

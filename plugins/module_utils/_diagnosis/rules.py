@@ -140,7 +140,12 @@ ENGINE = (
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client runs a credential helper before it uses the network.
     Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
-    Rule("engine", r"error getting credentials", "unknown", "credential helper"),
+    Rule(
+        "engine",
+        r"error getting credentials|[Cc]redentials store docker-credential-\S+ exited|docker-credential-\S+ not installed or not available",
+        "unknown",
+        "credential helper",
+    ),
     Rule("engine", r"no active sessions?", "unknown", "no active session"),
     Rule(
         "engine",
@@ -275,7 +280,7 @@ ENGINE = (
 
 # The program's name or its target must be in the line: otherwise 'refused' and 'timed out' can come from anything.
 _PROGRAM = (
-    r"^(?=.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|\d+\.\d+\.\d+\.\d+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
+    r"^(?=.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|[\d.:a-f]+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
     r"|wget2?:|fatal: |git|npm |yarn|ERR_|UND_ERR"
     r"|ConnectionPool|HTTPS?Connection\(|url[o]pen|urllib3?|requests\.exceptions|NewConnectionError|Failed to establish a new connection|Retrying"
     r"|W: |E: |Err[: ]|\[IP: |Gem::|Net::|SocketError|Errno::|Bundler"
@@ -386,7 +391,7 @@ STEP = (
     ),
     Rule(
         "step",
-        r"certificate verif|[Cc]ould not verify the (?:SSL )?certificate|CertificateFailureError"
+        r"certificate verif|SSL certificate is invalid|[Cc]ould not verify the (?:SSL )?certificate|CertificateFailureError"
         r"|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|x509: |SELF_SIGNED_CERT|self[- ]signed certificate"
         r"|unable to get (?:local )?issuer"
         r"|UNABLE_TO_(?:VERIFY|GET)\w+|cannot verify (?P<wget>[\w.-]+)'s certificate"
@@ -434,7 +439,7 @@ STEP = (
         r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
         r"|result=(?:18|35|52|55|56|92))"
         r"|stream error: stream ID \d+; INTERNAL_ERROR|http2: (?:client connection lost|server sent GOAWAY)|Bad header line|error decoding response body"
-        r"|error reading from the zlib stream|bad packet length|received early EOF|fatal: early EOF",
+        r"|reading HTTP \w+ response: (?:unexpected )?EOF|error reading from the zlib stream|bad packet length|received early EOF|fatal: early EOF",
         "reset",
         "reset",
     ),

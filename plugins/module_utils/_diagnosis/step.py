@@ -67,9 +67,10 @@ _NETWORK = re.compile(
 # How package managers and build programs end, where nothing says that they ran in a step.
 _ENDED_BADLY = re.compile(
     r"^\s*(?:npm (?:ERR!|error) |ERROR: unsatisfiable constraints|ERROR: unable to select packages|E: |error: subprocess-exited-with-error"
-    r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|\[ERROR\] Failed to execute goal |make(?:\[\d+\])?: \*\*\* "
+    r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
-    r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed)|⨯ "
+    r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
+    r"|\[ERROR\] Failed to execute goal )|⨯ "
 )
 # Messages of success: errors before them were recovered.
 _SUCCESS = re.compile(
@@ -143,13 +144,18 @@ def fails_by_itself(output: t.Sequence[str]) -> bool:
     )
 
 
+def answered(output: t.Sequence[str]) -> bool:
+    """Whether a server refused the step's request in its last lines, so that the network works."""
+    return any(_ANSWERED.search(line) for line in output[-_END:])
+
+
 def may_be_the_network(output: t.Sequence[str]) -> bool:
     """Whether a step without a known message speaks of the network in its last lines, and shows no fault of its own."""
     if any(_TESTS.search(line) or _OWN_FAULT.search(line) or _OWN_CODE.search(line) or _NO_TLS.search(line) for line in output):
         return False
     start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
     named = any(_NETWORK.search(line) and not (_DIAGNOSTIC.search(line) or _HARMLESS.search(line)) for line in output[start:][-_END:])
-    return named and not any(_ANSWERED.search(line) or _OWN_SERVICE.search(line) for line in output[-_END:])
+    return named and not answered(output) and not any(_OWN_SERVICE.search(line) for line in output[-_END:])
 
 
 def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:
