@@ -123,6 +123,15 @@ options:
     description: Whether to restart O(services) that run without the requested environment. This kills the jobs that they run. Otherwise RV(pending) names them.
     type: bool
     default: false
+  restart_idle_services:
+    description:
+      - Whether to restart those of these O(services) that run no job. Of the others RV(pending) names them, and a warning says what they do.
+      - A service is idle if it has started no process, is connected to no socket (such as that of Docker), and no container runs that was created since
+        the service was started. The listener of GitHub's runner is no job. Jobs on other machines are not detected.
+      - Has no effect with O(restart_services=true).
+    type: bool
+    default: false
+    version_added: 1.1.0
   state:
     description:
       - V(present) applies the options that are set, and needs at least one.
@@ -247,6 +256,7 @@ def main() -> None:
             "services": {"type": "list", "elements": "str"},
             "gitlab_runners": {"type": "list", "elements": "str"},
             "restart_services": {"type": "bool", "default": False},
+            "restart_idle_services": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "origin": {"type": "str"},
         },

@@ -487,6 +487,7 @@ BUILD_OPTIONS = {
     **dict.fromkeys((*build_env_change.SETTINGS, "users", "services", "gitlab_runners", "origin")),
     "allow_readable_secret": False,
     "restart_services": False,
+    "restart_idle_services": False,
     "state": "present",
 }
 HOME = "/home/jane"

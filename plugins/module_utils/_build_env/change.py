@@ -64,7 +64,7 @@ def plan(host: Host, record: Record, options: t.Dict[str, t.Any], learn: t.Calla
             _stop_if_it_cannot_be_written(host, path, owners.get(path))
             warnings += _older_builders(host, path, owners.get(path))
     services = Services(host, record, values, options, {settings.unit_of(path) for path in ours} - {None})
-    restarts = services.due if options["restart_services"] else []
+    restarts = services.due if options["restart_services"] else services.idle() if options["restart_idle_services"] else []
     diff = [_diff(path, found[path], file) for path, file in changes.items()]
     return Change(values, changes, found, wanted, owners, services, restarts, diff, warnings)
 

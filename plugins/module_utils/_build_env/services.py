@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.errors import Refused
-from ansible_collections.buildfleet.docker.plugins.module_utils._host import systemd
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import jobs, systemd
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
 
@@ -45,6 +45,12 @@ class Services:
         pairs = (pair.partition("=")[::2] for pair in process.contents.decode(errors="replace").split("\0"))
         known = {variable: value for variable, value in pairs if variable in self._values or variable in self._written}
         return settings.needs_restart(self._variables(name), self._written, known)
+
+    def idle(self) -> t.List[str]:
+        """Those of the due services that run no job; a warning names what the others do."""
+        working = {name: jobs.running_job(self._host, name) for name in self.due}
+        self.warnings += [f"{name} was not restarted, because it may run a job: {job}. Run this again when it is idle." for name, job in working.items() if job]
+        return [name for name, job in working.items() if not job]
 
     def restart(self, names: t.Iterable[str]) -> None:
         for name in names:

@@ -206,11 +206,14 @@ class Host:
 
     def links(self, folder: str) -> t.List[str]:
         """The targets of the links in a folder; empty if it does not exist."""
-        targets = []
-        for name in self.names(folder):
-            with contextlib.suppress(OSError):  # removed in the meantime
-                targets.append(os.readlink(os.path.join(folder, name)))
-        return targets
+        return [target for target in (self.link(os.path.join(folder, name)) for name in self.names(folder)) if target]
+
+    def link(self, path: str) -> str:
+        """The target of the link; '' if it is none, or was removed in the meantime."""
+        try:
+            return os.readlink(path)
+        except OSError:
+            return ""
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)

@@ -9,6 +9,8 @@ import json
 import re
 import time
 
+import pytest
+
 CONFIG = "/etc/gitlab-runner/config.toml"
 LOG = "/var/tmp/runner.log"
 REGISTERED = """concurrent = 1
@@ -99,3 +101,59 @@ def test_jobs_on_the_host_and_in_containers_build_and_the_file_is_restored(engin
         )
     assert absent.returncode == 0, absent.stdout
     assert kept == (REGISTERED, 0o600, "root")
+
+
+# A job of the executor shell is a process, one of the executor docker a container. It runs while the file is there.
+JOB = "/run/played-job"
+IN_CONTAINER = "docker run --detach --name=runner-1 --volume=/usr:/usr:ro --volume=/lib:/lib:ro --volume=/lib64:/lib64:ro --volume=/bin:/bin:ro"
+EXECUTORS = {
+    "shell": (f"while test -e {JOB}; do sleep 0.2; done", "", "it has started sh (process "),
+    "docker": (
+        f"{IN_CONTAINER} buildfleet/empty /bin/sleep 600",
+        "docker rm --force runner-1",
+        "the container runner-1 runs, which was created since",
+    ),
+}
+WORKING = f"""import os, subprocess, sys, time
+while True:
+    if os.path.exists("{JOB}"):
+        subprocess.run(["sh", "-c", sys.argv[1]])
+        while os.path.exists("{JOB}"):
+            time.sleep(0.1)
+        subprocess.run(["sh", "-c", sys.argv[2]])
+        open("{JOB}.ended", "w").close()
+    time.sleep(0.1)
+"""
+
+
+def outcome(done):
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout.partition("=> ")[2])
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_an_agent_is_restarted_only_while_it_runs_no_job(engine, executor):
+    job, end, seen = EXECUTORS[executor]
+    engine.write("/usr/local/bin/working", WORKING)
+    engine.write("/etc/systemd/system/played.service", f"[Service]\nExecStart=/usr/bin/python3 /usr/local/bin/working '{job}' '{end}'\n")
+    engine.host.check_output(f"tar -c -T /dev/null | docker import - buildfleet/empty; touch {JOB}; systemctl daemon-reload; systemctl start played; sleep 3")
+    wanted = {"daemon_token": True, "services": ["played"], "restart_idle_services": True}
+    variable = "tr '\\0' '\\n' < /proc/$(systemctl show --property=MainPID --value played)/environ | grep BUILDKIT_NO_CLIENT_TOKEN"
+    try:
+        started = engine.host.check_output("systemctl show --property=MainPID played")
+        working = outcome(engine.module("docker_build_env", **wanted))
+        assert (working["restarted"], working["pending"]) == ([], ["played.service"])
+        assert f"played.service was not restarted, because it may run a job: {seen}" in working["warnings"][0]
+        assert engine.host.check_output("systemctl show --property=MainPID played") == started
+        engine.host.check_output(f"rm {JOB}; until test -e {JOB}.ended; do sleep 0.1; done; sleep 1")
+        idle = outcome(engine.module("docker_build_env", **wanted))
+        assert (idle["restarted"], idle["pending"]) == (["played.service"], [])
+        assert engine.host.check_output(variable) == "BUILDKIT_NO_CLIENT_TOKEN=1"
+        assert outcome(engine.module("docker_build_env", **wanted))["changed"] is False
+    finally:
+        absent = engine.module("docker_build_env", state="absent")
+        engine.host.check_output(
+            f"systemctl stop played; rm -rf /etc/systemd/system/played.service /usr/local/bin/working {JOB} {JOB}.ended; systemctl daemon-reload; "
+            "docker ps -aq --filter ancestor=buildfleet/empty | xargs -r docker rm -f; docker rmi buildfleet/empty"
+        )
+    assert absent.returncode == 0, absent.stdout

@@ -19,6 +19,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env impor
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env import settings as build_env
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Account, File
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.mask import Secrets
+from ansible_collections.buildfleet.docker.plugins.module_utils._host import jobs
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._module import Refused
 from ansible_collections.buildfleet.docker.plugins.modules import docker_build_env
@@ -26,7 +27,7 @@ from ansible_collections.buildfleet.docker.plugins.modules import docker_build_e
 CONFIG = "/home/jane/.docker/config.json"
 TOML = "/home/jane/.docker/buildx/buildkitd.default.toml"
 PROXY = "http://proxy.example.com:3128"
-DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "state": "present"}
+DEFAULTS = {"allow_readable_secret": False, "restart_services": False, "restart_idle_services": False, "state": "present"}
 NAMES = (*change.SETTINGS, "users", "services", "gitlab_runners", "origin")
 
 
@@ -171,6 +172,20 @@ def test_a_running_service_is_pending_until_it_is_restarted():
     assert not run(machine, daemon_token=True, services=["agent"], restart_services=True)["changed"]
     assert run(machine, buildkit=True)["pending"] == ["agent.service"], "it still has what we took away"
     assert run(machine, state="absent")["pending"] == ["agent.service"]
+
+
+def test_only_a_service_without_a_job_is_restarted_if_idle_is_asked(monkeypatch):
+    machine = Machine()
+    machine.running = {"agent.service": {"PATH": "/bin"}, "idle.service": {"PATH": "/bin"}}
+    monkeypatch.setattr(jobs, "running_job", lambda _host, unit: "it has started make (process 11)" if unit == "agent.service" else "")
+    wanted = {"daemon_token": True, "services": ["agent", "idle"], "restart_idle_services": True}
+    predicted = run(machine, check=True, **wanted)
+    done = run(machine, **wanted)
+    assert (done["changed"], done["pending"], done["restarted"]) == (True, ["agent.service"], ["idle.service"])
+    assert (predicted["pending"], predicted["restarted"]) == (["agent.service"], ["idle.service"])
+    assert done["warnings"] == ["agent.service was not restarted, because it may run a job: it has started make (process 11). Run this again when it is idle."]
+    assert run(machine, **wanted)["changed"] is False
+    assert run(machine, **wanted, restart_services=True)["restarted"] == ["agent.service"]
 
 
 def test_a_service_that_does_not_obey_is_not_restarted_for_ever():
@@ -362,7 +377,7 @@ def test_others_that_win_are_named():
 
 def test_an_empty_answer_counts_as_not_given_whatever_the_type(capsys, monkeypatch):
     monkeypatch.setattr(docker_build_env.Module, "host", Machine())
-    arguments = {**dict.fromkeys((*NAMES, "state", "restart_services", "allow_readable_secret"), ""), "daemon_token": True}
+    arguments = {**dict.fromkeys((*NAMES, "state", "restart_services", "restart_idle_services", "allow_readable_secret"), ""), "daemon_token": True}
     with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
         docker_build_env.main()
     assert ended.value.code == 0, capsys.readouterr().out
