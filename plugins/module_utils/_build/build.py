@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import typing as t
@@ -24,6 +23,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log i
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import passed, proved
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_cache import BuilderCache, Cache, EngineCache
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_nodes import Nodes
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.steps import running_steps
@@ -34,14 +34,19 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe 
 
 _NAME = "buildfleet-check"
 _PATIENCE = 8  # seconds for each mirror after a failed build
+_START = 60  # seconds for a stopped builder
 
 
 class _Store(t.NamedTuple):
-    """What the engine stores: image names and ids, and the ids of BuildKit's cache records (None: unknown)."""
+    """What the engine stores: image names and ids."""
 
     tags: t.Dict[str, str]
     images: t.FrozenSet[str]
-    cache: t.Optional[t.FrozenSet[str]]
+
+
+class _CacheBefore(t.NamedTuple):
+    cache: Cache
+    ids: t.FrozenSet[str]  # of its records before the build
 
 
 def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Mapping[str, str], name: str) -> Outcome:
@@ -58,9 +63,10 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
     cannot = next((reason for reason in map(legacy_cannot, _dockerfiles(host, request)) if reason), "")
     if cannot and _will_be_legacy(host, request, environment, sock):
         return Outcome(judge("", known._replace(cannot=cannot)))
-    before = _store(host, sock, not _is_legacy(request, environment))
+    before = _store(host, sock)
     traces = _Traces(host, environment, builder.user)
     nodes = Nodes(host, sock, traces.buildx, environment.get("BUILDX_BUILDER", ""))
+    caches = [] if _is_legacy(request, environment) else _caches(host, sock, nodes, environment, builder.user)
     others = running_steps(host) if sock else {}
     started, log, code = host.now(), "", 0
     sources = [request.context] if request.context else []
@@ -95,12 +101,15 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
         asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
         outcome = Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
     finally:
+        # A builder lists its records only while it runs, and its image can be removed only after it.
+        _clean_caches(host, [each for each in caches if isinstance(each.cache, BuilderCache)], log, len(sources), stopped=code == 124)
         nodes.restore()
-        _clean(host, sock, before, log, name, len(sources), stopped=code == 124)
+        _clean(host, sock, before, log, name)
+        _clean_caches(host, [each for each in caches if isinstance(each.cache, EngineCache)], log, len(sources), stopped=code == 124)
         traces.clean(sources)
     if code != 124 or not sock:
         return outcome
-    kept = _ours(_records(host, sock) or [], before.cache, log, len(sources)) if before.cache is not None else []
+    kept = [record for cache, ids in caches for record in _ours(cache.records() or [], ids, log, len(sources))]
     return outcome._replace(left=leftovers.sentences(running_steps(host), others, log, [record for record in kept if record.get("InUse")]))
 
 
@@ -194,16 +203,23 @@ def _socket(environment: t.Mapping[str, str]) -> str:
     return address[len("unix://") :] or "/run/docker.sock"
 
 
-def _store(host: BuildHost, sock: str, with_cache: bool) -> _Store:
+def _store(host: BuildHost, sock: str) -> _Store:
     images = (host.engine_api("/images/json?all=1", sock=sock, timeout=30) if sock else None) or []
     tags = {familiar(tag): image["Id"] for image in images for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"}
-    cache = _records(host, sock) if with_cache and sock else None
-    return _Store(tags, frozenset(image["Id"] for image in images), None if cache is None else frozenset(record["ID"] for record in cache))
+    return _Store(tags, frozenset(image["Id"] for image in images))
 
 
-def _records(host: BuildHost, sock: str) -> t.Optional[t.List[t.Dict[str, t.Any]]]:
-    answer = host.engine_api("/system/df?type=build-cache", sock=sock, timeout=60)
-    return None if answer is None else answer.get("BuildCache") or []
+def _caches(host: BuildHost, sock: str, nodes: Nodes, environment: t.Mapping[str, str], user: str) -> t.List[_CacheBefore]:
+    """The cache of the engine, and that of the builder which the environment names."""
+    caches: t.List[Cache] = [EngineCache(host, sock)] if sock else []
+    builder = environment.get("BUILDX_BUILDER", "")
+    if builder not in ("", "default"):
+        if nodes.stopped:  # it lists its records only while it runs, and the build starts it anyway
+            host.run_group(["docker", "buildx", "inspect", "--bootstrap", builder], environment, "/", _START, user)
+        caches.append(BuilderCache(host, builder, environment, user))
+    return [
+        _CacheBefore(cache, frozenset(record["ID"] for record in found)) for cache, found in ((each, each.records()) for each in caches) if found is not None
+    ]
 
 
 def _left(sock: str) -> t.Tuple[str, ...]:
@@ -232,8 +248,8 @@ def _ask_mirrors(host: BuildHost, urls: t.Sequence[str], verdict: Verdict) -> t.
     return tuple(answers.get(url) or too_late(url, _PATIENCE) for url in urls)
 
 
-def _clean(host: BuildHost, sock: str, before: _Store, log: str, name: str, builds: int, stopped: bool) -> None:
-    """Remove what this build created, by name and id; what existed before, or what others create meanwhile, stays."""
+def _clean(host: BuildHost, sock: str, before: _Store, log: str, name: str) -> None:
+    """Remove containers and images of this build, by name and id; what existed before, or what others create meanwhile, stays."""
     if not sock:
         return
     for container in re.findall(r"^ ---> Running in ([0-9a-f]{12})$", log, re.M):
@@ -242,13 +258,11 @@ def _clean(host: BuildHost, sock: str, before: _Store, log: str, name: str, buil
         if not _clean_images(host, sock, before, log, name):
             break
         host.sleep(0.5)  # the engine is still removing the container of a stopped step
-    if before.cache is not None and builder_used(log) != "legacy":
-        _clean_cache(host, sock, before.cache, log, builds, stopped)
 
 
 def _clean_images(host: BuildHost, sock: str, before: _Store, log: str, name: str) -> bool:
     """Restore names and remove what is new; returns whether something of ours was still there."""
-    after = _store(host, sock, False)
+    after = _store(host, sock)
     named = re.findall(r"Downloaded newer image for (\S+)|naming to (\S+)|Successfully tagged (\S+)|^#\d+ pulling image (\S+)", log, re.M)
     tags = {familiar(_tagged(next(part for part in parts if part))) for parts in named} | {tag for tag in after.tags if tag.startswith(name)}
     made = re.findall(r"^ ---> ([0-9a-f]{12})$|^Successfully built ([0-9a-f]{12})|writing image (sha256:[0-9a-f]{64})", log, re.M)
@@ -264,21 +278,25 @@ def _clean_images(host: BuildHost, sock: str, before: _Store, log: str, name: st
     return bool(moved or new or images)
 
 
-def _clean_cache(host: BuildHost, sock: str, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
+def _clean_caches(host: BuildHost, caches: t.Iterable[_CacheBefore], log: str, builds: int, stopped: bool) -> None:
+    for cache, before in caches if builder_used(log) != "legacy" else ():
+        _clean_cache(host, cache, before, log, builds, stopped)
+
+
+def _clean_cache(host: BuildHost, cache: Cache, before: t.FrozenSet[str], log: str, builds: int, stopped: bool) -> None:
     """Remove our records, newest first: the engine refuses to remove one that others depend on, so it stays.
 
     A stopped build may still create and release records after its client ended, on a busy host for seconds.
     """
     quiet = 0
     for _attempt in range(60 if stopped else 10):
-        ours = _ours(_records(host, sock) or [], before, log, builds)
+        ours = _ours(cache.records() or [], before, log, builds)
         quiet = 0 if ours else quiet + 1
         if quiet == (10 if stopped else 1):
             return
         for record in sorted(ours, key=lambda found: str(found.get("CreatedAt")), reverse=True):
             if not record.get("InUse"):
-                filters = quote(json.dumps({"id": [record["ID"]]}))
-                host.engine_api(f"/build/prune?all=1&filters={filters}", "POST", sock=sock, timeout=60)
+                cache.remove(record["ID"])
         host.sleep(0.2)
 
 

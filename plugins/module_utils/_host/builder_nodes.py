@@ -24,6 +24,11 @@ class Nodes:
         self._containers = self._find()
         self._volumes = self._find_volumes()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether containers were there, and none of them was running."""
+        return bool(self._containers) and not any(running for _identity, running in self._containers.values())
+
     def restore(self) -> None:
         """Remove new containers and stop those that were stopped, unless another client is connected by now."""
         for name, (identity, running) in self._find().items():

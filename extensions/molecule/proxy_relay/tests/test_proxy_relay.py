@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 
 import pytest
 import table
-from build import on, write
+from build import CONTEXT, on, write
 from shell import run, text
 
 HOSTS = list(table.RELAY_HOSTS)
@@ -161,6 +162,38 @@ def test_verify_sees_another_password(playbook):
     assert done.returncode == 2
     assert "The relay's settings differ from the variables: /etc/buildfleet-relay.conf." in done.stdout
     assert table.PASSWORD not in done.stdout
+
+
+@each
+def test_a_builder_builds_through_the_relay_and_has_no_password(engine, playbook):
+    if not table.BROUGHT_BUILDKIT:
+        pytest.skip("not run: BUILDFLEET_BUILDKIT_IMAGE names no saved image of moby/buildkit")
+    if engine.host.run("docker buildx version").rc:
+        pytest.skip("it has no buildx")
+    with open(table.BROUGHT_BUILDKIT, "rb") as saved:
+        loaded = subprocess.run(["docker", "exec", "--interactive", engine.name, "docker", "load"], stdin=saved, capture_output=True, text=True, check=True)
+    image = re.search(r"Loaded image: (\S+)", loaded.stdout)[1]
+    builder = {"name": "ci", "user": "builder", "image": image, "ca": "/usr/local/share/ca-certificates/lab-ca.crt"}
+    wanted = f"-e{json.dumps({**WISH, 'buildfleet_builders': [builder]})}"
+    try:
+        done = playbook("site", engine.name, wanted)
+        assert done.returncode == 0, done.stdout
+        write(
+            engine.name,
+            f"{CONTEXT}/Dockerfile",
+            "FROM ghcr.io/lab/tool:1 AS tool\nFROM busybox:1\nCOPY --from=tool /etc/image /tool\nRUN wget -qO- http://web.lab/\n",
+        )
+        built = on(engine.name, f"su - builder -c 'docker buildx build --builder ci --progress plain {CONTEXT}'")
+        assert built.ok, built.log
+        shown = on(engine.name, "docker inspect buildx_buildkit_ci0; docker exec buildx_buildkit_ci0 env; cat /home/builder/.docker/buildx/instances/ci").log
+        assert f"HTTPS_PROXY={RELAY}" in shown
+        assert not [secret for secret in SECRETS if secret in shown]
+        verified = playbook("verify", engine.name, wanted)
+        assert verified.returncode == 0, verified.stdout
+    finally:
+        removed = engine.module("docker_builder", state="absent")
+        on(engine.name, f"docker rmi {image}; rm -rf /home/builder/.docker/buildx")
+    assert removed.returncode == 0, removed.stdout
 
 
 @each

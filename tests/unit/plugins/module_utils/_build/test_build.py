@@ -553,7 +553,7 @@ def test_mirrors_of_docker_hub_are_not_asked_for_images_of_others(image):
 def test_a_builder_with_a_name_of_its_own_builds():
     host = FakeHost(Engine(), 'ERROR: no builder "ci" found\n', 1)
     outcome = checked(host, builder="ci")
-    argv, environment, _user = host.built[0]
+    argv, environment, _user = next(run for run in host.built if "build" in run[0])
     assert argv[:5] == ["docker", "buildx", "build", "--builder", "ci"] and environment["BUILDX_BUILDER"] == "ci"
     assert "DOCKER_BUILDKIT" not in environment
     assert outcome.verdict.cause == "buildx_missing"
@@ -572,3 +572,59 @@ def test_records_of_a_named_builder_go_and_those_of_others_stay():
     host.brings = lambda: host.write_all({f"{refs}/ours": '{"LocalPath":"/tmp/probe"}', f"{refs}/theirs": '{"LocalPath":"/src"}'})
     checked(host, builder="ci")
     assert [path for path in host.gone if "/refs/" in path] == [f"{refs}/ours"]
+
+
+def listing(*identities):
+    records = [f"ID:\t\t{each}\nCreated at:\t2026-11-27\nDescription:\tlocal source for context\nType:\t\tsource.local\n" for each in identities]
+    return "\n".join([*records, "Reclaimable:\t8kB\nTotal:\t\t8kB\n"])
+
+
+class BuilderOnHost(FakeHost):
+    """A builder with a cache of its own, in a container."""
+
+    def __init__(self, running=True, **more):
+        super().__init__(Engine(), log("ok/28.5-buildkit"), brings=lambda: self.cache.append("ours"), **more)
+        self.cache, self.running, self.commands = ["before"], running, []
+        self.api = self.with_container(self.api)
+
+    def with_container(self, engine):
+        def answer(path, method):
+            if path.startswith("/containers/json"):
+                return [{"Id": "c", "State": "running" if self.running else "exited", "Names": ["/buildx_buildkit_ci0"]}]
+            if path == "/containers/c/stop":
+                self.running = False
+            return {} if path.startswith("/containers/") else engine(path, method)
+
+        return answer
+
+    def run_group(self, argv, env, cwd, timeout, user=""):
+        if "build" in argv:
+            self.running = True
+            return super().run_group(argv, env, cwd, timeout, user)
+        self.commands.append((" ".join(argv[2:]), user))
+        self.running = self.running or argv[2] == "inspect"
+        if argv[2] == "prune":
+            self.cache.remove(argv[-1].partition("=")[2])
+        return Run(0, listing(*self.cache), "") if self.running else Run(1, "", "container c is not running")
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_the_cache_records_of_a_builder_go_by_id(way):
+    host = BuilderOnHost()
+    wish = BuildRequest(image="busybox:1", **({"builder": "ci"} if way == "option" else {}))
+    check(host, wish, BuildUser("jane", {"HOME": "/root"}), {} if way == "option" else {"BUILDX_BUILDER": "ci"}, NAME)
+    assert host.cache == ["before"]
+    assert ("prune --builder ci --force --all --filter id=ours", "jane") in host.commands
+
+
+def test_a_stopped_builder_is_started_first_so_that_its_records_are_known_and_stopped_again():
+    host = BuilderOnHost(running=False)
+    checked(host, builder="ci")
+    assert host.commands[0][0] == "inspect --bootstrap ci"
+    assert (host.cache, host.running) == (["before"], False)
+
+
+def test_the_cache_of_a_builder_that_does_not_answer_is_left():
+    host = FakeHost(Engine(), log("ok/28.5-buildkit"))
+    checked(host, builder="ci")
+    assert not [argv for argv, _env, _user in host.built if "prune" in argv]
