@@ -119,7 +119,8 @@ def test_it_trusts_a_proxy_that_intercepts_tls_for_every_registry(create, build)
 def test_flags_reach_its_daemon(engine, create):
     create(buildkitd_flags=["--debug", "--oci-worker-gc=false"])
     shown = engine.host.check_output("su - builder -c 'docker buildx inspect ci'")
-    assert "--debug --oci-worker-gc=false" in shown.replace("=true", "")
+    assert "--debug" in shown
+    assert "--oci-worker-gc=false" in shown
     assert create(buildkitd_flags=["--debug", "--oci-worker-gc=false"])["changed"] is False
 
 
@@ -154,7 +155,7 @@ def test_a_builder_made_by_hand_is_adopted_and_restored_with_its_cache(engine, i
     restored = build(dockerfile)
     assert restored.ok, restored.log
     assert "CACHED" in restored.log
-    assert '[registry."mirror.lab"]' in engine.host.check_output(f"docker exec {CONTAINER} cat /etc/buildkit/buildkitd.toml").replace("'", '"')
+    assert 'mirrors = ["mirror.lab"]' in engine.host.check_output(f"docker exec {CONTAINER} cat /etc/buildkit/buildkitd.toml")
 
 
 def test_undo_leaves_nothing(engine, create, build):
@@ -165,10 +166,12 @@ def test_undo_leaves_nothing(engine, create, build):
     assert build().ok
     assert result(engine, state="absent")["removed"] == ["builder/ci"]
     left = set(engine.host.run(state).stdout.splitlines()) - set(before.splitlines())
-    assert {path for path in left if "/buildx/refs/" not in path} == set()
+    of_the_build = ("/buildx/refs/", "/buildx/.buildNodeID", "/buildx/.lock")
+    assert {path for path in left if not any(name in path for name in of_the_build)} == set()
 
 
-RECORDS = f"docker exec {CONTAINER} buildctl du | grep -v -e ^ID -e : ; docker volume ls -q; find /home/builder/.docker -type f ! -path '*/activity/*' | sort"
+RECORDS = """su - builder -c 'docker buildx du --builder ci' | awk '{print $1}'; docker volume ls -q
+find /home/builder/.docker -type f ! -path '*/activity/*' | sort"""
 
 
 def test_the_check_proves_it_and_leaves_nothing(engine, create):
@@ -184,8 +187,8 @@ def test_the_check_proves_it_and_leaves_nothing(engine, create):
     [
         ({"ca": LAB_CA}, {}, "reset", "daemon", "registry-1.docker.io"),
         (THROUGH_PROXY, {}, "token_unreachable", "client", "auth.docker.io"),
-        ({"https_proxy": table.AUTH_PROXY}, TOKEN, "proxy_auth", "daemon", "auth-proxy.lab"),
-        ({"https_proxy": "http://proxy.lab:9"}, TOKEN, "proxy_unreachable", "daemon", "proxy.lab"),
+        ({"https_proxy": table.AUTH_PROXY}, TOKEN, "proxy_auth", "daemon", "registry-1.docker.io"),
+        ({"https_proxy": "http://proxy.lab:9"}, TOKEN, "proxy_unreachable", "daemon", table.SERVICES["proxy"].address),
         ({"https_proxy": table.INTERCEPT_PROXY}, TOKEN, "tls", "daemon", "registry-1.docker.io"),
         ({"mirrors": {"docker.io": table.MIRROR}}, {}, "tls", "daemon", "mirror.lab"),
     ],
@@ -195,4 +198,4 @@ def test_the_check_blames_the_builder_and_names_it(engine, create, options, env,
     create(**options)
     done = result(engine, module="docker_build_check", builder="ci", environment_of="user:builder", env=env, required=False)
     assert (done["cause"], done["asked_by"], done["host"]) == (cause, asked_by, host), done
-    assert "the builder ci" in done["msg"] or "builder ci" in done["cure"], done
+    assert "the builder ci" in done["msg"].replace("The", "the"), done
