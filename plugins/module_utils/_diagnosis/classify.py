@@ -23,7 +23,9 @@ _TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*se
 
 
 # An error of the engine's API: the engine itself did what failed.
-_BY_THE_ENGINE = re.compile(r"response from daemon|[Ss]erver [Ee]rror (?:- |for http\+docker)")
+_BY_THE_ENGINE = re.compile(
+    r"/manifests/[^\s\"]+\"?: (?:Get|Post) |Service '[^']+' failed to build ?: (?:Get|Head) |response from daemon|[Ss]erver [Ee]rror (?:- |for http\+docker)"
+)
 _NO_PROXY_HOST = re.compile(r"proxyconnect tcp: dial tcp :\d+: ")
 
 
@@ -152,7 +154,7 @@ def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
     """The last message of the engine or the client about a failure: the first rule that matches one of the lines."""
     for rule in (*rules.CLIENT, *rules.ENGINE):
         for line in log.engine:
-            match = None if STEP_FAILED.search(line) or _PROGRAMS.match(line) else re.search(rule.pattern, line)
+            match = None if STEP_FAILED.search(line) or _of_a_program(line) else re.search(rule.pattern, line)
             if match:
                 group = next((part for part in match.groups() if part), "")
                 return Answer(rule, line, rule.reason.replace("{1}", group.strip()), reference)
@@ -164,9 +166,25 @@ _PROGRAMS = re.compile(
     r"^(?!.*Could not (?:build|pull) image: )"
     r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred(?! trying to connect)"
     r"|Could not find|WARNING: Retrying"
-    r"|.*\[IP: [\d.:a-f]+ \d+\]"
+    r"|.*\[IP: [\d.:a-f]+ \d+\]|.*The \w+ operation timed out"
     r"|Retrying|error: (?:RPC|could not|failed to download)|Caused by|> |Exception|at |Traceback|  File )"
 )
+
+
+# A file that a program written in Go fetches: the engine requests the paths of registries and token servers, and says what it failed to do.
+_FILE = re.compile(r"Get \"?(https?://[\w.:-]+)/(?![^\s\"]*(?:\bv[12]\b|token|auth))[^\s\"]+")
+_ENGINES_OWN = re.compile(
+    r"failed to (?:do|fetch|copy|solve|resolve|authorize|download)|(?:ADD|COPY) failed|daemon|pulling|download failed|V[12] registry|context"
+    r"|^ERROR: Get "
+)
+
+
+def _of_a_program(line: str) -> bool:
+    """Whether a line without its surroundings is the message of a program, and not the engine's."""
+    if _PROGRAMS.match(line):
+        return True
+    file = _FILE.search(line)
+    return file is not None and not hosts.is_store(host_of(file.group(1))) and not _ENGINES_OWN.search(line)
 
 
 def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
@@ -236,6 +254,9 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
     if verdict.cause == "token_unreachable" and not hosts.of_hub(reference) and verdict.host == hosts.TOKEN_SERVER:
         return verdict._replace(cause="mirror_sends_token_elsewhere")  # FROM at a mirror that passes the Hub's realm on
     if verdict.reason == "html page" and verdict.cause == "registry_error" and not named and not known.mirrors:
+        status = re.search(r"error parsing HTTP ([45]\d\d) ", answer.line)
+        if status and not hosts.is_hub(verdict.host or ""):  # only Docker Hub is known to send no pages
+            return verdict._replace(cause="unknown", reason=f"status {status.group(1)}")
         return verdict._replace(cause="proxy_refused", host=verdict.host or (hosts.TOKEN_SERVER if answer.of_token else None))
     if hosts.of_hub(reference) or named:
         for mirror in known.mirrors:
@@ -247,7 +268,8 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
     if verdict.cause == "registry_error":
         elsewhere = bool(verdict.host) and not hosts.is_hub(verdict.host or "") and not hosts.is_store(verdict.host or "")
         return verdict._replace(cause="mirror_error" if elsewhere and verdict.host != hosts.registry_of(reference or "") else "unknown")
-    if verdict.cause == "denied" and not verdict.host and (verdict.reason or "").startswith("status") and not known.daemon_asked:
+    push = "unexpected status: " in answer.line  # without the URL: only a push says so, and no mirror takes one
+    if verdict.cause == "denied" and not verdict.host and (verdict.reason or "").startswith("status") and not known.daemon_asked and not push:
         return verdict._replace(cause="unknown", asked_by=None)
     return verdict
 
@@ -339,7 +361,7 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
         shown = re.search(r"(?:load metadata for|resolve image config for|(?:^|\] )FROM) (?:docker-image://)?([^\s$]+)", header)
         failed = failed or (shown.group(1) if shown else "")
     name = failed or last or known.image
-    return hosts.familiar(name) if name and "$" not in name and name != "scratch" else known.image or None
+    return hosts.familiar(name) if name and "$" not in name and "**/" not in name and name != "scratch" else known.image or None
 
 
 def named_in(log: Log, known: Evidence, reference: t.Optional[str]) -> str:

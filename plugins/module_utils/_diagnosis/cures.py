@@ -510,7 +510,7 @@ def _for_a_builder(name: str, found: Verdict) -> str:
 
 def _is_push(found: Verdict) -> bool:
     """Whether the image was to be pushed, so that its name is in the command and not in the Dockerfile."""
-    return any("failed to push " in line for line in found.lines)
+    return any("failed to push " in line or " unexpected status: 40" in line for line in found.lines)
 
 
 def _of_our_timeout(found: Verdict) -> str:

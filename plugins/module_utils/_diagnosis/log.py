@@ -27,6 +27,7 @@ _PREFIX = re.compile(
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+"
     r"|\[[\w./-]+:\d+\][ \t]"
     r'|Step #\d+(?: - "[^"]*")?: ?'
+    r"|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z][\w.]*(?: [\w.]+)*:(?=\S| --->)"
     r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
     r"|\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"

@@ -205,7 +205,7 @@ ENGINE = (
     Rule("engine", _STATUS + r"(5\d\d)", "registry_error", "status {1}"),
     Rule("engine", _STATUS + r"(402)", "registry_error", "status {1}"),
     Rule("engine", _STATUS + r"404", "not_found", "status 404"),
-    Rule("engine", _STATUS + r"(403|401|400)", "denied", "status {1}"),
+    Rule("engine", _STATUS + r"(403|401|400)|(?:desc =|:) unexpected status: (401|403)\b", "denied", "status {1}"),
     # Pages of registries themselves: Google's, and those of countries that they must not serve.
     Rule("engine", r"does not have permission to get URL|block access from your country|export control regulations", "denied", "not permitted"),
     Rule("engine", r"text/html|invalid character '<' looking for beginning of value|unknown: <", "registry_error", "html page"),
@@ -391,7 +391,7 @@ STEP = (
     ),
     Rule(
         "step",
-        r"certificate verif|SSL certificate is invalid|[Cc]ould not verify the (?:SSL )?certificate|CertificateFailureError"
+        r"certificate verif|SSL certificate is invalid|No system certificates available|[Cc]ould not verify the (?:SSL )?certificate|CertificateFailureError"
         r"|CERTIFICATE_VERIFY_FAILED|SSL certificate problem|x509: |SELF_SIGNED_CERT|self[- ]signed certificate"
         r"|unable to get (?:local )?issuer"
         r"|UNABLE_TO_(?:VERIFY|GET)\w+|cannot verify (?P<wget>[\w.-]+)'s certificate"
@@ -470,7 +470,7 @@ STEP = (
         r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*:timeout|Timeout exceeded when accessing"
         r"|\(ConnectionTimeout\)|Timeout of \d+ seconds was reached|Caused by: operation timed out|net/http: request canceled|errorCode=2\b|status: \[28;"
         r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28"
-        r"|connected host has failed to respond",
+        r"|connected host has failed to respond|https?://\S+ within \d+ ?s\b|The (?:read|write|handshake) operation timed out|[a-z]ing .* key timed out",
         "timeout",
         "timeout",
     ),
@@ -478,7 +478,7 @@ STEP = (
     Rule("step", r"─▶ .*(?:connection reset|connection closed)", "reset", "reset"),
     Rule("step", _PROGRAM + r".*(?:timed out|timeout was reached|deadline exceeded|Socket timeout|timed-out)", "timeout", "timeout"),
     Rule("step", r"(?:could not connect to server|network error) \(check|could not connect to server$|network error$", "refused", "not connected"),
-    Rule("step", r"Unable to connect to (?P<host>[\w.-]+):\w*:|Connection failed \[IP", "refused", "not connected"),
+    Rule("step", r"(?:Unable|Failed) to connect to (?P<host>[\w.-]+)(?::\w*:| port \d+)|Connection failed \[IP", "refused", "not connected"),
 )
 
 # A program whose download failed without a reason: no process is named.

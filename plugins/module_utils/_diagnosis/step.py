@@ -44,14 +44,15 @@ _OWN_FAULT = re.compile(
     r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
     r"|COMPILATION ERROR|error: could not compile|code (?:E404|ERESOLVE|ETARGET|EUSAGE)"
     r"|Segmentation fault|undefined: |: undeclared|expected ['\u2018`]"
-    r"|has no exported member|Type error:|internet routines cannot be loaded"
+    r"|Protocol \W?https\W? not supported|Unsupported protocol|has no exported member|Type error:|internet routines cannot be loaded"
 )
 # What follows from an error before it, whatever that was.
 _CONSEQUENCE = re.compile(r"code ELIFECYCLE|cannot find package")
 # A server was reached: its answer with a status, or content that is not what the index says.
 _ANSWERED = re.compile(
     r"(?:\bHTTP\b|status|code|[Rr]esponse|[Ee]rror|ERROR|returned)\W*(?:code|error|status)?\W*(?:HTTP/[\d.]+ )?[45]\d\d\b|\b[45]\d\d +(?:[A-Z][a-z]+ ?)+"
-    r"|Hash Sum mismatch|Could not find artifact|Writing more data than expected|No URLs in mirrorlist|SERVER ERROR|size mismatch|bad_status_code"
+    r"|bad response \w+ [45]\d\d|Hash Sum mismatch|Could not find artifact|Writing more data than expected"
+    r"|No URLs in mirrorlist|SERVER ERROR|size mismatch|bad_status_code"
 )
 # The project's own code ran in the step (pages of a web site are made), so that hosts without a name are its own.
 _OWN_CODE = re.compile(r"[Pp]rerender|Generating static pages|Collecting page data|getStatic(?:Props|Paths)|fetch failed")
@@ -60,7 +61,8 @@ _PRIVATE = re.compile(r"(?:10\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.168\.)[\d.]+$")
 _NETWORK = re.compile(
     r"(?:[Uu]nable|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Ff]ailed|[Ff]ailure) (?:to )?(?:establish|connect|reach|resolve|download|fetch|retrieve)"
     r"|[Cc]onnection (?:was |is )?(?:closed|lost|reset|refused|aborted|failed|error|timed out)\b(?!: ?\d)|[Nn]etwork (?:error|is|problem)|are you offline"
-    r"|(?:[Rr]equest|[Ff]etch) failed|could not be (?:downloaded|fetched|retrieved|reached)|[Nn]o internet"
+    r"|[Ss]ocket error|[Cc]heck your (?:\w+ )?connection|[Ss]erver unavailable|(?:[Rr]equest|[Ff]etch) failed"
+    r"|could not be (?:downloaded|fetched|retrieved|reached)|[Nn]o internet"
     r"|(?:[Rr]ead|[Rr]equest|[Oo]peration|[Dd]ownload|[Ff]etch|[Cc]onnect)\w* timed? ?out\b|TIMEDOUT|TimeoutError|[Dd]ownload (?:failed|error)"
     r"|\b(?:SSL|TLS)\b.*\b(?:error|failed|failure|returned)\b|certificate.*(?:verif|invalid|trust|fail)|(?:verify|trust).*certificate"
 )
@@ -70,7 +72,8 @@ _ENDED_BADLY = re.compile(
     r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
-    r"|\[ERROR\] Failed to execute goal )|⨯ "
+    r"|\[ERROR\] Failed to execute goal |ERROR:  While executing gem )"
+    r"|⨯ |\b(?:ENOGIT|ENOENT)\b|is not installed|[Cc]ommand not found"
 )
 # Messages of success: errors before them were recovered.
 _SUCCESS = re.compile(
