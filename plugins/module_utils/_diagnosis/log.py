@@ -163,8 +163,11 @@ def _unwrapped(line: str) -> t.List[str]:
 # An error of Go that was broken inside its URL, or behind a colon.
 _OPEN_URL = re.compile(r"(?:Get|Head|Post) \"https?://[^\"\s]*$")
 _OPEN_BARE_URL = re.compile(r"(?:Get|Head|Post) https?://\S{60,}$")
-_ENDS_OPEN = re.compile(r"(?:token|request|\"|Get|Head|Post|error|tcp):?\s*$")
-_GOES_ON = re.compile(r"(?:(?:Get|Head|Post) \"?https?://|(?:dial|read|write) tcp|net/http: |proxyconnect tcp|tls: |x509: |unexpected status|lookup \S+ on )")
+_ENDS_OPEN = re.compile(r"(?:token|request|\"|Get|Head|Post|error|tcp|checksum of ref \S+):?\s*$")
+_GOES_ON = re.compile(
+    r"(?:(?:Get|Head|Post) \"?https?://|(?:dial|read|write) tcp|net/http: |proxyconnect tcp|tls: |x509: |unexpected status|lookup \S+ on "
+    r"|\"/[^\"]+\": not found)"
+)
 
 
 def _joined(lines: t.Sequence[str]) -> t.List[str]:

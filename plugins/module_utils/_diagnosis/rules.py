@@ -470,7 +470,8 @@ STEP = (
         r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*:timeout|Timeout exceeded when accessing"
         r"|\(ConnectionTimeout\)|Timeout of \d+ seconds was reached|Caused by: operation timed out|net/http: request canceled|errorCode=2\b|status: \[28;"
         r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28"
-        r"|connected host has failed to respond|https?://\S+ within \d+ ?s\b|The (?:read|write|handshake) operation timed out|[a-z]ing .* key timed out",
+        r"|connected host has failed to respond|https?://\S+ within \d+ ?s\b|https?://.*[Ee]xit ?code 28\b"
+        r"|The (?:read|write|handshake) operation timed out|[a-z]ing .* key timed out",
         "timeout",
         "timeout",
     ),

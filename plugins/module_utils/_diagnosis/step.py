@@ -43,7 +43,7 @@ _FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the i
 _OWN_FAULT = re.compile(
     r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
     r"|COMPILATION ERROR|error: could not compile|code (?:E404|ERESOLVE|ETARGET|EUSAGE)"
-    r"|Segmentation fault|undefined: |: undeclared|expected ['\u2018`]"
+    r"|Segmentation fault|Illegal instruction|undefined: |: undeclared|expected ['\u2018`]"
     r"|Protocol \W?https\W? not supported|Unsupported protocol|has no exported member|Type error:|internet routines cannot be loaded"
 )
 # What follows from an error before it, whatever that was.
@@ -72,7 +72,7 @@ _ENDED_BADLY = re.compile(
     r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
-    r"|\[ERROR\] Failed to execute goal |ERROR:  While executing gem )"
+    r"|\[ERROR\] Failed to execute goal |ERROR:  While executing gem |error: failed retrieving file )"
     r"|⨯ |\b(?:ENOGIT|ENOENT)\b|is not installed|[Cc]ommand not found"
 )
 # Messages of success: errors before them were recovered.
