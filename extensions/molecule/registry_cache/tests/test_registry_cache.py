@@ -56,6 +56,15 @@ def test_only_root_reads_the_keys(cache):
 def test_verify_sees_no_difference(playbook):
     done = playbook("verify", FLEET, "-e", USE_CACHES)
     assert done.returncode == 0, done.stdout
+    for cache in CACHES:
+        assert f"The cache {cache} of docker.io: online; " in done.stdout
+        assert f"The cache {cache} of ghcr.io: online; " in done.stdout
+
+
+def test_a_proxy_of_the_daemons_is_not_asked_for_the_caches(playbook):
+    done = playbook("site", FLEET, "--check", "--diff", "-e", USE_CACHES, "-e", f"buildfleet_proxy_https={table.HTTP_PROXY}")
+    assert "NO_PROXY=cache.lab,cache2.lab" in done.stdout, done.stdout
+    assert '"no-proxy": "cache.lab,cache2.lab"' in done.stdout, done.stdout
 
 
 def test_another_registry_has_a_service_of_its_own():
@@ -252,8 +261,13 @@ def test_a_cache_without_tls(engine, plain_cache, insecure, since):
 
 
 @pytest.mark.parametrize("engine", [SECOND], indirect=True)
-def test_a_given_certificate_is_used(engine):
-    """The last test: the second cache keeps it."""
+def test_a_given_certificate_is_used_and_the_images_outlive_their_cache(engine):
+    """The last test: the second cache keeps the certificate."""
+    stored = "find /var/lib/buildfleet-registry-cache -name data | sort"
+    before = engine.host.check_output(stored).splitlines()
     done = engine.play(Path(__file__).parents[1] / "given.yml")
     assert done.returncode == 0, done.stdout
+    assert before
+    assert set(before) <= set(engine.host.check_output(stored).splitlines())
+    assert engine.host.check_output("find /var/lib/buildfleet-registry-cache -not -user docker-registry -not -name .buildfleet-registry-cache") == ""
     assert engine.host.check_output("curl -sf --cacert /lab/ca.crt --resolve cache.lab:5000:127.0.0.1 https://cache.lab:5000/v2/") == "{}"
