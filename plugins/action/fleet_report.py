@@ -34,17 +34,19 @@ class ActionModule(ActionBase):
     BYPASS_HOST_LOOP = True
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(("dest", "json", "table"))
+    _VALID_ARGS = frozenset(("caches", "dest", "json", "table"))
 
     def run(self, tmp: t.Any = None, task_vars: t.Optional[t.Dict[str, t.Any]] = None) -> t.Dict[str, t.Any]:
         result = super().run(tmp, task_vars)
-        _unused, options = self.validate_argument_spec({"dest": {"type": "path"}, "json": {"type": "path"}, "table": {"type": "bool", "default": True}})
+        _unused, options = self.validate_argument_spec(
+            {"caches": {"type": "dict"}, "dest": {"type": "path"}, "json": {"type": "path"}, "table": {"type": "bool", "default": True}}
+        )
         everything = task_vars or {}
         hostvars = everything["hostvars"]
         names = [str(name) for name in everything["ansible_play_hosts_all"]]
         variables = {name: hostvars[name] for name in names}
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        shown = _passwords(variables).tree(report({name: _observed(found) for name, found in variables.items()}, created))
+        shown = _passwords(variables).tree(report({name: _observed(found) for name, found in variables.items()}, created, _plain(options["caches"])))
         files = {} if self._task.check_mode else self._files(options["dest"], options["json"], shown)
         for path, text in files.items():
             _write(path, text)

@@ -38,6 +38,12 @@ attributes:
     description: It runs once for all hosts of the play.
     support: full
 options:
+  caches:
+    description:
+      - What each host that runs the role C(registry_cache) counted (its fact C(registry_cache_health)), by the host's name. The page, the JSON and the
+        table show it.
+    type: dict
+    version_added: 1.1.0
   dest:
     description:
       - The file of the page on the controller, readable by its owner only. A relative path starts at the directory in which the playbook was started.

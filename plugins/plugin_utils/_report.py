@@ -58,7 +58,7 @@ def of_a_loop(found: Result) -> Tree:
     return {**found, "msg": failed.get("msg"), "diff": [one for row in rows for one in row.get("diff") or []]}
 
 
-def report(fleet: t.Mapping[str, Observed], created: str) -> Tree:
+def report(fleet: t.Mapping[str, Observed], created: str, caches: t.Optional[t.Mapping[str, t.Mapping[str, Result]]] = None) -> Tree:
     hosts = sorted((_host(name, observed) for name, observed in fleet.items()), key=lambda host: (STATES.index(host["state"]), _natural(host["name"])))
     return {
         "format": FORMAT,
@@ -68,7 +68,15 @@ def report(fleet: t.Mapping[str, Observed], created: str) -> Tree:
         "causes": _causes(hosts),
         "findings": _findings(hosts),
         "hosts": hosts,
+        "caches": [{"host": host, "caches": dict(counted), "sentences": _of_a_cache(host, counted)} for host, counted in (caches or {}).items()],
     }
+
+
+def _of_a_cache(host: str, counted: t.Mapping[str, Result]) -> t.List[str]:
+    """What the host's own program of the role registry_cache says about each of its caches."""
+    if not counted:
+        return [f"The cache {host} was not asked: it is unreachable, or site has not set it up."]
+    return [f"The cache {host} of {registry}: {_short(str(health.get('text')))}" for registry, health in counted.items()]
 
 
 def artifacts(shown: Tree) -> Tree:
@@ -80,7 +88,8 @@ def artifacts(shown: Tree) -> Tree:
 
 def table(shown: Tree, most: int = 20) -> str:
     """A few lines for a terminal: each host of a small fleet, each cause in a large one."""
-    return "\n".join([*(_by_host(shown["hosts"]) if len(shown["hosts"]) <= most else _by_cause(shown["causes"], most)), summary(shown)])
+    caches = [sentence for cache in shown["caches"] for sentence in cache["sentences"]]
+    return "\n".join([*(_by_host(shown["hosts"]) if len(shown["hosts"]) <= most else _by_cause(shown["causes"], most)), *caches, summary(shown)])
 
 
 def summary(shown: Tree) -> str:

@@ -33,6 +33,10 @@ from pathlib import Path
 import jinja2
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/registry_cache"
+sys.path.insert(0, str(ROLE / "files"))
+
+import health  # noqa: E402
+
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 LAYER_BYTES = 100_000
 
@@ -246,6 +250,7 @@ def pull(port: int, name: str, images: Images, counts: Counts, tag: str = "lates
     if manifest != images.manifest(name):
         counts.add("wrong digest", f"manifest of {name}")
         return False
+    counts.add("manifests")
     parsed = json.loads(manifest)
     for blob in [parsed["config"], *parsed["layers"]]:
         body = get(port, f"/v2/{name}/blobs/{blob['digest']}", counts)
@@ -436,6 +441,26 @@ def herd(program: str, clients: int = 100) -> str:
     return "; ".join(lines)
 
 
+def counts(program: str, wanted: int = 300) -> str:
+    """What health.py counts in the log, and what the upstream sent."""
+    upstream, seen = Upstream("hub"), Counts()
+    cache = Cache(program, upstream.url)
+    cache.start()
+    load = Load(cache.port, upstream.images, seen, 60, threads=4)
+    while seen.counted["pulls"] < wanted:
+        time.sleep(0.2)
+    load.end()
+    time.sleep(3)
+    cache.stop()
+    counted = health.count(cache.log.read_text(errors="replace").splitlines())
+    missed = counted["layers"] - counted["from_storage"]
+    downloads = upstream.requests["GET blobs"]
+    stored = len(set(re.findall(r"entry for (\S+) with ttl", cache.log.read_text()))) - len(upstream.images.manifests)
+    if counted["layers"] != seen.counted["bodies"] - seen.counted["manifests"] or missed + stored != downloads:
+        raise SystemExit(f"FAILED: {counted}, {missed} + {stored} != {downloads}; {seen}")
+    return f"{counted['layers']} layers sent, {missed} of them not stored before, {stored} stored: {downloads} downloads at the upstream"
+
+
 PARTS: t.Dict[str, t.Callable[[str], str]] = {
     "evictions": evictions,
     "expiries": expiries,
@@ -443,6 +468,7 @@ PARTS: t.Dict[str, t.Callable[[str], str]] = {
     "kills": kills,
     "upstreams": upstreams,
     "herd": herd,
+    "counts": counts,
 }
 
 

@@ -73,7 +73,8 @@ def done(tmp_path_factory):
         "red": {"answer": dict(fleet.FAILURES[0], log=log)},
         "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
     }
-    result = play(folder, hosts, {"dest": "page.html"})
+    caches = {"cache1": {"docker.io": {"text": f"online; the last: \x1b {PASSWORD}."}}, "cache2": {}}
+    result = play(folder, hosts, {"dest": "page.html", "caches": caches})
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result.stdout
 
@@ -91,6 +92,17 @@ def test_hosts_that_were_not_reached_are_in_it(done):
     assert {host["name"]: host["state"] for host in shown["hosts"]} == {"red": "failed", "gone": "unreachable", "green": "ok"}
     assert "3 hosts: 1 fails, 1 unreachable, 1 works." in output
     assert f"Written: {folder}/page.html" in output
+
+
+def test_the_caches_are_in_it(done):
+    folder, output = done
+    shown = json.loads((folder / "page.json").read_text())
+    sentences = [sentence for cache in shown["caches"] for sentence in cache["sentences"]]
+    assert sentences == [
+        "The cache cache1 of docker.io: online; the last: \ufffd xxxxx.",
+        "The cache cache2 was not asked: it is unreachable, or site has not set it up.",
+    ]
+    assert "\n".join(sentences) in output
 
 
 def test_a_password_and_a_steered_terminal_stay_out(done):

@@ -145,3 +145,10 @@ def test_a_host_is_filtered_by_its_state_its_processes_and_what_it_shares_with_o
     host = {"name": "a", "state": "failed", "processes": {"daemon": "ok", "client": "failed"}, "restart_pending": True}
     causes, findings = [{"hosts": ["a", "b"], "tag": "cause:x"}], [{"hosts": ["b"], "tag": "finding:y"}]
     assert list(_tags([host], causes, findings)) == ["state:failed daemon:ok client:failed pending cause:x"]
+
+
+def test_the_caches_have_a_section_of_their_own():
+    text = page(report(fleet.three(), NOW, {"cache1": {"docker.io": {"text": HOSTILE}}}))
+    assert re.findall(r"<p>(The cache cache1 of docker.io: .*)</p>", text)
+    assert HOSTILE not in text
+    assert 'id="caches"' not in page(report(fleet.three(), NOW))

@@ -235,3 +235,15 @@ def test_a_loop_is_shown_as_one_result():
     }  # fmt: skip
     assert of_a_loop({"changed": True, "results": rows[:1]}) == {"changed": True, "msg": None, "results": rows[:1], "diff": [1]}
     assert of_a_loop({"changed": True}) == {"changed": True}
+
+
+def test_the_caches_say_what_they_counted():
+    caches = {"cache1": {"docker.io": {"text": "online; 1 GB stored."}, "ghcr.io": {"text": "OFFLINE."}}, "cache2": {}}
+    shown = report({}, NOW, caches)
+    assert [(cache["host"], cache["caches"]) for cache in shown["caches"]] == list(caches.items())
+    assert table(shown).splitlines() == [
+        "The cache cache1 of docker.io: online; 1 GB stored.",
+        "The cache cache1 of ghcr.io: OFFLINE.",
+        "The cache cache2 was not asked: it is unreachable, or site has not set it up.",
+        "0 hosts: none.",
+    ]
