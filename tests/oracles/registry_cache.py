@@ -11,6 +11,7 @@ off, a digest is wrong, or the disk exceeds the limit by more than one image. Th
 
 from __future__ import annotations
 
+import base64
 import collections
 import datetime
 import hashlib
@@ -39,6 +40,7 @@ import health  # noqa: E402
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 LAYER_BYTES = 100_000
+HTPASSWD = "fleet:$2y$05$abcdefghijklmnopqrstuuMuu2DSD5cFCZ/w.sVHydhfYTsc.qiem\n"  # fleet-pass
 
 
 def digest_of(content: bytes) -> str:
@@ -89,6 +91,8 @@ class Upstream(http.server.ThreadingHTTPServer):
         self.images = Images(seed)
         self.requests: t.Counter[str] = collections.Counter()
         self.bytes_per_second = 0
+        self.account = ""  # USER:PASSWORD, without which there is no token
+        self.seen: t.List[str] = []  # requests with their authorization
         super().__init__(("127.0.0.1", port), Answer)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -109,6 +113,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         images = self.server.images
+        if self.server.account and not self._authorized():
+            return
         found = re.fullmatch(r"/v2/(.+)/(manifests|blobs)/(.+)", self.path)
         body, kind = b"{}", "application/json"
         if found and found.group(2) == "manifests":
@@ -128,6 +134,23 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self._send(body)
 
+    def _authorized(self) -> bool:
+        """A token server for the account, and a registry that wants its token."""
+        given = self.headers.get("Authorization", "")
+        self.server.seen.append(f"{self.path.partition('?')[0]} {given}")
+        basic = "Basic " + base64.b64encode(self.server.account.encode()).decode()
+        token = self.path.startswith("/token")
+        if not token and given == "Bearer the-token":
+            return True
+        body = b'{"token": "the-token"}' if token and given == basic else b"{}"
+        self.send_response(200 if token and given == basic else 401)
+        if not token:
+            self.send_header("WWW-Authenticate", f'Bearer realm="{self.server.url}/token",service="hub"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return False
+
     def _send(self, body: bytes) -> None:
         step = self.server.bytes_per_second // 10 or len(body)
         for start in range(0, len(body), step):
@@ -145,7 +168,8 @@ def free_port() -> int:
 class Cache:
     """The program of the role, with its templates, in a folder of its own."""
 
-    def __init__(self, program: str, upstream: str, *options: str) -> None:
+    def __init__(self, program: str, upstream: str, *options: str, login: bool = False, environment: t.Optional[t.Mapping[str, str]] = None) -> None:
+        self.environment = {**os.environ, **(environment or {})}
         self.folder = Path(tempfile.mkdtemp(prefix="registry_cache."))
         self.storage = self.folder / "storage"
         self.storage.mkdir()
@@ -155,13 +179,13 @@ class Cache:
         template = jinja2.Environment(loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True)
         template.filters["to_json"] = json.dumps
         for kind in ("online", "offline", "probe"):
-            cache = {"kind": kind, "storage": str(self.storage), "url": upstream, "port": self.port, "run": "/run", "tls": False}
+            cache = {"kind": kind, "storage": str(self.storage), "url": upstream, "port": self.port, "run": str(self.folder), "tls": False, "login": login}
             (self.folder / f"{kind}.yml").write_text(template.get_template("registry-cache.yml.j2").render(__registry_cache_instance=cache))
         self.process: t.Optional[subprocess.Popen[bytes]] = None
 
     def start(self, answers: bool = True) -> None:
         command = [sys.executable, str(ROLE / "files/serve.py"), str(self.folder), str(self.storage), *self.options]
-        self.process = subprocess.Popen(command, stdout=self.log.open("ab"), stderr=subprocess.STDOUT, start_new_session=True)
+        self.process = subprocess.Popen(command, stdout=self.log.open("ab"), stderr=subprocess.STDOUT, start_new_session=True, env=self.environment)
         while answers and not reachable(self.port):
             time.sleep(0.05)
 
@@ -463,6 +487,34 @@ def counts(program: str, wanted: int = 300) -> str:
     return f"{counted['layers']} layers sent, {missed} of them not stored before, {stored} stored: {downloads} downloads at the upstream"
 
 
+def account(program: str) -> str:
+    """The account reaches the token server alone, and the cache asks its users for another login."""
+    password = """p@ss: w/rd'"\\\\$x #1`"""
+    upstream, counts = Upstream("hub"), Counts()
+    upstream.account = f"builder:{password}"
+    environment = {"REGISTRY_PROXY_USERNAME": json.dumps("builder"), "REGISTRY_PROXY_PASSWORD": json.dumps(password)}
+    answers = {}
+    for login in (False, True):
+        cache = Cache(program, upstream.url, login=login, environment=environment)
+        (cache.folder / "htpasswd").write_text(HTPASSWD)
+        cache.start()
+        url = f"http://127.0.0.1:{cache.port}/v2/team/app1/manifests/latest"
+        for user in ("", "fleet:fleet-pass", "fleet:wrong", upstream.account):
+            command = ["curl", "-s", "-H", f"Accept: {MANIFEST}", "-o", "/dev/null", "-w", "%{http_code}", *(["-u", user] if user else []), url]
+            answers[login, user] = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        if not login:
+            pull(cache.port, "team/app2", upstream.images, counts)
+        cache.stop()
+        for text in (password, json.dumps(password)[1:-1], base64.b64encode(upstream.account.encode()).decode()):
+            if text in cache.log.read_text():
+                raise SystemExit("FAILED: the password is in the log")
+    statuses = list(answers.values())
+    sent = {line for line in upstream.seen if " Basic " in line and not line.startswith("/token ")}
+    if statuses != ["200"] * 4 + ["401", "200", "401", "401"] or sent or counts.counted["pulls"] != 1:
+        raise SystemExit(f"FAILED: {answers}, {sent}, {counts.examples}")
+    return f"without a login of its own {statuses[:4]}, with one {statuses[4:]} (none, right, wrong, the account's); sent to the token server alone"
+
+
 PARTS: t.Dict[str, t.Callable[[str], str]] = {
     "evictions": evictions,
     "expiries": expiries,
@@ -471,6 +523,7 @@ PARTS: t.Dict[str, t.Callable[[str], str]] = {
     "upstreams": upstreams,
     "herd": herd,
     "counts": counts,
+    "account": account,
 }
 
 
