@@ -21,6 +21,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from pathlib import Path
 import jinja2
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/registry_cache"
+GUIDE = ROLE.parents[1] / "docs/which-cure.md"
 sys.path.insert(0, str(ROLE / "files"))
 
 import health  # noqa: E402
@@ -443,26 +445,64 @@ def upstreams(program: str, wanted: int = 1000) -> str:
     return f"{counts}, of 60 names at two registries; 0 of {counts.counted['pulls']} mixed up"
 
 
-def herd(program: str, clients: int = 100) -> str:
-    """One image, pulled by many at once, and once more."""
+class Nginx:
+    """The configuration of docs/which-cure.md in front of a cache, without TLS and on ports of its own."""
+
+    def __init__(self, program: str, behind: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="registry_cache.nginx."))
+        self.port = free_port()
+        (found,) = re.findall(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+        for before, after in (
+            ("listen 5443 ssl;", f"listen 127.0.0.1:{self.port};"),
+            ("127.0.0.1:5000", f"127.0.0.1:{behind}"),
+            ("/var/lib/nginx/layers", f"{self.folder}/layers"),
+        ):
+            assert before in found
+            found = found.replace(before, after)
+        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        plain = re.sub(r"(?m)^ *ssl_.*\n", "", found)
+        (self.folder / "conf").write_text(
+            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/log; events {{}} http {{ access_log off; {temporary} {plain} }}"
+        )
+        self.process = subprocess.Popen([program, "-c", self.folder / "conf", "-p", self.folder], start_new_session=True)
+        while not reachable(self.port):
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def herd(program: str, numbers: t.Tuple[int, ...] = (1, 14, 100)) -> str:
+    """One image, pulled by many at once, and once more; also with nginx in front if this machine has it."""
+    nginx = shutil.which("nginx")
+    fronts = [None, nginx] if nginx else [None]
+    return "".join(f"\n  {_herd(program, front, clients)}" for front in fronts for clients in numbers) + ("" if nginx else "\n  not run: nginx")
+
+
+def _herd(program: str, nginx: t.Optional[str], clients: int) -> str:
     upstream, counts = Upstream("hub"), Counts()
     upstream.bytes_per_second = 200_000
     cache = Cache(program, upstream.url)
     cache.start()
+    front = Nginx(nginx, cache.port) if nginx else None
     lines = []
     for kind in ("cold", "warm"):
         upstream.requests.clear()
         started = time.monotonic()
-        threads = [threading.Thread(target=pull, args=(cache.port, "team/app1", upstream.images, counts)) for _client in range(clients)]
+        port = front.port if front else cache.port
+        threads = [threading.Thread(target=pull, args=(port, "team/app1", upstream.images, counts)) for _client in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        lines.append(f"{kind}: {clients} pulls in {time.monotonic() - started:.1f} s, upstream {dict(sorted(upstream.requests.items()))}")
+        lines.append(f"{kind} {time.monotonic() - started:.1f} s, upstream {dict(sorted(upstream.requests.items()))}")
         time.sleep(2)
+    if front:
+        front.stop()
     cache.stop()
     faultless(counts, "status", "not connected")
-    return "; ".join(lines)
+    return f"{clients} pulls at once{' through nginx' if front else ''}: " + "; ".join(lines)
 
 
 def counts(program: str, wanted: int = 300) -> str:
