@@ -462,7 +462,7 @@ class Nginx:
         temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         plain = re.sub(r"(?m)^ *ssl_.*\n", "", found)
         (self.folder / "conf").write_text(
-            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/log; events {{}} http {{ access_log off; {temporary} {plain} }}"
+            f"user root; daemon off; pid {self.folder}/pid; error_log {self.folder}/log; events {{}} http {{ access_log off; {temporary} {plain} }}"
         )
         self.process = subprocess.Popen([program, "-c", self.folder / "conf", "-p", self.folder], start_new_session=True)
         while not reachable(self.port):
