@@ -9,10 +9,16 @@ import pytest
 import table
 
 HUB, TOKEN = "registry-1.docker.io", "auth.docker.io"
-SAMPLE = 13  # of them each run tries so many, every kind once; BUILDFLEET_SAMPLE=all tries all
+SAMPLE = 16  # of them each run tries so many, every kind once; BUILDFLEET_SAMPLE=all tries all
 BUILDERS = ("buildkit", "legacy")
 MIRRORED = "mirror.lab/library/busybox:1"
 DROP_IN = "/etc/systemd/system/docker.service.d/lab.conf"
+SLOW_STEPS = {
+    "sleeps": "RUN sleep 3002",
+    "ignores signals": "RUN trap '' HUP INT TERM; while true; do sleep 3002; done",
+    "has children": "RUN (sleep 3002 &); sh -c 'sleep 3002; true'",
+    "two at a time": f"RUN sleep 3002\nFROM {MIRRORED}\nRUN sleep 3002; true\nCOPY --from=one /etc/image /one",
+}
 
 
 def checked(engine, **options):
@@ -106,12 +112,16 @@ def test_a_build_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemo
     assert store(engine) == before
 
 
+@pytest.mark.parametrize("step", SLOW_STEPS)
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_a_step_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemon, builder):
+def test_a_step_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemon, builder, step):
+    """No image, no cache record and no process, or a warning that names each process that still runs."""
     before = store(engine)
-    engine.write("/var/tmp/slow/Dockerfile", f"FROM {MIRRORED}\nRUN sleep 300\n")
+    engine.write("/var/tmp/slow/Dockerfile", f"FROM {MIRRORED} AS one\n{SLOW_STEPS[step]}\n")
     result = checked(engine, builder=builder, context="/var/tmp/slow", timeout=8, required=False)
     assert (result["cause"], result["asked_by"]) == ("timeout", "step")
+    running = engine.host.run("pgrep -f '[s]leep 3002'").stdout.split()
+    assert [pid for pid in running if f"(process {pid}: " not in result["output"]] == [], result["output"]
     assert store(engine) == before
 
 

@@ -26,8 +26,8 @@ WORK = {
     "a context that comes slowly": ("python3 /var/tmp/held.py upload", "a program uses the daemon's API, and the daemon works in"),
     "a copy": ("python3 /var/tmp/held.py copy", "a program uses the daemon's API, and the daemon reads or unpacks a layer"),
 }
-# A monitoring agent, which listens all day and connects again when the daemon was restarted.
-MONITOR = "while true; do docker events > /dev/null 2>&1; sleep 1; done"
+# A monitoring agent, which listens to events and statistics all day and connects again when the daemon was restarted.
+MONITOR = "for stream in events stats; do (while true; do docker $stream; sleep 1; done) & done; wait"
 
 
 def result(done):

@@ -77,8 +77,10 @@ def prepared(name):
 
 
 def given_back(name):
+    """As `prepared` found it: tests of other scenarios, run on the same host, would find its file."""
     doomed.run(name, "docker_daemon_proxy", NOTHING)
     doomed.run(name, "docker_build_env", {"state": "absent"})
+    doomed.shell(name, "rm -f /etc/docker/daemon.json && systemctl reset-failed docker.socket docker && systemctl restart docker")
 
 
 @pytest.fixture()
