@@ -17,7 +17,7 @@ def sentences(running: t.Mapping[int, str], before: t.Collection[int], log: str,
     if records:
         count, them = ("A cache record", "it") if len(records) == 1 else (f"{len(records)} cache records", "them")
         names = ", ".join(str(record["ID"]) for record in records)
-        messages.append(f"{count} of this build could not be removed; the engine keeps {them} until its next start ({names}).")
+        messages.append(f"{count} of this build could not be removed; the engine uses {them} until its next start ({names}).")
     return tuple(messages)
 
 

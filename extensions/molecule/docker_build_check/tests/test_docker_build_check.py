@@ -115,14 +115,16 @@ def test_a_build_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemo
 @pytest.mark.parametrize("step", SLOW_STEPS)
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_a_step_that_takes_too_long_is_stopped_and_leaves_nothing(engine, daemon, builder, step):
-    """No image, no cache record and no process, or a warning that names each process that still runs."""
+    """No image, no cache record and no process, or a warning that names it: BuildKit of 29.7.2 does not release the records of a stopped build."""
     before = store(engine)
     engine.write("/var/tmp/slow/Dockerfile", f"FROM {MIRRORED} AS one\n{SLOW_STEPS[step]}\n")
-    result = checked(engine, builder=builder, context="/var/tmp/slow", timeout=8, required=False)
+    result = checked(engine, builder=builder, context="/var/tmp/slow", timeout=20, required=False)
     assert (result["cause"], result["asked_by"]) == ("timeout", "step")
     running = engine.host.run("pgrep -f '[s]leep 3002'").stdout.split()
     assert [pid for pid in running if f"(process {pid}: " not in result["output"]] == [], result["output"]
-    assert store(engine) == before
+    images, containers, cache, *files = store(engine)
+    unsaid = "".join(f"{record}\n" for record in cache.split() if record in before[2] or record.rstrip("*") not in result["output"])
+    assert [images, containers, unsaid, *files] == before, result["output"]
 
 
 def test_a_login_has_its_own_environment(engine, daemon):

@@ -399,7 +399,7 @@ def test_a_record_that_the_engine_does_not_give_up_is_said():
         engine.cache.append({"ID": "held", "Type": "source.local", "InUse": True, "Description": "", "CreatedAt": "1"})
 
     outcome = checked(FakeHost(engine, log("dns-silent/28.5-buildkit"), 124, brings), timeout=2)
-    assert outcome.left == ("A cache record of this build could not be removed; the engine keeps it until its next start (held).",)
+    assert outcome.left == ("A cache record of this build could not be removed; the engine uses it until its next start (held).",)
 
 
 def test_what_docker_writes_into_a_home_that_had_none_goes():

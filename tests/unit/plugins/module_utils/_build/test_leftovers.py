@@ -45,8 +45,8 @@ def test_a_step_that_runs_on_is_said(host, before, said):
     ("records", "said"),
     [
         ([], ()),
-        ([{"ID": "a"}], ("A cache record of this build could not be removed; the engine keeps it until its next start (a).",)),
-        ([{"ID": "a"}, {"ID": "b"}], ("2 cache records of this build could not be removed; the engine keeps them until its next start (a, b).",)),
+        ([{"ID": "a"}], ("A cache record of this build could not be removed; the engine uses it until its next start (a).",)),
+        ([{"ID": "a"}, {"ID": "b"}], ("2 cache records of this build could not be removed; the engine uses them until its next start (a, b).",)),
     ],
 )
 def test_records_that_stay_are_said(records, said):
