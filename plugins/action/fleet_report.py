@@ -67,7 +67,7 @@ class ActionModule(ActionBase):
         pages = os.path.abspath(dest)
         data = os.path.abspath(beside or os.path.splitext(pages)[0] + ".json")
         if data == pages:
-            raise AnsibleActionFail(f"dest: {dest} is the file of the JSON. Use another name for the page, such as report.html.")
+            raise AnsibleActionFail(f"dest: {dest} is also the name of the JSON file. Use another name for the page, such as report.html.")
         return {pages: page(shown), data: json.dumps(shown, ensure_ascii=False, indent=1) + "\n"}
 
 
@@ -118,4 +118,4 @@ def _write(path: str, text: str) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise AnsibleActionFail(f"dest: {path} cannot be written: {error.strerror}.") from None
+        raise AnsibleActionFail(f"dest: {path} cannot be written: {error.strerror}. Set dest to a file in a directory that you can write to.") from None

@@ -30,7 +30,7 @@ options:
     type: dict
     default: {}
   images:
-    description: The images of the proof (C(buildfleet_check_images)), or a text with commas between them.
+    description: The images of the test build (C(buildfleet_check_images)), as a list or as a string with commas between them.
     type: list
     elements: str
     default: []
@@ -53,7 +53,7 @@ _value:
       C(source_policy) for M(buildfleet.docker.docker_build_env), C(image_mirrors) for M(buildfleet.docker.dockerfile_mirror),
       C(uncovered) (registries that no module can configure, and why), and C(coverage), a sentence for each registry.
     - C(images) for M(buildfleet.docker.docker_build_check), those that an engine of this version can reach, and C(unproved), a sentence for each image that
-      is left out and each registry of which there is none.
+      is left out and each registry without an image.
   type: dict
 """
 

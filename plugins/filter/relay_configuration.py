@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: relay_configuration
-short_description: The configuration of squid as a relay to a proxy with a password
+short_description: Create the squid configuration of a relay to a proxy with a password
 version_added: 1.1.0
 author: The buildfleet authors (@buildfleet)
 description:
@@ -13,7 +13,7 @@ description:
 options:
   _input:
     description:
-      - The proxy, as M(buildfleet.docker.docker_daemon_proxy) has it, with the keys C(http_proxy), C(https_proxy), C(proxy_username),
+      - The proxy, with the options of M(buildfleet.docker.docker_daemon_proxy) as keys, C(http_proxy), C(https_proxy), C(proxy_username),
         C(proxy_password) and C(no_proxy).
       - Both URLs must have the scheme C(http). If one is missing, the other one is used for both.
     type: dict
@@ -62,7 +62,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values im
 
 def relay_configuration(options: t.Any, addresses: t.Sequence[str], port: int, networks: t.Sequence[str]) -> str:
     if not isinstance(options, Mapping):
-        raise AnsibleFilterError("relay_configuration: give a map, such as {'https_proxy': 'http://proxy.example.com:3128'}.")
+        raise AnsibleFilterError("relay_configuration: write a map, such as {'https_proxy': 'http://proxy.example.com:3128'}.")
     no_proxy = options.get("no_proxy") or []
     try:
         return configuration(Relay(addresses, int(port), networks), {**options, "no_proxy": no_proxy.split(",") if isinstance(no_proxy, str) else no_proxy})

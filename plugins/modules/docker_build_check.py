@@ -54,14 +54,14 @@ options:
     version_added: 1.1.0
   history:
     description:
-      - A past build, from the records that BuildKit keeps. V(true) is the newest one, any other text is the id of a record (C(docker buildx history ls)).
+      - A past build, from the records that BuildKit keeps. V(true) is the newest one, any other value is the id of a record (C(docker buildx history ls)).
       - Nothing is built, and the task does not fail. It needs a buildx that shows build records.
     type: str
     version_added: 1.1.0
   builder:
     description:
       - The builder to use. V(default) leaves the choice to the environment (including C(BUILDX_BUILDER)) and to Docker.
-      - V(buildkit) and V(legacy) are those of the engine. Any other text is the name of a buildx builder, as C(docker buildx ls) shows it to the
+      - V(buildkit) and V(legacy) are those of the engine. Any other value is the name of a buildx builder, as C(docker buildx ls) shows it to the
         user who builds.
     type: str
     default: default

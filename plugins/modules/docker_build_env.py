@@ -114,8 +114,8 @@ options:
       - Jobs of the executor V(shell) run on the host and get O(http_proxy), O(https_proxy) and O(no_proxy). Jobs of all other executors get the proxies of
         O(step_proxy) if it is set, since they run in containers, and V(docker) in C(NO_PROXY), the name of a docker-in-docker service.
         Such a service gets them too. The source policy is a file of the host, so they do not get O(source_policy).
-      - gitlab-runner reads a changed file within seconds, without a restart; jobs that run keep what they have. A file without a runner is left,
-        with a warning.
+      - gitlab-runner reads a changed file within seconds, without a restart; jobs that run keep what they have. A file without a runner
+        stays unchanged, and a warning reports it.
     type: list
     elements: str
     version_added: 1.1.0
@@ -142,8 +142,8 @@ options:
   origin:
     description:
       - A name for whoever asks for these settings. With V(absent) nothing is removed unless the last run with V(present) had the same name.
-      - The playbook C(buildfleet.docker.site) sets it, so that a map of mirrors that needs no source policy any more removes its own, and leaves
-        what another play set.
+      - The playbook C(buildfleet.docker.site) sets it, so that it removes a source policy that the map of mirrors no longer needs, but
+        none that another play set.
     type: str
     version_added: 1.1.0
 """

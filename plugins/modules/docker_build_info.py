@@ -173,7 +173,7 @@ steps:
   returned: success
   contains:
     who:
-      description: The same, as in the other two processes.
+      description: As in RV(clients[].who).
       type: str
     user:
       description: The user who builds.

@@ -12,13 +12,13 @@ version_added: 1.1.0
 description:
   - A builder with the docker-container driver runs BuildKit in a container. It reads neither C(daemon.json) nor the environment of the daemon or the
     client, only what it was created with. This module creates one with its own proxy, mirrors and CA.
-  - A builder cannot be changed. If something that it was created with differs, it is created again and keeps its cache. What counts is what
-    it really has, in buildx's file, and in its container the image, environment, flags and the files in C(/etc/buildkit).
-  - The client fetches the registry token for a builder too, and the builder itself, through its proxy, with
-    O(buildfleet.docker.docker_build_env#module:daemon_token=true).
+  - A builder cannot be changed. If something that it was created with differs, it is created again and keeps its cache. The options are
+    compared with buildx's file and with the image, environment, flags and files in C(/etc/buildkit) of its container.
+  - The client fetches the registry token for a builder too. With O(buildfleet.docker.docker_build_env#module:daemon_token=true) the builder
+    fetches it itself, through its own proxy.
     RUN steps get their proxy from O(buildfleet.docker.docker_build_env#module:step_proxy).
   - A builder that others created is used if nothing differs. Otherwise the run stops and names the differences, unless O(adopt=true).
-  - M(buildfleet.docker.docker_build_check) with O(buildfleet.docker.docker_build_check#module:builder) proves it with a real build.
+  - M(buildfleet.docker.docker_build_check) with O(buildfleet.docker.docker_build_check#module:builder) tests it with a real build.
 author:
   - The buildfleet authors (@buildfleet)
 extends_documentation_fragment:
@@ -43,7 +43,7 @@ options:
     description:
       - URL of the builder's proxy for https URLs, which are those of almost every registry. Its scheme is usually V(http).
       - A container cannot reach a proxy on V(127.0.0.1) of the host; use an address that containers can reach.
-      - A URL with credentials is rejected without O(allow_readable_secret). The role C(proxy_relay) gives an address without them.
+      - A URL with credentials is rejected without O(allow_readable_secret). The role C(proxy_relay) provides an address without them.
     type: str
   no_proxy:
     description: Hosts, domains, addresses and networks that the builder reaches without the proxy. Its mirrors usually belong here.
@@ -53,7 +53,7 @@ options:
     description:
       - Each registry as in image names (V(docker.io), V(ghcr.io)), with its mirrors in the order of use.
       - A mirror is a URL, or a dictionary with C(url) and any of C(ca) (of this mirror, an absolute path on the host or a certificate in PEM) and
-        C(skip_verify). A path in the URL means what it means in an image name. A login is not possible.
+        C(skip_verify). A path in the URL comes before the repository, as in image names. A login is not possible.
     type: dict
   ca:
     description:

@@ -16,7 +16,7 @@ description:
     M(buildfleet.docker.docker_build_info).
   - From Docker Engine 23.0 the proxies are written to C(daemon.json); before, to an environment file and a systemd drop-in,
     or to C(/etc/default) without systemd.
-    Every byte that is not ours is unchanged.
+    All other bytes of these files stay unchanged.
   - The change is checked before it is written, verified with the running daemon afterwards, and rolled back if the daemon does not start with it.
   - This configures the daemon only. With BuildKit the I(client) fetches the registry token, so combine it with M(buildfleet.docker.docker_build_env).
 author:

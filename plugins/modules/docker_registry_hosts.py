@@ -25,7 +25,7 @@ options:
   registries:
     description:
       - Each registry as in image names (V(docker.io), V(ghcr.io), V(registry.example.com:5000)), with its mirrors in the order of use.
-        V(_default) is for every registry that has no directory of its own. Upper and lower case count, as the engine compares them too.
+        V(_default) is for every registry that has no directory of its own. Names are case-sensitive, as in the engine.
       - A mirror is a URL, or a dictionary with C(url) and any of C(username) and C(password) (sent as HTTP Basic; the file is then readable by
         its owner only), C(ca) (an absolute path on the host, or a certificate in PEM), C(skip_verify), C(override_path) (the URL has its own path
         in place of C(/v2)) and C(capabilities) (default V(pull) and V(resolve)).
@@ -83,7 +83,7 @@ covers:
   sample:
     ghcr.io: {pull: false, buildkit: true, legacy: false}
 conflicts:
-  description: Sentences about other settings that have an effect, such as C(registry-mirrors) that BuildKit does not use any more.
+  description: Sentences about settings that conflict with the mirrors, such as C(registry-mirrors) that BuildKit no longer uses.
   type: list
   elements: str
   returned: success

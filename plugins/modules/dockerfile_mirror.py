@@ -205,7 +205,7 @@ def _paths(module: Module) -> t.List[str]:
         raise Refused("paths: set at least one file or directory.")
     missing = [path for path in given if not exists(path)]
     if missing and not module.check_mode:
-        raise Refused(f"paths: {missing[0]} does not exist.")
+        raise Refused(f"paths: {missing[0]} does not exist. Correct the path.")
     for path in missing:
         module.warn(f"{path} does not exist; an earlier task may create it outside of check mode.")
     return [path for path in given if path not in missing]

@@ -108,7 +108,12 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     diff = [diff_entry(path, planned.before[path], file, module.secrets.text) for path, file in planned.changes.items()]
     problem = "" if module.check_mode else ca.apply(host, planned, options)
     if problem:
-        raise Refused(f"The store was changed, but Docker did not start again. Its message: {problem}", changed=True, restarted=False, diff=diff)
+        raise Refused(
+            f"The store was changed, but Docker did not start again. Correct what its message names, then start it. The message: {problem}",
+            changed=True,
+            restarted=False,
+            diff=diff,
+        )
     pending = planned.restart.pending
     result = {
         "changed": bool(planned.changes) or planned.restart.now,

@@ -39,14 +39,14 @@ def _login(host: Host, user: str) -> BuildUser:
     answer = host.run(["su", "-", user, "-c", f"printf '\\n%s\\n' {_MARK}; exec env -0"], timeout=30)
     _noise, mark, text = answer.out.partition(f"\n{_MARK}\n")
     if not mark:
-        raise HostError(f"environment_of: {user} cannot log in: {answer.text or 'su ended with ' + str(answer.code)}.")
+        raise HostError(f"environment_of: {user} cannot log in: {answer.text or 'su ended with ' + str(answer.code)}. Name a user for whom su - works.")
     return BuildUser(user, _variables(text))
 
 
 def _service(host: Host, name: str) -> BuildUser:
     shown = systemd.show(host, name, "LoadState", "MainPID", "User", "Environment", "EnvironmentFiles")
     if shown.get("LoadState") != "loaded":
-        raise HostError(f"environment_of: there is no service {name} on this host.")
+        raise HostError(f"environment_of: there is no service {name} on this host. Correct the name (systemctl list-units --type=service).")
     user = shown.get("User") or "root"
     pid = shown.get("MainPID", "")
     running = host.read(f"/proc/{pid}/environ") if pid not in ("", "0") else None

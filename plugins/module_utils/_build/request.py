@@ -53,7 +53,7 @@ def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
         raise Refused("timeout must be at least 1 second.")
     for name, image in [("image", params["image"]), *(("images", image) for image in params["images"] or [])]:
         if image and not re.match(r"\w[\w./:@-]*\Z", image):
-            raise Refused(f"{name}: {image} is not the name of an image.")
+            raise Refused(f"{name}: {image} is not the name of an image. Write it as in FROM, such as busybox:1.36.")
     if not re.match(r"[A-Za-z0-9][\w.-]*\Z", params["builder"]):
         raise Refused(f"builder: {params['builder']!r} is not default, buildkit, legacy or the name of a buildx builder.")
     if params["network_step"] and not re.match(r"https?://[^\s'\"\\$]+$", params["network_step"]):

@@ -111,7 +111,7 @@ def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Acco
     for name in options["users"] or ():
         if name.startswith("%"):
             group = members(name[1:])
-            warnings += [f"users: there is no group {name[1:]!r} on this host."] if group is None else []
+            warnings += [f"users: there is no group {name[1:]!r} on this host. Create the group first, or correct the name."] if group is None else []
             # A member without a home, such as the account of a service, has no Docker configuration.
             accounts.update({user.home: user for user in group or () if host.exists(user.home)})
             continue
@@ -119,7 +119,7 @@ def _accounts(host: Host, options: t.Mapping[str, t.Any]) -> t.Tuple[t.List[Acco
         if user is None:
             raise Refused(f"users: there is no user {name!r} on this host. Create the user first, or correct the name.", changed=False)
         if not host.exists(user.home):
-            raise Refused(f"users: {name} has no home directory: {user.home} does not exist.", changed=False)
+            raise Refused(f"users: {name} has no home directory: {user.home} does not exist. Create it, or remove the user from users.", changed=False)
         accounts[user.home] = user
     return list(accounts.values()), warnings
 

@@ -58,7 +58,9 @@ class Services:
             self._restarted[name] = self._variables(name)
             if not self._obeys(name):
                 self.restart_ineffective.append(name)
-                self.warnings.append(f"{name} was restarted and still runs with a different environment; its unit or program sets these variables itself.")
+                self.warnings.append(
+                    f"{name} was restarted and still runs with a different environment; its unit or program sets these variables itself. Remove them there."
+                )
 
     def still_pending(self, restarted: t.Collection[str]) -> t.List[str]:
         """The services that still need a restart after these were restarted."""
@@ -83,4 +85,4 @@ class Services:
     def systemctl(self, *arguments: str) -> None:
         done = self._host.run(["systemctl", *arguments], timeout=120)
         if done.code != 0:
-            raise Refused(f"systemctl {' '.join(arguments)}: {done.text}", changed=True)
+            raise Refused(f"systemctl {' '.join(arguments)} failed: {done.text}. Correct the unit that it names, then run this again.", changed=True)

@@ -127,7 +127,7 @@ def _check_services(options: Options) -> None:
         raise BuildEnvError("services needs a variable to set; also set buildkit, daemon_token, a proxy or source_policy.")
     for service in options.get("services") or ():
         if not re.match(r"[A-Za-z0-9:_.@\\-]+\Z", service) or service.startswith("."):
-            raise BuildEnvError(f"services: {service!r} is not the name of a systemd service.")
+            raise BuildEnvError(f"services: {service!r} is not the name of a systemd service. Write it as systemctl list-units shows it.")
         if unit(service) == "docker.service":
             raise BuildEnvError("services: docker is the daemon itself, whose environment docker_daemon_proxy sets. Name the services that run docker build.")
 

@@ -101,7 +101,10 @@ def _write(host: Host, change: Change) -> None:
     host.run(store.renew, timeout=120)
     output = f" Output of {store.update[0]}: {done.text}" if done.text else ""
     raise Refused(
-        f"{store.update[0]} did not add the certificate to {store.bundle}; the store was restored.{output}", changed=False, restarted=False, rolled_back=True
+        f"{store.update[0]} did not add the certificate to {store.bundle}; the store was restored. Repair the store, then run this again.{output}",
+        changed=False,
+        restarted=False,
+        rolled_back=True,
     )
 
 

@@ -62,7 +62,10 @@ def validate(host: Host, daemon: Daemon, plan: planning.Plan) -> None:
     """Stop if the engine itself reports that it would not start with the planned files."""
     message = validation_error(host, daemon, {**daemon.files, **plan.changes})
     if message:
-        raise PlanRefused(f"Docker would not start with {daemon.config_file}; nothing was written. Docker's message: {message}")
+        raise PlanRefused(
+            f"Docker would not start with {daemon.config_file}; nothing was written. Docker's message: {message} "
+            "Correct what the message names, then run this again."
+        )
 
 
 def ours(daemon: Daemon, record: Record) -> t.List[str]:

@@ -283,7 +283,7 @@ def _tokens(text: str) -> _Tokens:
         token, at = match.group(), match.end()
         closing += opening.get(token, "")
         if token in closers and (not closing or closing.pop() != token):
-            raise ValueError("closed before it is open")
+            raise ValueError("a bracket is closed that was not opened")
         if start and len(closing) == build_arg_positions:
             value = text[start : at - 1]
             read = value if _TEMPLATE.search(value) else value.encode("latin-1", "backslashreplace").decode("unicode_escape")

@@ -285,7 +285,7 @@ def _refuse_strange_blanks(data: bytes) -> None:
         blank = _STRANGE_BLANK.search(_without_inner_blanks(data))
     if blank:
         name = next(char for char in blank.group().decode() if ord(char) > 127)
-        raise Ambiguous(blank.end() - 1, f"parts of its parser differ about the blank U+{ord(name):04X}; write a plain space")
+        raise Ambiguous(blank.end() - 1, f"BuildKit's parsers disagree about the space U+{ord(name):04X}; write an ordinary space")
 
 
 def _without_inner_blanks(data: bytes) -> bytes:
@@ -442,9 +442,9 @@ def _flags_problem(keyword: str, text: str, flags: t.Sequence[Flag]) -> str:
         if name in seen and kind != "values":
             return f"has more than one --{name} flag"
         if kind == "bool" and value not in ("", "true", "false"):
-            return f"takes true or false behind --{name}="
+            return f"takes true or false after --{name}="
         if kind != "bool" and not equals:
-            return f"needs a value behind --{name}"
+            return f"needs a value after --{name}"
         seen.add(name)
     return ""
 
@@ -469,7 +469,7 @@ def _copy_problem(text: str, escape: str) -> str:
 
 
 def _shell_problem(text: str, escape: str) -> str:
-    return "" if text[:1] == "[" and _json_words(text, True) else "needs its words in JSON form"
+    return "" if text[:1] == "[" and _json_words(text, True) else "needs its arguments in JSON form"
 
 
 def _health_problem(text: str, escape: str) -> str:

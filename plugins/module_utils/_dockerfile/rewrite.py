@@ -342,7 +342,7 @@ class Planner:
             if self._supplied and reference.kind != "syntax":
                 self._refuse_supplied(reference)
             if self._ambiguous and reference.identity in self._ambiguous:
-                raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no blank behind <<)")
+                raise _Impossible("versions of the Dockerfile frontend read this file differently; write it so that all agree (no space after <<)")
             after = _text(image, reference)
             if not reference.own:
                 return _Plan(reference, self._literal_edits(reference, after), after)

@@ -29,6 +29,6 @@ class BuilderHost(BuildHost):
                 streams = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive.getmembers() if member.isfile()}
                 return {path: stream.read() for path, stream in streams.items() if stream}
         except (OSError, http.client.HTTPException, tarfile.TarError) as error:
-            raise HostError(f"The files of the container {name} cannot be read: {error}.") from error
+            raise HostError(f"The files of the container {name} cannot be read: {error}. Check that Docker runs, then run this again.") from error
         finally:
             connection.close()

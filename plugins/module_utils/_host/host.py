@@ -36,8 +36,27 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import
 CANNOT_WRITE = "cannot be written: it is not a regular file, or it or its folder is read-only, immutable, a mount, or not yours (set become: true)"
 
 
+_REMEDIES = {
+    errno.EACCES: "Set become: true, or correct its owner and mode.",
+    errno.EPERM: "Set become: true; if it is set, the file is immutable (lsattr shows it).",
+    errno.EROFS: "Mount its file system with write access.",
+    errno.ENOSPC: "Free space on its file system (df shows it).",
+    errno.EDQUOT: "Free space, or raise the quota of its owner.",
+    errno.EISDIR: "A directory has its name. Move it away.",
+    errno.ENOTDIR: "A file has the name of one of its directories. Move it away.",
+    errno.EBUSY: "It is in use, such as a mount. Unmount it.",
+    errno.ELOOP: "Its links form a loop. Correct them.",
+    errno.ENAMETOOLONG: "Use a shorter path.",
+}
+
+
 class HostError(Refused):
     """The host refused; the message is a complete sentence."""
+
+
+def _cannot(path: str, action: str, error: OSError) -> HostError:
+    remedy = _REMEDIES.get(error.errno or 0, "Check its file system (dmesg shows errors of the disk).")
+    return HostError(f"{path} cannot be {action}: {error.strerror}. {remedy}")
 
 
 class Run(t.NamedTuple):
@@ -100,7 +119,7 @@ class Host:
         except IsADirectoryError as error:
             raise HostError(f"{path} is a directory, but a file belongs there. Move it away.") from error
         except OSError as error:
-            raise HostError(f"{path} cannot be read: {error.strerror}.") from error
+            raise _cannot(path, "read", error) from error
 
     def is_folder(self, path: str) -> bool:
         return os.path.isdir(path)
@@ -129,17 +148,17 @@ class Host:
             os.replace(temporary, target)
             self._sync_folder(folder)
         except OSError as error:
-            raise HostError(f"{path} cannot be written: {error.strerror}.") from error
+            raise _cannot(path, "written", error) from error
         finally:
             if temporary and os.path.exists(temporary):
                 os.unlink(temporary)
 
     @staticmethod
-    def _regular(path: str, done: str) -> str:
+    def _regular(path: str, action: str) -> str:
         """Where the path leads; a device such as /dev/null, to which a link may lead, must never be replaced."""
         target = os.path.realpath(path)
         if os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):
-            raise HostError(f"{path} cannot be {done}: {target} is not a regular file.")
+            raise HostError(f"{path} cannot be {action}: {target} is not a regular file. Use another path.")
         return target
 
     @staticmethod
@@ -167,7 +186,7 @@ class Host:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
+            raise _cannot(path, "removed", error) from error
 
     def remove_folder(self, path: str) -> None:
         """Remove the folder if it is empty."""
@@ -175,7 +194,7 @@ class Host:
             os.rmdir(path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.ENOENT, errno.EEXIST, errno.ENOTDIR):
-                raise HostError(f"{path} cannot be removed: {error.strerror}.") from error
+                raise _cannot(path, "removed", error) from error
 
     def make_private_folder(self, folder: str) -> None:
         """A folder that only its owner may enter."""
@@ -185,7 +204,7 @@ class Host:
                 raise HostError(f"{folder} cannot be created: a file has its name. Move it away.")
             os.chmod(folder, 0o700)
         except OSError as error:
-            raise HostError(f"{folder} cannot be created: {error.strerror}.") from error
+            raise _cannot(folder, "created", error) from error
 
     def names(self, folder: str) -> t.List[str]:
         """The sorted names in a folder; empty if it does not exist."""
@@ -194,7 +213,7 @@ class Host:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise HostError(f"{folder} cannot be read: {error.strerror}.") from error
+            raise _cannot(folder, "read", error) from error
 
     def missing_folders(self, path: str) -> t.List[str]:
         """The folders that a write of this file would create, also where a link points to."""
@@ -310,7 +329,7 @@ class Host:
                 124, (late.stdout or b"").decode(errors="replace"), (late.stderr or b"").decode(errors="replace") + f"\n{argv[0]}: no end within {timeout:g} s"
             )
         except OSError as error:
-            raise HostError(f"{argv[0]} cannot be run: {error.strerror}.") from error
+            raise HostError(f"{argv[0]} cannot be run: {error.strerror}. Check that it is a program of this host and executable.") from error
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def run_parallel(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
@@ -340,7 +359,7 @@ class Host:
         try:
             return pwd.getpwnam(user).pw_dir
         except KeyError as error:
-            raise HostError(f"There is no user {user} on this host.") from error
+            raise HostError(f"There is no user {user} on this host. Create the user first, or correct the name.") from error
 
     def http_get(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
         """The response to a GET, requested directly, without any proxy."""

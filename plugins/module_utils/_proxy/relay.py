@@ -59,11 +59,11 @@ def _upstreams(options: t.Mapping[str, t.Any]) -> t.Dict[str, Proxy]:
             proxies[name] = proxy(options[name], name, *login)
             if proxies[name].scheme != "http":
                 raise ValueRefused(
-                    f"{name}: squid, which is the relay, does not pass on to a proxy by {proxies[name].scheme}. "
-                    "Set an http:// proxy, or use this one without the relay."
+                    f"{name}: the relay (squid) cannot forward to a proxy with the scheme {proxies[name].scheme}. "
+                    "Set an http:// proxy, or do not use the relay."
                 )
     if not proxies:
-        raise ValueRefused("The relay needs the proxy to pass on to. Set http_proxy or https_proxy.")
+        raise ValueRefused("The relay needs a proxy to forward to. Set http_proxy or https_proxy.")
     first = next(iter(proxies.values()))
     return {name: proxies.get(name, first) for name in ("http_proxy", "https_proxy")}
 

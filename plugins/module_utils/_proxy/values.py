@@ -72,7 +72,7 @@ def proxy(text: str, option: str, username: str = "", password: str = "") -> Pro
     user, _colon, secret = userinfo.partition(":")
     for value in (unquote(user), unquote(secret), username, password):
         if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
-            raise refuse("the user or password contains a control character, which no proxy accepts.")
+            raise refuse("the user or password contains a control character, which no proxy accepts. Remove it; often it is a newline at the end.")
     return Proxy(
         scheme.lower(),
         unquote(user) or username,
@@ -101,7 +101,7 @@ def _address(text: str, refuse: t.Callable[[str], ValueRefused]) -> str:
         if not _HOST.match(host):
             raise refuse(f"'{host}' is not a host name. Use letters, digits, '-' and '.'.")
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise refuse(f"the port '{port}' is not a number between 1 and 65535.")
+        raise refuse(f"the port '{port}' is not a number between 1 and 65535. Write it as scheme://host:3128.")
     return address
 
 

@@ -293,7 +293,7 @@ class _Visit:
             before, url = url, urljoin(url, target)
             if host_of(before) != host_of(url):
                 sent.pop("Authorization", None)
-        raise _Problem("mirror_error", "redirects without end", self._host, "The mirror redirects without end.")
+        raise _Problem("mirror_error", "redirects without end", self._host, "The mirror redirects endlessly.")
 
     # --- refusals ------------------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class _Visit:
         host = host_of(url)
         if reason.startswith("proxy status "):
             cause = "proxy_auth" if reason.endswith("407") else "proxy_refused"
-            return _Problem(cause, reason[len("proxy ") :], host, f"The proxy does not let this host ask {host} ({reason[len('proxy ') :]}).")
+            return _Problem(cause, reason[len("proxy ") :], host, f"The proxy denies this host access to {host} ({reason[len('proxy ') :]}).")
         if reason.startswith("proxy says "):
             words = reason[len("proxy says ") :]
             return _Problem("proxy_refused", words, host, f"The proxy does not reach {host} ({words}).")
@@ -316,13 +316,13 @@ class _Visit:
         """Why an answer is not that of a usable registry."""
         host = host_of(url)
         if answer.is_page:
-            return _Problem("mirror_error", "html page", host, f"The mirror answers {what} with an html page, and no registry does.", bool(image))
+            return _Problem("mirror_error", "html page", host, f"The mirror answers {what} with a web page, so it is not a registry.", bool(image))
         reason, quoted = f"status {answer.status}", _own_message(answer)
         if answer.status == 404 and "manifest" in what:
             return _Problem("not_found", reason, host, f"The mirror does not have {image or 'the image'} ({reason}).", True)
         if answer.status == 401:
             return _Problem("mirror_error", reason, host, f"The mirror requires a login for {what} ({reason}), and {_NO_CREDENTIALS}.", bool(image), True)
-        own_message = f", and says: {quoted}" if quoted else "."
+        own_message = f". Its message: {quoted}" if quoted else "."
         return _Problem("mirror_error", reason, host, f"The mirror answers {what} with an error ({reason}){own_message}", bool(image))
 
 

@@ -55,7 +55,7 @@ class ImageName(t.NamedTuple):
 
 def parse(reference: str) -> ImageName:
     if _IS_IDENTIFIER.fullmatch(reference):
-        raise InvalidImageName(f"{reference!r} is an image ID, not an image name.")
+        raise InvalidImageName(f"{reference!r} is an image ID, not an image name. Write a name, such as busybox:1.36.")
     registry, rest = split_registry(reference)
     match = _AFTER_HOST.fullmatch(rest)
     if not match or not _IS_HOST.fullmatch(registry) or len(match.group(1)) > _LONGEST_PATH:

@@ -51,7 +51,10 @@ class Mirrors:
         for source in self.targets:
             for other, mirror in self.targets.items():
                 if source != other and is_under(mirror, source) and not is_under(mirror, other):
-                    raise MirrorError(f"mirrors: {mirror} is the mirror of {other}, and {source} is itself replaced; a reference would be rewritten twice.")
+                    raise MirrorError(
+                        f"mirrors: {mirror} is the mirror of {other}, and {source} is itself replaced; a reference would be rewritten twice. "
+                        "Remove one of the two."
+                    )
         self._sources = sorted(self.targets, key=len, reverse=True)
         self._known: t.Dict[str, t.Optional[ImageName]] = {}
         self._moves: t.Dict[str, t.Optional[Move]] = {}
@@ -120,7 +123,10 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
     targets = Mirrors(wanted).targets
     for source, mirror in targets.items():
         if is_under(mirror, source):
-            raise MirrorError(f"mirrors: a source policy cannot send {source} to {mirror}: BuildKit would convert the result again and again.")
+            raise MirrorError(
+                f"mirrors: a source policy cannot send {source} to {mirror}: BuildKit would convert the result again and again. "
+                f"Use a mirror outside {source}, or dockerfile_mirror."
+            )
     rules = []
     for source in sorted(targets, key=lambda name: (-len(name), name)):
         # A key with a path may be a whole repository: then a tag or a digest follows.

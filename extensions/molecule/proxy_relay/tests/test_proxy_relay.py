@@ -129,7 +129,7 @@ def test_a_wrong_password_stops_the_run_and_the_relay_keeps_the_right_one(engine
     done = playbook("site", engine.name, f"-e{json.dumps({**WISH, 'buildfleet_proxy_password': 'wrong'})}")
     assert done.returncode != 0
     assert "407 Proxy Authentication Required" in done.stdout
-    assert "The relay uses its earlier configuration again." in done.stdout
+    assert "The relay uses its previous configuration again." in done.stdout
     assert status(engine.name, "http://127.0.0.1:3129") == "200"
 
 
@@ -146,7 +146,7 @@ def test_new_settings_do_not_cut_a_download(engine, internal, tunnel):
 def test_a_socks_proxy_is_refused_before_anything_changes(engine, playbook, state):
     before = state(engine.name)
     done = playbook("site", engine.name, f"-e{json.dumps({**WISH, 'buildfleet_proxy_https': table.SOCKS_PROXY})}")
-    assert "squid, which is the relay, does not pass on to a proxy by socks5. Set an http:// proxy, or use this one without the relay." in done.stdout
+    assert "the relay (squid) cannot forward to a proxy with the scheme socks5. Set an http:// proxy, or do not use the relay." in done.stdout
     assert state(engine.name) == before
 
 

@@ -48,7 +48,7 @@ def test_each_kind_of_mirror_is_told_from_the_others(engine):
 def test_an_image_that_an_allowlist_leaves_out_is_missing(engine):
     mirror = tried(engine, candidates=[table.ALLOWLIST], images=["busybox", "alpine:3.19"])[1][table.ALLOWLIST]
     assert (mirror["usable"], mirror["problem"], mirror["missing"]) == (False, "mirror_error", ["alpine:3.19"])
-    assert mirror["message"].endswith("and says: library/alpine is not in the allowlist")
+    assert mirror["message"].endswith("Its message: library/alpine is not in the allowlist")
 
 
 def test_a_relay_works_where_the_token_server_is_reached(engine):

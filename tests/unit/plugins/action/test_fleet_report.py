@@ -138,8 +138,11 @@ def test_check_mode_writes_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dest": "/no/such/folder/page.html"}, "dest: /no/such/folder/page.html cannot be written: No such file or directory."),
-        ({"dest": "page.json"}, "dest: page.json is the file of the JSON. Use another name for the page, such as report.html."),
+        (
+            {"dest": "/no/such/folder/page.html"},
+            "dest: /no/such/folder/page.html cannot be written: No such file or directory. Set dest to a file in a directory that you can write to.",
+        ),
+        ({"dest": "page.json"}, "dest: page.json is also the name of the JSON file. Use another name for the page, such as report.html."),
     ],
 )
 def test_what_cannot_be_written_is_said(tmp_path, options, message):

@@ -23,8 +23,8 @@ def test_a_survey_gives_the_exceptions_as_one_text(no_proxy):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("http://proxy.lab", "relay_configuration: give a map, such as {'https_proxy': 'http://proxy.example.com:3128'}."),
-        ({}, "The relay needs the proxy to pass on to. Set http_proxy or https_proxy."),
+        ("http://proxy.lab", "relay_configuration: write a map, such as {'https_proxy': 'http://proxy.example.com:3128'}."),
+        ({}, "The relay needs a proxy to forward to. Set http_proxy or https_proxy."),
     ],
 )
 def test_what_cannot_work_is_refused(options, message):

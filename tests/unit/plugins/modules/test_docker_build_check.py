@@ -83,11 +83,11 @@ def test_secrets_of_the_environment_are_learnt(built, monkeypatch):
     ("params", "sentence"),
     [
         ({"image": "a", "context": "/x"}, "Set one of image, images, context, compose_file, log and history, not image and context."),
-        ({"images": ["a", "b c"]}, "images: b c is not the name of an image."),
+        ({"images": ["a", "b c"]}, "images: b c is not the name of an image. Write it as in FROM, such as busybox:1.36."),
         ({"builder": "-x"}, "builder: '-x' is not default, buildkit, legacy or the name of a buildx builder."),
         ({"file": "D"}, "file names a Dockerfile in context, so it needs context."),
         ({"timeout": 0}, "timeout must be at least 1 second."),
-        ({"image": "a\nRUN x"}, "image: a\nRUN x is not the name of an image."),
+        ({"image": "a\nRUN x"}, "image: a\nRUN x is not the name of an image. Write it as in FROM, such as busybox:1.36."),
         ({"network_step": "http://x/';reboot"}, "network_step must be a URL such as http://example.com/, without spaces and quotes."),
         ({"network_step": "ftp://x/"}, "network_step must be a URL such as http://example.com/, without spaces and quotes."),
     ],

@@ -194,7 +194,9 @@ def test_a_service_that_does_not_obey_is_not_restarted_for_ever():
     machine.obeys = False
     first = run(machine, daemon_token=True, services=["agent"], restart_services=True)
     assert first["pending"] == ["agent.service"]
-    assert first["warnings"] == ["agent.service was restarted and still runs with a different environment; its unit or program sets these variables itself."]
+    assert first["warnings"] == [
+        "agent.service was restarted and still runs with a different environment; its unit or program sets these variables itself. Remove them there."
+    ]
     again = run(machine, daemon_token=True, services=["agent"], restart_services=True)
     assert (again["changed"], again["restarted"], again["pending"]) == (False, [], ["agent.service"])
 
@@ -265,7 +267,7 @@ def test_a_user_without_a_home_is_named(monkeypatch):
     monkeypatch.setattr(change, "account", lambda name: Account(name, "/nonexistent", 1, 1))
     with pytest.raises(Refused) as refused:
         run(Machine(), **EVERYTHING)
-    assert str(refused.value) == "users: jane has no home directory: /nonexistent does not exist."
+    assert str(refused.value) == "users: jane has no home directory: /nonexistent does not exist. Create it, or remove the user from users."
 
 
 STEPS = {"step_proxy": {"https_proxy": PROXY}}
@@ -292,7 +294,7 @@ def test_the_members_of_a_group_get_the_proxy_of_steps_and_former_members_lose_i
 def test_a_group_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(change, "members", {}.get)
     done = run(Machine(), users=["jane", "%dokcer"], **STEPS)
-    assert done["warnings"] == ["users: there is no group 'dokcer' on this host."]
+    assert done["warnings"] == ["users: there is no group 'dokcer' on this host. Create the group first, or correct the name."]
 
 
 def test_new_users_get_the_proxy_of_steps_from_skel(monkeypatch):
@@ -413,7 +415,7 @@ def test_what_systemctl_refuses_is_repeated():
     machine.run = lambda argv, **_more: Run(1, "", "Access denied") if argv[1] == "daemon-reload" else Run(0, "", "")
     with pytest.raises(Refused) as refused:
         run(machine, daemon_token=True, services=["agent"])
-    assert str(refused.value) == "systemctl daemon-reload: Access denied"
+    assert str(refused.value) == "systemctl daemon-reload failed: Access denied. Correct the unit that it names, then run this again."
 
 
 def test_a_file_of_another_owner_keeps_its_owner(monkeypatch):

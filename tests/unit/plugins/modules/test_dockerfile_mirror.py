@@ -488,7 +488,7 @@ def test_a_source_policy_that_cannot_be_read_is_none(tree, monkeypatch, contents
     ("params", "message"),
     [
         ({"paths": [""]}, "paths: set at least one file or directory."),
-        ({"paths": ["/no/such"]}, "paths: /no/such does not exist."),
+        ({"paths": ["/no/such"]}, "paths: /no/such does not exist. Correct the path."),
         ({"paths": ["/"], "mirrors": {}}, "mirrors: set at least one registry and its mirror."),
         ({"paths": ["/"], "mirrors": {"docker.io": "https://m"}}, "mirrors: 'https://m' must be written without https://, as in an image name."),
     ],

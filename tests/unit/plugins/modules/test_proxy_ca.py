@@ -99,7 +99,9 @@ def test_docker_that_does_not_start_again_is_said_with_its_words(machine, monkey
     monkeypatch.setattr(start, "restart_alone", lambda *_all: "no space left on device")
     with pytest.raises(Refused) as refused:
         run(machine, certificate=PEM)
-    assert str(refused.value) == "The store was changed, but Docker did not start again. Its message: no space left on device"
+    assert str(refused.value) == (
+        "The store was changed, but Docker did not start again. Correct what its message names, then start it. The message: no space left on device"
+    )
     assert (refused.value.result["changed"], refused.value.result["restarted"]) == (True, False)
 
 
@@ -183,7 +185,10 @@ def test_a_store_that_does_not_take_it_is_as_it_was(machine):
     machine.obeys = False
     with pytest.raises(Refused) as refusal:
         run(machine, certificate=PEM)
-    assert str(refusal.value) == f"{machine.store.update[0]} did not add the certificate to {machine.store.bundle}; the store was restored."
+    assert (
+        str(refusal.value)
+        == f"{machine.store.update[0]} did not add the certificate to {machine.store.bundle}; the store was restored. Repair the store, then run this again."
+    )
     assert {path: file for path, file in machine.files.items() if "buildfleet/" not in path} == before
 
 

@@ -101,7 +101,7 @@ class FakeHost(MemoryHost):
 
     def home(self, user):
         if user == "nobody-here":
-            raise HostError(f"There is no user {user} on this host.")
+            raise HostError(f"There is no user {user} on this host. Create the user first, or correct the name.")
         return f"/home/{user}"
 
     def http_get(self, url, headers, timeout=5):
@@ -472,9 +472,9 @@ def test_a_service_that_does_not_run_is_read_from_its_unit():
         ("everybody", "root", "environment_of: everybody is not one of task, login, user:NAME and service:NAME."),
         ("user:", "root", "environment_of: user: is not one of task, login, user:NAME and service:NAME."),
         ("user:nobody-here", "root", "There is no user nobody-here on this host."),
-        ("user:ci", "root", "environment_of: ci cannot log in: no."),
+        ("user:ci", "root", "environment_of: ci cannot log in: no. Name a user for whom su - works."),
         ("login", "ci", "environment_of: the environment of a login is read with su, which needs become: true."),
-        ("service:x", "root", "environment_of: there is no service x on this host."),
+        ("service:x", "root", "environment_of: there is no service x on this host. Correct the name (systemctl list-units --type=service)."),
     ],
 )
 def test_an_environment_that_cannot_be_read(environment_of, user, sentence):

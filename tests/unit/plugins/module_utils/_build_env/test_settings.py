@@ -96,8 +96,16 @@ def test_a_real_shell_reads_every_value_as_data(values):
         pytest.param(
             {"services": ["a"]}, "services needs a variable to set; also set buildkit, daemon_token, a proxy or source_policy.", id="nothing for a service"
         ),
-        pytest.param({"services": ["../x"], "buildkit": True}, "services: '../x' is not the name of a systemd service.", id="a path"),
-        pytest.param({"services": ["a\n"], "buildkit": True}, "services: 'a\\n' is not the name of a systemd service.", id="a newline"),
+        pytest.param(
+            {"services": ["../x"], "buildkit": True},
+            "services: '../x' is not the name of a systemd service. Write it as systemctl list-units shows it.",
+            id="a path",
+        ),
+        pytest.param(
+            {"services": ["a\n"], "buildkit": True},
+            "services: 'a\\n' is not the name of a systemd service. Write it as systemctl list-units shows it.",
+            id="a newline",
+        ),
         pytest.param(
             {"services": ["docker"], "buildkit": True},
             "services: docker is the daemon itself, whose environment docker_daemon_proxy sets. Name the services that run docker build.",

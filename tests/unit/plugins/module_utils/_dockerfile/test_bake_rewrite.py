@@ -97,7 +97,7 @@ def test_what_is_edited(before, after):
         pytest.param(
             'args = { BASE = "debian:12" }\n}\ntarget "b" {\n  inherits = ["a"]\n  dockerfile = "hub"',
             "debian:12",
-            "Targets need different texts in this place; give each a value of its own.",
+            "Targets need different values here; give each a value of its own.",
             id="two targets",
         ),
         pytest.param(

@@ -120,8 +120,8 @@ ABOVE_THEIR_PARSERS = (
     "HEALTHCHECK takes NONE",
     "has no flag --",
     "has more than one --",
-    "needs a value behind --",
-    "takes true or false behind --",
+    "needs a value after --",
+    "takes true or false after --",
     "has a variable in from",
 )
 

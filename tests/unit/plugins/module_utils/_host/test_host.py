@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import http.server
 import os
@@ -71,7 +72,7 @@ def test_the_folders_that_a_write_creates_are_those_of_the_file_that_a_link_name
 def test_a_device_is_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "device")
     (tmp_path / "daemon.json").symlink_to("device")
-    path, why = str(tmp_path / "daemon.json"), f"{tmp_path}/device is not a regular file."
+    path, why = str(tmp_path / "daemon.json"), f"{tmp_path}/device is not a regular file. Use another path."
     assert not Host().can_write(path)
     for done, change in (("written", lambda: Host().write(path, mine(b"{}"))), ("removed", lambda: Host().remove(path))):
         with pytest.raises(HostError) as refused:
@@ -111,12 +112,35 @@ def test_a_new_file_has_its_owner_and_its_label_before_it_has_its_name(tmp_path,
     assert (tmp_path / "file").read_bytes() == b"a"
 
 
+NOT_A_DIRECTORY = "A file has the name of one of its directories. Move it away."
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "Permission denied. Set become: true, or correct its owner and mode."),
+        (errno.EROFS, "Read-only file system. Mount its file system with write access."),
+        (errno.ENOSPC, "No space left on device. Free space on its file system (df shows it)."),
+        (errno.EIO, "Input/output error. Check its file system (dmesg shows errors of the disk)."),
+    ],
+)
+def test_a_failed_write_says_what_to_do(tmp_path, number, remedy):
+    def label(temporary, target):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(HostError) as caught:
+        Host(label).write(str(tmp_path / "file"), mine(b"new"))
+    assert str(caught.value) == f"{tmp_path}/file cannot be written: {remedy}"
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     def label(temporary, target):
         raise PermissionError(1, "Operation not permitted")
 
     (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(HostError, match=r"/file cannot be written: Operation not permitted\.$"):
+    with pytest.raises(
+        HostError, match=r"/file cannot be written: Operation not permitted\. Set become: true; if it is set, the file is immutable \(lsattr shows it\)\.$"
+    ):
         Host(label).write(str(tmp_path / "file"), mine(b"new"))
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
 
@@ -125,16 +149,34 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     ("call", "message"),
     [
         pytest.param(lambda host, path: host.read(path), "{} is a directory, but a file belongs there. Move it away.", id="read"),
-        pytest.param(lambda host, path: host.write(f"{path}/file/x", mine(b"")), "{}/file/x cannot be written: Not a directory.", id="write"),
-        pytest.param(lambda host, path: host.remove(path), "{} cannot be removed: Is a directory.", id="remove"),
-        pytest.param(lambda host, path: host.remove_folder("/proc"), "/proc cannot be removed: Device or resource busy.", id="remove a folder"),
-        pytest.param(lambda host, path: host.make_private_folder(f"{path}/file/x/y"), "{}/file/x/y cannot be created: Not a directory.", id="make a folder"),
-        pytest.param(lambda host, path: host.names("x" * 300), "x" * 300 + " cannot be read: File name too long.", id="names"),
-        pytest.param(lambda host, path: host.home("no-such-user"), "There is no user no-such-user on this host.", id="home"),
-        pytest.param(lambda host, path: host.run([f"{path}/file"]), "{}/file cannot be run: Permission denied.", id="run"),
+        pytest.param(
+            lambda host, path: host.write(f"{path}/file/x", mine(b"")), "{}/file/x cannot be written: Not a directory. " + NOT_A_DIRECTORY, id="write"
+        ),
+        pytest.param(lambda host, path: host.remove(path), "{} cannot be removed: Is a directory. A directory has its name. Move it away.", id="remove"),
+        pytest.param(
+            lambda host, path: host.remove_folder("/proc"),
+            "/proc cannot be removed: Device or resource busy. It is in use, such as a mount. Unmount it.",
+            id="remove a folder",
+        ),
+        pytest.param(
+            lambda host, path: host.make_private_folder(f"{path}/file/x/y"),
+            "{}/file/x/y cannot be created: Not a directory. " + NOT_A_DIRECTORY,
+            id="make a folder",
+        ),
+        pytest.param(lambda host, path: host.names("x" * 300), "x" * 300 + " cannot be read: File name too long. Use a shorter path.", id="names"),
+        pytest.param(
+            lambda host, path: host.home("no-such-user"),
+            "There is no user no-such-user on this host. Create the user first, or correct the name.",
+            id="home",
+        ),
+        pytest.param(
+            lambda host, path: host.run([f"{path}/file"]),
+            "{}/file cannot be run: Permission denied. Check that it is a program of this host and executable.",
+            id="run",
+        ),
         pytest.param(
             lambda host, path: host.run_group([f"{path}/file"], HERE, "/", 1, "jane"),
-            "{}/file cannot be run as jane: [Errno 13] Permission denied: '{}/file'.",
+            "{}/file cannot be run as jane: [Errno 13] Permission denied: '{}/file'. Check that it is executable.",
             id="run a group",
         ),
         pytest.param(

@@ -334,7 +334,7 @@ def test_a_login_that_does_not_exist_is_said_and_no_home_is_read():
     host = FakeHost({"/nonexistent/.docker/config.json": "{}"})
 
     def home(user):
-        raise HostError(f"There is no user {user} on this host.")
+        raise HostError(f"There is no user {user} on this host. Create the user first, or correct the name.")
 
     host.home = home
     result = survey(host, "user:jane")

@@ -108,11 +108,11 @@ def test_an_exception_for_one_port_is_for_that_port_alone(entry, acl):
 @pytest.mark.parametrize(
     ("relay", "options", "message"),
     [
-        (RELAY, {}, "The relay needs the proxy to pass on to. Set http_proxy or https_proxy."),
+        (RELAY, {}, "The relay needs a proxy to forward to. Set http_proxy or https_proxy."),
         (
             RELAY,
             {"https_proxy": "socks5://proxy.example.com"},
-            "https_proxy: squid, which is the relay, does not pass on to a proxy by socks5. Set an http:// proxy, or use this one without the relay.",
+            "https_proxy: the relay (squid) cannot forward to a proxy with the scheme socks5. Set an http:// proxy, or do not use the relay.",
         ),
         (RELAY._replace(networks=["docker0"]), {"http_proxy": PROXY}, "networks: 'docker0' is not a network. Write it as 172.18.0.0/16."),
     ],

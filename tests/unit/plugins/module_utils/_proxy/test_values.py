@@ -46,7 +46,7 @@ def test_a_proxy_is_written_as_docker_reads_it(text, user, password, url):
         ("http://[10.0.0.1]:3128", "not an IPv6 address in brackets"),
         ("http://[2001:db8::1:3128", "not an IPv6 address in brackets"),
         ("http://[2001:db8::1]3128", "text other than a port after the bracket"),
-        ("http://j:s3cret%0a@p:1", "control character, which no proxy accepts"),
+        ("http://j:s3cret%0a@p:1", "the user or password contains a control character, which no proxy accepts. Remove it; often it is a newline at the end."),
         ("http://a b:1", "contains a space"),
         ("http://pröxy:1", "is not a host name"),
     ],
@@ -217,7 +217,7 @@ def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
         ("http://joe:s3cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
         ("joe:s3/cret@m.lab", "'xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
         ("http://joe:s3/cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
-        ("m_lab:x", "'m_lab:x': the port 'x' is not a number between 1 and 65535."),
+        ("m_lab:x", "'m_lab:x': the port 'x' is not a number between 1 and 65535. Write it as scheme://host:3128."),
     ],
 )
 def test_a_registry_that_is_none_is_refused(text, message):

@@ -182,7 +182,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             (),
-            "The proxy does not let this host ask m.lab (status 407).",
+            "The proxy denies this host access to m.lab (status 407).",
         ),
         (
             {HELLO: Answer(0, {}, "proxy status 403")},
@@ -191,9 +191,9 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             (),
-            "The proxy does not let this host ask m.lab (status 403).",
+            "The proxy denies this host access to m.lab (status 403).",
         ),
-        ({HELLO: PAGE}, "mirror_error", "html page", "m.lab", "nothing", (), "The mirror answers /v2/ with an html page, and no registry does."),
+        ({HELLO: PAGE}, "mirror_error", "html page", "m.lab", "nothing", (), "The mirror answers /v2/ with a web page, so it is not a registry."),
         (
             {HELLO: Answer(429, {}, body=b"slow\ndown")},
             "mirror_error",
@@ -201,7 +201,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             (),
-            "The mirror answers /v2/ with an error (status 429), and says: slow down",
+            "The mirror answers /v2/ with an error (status 429). Its message: slow down",
         ),
         ({HELLO: Answer(502, {}, body=b"<h1>")}, "mirror_error", "status 502", "m.lab", "nothing", (), "The mirror answers /v2/ with an error (status 502)."),
         (
@@ -221,7 +221,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             ("busybox",),
-            "The mirror answers the manifest of busybox with an error (status 403), and says: library/busybox is not in the allowlist",
+            "The mirror answers the manifest of busybox with an error (status 403). Its message: library/busybox is not in the allowlist",
         ),
         (
             {HEAD: Answer(405, {})},
@@ -293,7 +293,7 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             "m.lab",
             "nothing",
             (),
-            "The mirror redirects without end.",
+            "The mirror redirects endlessly.",
         ),
         ({HELLO: Answer(302, {})}, "mirror_error", "status 302", "m.lab", "nothing", (), "The mirror answers /v2/ with an error (status 302)."),
         (
