@@ -112,6 +112,23 @@ def _present(host: Host, daemon: Daemon, record: Record, options: _Options, chec
 
 def _restart(host: Host, daemon: Daemon, record: Record, planned: planning.Plan, options: _Options) -> Restart:
     """Whether a restart is due and can be done now; refused where the engine would not start with the plan."""
+    restart = _restart_before_trial(host, daemon, record, planned, options)
+    if not restart.now:
+        return restart
+    if options["state"] == "absent" and all(record.knows(path) and file == record.first(path) for path, file in planned.changes.items()):
+        left_alone = preflight.not_restarted_for_undo(host, daemon, planned.changes)
+        if left_alone:
+            planned.conflicts.append(left_alone)
+            return Restart(False, "")
+    if options["validate"]:
+        doubt = trial_start(host, daemon, planned.changes, options["timeout"], transaction.ours(daemon, record))
+        # A build may have begun meanwhile.
+        restart = restart._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, planned, options["restart"])
+    return restart
+
+
+def _restart_before_trial(host: Host, daemon: Daemon, record: Record, planned: planning.Plan, options: _Options) -> Restart:
+    """The same, as far as the files and the state of the host show it."""
     present = options["state"] == "present"
     transaction.can_write(host, daemon, record, planned)
     restart = transaction.restart(host, daemon, record, planned, options["restart"])
@@ -122,15 +139,6 @@ def _restart(host: Host, daemon: Daemon, record: Record, planned: planning.Plan,
         transaction.validate(host, daemon, planned)
     if broken:  # the original files are restored all the same
         restart = restart._replace(pending=broken.text)
-    if restart.now and not present and all(record.knows(path) and file == record.first(path) for path, file in planned.changes.items()):
-        left_alone = preflight.not_restarted_for_undo(host, daemon, planned.changes)
-        if left_alone:
-            planned.conflicts.append(left_alone)
-            return Restart(False, "")
-    if options["validate"] and restart.now:
-        doubt = trial_start(host, daemon, planned.changes, options["timeout"], transaction.ours(daemon, record))
-        # A build may have begun meanwhile.
-        restart = restart._replace(pending=doubt) if doubt else transaction.restart(host, daemon, record, planned, options["restart"])
     return restart
 
 

@@ -38,6 +38,13 @@ class Failed(Exception):
         self.restarted = restarted
 
 
+class _Failure(t.NamedTuple):
+    """Why a change did not hold, and a sentence with the daemon's message or nothing."""
+
+    what: str
+    message: str
+
+
 def restart(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, policy: str) -> Restart:
     """Due if a setting of this run, or one that we wrote since the daemon started, is not effective; postponed if it would interrupt work."""
     waiting = not_effective(daemon, record, plan.expected, plan.asked, bool(plan.changes)) if daemon.up else []
@@ -77,8 +84,29 @@ def ours(daemon: Daemon, record: Record) -> t.List[str]:
 def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, due: Restart, timeout: int) -> None:
     """Record, write, activate, prove; roll back if the proof fails."""
     before: Changes = {path: daemon.files.get(path) for path in plan.changes}
-    foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
     new_folders = _new_folders(host, plan.changes)
+    _remember(host, daemon, record, plan, due, new_folders)
+    _write(host, record, plan, before, new_folders)
+    if not due.now:
+        if _units(plan.changes, daemon):
+            reload_units(host)
+        return
+    failure = _activate(host, daemon, plan, timeout)
+    if not failure:
+        return
+    _roll_back(host, record, before, new_folders)
+    up = not restart_service(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(wait_for_answer(host, daemon, timeout))
+    state = (
+        "docker is up again with its old settings"
+        if up
+        else f"docker is NOT up: it does not start with the old files either, so the error was there before this run (see {log_name(daemon)})"
+    )
+    raise Failed(f"{failure.what}; every file was restored and {state}.{failure.message}", True, up)
+
+
+def _remember(host: Host, daemon: Daemon, record: Record, plan: planning.Plan, due: Restart, new_folders: t.Set[str]) -> None:
+    """Save what undo and the next run need, before anything is written."""
+    foreign = [path for path, at in daemon.changed.items() if at > daemon.started and path not in ours(daemon, record)]
     for path in plan.changes:
         if planning.replaced(path, daemon, record):
             record.drop(path)  # the file of others is now the original one
@@ -89,6 +117,10 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan
     record.put_note("unstarted", {"at": host.now(), "settings": sorted({*unstarted(daemon, record), *plan.asked})})
     record.put_note("untried", [] if due.now else foreign)
     record.save()
+
+
+def _write(host: Host, record: Record, plan: planning.Plan, before: Changes, new_folders: t.Set[str]) -> None:
+    """All files or none."""
     try:
         apply(host, plan.changes)
     except HostError as error:
@@ -97,28 +129,19 @@ def apply_change(host: Host, daemon: Daemon, record: Record, plan: planning.Plan
     except BaseException:
         _roll_back(host, record, before, new_folders)
         raise
-    if not due.now:
-        if _units(plan.changes, daemon):
-            reload_units(host)
-        return
+
+
+def _activate(host: Host, daemon: Daemon, plan: planning.Plan, timeout: int) -> t.Optional[_Failure]:
+    """Restart the daemon and compare its settings with the plan; None if they agree."""
     position = log_position(host, daemon)
     problem = restart_service(host, daemon, bool(_units(plan.changes, daemon)) or daemon.reload_needed, timeout)
     info = {} if problem else wait_for_answer(host, daemon, timeout)
     if not problem and not info:
         problem = f"It did not answer within {timeout} s."
-    wrong = [] if problem else _unproved(daemon, plan, info)
-    if not problem and not wrong:
-        return
-    what = f"Docker runs, but without the requested {', '.join(wrong)}" if wrong else "Docker did not start with the new settings"
-    message = "" if wrong else f" Docker's message: {last_messages(host, daemon, position) or problem}"
-    _roll_back(host, record, before, new_folders)
-    up = not restart_service(host, daemon, bool(_units(plan.changes, daemon)), timeout) and bool(wait_for_answer(host, daemon, timeout))
-    state = (
-        "docker is up again with its old settings"
-        if up
-        else f"docker is NOT up: it does not start with the old files either, so the error was there before this run (see {log_name(daemon)})"
-    )
-    raise Failed(f"{what}; every file was restored and {state}.{message}", True, up)
+    if problem:
+        return _Failure("Docker did not start with the new settings", f" Docker's message: {last_messages(host, daemon, position) or problem}")
+    wrong = _unproved(daemon, plan, info)
+    return _Failure(f"Docker runs, but without the requested {', '.join(wrong)}", "") if wrong else None
 
 
 def _unproved(daemon: Daemon, plan: planning.Plan, info: t.Mapping[str, t.Any]) -> t.List[str]:
