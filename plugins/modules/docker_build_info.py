@@ -300,11 +300,11 @@ def work(module: Module) -> t.Dict[str, t.Any]:
     if params["timeout"] < 1:
         raise Refused("timeout must be at least 1 second.")
     reader = info.Reader()
-    found = info.survey(reader, who, params["service"], params["config_file"], params["timeout"], os.environ)
-    for url in found.urls:
+    shown = info.survey(reader, who, params["service"], params["config_file"], params["timeout"], os.environ)
+    for url in shown.urls:
         module.secrets.learn_url(url)
     closed = [f"{path} was not read: that needs become: true." for path in dict.fromkeys(reader.closed)]
-    return dict(found.result, changed=False, unreadable=found.result["unreadable"] + closed)
+    return dict(shown.result, changed=False, unreadable=shown.result["unreadable"] + closed)
 
 
 def main() -> None:

@@ -189,19 +189,19 @@ def work(module: Module) -> t.Dict[str, t.Any]:
 
 def _proxies(module: Module, urls: t.Sequence[str], direct: t.Callable[[str, int], bool]) -> t.Dict[str, str]:
     """Proxies by the scheme of the requested URL."""
-    found = {}
+    proxies = {}
     for name, scheme in (("http_proxy", "http"), ("https_proxy", "https")):
         if module.params[name]:
             given = proxy(module.params[name], name, module.params["proxy_username"] or "", module.params["proxy_password"] or "")
             module.secrets.learn_url(given.url())
             if given.scheme != "https":
-                found[scheme] = given.url()
+                proxies[scheme] = given.url()
             elif any(candidate.needs_proxy(url, scheme, direct) for url in urls):
                 raise ValueRefused(
                     f"{name}: this module cannot use a proxy with https://. Write http://{given.address} if the proxy accepts plain connections, "
                     "or name the candidates that are reached without it in no_proxy."
                 )
-    return found
+    return proxies
 
 
 def _in_use(info: t.Any, urls: t.Sequence[str]) -> t.Optional[t.List[str]]:

@@ -49,13 +49,13 @@ class Observed(t.NamedTuple):
     wanted: t.Mapping[str, Result] = {}  # by module, of a run in check mode
 
 
-def of_a_loop(found: Result) -> Tree:
+def of_a_loop(result: Result) -> Tree:
     """The builders are configured in a loop: the reason of the first that failed, and the diffs of all."""
-    rows = found.get("results")
+    rows = result.get("results")
     if not isinstance(rows, list):
-        return dict(found)
-    failed = next((row for row in rows if row.get("failed")), found)
-    return {**found, "msg": failed.get("msg"), "diff": [one for row in rows for one in row.get("diff") or []]}
+        return dict(result)
+    failed = next((row for row in rows if row.get("failed")), result)
+    return {**result, "msg": failed.get("msg"), "diff": [one for row in rows for one in row.get("diff") or []]}
 
 
 def report(fleet: t.Mapping[str, Observed], created: str, caches: t.Optional[t.Mapping[str, t.Mapping[str, Result]]] = None) -> Tree:
@@ -198,17 +198,17 @@ def _verdict(state: str, observed: Observed, drift: t.List[str]) -> t.Tuple[t.Op
 
 def _processes(state: str, observed: Observed) -> t.Dict[str, str]:
     check = observed.check
-    found = dict.fromkeys(PROCESSES, "unknown")
+    states = dict.fromkeys(PROCESSES, "unknown")
     if state == "unreachable":
-        return found
+        return states
     if check.get("ok"):
-        return {**found, "daemon": "ok", "client": "ok", "step": "ok" if (check.get("proved") or {}).get("step") else "unknown"}
+        return {**states, "daemon": "ok", "client": "ok", "step": "ok" if (check.get("proved") or {}).get("step") else "unknown"}
     failed = check.get("asked_by") or _PROCESS_OF.get(str(check.get("cause")))
     if failed == "step":
-        found.update(daemon="ok", client="ok")  # the step ran, so its image came
-    if failed in found:
-        found[failed] = "failed"
-    return found
+        states.update(daemon="ok", client="ok")  # the step ran, so its image came
+    if failed in states:
+        states[failed] = "failed"
+    return states
 
 
 def _drift(wanted: t.Mapping[str, Result]) -> t.List[str]:
@@ -247,13 +247,13 @@ def _difference(module: str, result: Result) -> str:
 def _pending(observed: Observed) -> t.List[str]:
     """What waits for a restart: the daemon's settings, and services that build; only settings that are already written."""
     written = {module: result for module, result in observed.wanted.items() if not result.get("changed")}
-    pending = [result for result in written.values() if result.get("restart_pending")]
-    found = []
-    if observed.info.get("restart_pending") or pending:
+    waiting_for_daemon = [result for result in written.values() if result.get("restart_pending")]
+    waiting = []
+    if observed.info.get("restart_pending") or waiting_for_daemon:
         names = ", ".join(str(name) for name in observed.info.get("pending") or [])
-        reason = next((str(result["pending_reason"]) for result in pending if result.get("pending_reason")), "")
-        found.append("docker" + (f" ({names or reason})" if names or reason else ""))
-    return found + [str(service) for service in written.get("docker_build_env", {}).get("pending") or []]
+        reason = next((str(result["pending_reason"]) for result in waiting_for_daemon if result.get("pending_reason")), "")
+        waiting.append("docker" + (f" ({names or reason})" if names or reason else ""))
+    return waiting + [str(service) for service in written.get("docker_build_env", {}).get("pending") or []]
 
 
 def _settings(info: Result, key: str) -> t.List[Tree]:
@@ -295,8 +295,8 @@ def _counts(hosts: t.Sequence[Tree]) -> t.Dict[str, int]:
 
 
 def _severest(findings: t.Sequence[Result]) -> t.Optional[str]:
-    found = {finding.get("severity") for finding in findings}
-    return next((severity for severity in ("error", "warning", "info") if severity in found), None)
+    present = {finding.get("severity") for finding in findings}
+    return next((severity for severity in ("error", "warning", "info") if severity in present), None)
 
 
 def _causes(hosts: t.Sequence[Tree]) -> t.List[Tree]:

@@ -46,8 +46,8 @@ def _boot_failed(log: str) -> bool:
     return _BOOTING.search(log) is not None and re.search(r"load build definition|load metadata", log) is None
 
 
-def _line_of(log: str, found: t.Match[str]) -> str:
-    return log[log.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
+def _line_of(log: str, match: t.Match[str]) -> str:
+    return log[log.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0]
 
 
 def judge_text(log: str) -> Verdict:

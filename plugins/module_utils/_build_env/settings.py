@@ -264,9 +264,9 @@ class Registries(Block):
 
 def _split(contents: Bytes) -> t.Tuple[bytes, bytes, bytes]:
     """The text before our lines, our lines with their comments, the text after."""
-    found = contents or b""
-    ours = _BLOCK.search(found)
-    return (found[: ours.start()], ours.group(), found[ours.end() :]) if ours else (found, b"", b"")
+    text = contents or b""
+    ours = _BLOCK.search(text)
+    return (text[: ours.start()], ours.group(), text[ours.end() :]) if ours else (text, b"", b"")
 
 
 def _foreign(contents: Bytes) -> str:
@@ -330,11 +330,11 @@ def _step_keys(path: str, contents: Bytes) -> t.Dict[str, t.Any]:
 
 
 def _with_step_keys(path: str, contents: Bytes, wanted: t.Mapping[str, t.Any]) -> bytes:
-    found = contents or b""
+    document = contents or b""
     for key in StepProxy.KEYS.values():
         keys = ("proxies", "default", key)
-        found = json_file.put(found, path, keys, wanted[key]) if key in wanted else json_file.drop(found, path, keys)
-    return found
+        document = json_file.put(document, path, keys, wanted[key]) if key in wanted else json_file.drop(document, path, keys)
+    return document
 
 
 Piece = t.Union[WholeFile, Block, StepProxy, runner.Runners]

@@ -30,7 +30,7 @@ _EVERYWHERE = {
 
 def urls(text: str) -> str:
     """The text with the userinfo of every URL hidden."""
-    return _USERINFO.sub(lambda found: f"{found['scheme']}{MASK}:{MASK}@", text) if "@" in text else text
+    return _USERINFO.sub(lambda match: f"{match['scheme']}{MASK}:{MASK}@", text) if "@" in text else text
 
 
 def login(text: str) -> str:

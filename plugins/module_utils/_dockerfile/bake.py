@@ -274,7 +274,7 @@ def _tokens(text: str) -> _Tokens:
     """Names, signs, ends of lines, heredocs, and texts: a quote and the value."""
     tokens: t.List[str] = []
     closing: t.List[str] = []
-    at = start = build_arg_positions = 0
+    at = start = depth = 0
     while at < len(text):
         pattern, opening, closers = _TEXT if closing[-1:] == ['"'] else _CODE
         match = pattern.match(text, at)
@@ -284,13 +284,13 @@ def _tokens(text: str) -> _Tokens:
         closing += opening.get(token, "")
         if token in closers and (not closing or closing.pop() != token):
             raise ValueError("a bracket is closed that was not opened")
-        if start and len(closing) == build_arg_positions:
+        if start and len(closing) == depth:
             value = text[start : at - 1]
             read = value if _TEMPLATE.search(value) else value.encode("latin-1", "backslashreplace").decode("unicode_escape")
             tokens.append(Value.at('"' + read, start, at - 1 if read == value else -1))
             start = 0
         elif not start and token == '"':
-            start, build_arg_positions = at, len(closing) - 1
+            start, depth = at, len(closing) - 1
         elif not start and match.lastgroup != "gap":
             tokens.append(Value.at(token, match.start(), match.end()))
     if closing:

@@ -108,21 +108,21 @@ _Place = t.Tuple[str, int, str]  # file, start and text of a value
 
 class _BakeRewriter:
     def __init__(
-        self, found: BakeFiles, name: str, text: str, mirrors: Mirrors, dockerfile_of: DockerfileOf, kinds: t.Container[str], supplied: Supplied
+        self, files: BakeFiles, name: str, text: str, mirrors: Mirrors, dockerfile_of: DockerfileOf, kinds: t.Container[str], supplied: Supplied
     ) -> None:
-        self._found = found
+        self._files = files
         self._name = name
         self._text = text
         self._mirrors = mirrors
         self._dockerfile_of = dockerfile_of
         self._kinds = kinds
         self._supplied = supplied
-        self._defaults = {name: str(default) for name, default in found.variables.items() if default and default.isascii()}
+        self._defaults = {name: str(default) for name, default in files.variables.items() if default and default.isascii()}
         self._plans: t.Dict[_Place, t.List[_Plan]] = {}
         self._inside: t.Set[Skip] = set()  # of Dockerfiles in the file
 
     def result(self) -> Rewrite:
-        for key, value in self._found.declared:
+        for key, value in self._files.declared:
             evaluated = self._evaluated(value)
             if key.startswith("contexts.") and evaluated.text.startswith(IMAGE_CONTEXT):
                 self._plan_reference(value, evaluated, len(IMAGE_CONTEXT), len(evaluated.text))
@@ -132,7 +132,7 @@ class _BakeRewriter:
                 generator = _GENERATOR.search(evaluated.text)
                 if generator:
                     self._plan_reference(value, evaluated, *generator.span(1))
-        for target in self._found.targets:
+        for target in self._files.targets:
             self._arguments(target)
         return self._made()
 
@@ -153,7 +153,7 @@ class _BakeRewriter:
                 edits += plan.edits
                 changes.append(Change(line, "bake", plan.text, spliced(plan.text, plan.edits, start)))
         for name, own in moved.items():
-            default = self._found.variables[name]
+            default = self._files.variables[name]
             if default.file == self._name:
                 edits += own
                 line = self._text.count("\n", 0, default.start) + 1
@@ -175,7 +175,7 @@ class _BakeRewriter:
             for _round in self._defaults:
                 affected |= {other for other, text in self._defaults.items() if affected & set(mentioned(text))}
             within = [each for other in affected for each in mentioned(self._defaults[other]) if each in affected]
-            others = sum(self._found.mentions.get(each, 0) for each in affected) - len(within)
+            others = sum(self._files.mentions.get(each, 0) for each in affected) - len(within)
             texts = {plan.edits for plan in plans.values()}
             if others != len(plans):
                 left[name] = _IN_ANOTHER_WAY.format(name)
@@ -188,7 +188,7 @@ class _BakeRewriter:
     def _plan(self, value: str, edits: t.Sequence[Edit] = (), reason: str = "", name: str = "", variable: str = "") -> None:
         """Edits of the value's own places, or of those of the variable's default."""
         value = t.cast("Value", value)
-        target = self._found.variables[variable] if variable else value
+        target = self._files.variables[variable] if variable else value
         if target.end < 0 and edits:
             edits, reason = (), reason or _IN_PLACE
         moved = tuple(Edit(edit.start + target.start, edit.end + target.start, edit.text) for edit in edits)

@@ -162,12 +162,12 @@ class EnvFile:
                 changes.append(Change(line_of(self._data, defined.start), "compose", before, spliced(before, mine, defined.start)))
         return Rewrite(spliced(self.text, edits).encode("latin-1"), changes, [], edits)
 
-    def _define(self, found: t.Match[str]) -> None:
-        name = found[1]
-        group = next((number for number in (2, 3) if found[number] is not None), 4)
-        start, end = found.span(group)
+    def _define(self, match: t.Match[str]) -> None:
+        name = match[1]
+        group = next((number for number in (2, 3) if match[number] is not None), 4)
+        start, end = match.span(group)
         if group == 4:
-            end = start + len(_COMMENT.sub("", found[4]).rstrip())
+            end = start + len(_COMMENT.sub("", match[4]).rstrip())
         value = self.text[start:end]
         names = mentioned(value) if group != 2 else []
         self._within[name] = {each for other in names for each in (other, *self._within.get(other, ()))}

@@ -290,14 +290,14 @@ def _refuse_strange_blanks(data: bytes) -> None:
 
 def _without_inner_blanks(data: bytes) -> bytes:
     """Nobody looks at strange blanks in a heredoc; in a line that continues another one nobody does where something stands behind them."""
-    plain = _ANY_STRANGE.sub(lambda found: b"\x7f" * len(found.group()), data)
+    plain = _ANY_STRANGE.sub(lambda match: b"\x7f" * len(match.group()), data)
     start = len(BOM) if data.startswith(BOM) else 0
     parts: t.List[bytes] = []
     done = 0
     try:
         escape, _directive = _directives(plain, start)
         for begin, end, after in _inner_lines(plain, start, escape):
-            parts += (data[done:begin], _INNER_BLANK.sub(lambda found: b"\x7f" * len(found.group()), data[begin:end]), plain[end:after])
+            parts += (data[done:begin], _INNER_BLANK.sub(lambda match: b"\x7f" * len(match.group()), data[begin:end]), plain[end:after])
             done = after
     except Rejected:
         pass

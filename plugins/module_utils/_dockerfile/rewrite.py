@@ -224,7 +224,7 @@ class Planner:
         self,
         data: bytes,
         mirrors: Mirrors,
-        found: ParsedReferences,
+        parsed: ParsedReferences,
         given: t.Optional[t.Mapping[str, str]] = None,
         kinds: t.Container[str] = KINDS,
         ambiguous_references: t.AbstractSet[t.Tuple[str, str, int]] = frozenset(),
@@ -235,7 +235,7 @@ class Planner:
     ) -> None:
         self._data = data
         self._mirrors = mirrors
-        self._scene = found
+        self._parsed = parsed
         self._given = given or {}
         self._kinds = kinds
         self._ambiguous = ambiguous_references
@@ -248,7 +248,7 @@ class Planner:
 
     def result(self) -> Rewrite:
         """Every edit where it belongs; where one changes more than it should, that one in the word itself, or not at all."""
-        plans = [self.plan(reference) for reference in self._scene.references]
+        plans = [self.plan(reference) for reference in self._parsed.references]
         if not any(plan.edits for plan in plans):
             return Rewrite(self._data, [], self._skipped)
         if not all(self._is_plain(plan) for plan in plans) and not self._is_harmless(plans):
@@ -315,7 +315,7 @@ class Planner:
         result = self._applied(plans)
         given = {name: spliced(value, result.given.get(name, ())) for name, value in self._given.items()}
         try:
-            return references(result.after, given) == [(each.kind, wanted.get(id(each), each.value)) for each in self._scene.references]
+            return references(result.after, given) == [(each.kind, wanted.get(id(each), each.value)) for each in self._parsed.references]
         except Rejected:
             return False
 
@@ -415,14 +415,14 @@ class Planner:
             raise _Impossible(f"its registry comes from build_args: give {name} the mirror")
         if argument is not None and "arg" not in self._kinds:
             raise _Impossible(f"it comes from ARG {name}, and kinds does not contain arg")
-        is_declared_again = argument is not None and name in self._scene.again  # the caller edits the given values itself
+        is_declared_again = argument is not None and name in self._parsed.again  # the caller edits the given values itself
         if arguments_too and not is_declared_again:
             return self._replaced(places, before, prefix)
         if not first and _begins_with_a_bare_name(reference) and not _may_be_a_stage(reference):
             return self._replaced((), reference.own[0], prefix)
         if not is_declared_again:
             raise _Impossible(_USED_TWICE)
-        line = self._lines.of(self._scene.again[name])
+        line = self._lines.of(self._parsed.again[name])
         raise _Impossible(f"ARG {name} is declared again in line {line}, where its new value would be visible; use a separate variable for the image")
 
     def _literal_edits(self, reference: Reference, after: str) -> t.List[Edit]:
@@ -457,7 +457,7 @@ class Planner:
         return Edit(gap.start, gap.end, f"${{{match.group(1) or match.group(2)}:-{prefix}}}")
 
     def _home(self, place: int) -> t.Tuple[str, t.Optional[Argument]]:
-        for name, arguments in self._scene.arguments.items():
+        for name, arguments in self._parsed.arguments.items():
             for argument in arguments:
                 if argument.start <= place < argument.end:
                     return name, argument
@@ -495,7 +495,7 @@ class Planner:
         start, end = reference.word[0], reference.word[-1] + 1
         if start <= edit.start <= end:
             return reference.kind, start, end
-        for arguments in self._scene.arguments.values():
+        for arguments in self._parsed.arguments.values():
             for argument in arguments:
                 if argument.start <= edit.start <= argument.end:
                     return "arg", argument.start, argument.end

@@ -100,16 +100,16 @@ class Lexer:
         return Text(_plain(chars), [char.origin for char in chars], [char.own for char in chars])
 
     def words(self) -> t.List[str]:
-        found: t.List[str] = []
+        parts: t.List[str] = []
         word = ""
         for char in self._until("", self._raw):
             if char.splits and char.text in SPACES:
                 if word:
-                    found.append(word)
+                    parts.append(word)
                 word = ""
             else:
                 word += char.text
-        return [*found, word] if word else found
+        return [*parts, word] if word else parts
 
     def _look(self, name: str) -> t.Optional[t.List[_Char]]:
         value = self._value_of(name)

@@ -82,7 +82,7 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
 
 def directives(contents: bytes) -> t.List[Directive]:
     """The directives in the [Service] section of a unit or drop-in; systemd reads nothing after a broken section header."""
-    found, section = [], ""
+    parsed, section = [], ""
     for number, line in _lines(contents, unit=True):
         text = line.strip()
         if text.startswith("["):
@@ -91,8 +91,8 @@ def directives(contents: bytes) -> t.List[Directive]:
                 break
         elif section == "[Service]" and "=" in text:
             name, _equals, value = text.partition("=")
-            found.append(Directive(name.strip(), value.strip(), number, number + line.count("\n")))
-    return found
+            parsed.append(Directive(name.strip(), value.strip(), number, number + line.count("\n")))
+    return parsed
 
 
 def broken_section(contents: bytes) -> int:
@@ -127,22 +127,22 @@ def assignments(directive: Directive, path: str) -> t.List[Setting]:
 
 def read_assignments(directive: Directive, path: str) -> t.List[Assignment]:
     """The words of one Environment= directive, and which of them systemd ignores (src/core/load-fragment.c, config_parse_environ)."""
-    found = []
+    assigned = []
     bad_escape = any(match[1] for match in _BAD_ESCAPE.finditer(directive.value))
     for word in words(directive.value):
         name, equals, value = word.partition("=")
         setting = Setting(name, value.replace("%%", "%"), path, directive.line)
         if bad_escape:
-            found.append(Assignment(setting, "a '\\' that does not start an escape", "each '\\' as '\\\\', or a '\\' in a password as '%%5C'"))
+            assigned.append(Assignment(setting, "a '\\' that does not start an escape", "each '\\' as '\\\\', or a '\\' in a password as '%%5C'"))
         elif not equals:
-            found.append(Assignment(setting, "a word without '='", "Environment=\"NAME=value\", without a space beside the '='"))
+            assigned.append(Assignment(setting, "a word without '='", "Environment=\"NAME=value\", without a space beside the '='"))
         elif not re.match(r"[A-Za-z_][A-Za-z0-9_]*$", name):
-            found.append(Assignment(setting, "a name that is not valid for a variable", "the name alone before the '=', without export"))
+            assigned.append(Assignment(setting, "a name that is not valid for a variable", "the name alone before the '=', without export"))
         elif any(match[1] for match in _BAD_SPECIFIER.finditer(value)):
-            found.append(Assignment(setting, "a '%' that does not start a specifier", "each '%' as '%%', such as '%%40'"))
+            assigned.append(Assignment(setting, "a '%' that does not start a specifier", "each '%' as '%%', such as '%%40'"))
         else:
-            found.append(Assignment(setting))
-    return found
+            assigned.append(Assignment(setting))
+    return assigned
 
 
 def words(text: str) -> t.List[str]:
@@ -160,9 +160,9 @@ def without(contents: bytes, names: t.Collection[str]) -> bytes:
     for directive in directives(contents):
         if directive.name != "Environment":
             continue
-        found = read_assignments(directive, "")
-        kept = [word for word, one in zip(words(directive.value), found) if one.ignored or one.setting.name not in names]
-        if len(kept) != len(found):
+        assigned = read_assignments(directive, "")
+        kept = [word for word, one in zip(words(directive.value), assigned) if one.ignored or one.setting.name not in names]
+        if len(kept) != len(assigned):
             drop.update(dict.fromkeys(range(directive.line, directive.last + 1), b""))
             if kept:
                 drop[directive.line] = f"Environment={' '.join(_quoted(word) for word in kept)}\n".encode()
@@ -183,8 +183,8 @@ def lost(first: bytes, contents: bytes, names: t.Collection[str]) -> t.List[str]
 
 
 def _settings(contents: bytes) -> t.List[Setting]:
-    found = [setting for directive in directives(contents) if directive.name == "Environment" for setting in assignments(directive, "")]
-    return found if directives(contents) else environment_file("", contents, shell=True)
+    of_units = [setting for directive in directives(contents) if directive.name == "Environment" for setting in assignments(directive, "")]
+    return of_units if directives(contents) else environment_file("", contents, shell=True)
 
 
 def _quoted(word: str) -> str:

@@ -176,13 +176,13 @@ class _Reader:
         return match[1] if literal else self._unescaped(match[1], place)
 
     def _unescaped(self, text: str, place: int) -> str:
-        def character(found: t.Match[str]) -> str:
-            if found[5] is not None:
-                raise self._error(place, f"'\\\\{found[5]}' is not an escape. Write a '\\\\' as '\\\\\\\\', or put the string in single quotes")
-            number = int(found[2] or found[3] or "0", 16)
+        def character(match: t.Match[str]) -> str:
+            if match[5] is not None:
+                raise self._error(place, f"'\\\\{match[5]}' is not an escape. Write a '\\\\' as '\\\\\\\\', or put the string in single quotes")
+            number = int(match[2] or match[3] or "0", 16)
             if number > 0x10FFFF or 0xD800 <= number < 0xE000:
                 raise self._error(place, "an escape that is not a character. Write the character itself")
-            return _NAMED[found[1]] if found[1] else "" if found[4] else chr(number)
+            return _NAMED[match[1]] if match[1] else "" if match[4] else chr(number)
 
         return _ESCAPE.sub(character, text)
 

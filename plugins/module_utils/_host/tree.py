@@ -34,7 +34,7 @@ class Refusal(t.NamedTuple):
 class Source(t.NamedTuple):
     path: str
     contents: bytes
-    found: os.stat_result
+    status: os.stat_result
 
 
 def files(paths: t.Iterable[str], patterns: t.Sequence[str], excludes: t.Sequence[str], tidy: bool = False) -> t.Iterator[t.Union[str, Refusal]]:

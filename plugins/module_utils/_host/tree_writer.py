@@ -51,9 +51,9 @@ def write_blocker(source: Source) -> str:
     """Why the file could not be replaced, as far as this can be known in advance; a complete sentence."""
     if not os.access(os.path.dirname(source.path), os.W_OK | os.X_OK, effective_ids=True):
         return f"{source.path} cannot be written: its folder is not writable."
-    if os.geteuid() not in (0, source.found.st_uid):
+    if os.geteuid() not in (0, source.status.st_uid):
         return f"{source.path} cannot be written: it belongs to another user, and would then belong to you."
-    if os.geteuid() == source.found.st_uid and source.found.st_mode & stat.S_IWUSR and not os.access(source.path, os.W_OK, effective_ids=True):
+    if os.geteuid() == source.status.st_uid and source.status.st_mode & stat.S_IWUSR and not os.access(source.path, os.W_OK, effective_ids=True):
         return f"{source.path} cannot be written: it is immutable (lsattr shows it)."
     return ""
 
@@ -78,14 +78,14 @@ def _put(path: str, source: Source, contents: bytes, note: bytes) -> None:
 
 def _copy_metadata(handle: int, source: Source, note: bytes) -> None:
     """The mode is set last: attributes cannot be set on a file that its owner may not write."""
-    mine, found = os.fstat(handle), source.found
-    if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
-        os.fchown(handle, found.st_uid, found.st_gid)
+    mine, original = os.fstat(handle), source.status
+    if (mine.st_uid, mine.st_gid) != (original.st_uid, original.st_gid):
+        os.fchown(handle, original.st_uid, original.st_gid)
     _keep_attributes(handle, source)
     if note:
         with contextlib.suppress(OSError):
             os.setxattr(handle, _NOTE, note)
-    os.fchmod(handle, stat.S_IMODE(found.st_mode))
+    os.fchmod(handle, stat.S_IMODE(original.st_mode))
 
 
 def _keep_attributes(handle: int, source: Source) -> None:

@@ -194,8 +194,8 @@ def unsupported(address: str) -> str:
 
 def findings(facts: Facts) -> t.List[Finding]:
     """All of them, the most serious first."""
-    found = dict.fromkeys(one for rule in RULES for one in rule(facts))
-    return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+    results = dict.fromkeys(one for rule in RULES for one in rule(facts))
+    return sorted(results, key=lambda one: SEVERITIES.index(one.severity))
 
 
 def _engine(facts: Facts) -> t.Iterator[Finding]:

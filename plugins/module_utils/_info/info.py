@@ -480,8 +480,8 @@ def _result(facts: Facts, running: t.Optional[settings.Effective], daemon: Daemo
     }  # fmt: skip
 
 
-def summary(found: t.Sequence[t.Any]) -> str:
+def summary(results: t.Sequence[t.Any]) -> str:
     """One line: how many findings, and which."""
-    counts = {name: sum(finding.severity == name for finding in found) for name in ("error", "warning", "info")}
+    counts = {name: sum(finding.severity == name for finding in results) for name in ("error", "warning", "info")}
     counted = [f"{number} {name}{'s' if number > 1 and name != 'info' else ''}" for name, number in counts.items() if number]
-    return f"{', '.join(counted)}: {', '.join(dict.fromkeys(finding.id for finding in found))}" if found else "Nothing found."
+    return f"{', '.join(counted)}: {', '.join(dict.fromkeys(finding.id for finding in results))}" if results else "Nothing found."

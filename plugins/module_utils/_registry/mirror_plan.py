@@ -31,14 +31,14 @@ class Proof(t.NamedTuple):
 def mirror_plan(mirrors: t.Mapping[str, t.Any], engine: str, has_sources: bool) -> MirrorPlan:
     """What docker_daemon_proxy, docker_registry_hosts, docker_build_env and dockerfile_mirror get on this engine; raises RegistryHostsError."""
     plan = MirrorPlan([], {}, {}, {}, {})
-    for registry, found in wanted(mirrors, "buildfleet_mirrors").items():
-        if registry == DOCKER_HUB and all(mirror == Mirror(mirror.url) for mirror in found):
-            plan.registry_mirrors.extend(mirror.url for mirror in found)
+    for registry, hosts in wanted(mirrors, "buildfleet_mirrors").items():
+        if registry == DOCKER_HUB and all(mirror == Mirror(mirror.url) for mirror in hosts):
+            plan.registry_mirrors.extend(mirror.url for mirror in hosts)
         elif versions.has("hosts_toml", engine):
             entries = mirrors[registry] if isinstance(mirrors[registry], list) else [mirrors[registry]]
-            plan.registries[registry] = [_as_host(entry, mirror) for entry, mirror in zip(entries, found)]
+            plan.registries[registry] = [_as_host(entry, mirror) for entry, mirror in zip(entries, hosts)]
         else:
-            _by_name(plan, registry, found, engine, has_sources)
+            _by_name(plan, registry, hosts, engine, has_sources)
     return plan
 
 
@@ -106,16 +106,16 @@ def proof(plan: MirrorPlan, images: t.Sequence[str], hub_image: str) -> Proof:
     registries = {image: _registry_of(image) for image in images}
     if DOCKER_HUB in covered and DOCKER_HUB not in registries.values():
         registries = {hub_image: _registry_of(hub_image), **registries}
-    found = Proof([], [])
+    test_build = Proof([], [])
     for image, registry in registries.items():
         if registry in plan.uncovered:
-            found.unproved.append(f"{image}: not built, since {registry} is not covered.")
+            test_build.unproved.append(f"{image}: not built, since {registry} is not covered.")
         else:
-            found.images.append(_at_its_mirror(plan, image))
+            test_build.images.append(_at_its_mirror(plan, image))
     for registry in covered:
         if registry not in registries.values() and (registry != DEFAULT or not set(registries.values()) - set(covered)):
-            found.unproved.append(f"{registry}: not proved. Add one of its images to buildfleet_check_images.")
-    return found
+            test_build.unproved.append(f"{registry}: not proved. Add one of its images to buildfleet_check_images.")
+    return test_build
 
 
 def _registry_of(image: str) -> str:

@@ -141,11 +141,11 @@ def policy(wanted: t.Mapping[str, str]) -> t.Dict[str, t.Any]:
     return {"version": 1, "rules": rules}
 
 
-def apply_policy(found: t.Any, reference: str) -> t.Optional[str]:
+def apply_policy(source_policy: t.Any, reference: str) -> t.Optional[str]:
     """What a source policy makes of an image: a name, '' if it is denied, None if no rule matches it."""
     image = parse(reference)
     identifier = _IMAGE + (image.full if image.suffix else image.full + ":latest")
-    for rule in found["rules"]:
+    for rule in source_policy["rules"]:
         selector = rule["selector"]
         shape, kind = selector["identifier"], selector.get("match_type", "WILDCARD")
         if kind == "WILDCARD":

@@ -42,7 +42,7 @@ def test_a_file_is_replaced_whole_with_its_owner_and_mode(folder, monkeypatch):
     writer.replace(found, b"new")
     assert (path.read_bytes(), path.stat().st_mode & 0o777, owners) == (b"new", 0o640, [])
     monkeypatch.setattr(writer, "_keep_attributes", lambda _handle, _source: None)
-    stat = types.SimpleNamespace(st_uid=4711, st_gid=4712, st_mode=0o100600, st_dev=found.found.st_dev)
+    stat = types.SimpleNamespace(st_uid=4711, st_gid=4712, st_mode=0o100600, st_dev=found.status.st_dev)
     writer.replace(Source(str(path), b"new", stat), b"newer")
     assert (path.read_bytes(), path.stat().st_mode & 0o777, owners) == (b"newer", 0o600, [(4711, 4712, b"new")])
 
