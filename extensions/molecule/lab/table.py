@@ -56,16 +56,16 @@ SERVICES = {
 DROPPED = ("10.57.0.24", "drop.lab")  # another address of the candidates, whose packets are dropped
 
 LOGIN = f"{USERNAME}:{quote(PASSWORD, safe='')}"
-HTTP_PROXY = "http://proxy.lab:8888"  # requires them too
-CLIENT_PROXY = "http://client-proxy.lab:8888"  # intercepts TLS, with certificates of an authority that no host trusts
-AUTH_PROXY = "http://auth-proxy.lab:8888"  # (i) a pull-through cache that serves images without a token
+HTTP_PROXY = "http://proxy.lab:8888"
+CLIENT_PROXY = "http://client-proxy.lab:8888"
+AUTH_PROXY = "http://auth-proxy.lab:8888"  # requires the login
 SOCKS_PROXY = "socks5://socks.lab:1080"
-AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # 403 for all images except busybox
+AUTH_SOCKS_PROXY = "socks5://auth-socks.lab:1080"  # requires it too
 INTERCEPT_PROXY = "http://intercept-proxy.lab:8888"  # intercepts TLS, with certificates of an authority that no host trusts
-MIRROR = "https://mirror.lab"  # its own realm, like Cloudflare Workers
-RELAY = "https://relay.lab"  # (ii) passes the Hub's responses on, and with them the name of its token server
+MIRROR = "https://mirror.lab"  # a pull-through cache that serves images without a token
+RELAY = "https://relay.lab"  # passes the Hub's responses on, and with them the name of its token server
 ALLOWLIST = "https://allowlist.lab"  # 403 for all images except busybox
-WEB = "http://web.lab/"  # Candidates that cannot be used as a mirror, and the problem of each.
+WEB = "http://web.lab/"
 OWN_REALM = "https://own-realm.lab"  # its own realm, like Cloudflare Workers
 SLOW = "https://slow.lab"  # 100 kB a second
 DROPS = f"https://{DROPPED[1]}"
@@ -80,7 +80,7 @@ UNUSABLE = {
 }
 GHCR_MIRROR = "ghcr-mirror.lab"  # like the mirror, for a registry that Docker's registry-mirrors do not cover
 QUAY_MIRROR = "quay-mirror.lab"
-HARBOR = "harbor.lab/company"  # Not one of the scenarios' engines: `lab.py reset cache` creates it.
+HARBOR = "harbor.lab/company"  # a mirror with a path
 COMPANY = "company.lab:5000"  # a registry that nobody reaches
 
 IMAGES = ("library/busybox:1", "library/busybox:latest", "library/alpine:3.19", "pytorch/torchserve:0.11.0-gpu", "lab/tool:1")
