@@ -471,7 +471,7 @@ def test_a_service_that_does_not_run_is_read_from_its_unit():
     [
         ("everybody", "root", "environment_of: everybody is not one of task, login, user:NAME and service:NAME."),
         ("user:", "root", "environment_of: user: is not one of task, login, user:NAME and service:NAME."),
-        ("user:nobody-here", "root", "There is no user nobody-here on this host."),
+        ("user:nobody-here", "root", "There is no user nobody-here on this host. Create the user first, or correct the name."),
         ("user:ci", "root", "environment_of: ci cannot log in: no. Name a user for whom su - works."),
         ("login", "ci", "environment_of: the environment of a login is read with su, which needs become: true."),
         ("service:x", "root", "environment_of: there is no service x on this host. Correct the name (systemctl list-units --type=service)."),

@@ -338,7 +338,8 @@ def test_a_login_that_does_not_exist_is_said_and_no_home_is_read():
 
     host.home = home
     result = survey(host, "user:jane")
-    assert result["unreadable"] == ["user:jane could not be read itself, so its settings come from files only: There is no user jane on this host."]
+    sentence = "There is no user jane on this host. Create the user first, or correct the name."
+    assert result["unreadable"] == [f"user:jane could not be read itself, so its settings come from files only: {sentence}"]
     assert result["clients"][0]["engine"] == "" and result["steps"] == [{"who": "jane", "user": "jane", "settings": []}]
 
 
