@@ -24,9 +24,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "report.html"
             file.write_text(page(report(fleet.many(40), "2026-11-27T08:00:00Z")), encoding="utf-8")
-            browser.look(width=900, height=560)
+            browser.look(width=720, height=400)
             browser.open(file)
-            PICTURE.write_bytes(base64.b64decode(browser.call("Page.captureScreenshot", format="webp", quality=12)["data"]))
+            PICTURE.write_bytes(base64.b64decode(browser.call("Page.captureScreenshot", format="webp", quality=5)["data"]))
     finally:
         browser.close()
     print(f"{PICTURE.name}: {PICTURE.stat().st_size / 1024:.0f} KiB")

@@ -45,7 +45,7 @@ class BuildHost(WebHost):
             except FileNotFoundError as error:
                 return Run(127, "", f"{error.filename or argv[0]}: not found")
             except (OSError, subprocess.SubprocessError) as error:
-                raise HostError(f"{argv[0]} cannot be run{' as ' + user if user else ''}: {error}. Check that it is executable.") from error
+                raise HostError(f"{argv[0]} cannot be run{' as ' + user if user else ''}: {error}. Make it executable.") from error
             code = 124
             try:
                 code = child.wait(timeout)

@@ -37,16 +37,12 @@ CANNOT_WRITE = "cannot be written: it is not a regular file, or it or its folder
 
 
 _REMEDIES = {
-    errno.EACCES: "Set become: true, or correct its owner and mode.",
-    errno.EPERM: "Set become: true; if it is set, the file is immutable (lsattr shows it).",
+    errno.EACCES: "Set become: true.",
+    errno.EPERM: "Set become: true; lsattr shows whether it is immutable.",
     errno.EROFS: "Mount its file system with write access.",
-    errno.ENOSPC: "Free space on its file system (df shows it).",
-    errno.EDQUOT: "Free space, or raise the quota of its owner.",
-    errno.EISDIR: "A directory has its name. Move it away.",
-    errno.ENOTDIR: "A file has the name of one of its directories. Move it away.",
-    errno.EBUSY: "It is in use, such as a mount. Unmount it.",
-    errno.ELOOP: "Its links form a loop. Correct them.",
-    errno.ENAMETOOLONG: "Use a shorter path.",
+    errno.ENOSPC: "Free space there (df).",
+    errno.EISDIR: "Move the directory away.",
+    errno.ENOTDIR: "Move the file away that has the name of a directory.",
 }
 
 
@@ -55,7 +51,7 @@ class HostError(Refused):
 
 
 def _cannot(path: str, action: str, error: OSError) -> HostError:
-    remedy = _REMEDIES.get(error.errno or 0, "Check its file system (dmesg shows errors of the disk).")
+    remedy = _REMEDIES.get(error.errno or 0, "Correct that, then run this again.")
     return HostError(f"{path} cannot be {action}: {error.strerror}. {remedy}")
 
 
@@ -329,7 +325,7 @@ class Host:
                 124, (late.stdout or b"").decode(errors="replace"), (late.stderr or b"").decode(errors="replace") + f"\n{argv[0]}: no end within {timeout:g} s"
             )
         except OSError as error:
-            raise HostError(f"{argv[0]} cannot be run: {error.strerror}. Check that it is a program of this host and executable.") from error
+            raise HostError(f"{argv[0]} cannot be run: {error.strerror}. Make it executable.") from error
         return Run(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def run_parallel(self, calls: t.Mapping[str, t.Callable[[], t.Any]], timeout: float) -> t.Dict[str, t.Any]:
