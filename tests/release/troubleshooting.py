@@ -91,7 +91,7 @@ ansible build_servers -i inventory -b -m buildfleet.docker.docker_build_check -a
 }
 # Names of the lab, and their replacements on the page.
 NAMES = (
-    (r"(?:auth-|client-)?proxy\.lab(:\d+)?|127\.0\.0\.1:3128", "proxy.example.com:3128"),
+    (r"(?:auth-|client-|tls-)?proxy\.lab(:\d+)?|127\.0\.0\.1:3128", "proxy.example.com:3128"),
     (r"(?:auth-)?socks\.lab(:\d+)?", "socks.example.com:1080"),
     (r"(?:mirror|relay|selfsigned|plain)\.lab(:\d+)?|127\.0\.0\.1:5000|10\.57\.0\.20\b(:\d+)?", "mirror.example.com"),
     (r"(?:nosuch|silent)\.lab", "name.example.com"),

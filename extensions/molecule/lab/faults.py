@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
 import build
+import pki
 from pki import PKI
 from table import ALLOWLIST, AUTH_PROXY, DROPS, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, RELAY, USERNAME, WEB
 
@@ -20,6 +22,10 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 CONTEXT = "/var/tmp/faulty"
 SERVER = Path(__file__).parent / "inside" / "fault_server.py"
 LOCAL_MIRROR, LOCAL_PROXY = "http://127.0.0.1:5000", "http://127.0.0.1:3128"
+# Another address of the host: registries on the loopback are exempt from TLS.
+OWN_ADDRESS, OWN_CERTIFICATE = "10.58.0.1", "/var/tmp/fault_server.pem"
+REGISTRY, TLS_PROXY = pki.FAULTY_NAMES
+AT_THE_REGISTRY = f"{REGISTRY}/library/busybox:1"
 
 Verdict = tuple  # cause, asked_by, host, reason
 OK: Verdict = ("ok", None, None, None)
@@ -46,7 +52,11 @@ class Fault(NamedTuple):
     proxy: str = ""  # the daemon's
     mirror: str = ""
     server: str = ""  # what fault_server.py serves on the host
+    certificate: str = ""  # of that server: one of pki.FAULTY
+    names: str = ""  # lines of /etc/hosts
     script: str = ""  # other preparations on the host
+    repair: str = ""  # commands that do what `outside` says, for a fix that is the user's own
+    says: str = ""  # words of the fix that docker_build_check must name
     shell: str = ""  # the user's profile; {} is the builder's DOCKER_BUILDKIT
     dockerfile: str = ""
     options: Mapping[str, Any] = {}  # of docker_build_check, before the fix and after it
@@ -67,6 +77,34 @@ def both(verdict: Verdict) -> dict[str, Verdict]:
 
 def wrong_mirror(title: str, answer: str, reason: str, cause: str = "mirror_error") -> Fault:
     return Fault(title, **both(daemon(cause, "127.0.0.1", reason)), cure=MIRRORED, mirror=LOCAL_MIRROR, server=f"5000 {answer}")
+
+
+STEP_PROXY: tuple[Step, ...] = (("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),)
+# What real programs print in this lab (apk: in a log of the field), each in a RUN step of an image that does not contain them.
+PLAYED = json.loads((Path(__file__).parent / "inside" / "step_outputs.json").read_text())
+PLAYER = '#!/bin/sh\n[ -n "$http_proxy" ] && exit 0\ncat /played\nexit {}\n'
+
+
+def played(program: str, blocked: bool, cause: str, reason: str, host: str, command: str, code: int, output: list[str]) -> Fault:
+    """A step in which a program prints a recorded output; it passes if the step has a proxy."""
+    name = next(word for word in command.split() if "=" not in word)
+    title = "requests a server that the firewall blocks" if blocked else "does not trust the authority of its server"
+    cure: dict[str, Any] = {"cure": STEP_PROXY} if blocked else {"outside": "trust the authority in the image", "says": "in the image"}
+    return Fault(
+        f"{program} in a RUN step {title} (recorded output)",
+        **both((cause, "step", host, reason)),
+        dockerfile=f"FROM {AT_THE_MIRROR}\nCOPY played /\nCOPY program /bin/{name}\nRUN {command}\n",
+        script=f"cd {CONTEXT}; printf '%s\\n' {shlex.join(output)} > played; printf %s {shlex.quote(PLAYER.format(code))} > program; chmod +x program",
+        **cure,
+    )
+
+
+GIT_FAILS = next(row for row in PLAYED if row["program"] == "git" and row["blocked"])
+# The hosts have no git: this one prints what git printed in this lab, for BuildKit's git and the client's.
+GIT = (
+    'printf \'%s\\n\' \'#!/bin/sh\' \'case " $* " in *" fetch "* | *" ls-remote "* | *" clone "*)\' '
+    f"{shlex.quote('echo ' + shlex.quote(GIT_FAILS['output'][-1]) + ' >&2')} 'exit 128;; esac' > /usr/local/bin/git; chmod +x /usr/local/bin/git"
+)
 
 
 def token(reason: str = "reset") -> dict[str, Verdict]:
@@ -187,6 +225,118 @@ FAULTS = {
         wall="open",
         options={"image": "web.lab:80/team/app:1"},
     ),
+    "proxy-malformed": Fault(
+        "the proxy's URL has a port that does not exist", **both(daemon("proxy_unreachable", "proxy.lab", "malformed URL")), cure=PROXIED,
+        proxy="http://proxy.lab:88888",
+    ),
+    "proxy-untrusted": Fault(
+        "the proxy has TLS of its own, and its CA is not trusted",
+        **both(daemon("proxy_unreachable", TLS_PROXY, "unknown authority")),
+        cure=(("proxy_ca", {"certificate": "intercept-ca"}), *PROXIED[1:]),
+        proxy=f"https://{TLS_PROXY}:3129",
+        server="3129 tunnel",
+        certificate="untrusted",
+        names=f"{OWN_ADDRESS} {TLS_PROXY}",
+    ),
+    "no-ipv6-route": Fault(
+        "the Hub's name resolves to an IPv6 address, and the host has no route to it",
+        **both(daemon("refused", HUB, "no IPv6 route")),
+        outside="an IPv6 route, or a resolver that omits IPv6 addresses",
+        says="IPv6 route",
+        names=f"2001:db8::1 {HUB}",
+        repair=f"sed '/{HUB}/d' /etc/hosts > /etc/hosts.new; cat /etc/hosts.new > /etc/hosts; systemctl restart docker",
+        wall="open",
+    ),
+    "mirror-token-404": wrong_mirror("the mirror's own token server answers 404", "token-404", "status 404"),
+    **{
+        f"mirror-token-{answer}": Fault(
+            f"the mirror's own token server answers {words}",
+            buildkit=client("mirror_error", "127.0.0.1", reason),
+            legacy=daemon("reset"),  # it asks the Hub then, and reports that alone
+            cure=MIRRORED,
+            mirror=LOCAL_MIRROR,
+            server=f"5000 token-{answer}",
+        )
+        for answer, words, reason in (("404", "404", "status 404"), ("403", "403", "status 403"), ("html", "with an html page", "html page"))
+    },
+    "registry-expired": Fault(
+        "the certificate of a registry has expired",
+        **both(daemon("tls", REGISTRY, "certificate expired")),
+        outside="the registry's owner renews it",
+        says=f"owner of {REGISTRY}",
+        server="443 pass",
+        certificate="expired",
+        names=f"{OWN_ADDRESS} {REGISTRY}",
+        options={"image": AT_THE_REGISTRY},
+    ),
+    "registry-early": Fault(
+        "the certificate of a registry is not valid yet, as for a host whose clock is behind",
+        **both(daemon("tls", REGISTRY, "clock is behind")),
+        outside="set the host's clock",
+        says="clock",
+        server="443 pass",
+        certificate="early",
+        names=f"{OWN_ADDRESS} {REGISTRY}",
+        options={"image": AT_THE_REGISTRY},
+    ),
+    "registry-no-sans": Fault(
+        "the certificate of a registry has no SANs",
+        **both(daemon("tls", REGISTRY, "no SANs")),
+        cure=(("docker_daemon_proxy", {"insecure_registries": [f"https://{REGISTRY}"]}),),
+        server="443 pass",
+        certificate="no-sans",
+        names=f"{OWN_ADDRESS} {REGISTRY}",
+        options={"image": AT_THE_REGISTRY},
+    ),
+    "registry-http": Fault(
+        "a registry answers without TLS",
+        **both(daemon("tls", REGISTRY, "http answer")),
+        cure=(("docker_daemon_proxy", {"insecure_registries": [f"http://{REGISTRY}:5000"]}),),
+        server="5000 pass",
+        names=f"{OWN_ADDRESS} {REGISTRY}",
+        options={"image": f"{REGISTRY}:5000/library/busybox:1"},
+    ),
+    "registry-platform": Fault(
+        "the image exists for other platforms only",
+        **both(daemon("not_found", "127.0.0.1", "platform")),
+        outside="an image of this platform",
+        says="built for this platform",
+        server="5000 platform",
+        options={"image": "127.0.0.1:5000/team/app:1"},
+    ),
+    "helper-missing": Fault(
+        "the user's credential helper is not installed",
+        buildkit=("unknown", "client", None, "docker-credential-nosuch is missing"),
+        legacy=OK,
+        outside="install it, or remove credsStore from ~/.docker/config.json",
+        says="Remove credsStore",
+        wall="open",
+        script="mkdir -p /root/.docker; echo '{\"credsStore\": \"nosuch\"}' > /root/.docker/config.json",
+        repair="rm /root/.docker/config.json",
+    ),
+    "add-walled": Fault(
+        "ADD of a URL that the firewall blocks",
+        **both(daemon("reset", "web.lab")),
+        cure=(("docker_daemon_proxy", {"http_proxy": HTTP_PROXY, "https_proxy": HTTP_PROXY}),),
+        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {WEB}index.html /page\n",
+    ),
+    "git-add": Fault(
+        "ADD of a git repository that the firewall blocks (recorded output of git)",
+        **both(daemon("reset", "web.lab")),
+        outside="a proxy for the daemon, whose git uses it",
+        says="docker_daemon_proxy https_proxy",
+        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {WEB}team/tool.git /tool\n",
+        script=GIT,
+    ),
+    "git-context": Fault(
+        "a git repository as context, which the firewall blocks (recorded output of git)",
+        buildkit=daemon("reset", "web.lab"),
+        legacy=client("reset", "web.lab", "reset"),
+        outside="a proxy for the process that runs git",
+        says="https_proxy",
+        script=f"{GIT}; mkdir -p {CONTEXT}; printf 'services:\\n  tool:\\n    build: {WEB}team/tool.git#main\\n' > {CONTEXT}/compose.yml",
+        options={"compose_file": f"{CONTEXT}/compose.yml"},
+    ),
     "missing-tag": Fault(
         "the tag does not exist",
         **both(daemon("not_found", HUB, "not found")),
@@ -239,13 +389,13 @@ FAULTS = {
     "step-walled": Fault(
         "a RUN step uses a server that the firewall blocks",
         **both(("reset", "step", "web.lab", "reset")),
-        cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
+        cure=STEP_PROXY,
         options={"image": AT_THE_MIRROR, "network_step": WEB},
     ),
     "step-proxy-down": Fault(
         "the proxy of RUN steps is down",
         **both(("refused", "step", "10.57.0.30", "refused")),
-        cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY}}),),
+        cure=STEP_PROXY,
         script="mkdir -p /root/.docker; echo '{\"proxies\":{\"default\":{\"httpProxy\":\"http://10.57.0.30:3128\"}}}' > /root/.docker/config.json",
         options={"image": AT_THE_MIRROR, "network_step": WEB},
     ),
@@ -255,6 +405,7 @@ FAULTS = {
         outside="correct the Dockerfile",
         options={"image": AT_THE_MIRROR, "network_step": "http://nosuch.lab/"},
     ),
+    **{f"step-{row['program']}{'' if row['blocked'] else '-ca'}": played(**row) for row in PLAYED},
 }  # fmt: skip
 
 
@@ -266,7 +417,7 @@ def expected(fault: Fault, builder: str, engine: int) -> Verdict:
 def is_cured(name: str, builder: str, engine: int) -> bool:
     """Whether the fix makes this build pass: no builder of 20.10 supports heredocs."""
     fault = FAULTS[name]
-    return bool(fault.cure) and expected(fault, builder, engine)[0] != "ok" and not (name == "heredoc" and engine < 23)
+    return bool(fault.cure or fault.repair) and expected(fault, builder, engine)[0] != "ok" and not (name == "heredoc" and engine < 23)
 
 
 def cure(fault: Fault) -> list[Step]:
@@ -287,18 +438,23 @@ def give(host: str, fault: Fault) -> None:
     """Create the fault on a clean host; the caller changes the firewall."""
     if fault.server:
         build.write(host, "/var/tmp/fault_server.py", SERVER.read_text())
-        unit = f"systemd-run --quiet --unit=faulty python3 /var/tmp/fault_server.py {fault.server}"
+        if fault.certificate:
+            build.write(host, OWN_CERTIFICATE, pki.faulty(fault.certificate))
+        certificate = OWN_CERTIFICATE if fault.certificate else ""
+        unit = f"systemd-run --quiet --unit=faulty python3 /var/tmp/fault_server.py {fault.server} {certificate}"
         port = fault.server.split()[0]
         ready = f"for i in $(seq 50); do python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 1)' && break; sleep 0.1; done"
         started = build.on(host, f"{unit} && {{ {ready}; }} 2>/dev/null")
         assert started.ok, started.log
+    if fault.names:
+        build.on(host, f"ip address add {OWN_ADDRESS}/32 dev lo; echo '{fault.names}' >> /etc/hosts")
     if fault.proxy:
         build.write(host, DROP_IN, f'[Service]\nEnvironment="HTTPS_PROXY={fault.proxy.replace("%", "%%")}"\n')
     if fault.mirror:
         build.write(host, DAEMON_JSON, json.dumps({"registry-mirrors": [fault.mirror]}))
     if fault.dockerfile:
         build.write(host, f"{CONTEXT}/Dockerfile", fault.dockerfile)
-    if fault.proxy or fault.mirror:
+    if fault.proxy or fault.mirror or fault.names:  # Go reads /etc/hosts every five seconds
         assert build.restart(host), f"{host}: dockerd does not start with this fault"
     if fault.script:
         build.on(host, fault.script)

@@ -54,7 +54,7 @@ def cell(row: Row | None) -> str:
 def cure(name: str) -> str:
     fault = FAULTS[name]
     steps = "; ".join(f"{module} {', '.join(sorted(options))}" for module, options in fault.cure)
-    return steps or f"none here: {fault.outside}"
+    return steps or f"{'by hand' if fault.repair else 'none here'}: {fault.outside}"
 
 
 def written(rows: list[Row]) -> str:
@@ -63,7 +63,9 @@ def written(rows: list[Row]) -> str:
         "# Diagnosis of failed builds", "",
         f"Written by `make matrix` on {datetime.date.today()}, commit {commit}. Do not edit.", "",
         "Each fault is created on a clean host of the lab, then `docker_build_check` builds in a login shell. A cell is its result: `cause`, the process, the",
-        "host that it requested, and how that failed. **fixed**: the fix was applied with modules of this collection, and the same build passed.",
+        "host that it requested, and how that failed. **fixed**: the fix was applied, with modules of this collection or as the last column says, and the same",
+        "build passed. *Recorded output*: the images of the lab do not contain this program, so the step prints what a real one printed in this lab (apk: in a",
+        "public log), and passes if it has a proxy.",
         "The hosts are behind a firewall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
     ]  # fmt: skip
     engines = {row["engine"] for row in rows}

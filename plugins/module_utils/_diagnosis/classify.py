@@ -144,7 +144,9 @@ def _pulled(log: Log) -> bool:
 def _git(log: Log) -> t.Optional[Verdict]:
     """A git context, whose messages look like those of a step: BuildKit fetches it in the engine, the legacy builder in the client."""
     client = any("unable to 'git clone'" in line for line in log.engine)
-    if not client and not any(re.search(r"failed to fetch remote|load git source", line) for line in (*log.engine, *log.failed)):
+    if not client and not any(
+        re.search(r"failed to fetch remote|load git source|error fetching default branch for repository", line) for line in (*log.engine, *log.failed)
+    ):
         return None
     failure = judge_step((*log.git, *log.engine), "", "")
     return Verdict(failure.cause, asked_by="client" if client else "daemon", host=failure.host or None, reason=failure.reason) if failure else None
@@ -205,16 +207,24 @@ def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
     elif (token and cause in ("denied", "rate_limited")) or (token and cause == "registry_error" and answer.reason != "html page"):
         cause = "token_denied"
     if cause == "token_denied":
-        host = _denied_token_host(host, token, line, reference)
+        host = _denied_token_host(host, token, known, reference)
         if not token and not hosts.is_hub(host or ""):
             cause = "denied"
     return Verdict(cause, asked_by=asked_by, host=host or _host_without_url(answer, known) or None, reason=answer.reason or None, role=role)
 
 
-def _denied_token_host(host: str, token: bool, line: str, reference: t.Optional[str]) -> str:
+def _denied_token_host(host: str, token: bool, known: Evidence, reference: t.Optional[str]) -> str:
     if host and (token or not hosts.is_hub(host)):
         return host
-    return "" if not reference else hosts.TOKEN_SERVER if hosts.of_hub(reference) else hosts.asked_for(reference)
+    return _token_server(() if host else known.mirrors, reference)
+
+
+def _token_server(mirrors: t.Sequence[Mirror], reference: t.Optional[str]) -> str:
+    """The token server that was asked first, if the message names none: that of a mirror with one of its own, or that of the registry."""
+    if not reference or not hosts.of_hub(reference):
+        return hosts.asked_for(reference) if reference else ""
+    own = (mirror.realm_host for mirror in mirrors if mirror.realm_host and not hosts.is_hub(mirror.realm_host))
+    return next(own, hosts.TOKEN_SERVER)
 
 
 def _host_without_url(answer: Answer, known: Evidence) -> str:
@@ -224,7 +234,7 @@ def _host_without_url(answer: Answer, known: Evidence) -> str:
     if named:
         return next(part for part in named.groups() if part)
     if answer.of_token:
-        return "" if not reference else hosts.TOKEN_SERVER if hosts.of_hub(reference) else hosts.asked_for(reference)
+        return _token_server(known.mirrors, reference)
     if "download failed after" in line or "error pulling image configuration" in line:
         return _layers_of(reference)
     if re.search(r"status code \[", line) and hosts.of_hub(reference) and not known.daemon_asked:

@@ -323,7 +323,7 @@ def read(text: str) -> Log:
         _with_its_end(_step(reader, failure, cut, lines)),
         failure is not None or cut,
         failure is None and not cut and (reader.failed or any("failed to solve" in line for line in reader.engine)),
-        tuple(line for part in reader.parts if "load git source" in part.header for line in part.output),
+        tuple(line for part in reader.parts if re.search(r"load git source|ADD \S+\.git\b", part.header) for line in part.output),
         tuple(reader.rest[-_LAST:]),
         legacy[-1] if legacy else "",
         tuple(part.header for part in reader.parts if part.failed),

@@ -139,7 +139,13 @@ ENGINE = (
     Rule("engine", r"Error processing tar file", "unknown", "the context was not read"),
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client runs a credential helper before it uses the network.
-    Rule("engine", r'error getting credentials.*exec: "?(docker-credential-[\w-]+)"?: executable file not found', "unknown", "{1} is missing"),
+    Rule(
+        "engine",
+        r'error getting credentials.*(?:exec: "?(docker-credential-[\w-]+)"?: executable file not found'
+        r"|(docker-credential-[\w-]+) resolves to executable in current directory)",  # Go 1.19 and older, if PATH does not contain it
+        "unknown",
+        "{1} is missing",
+    ),
     Rule(
         "engine",
         r"error getting credentials|[Cc]redentials store docker-credential-\S+ exited|docker-credential-\S+ not installed or not available",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 
+import build
 import faults
 import pytest
 
@@ -62,13 +63,17 @@ def test_a_fault_is_named_and_cured(engine, faulty, name):
         keep(engine=column, fault=name, builder=builder, verdict=verdict, cured=None)
         if verdict != wanted or found["changed"]:
             wrong.append((builder, wanted, found))
+        if not found["ok"] and fault.says not in found["cure"]:
+            wrong.append((builder, f"a cure that says {fault.says}", found))
         if faults.is_cured(name, builder, major):
             sick[builder] = (verdict, found)
     for module, options in faults.cure(fault) if sick else ():
         result = asked(engine, module, **options)
         assert result["changed"], result
+    if sick and fault.repair:
+        build.on(engine.name, fault.repair)
     for builder, (verdict, found) in sick.items():
-        if not any(module in found["cure"] for module, _options in fault.cure):
+        if fault.cure and not any(module in found["cure"] for module, _options in fault.cure):
             wrong.append((builder, f"a cure that names one of {[module for module, _options in fault.cure]}", found))
         again = checked(engine, name, builder)
         keep(engine=column, fault=name, builder=builder, verdict=verdict, cured=again["ok"])

@@ -58,6 +58,11 @@ FAULTS = {
     "dns-silent": (daemon("dns", "silent.lab"), daemon("dns", "silent.lab"), {}),
     "dns-down": (daemon("dns"), daemon("dns"), {}),
     "http-on-https": (daemon("tls", "plain.lab", "http answer"), daemon("tls", "plain.lab", "http answer"), {}),
+    "add-walled": (*[daemon("reset", "web.lab")] * 2, {}),
+    "git-add": (*[daemon("reset", "web.lab")] * 2, {}),  # git's output is recorded, and played in the engine
+    "no-ipv6-route": (*[daemon("refused", HUB, "no IPv6 route")] * 2, {}),
+    "registry-http": (*[daemon("tls", "registry.lab", "http answer")] * 2, {}),
+    "registry-platform": (*[daemon("not_found", "127.0.0.1", "platform")] * 2, {}),
     "registry-expired": (*[daemon("tls", "registry.lab", "certificate expired")] * 2, {}),
     "registry-early": (*[daemon("tls", "registry.lab", "clock is behind")] * 2, {}),
     "registry-no-sans": (*[daemon("tls", "registry.lab", "no SANs")] * 2, {}),
@@ -84,6 +89,9 @@ FAULTS = {
     "proxy-403": (*[daemon("proxy_refused", "127.0.0.1", "Forbidden")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
     "proxy-502": (*[daemon("proxy_refused", "127.0.0.1", "Bad Gateway")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
     "proxy-https-scheme": (*[daemon("proxy_unreachable", "proxy.lab", "tls")] * 2, {"daemon_proxy": "https://proxy.lab:8888"}),
+    "proxy-malformed": (*[daemon("proxy_unreachable", "proxy.lab", "malformed URL")] * 2, {"daemon_proxy": "http://proxy.lab:88888"}),
+    "proxy-untrusted": (*[daemon("proxy_unreachable", "tls-proxy.lab", "unknown authority")] * 2, {"daemon_proxy": "https://tls-proxy.lab:3129"}),
+    "helper-missing": (("unknown", "client", None, "docker-credential-nosuch is missing"), OK, {}),
     "socks-down": (*[daemon("proxy_unreachable", "socks.lab", "refused")] * 2, {"daemon_proxy": "socks5://socks.lab:1099"}),
     "socks-auth-wrong": (*[daemon("proxy_auth", "auth-socks.lab", "wrong user or password")] * 2, {"daemon_proxy": "socks5://auth-socks.lab:1080"}),
     "socks-refuses": (*[daemon("proxy_refused", "socks.lab", "general SOCKS server failure")] * 2, {"daemon_proxy": "socks5://socks.lab:1080"}),
@@ -107,6 +115,15 @@ FAULTS = {
     "mirror-html": (*[daemon("mirror_error", "127.0.0.1", "html page")] * 2, {"mirror": Mirror(LOCAL, 200, reason="html page")}),
     "mirror-html-403": (*[daemon("mirror_error", "127.0.0.1", "status 403")] * 2, {"mirror": Mirror(LOCAL, 403)}),
     "mirror-lacks": (*[daemon("not_found", "127.0.0.1", "status 404")] * 2, {"mirror": Mirror(LOCAL, 200, manifest=404)}),
+    # Without the mirror the legacy builder and pull ask the Hub, and report that alone.
+    **{
+        f"mirror-token-{answer}": (
+            client("mirror_error", "127.0.0.1", "html page" if answer == "html" else f"status {answer}"),
+            daemon("reset"),
+            {"mirror": Mirror(LOCAL, 401, f"{LOCAL}/token")},
+        )
+        for answer in ("403", "404", "html")
+    },
     "mirror-down": (*[daemon("refused", "127.0.0.1")] * 2, {"mirror": Mirror(LOCAL, reason="refused")}),
     "mirror-unknown": (*[daemon("dns", "nosuch.lab")] * 2, {"mirror": Mirror("https://nosuch.lab", reason="dns")}),
     "mirror-untrusted-ca": (
