@@ -273,6 +273,8 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
             blamed = _blame(verdict, mirror, reference)
             if blamed:
                 return blamed
+    if _OWN_WORDS in answer.line and not named:
+        verdict = _without_its_name(verdict, answer, known)
     if (named and verdict.cause in ("registry_error", "denied", "rate_limited", "token_denied")) or (named and verdict.reason == "content missing"):
         return verdict._replace(cause="mirror_error", reason=WANTS_LOGIN if verdict.reason == "no login" else _with_words(verdict.reason, answer.line))
     if verdict.cause == "registry_error":
@@ -282,6 +284,24 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
     if verdict.cause == "denied" and not verdict.host and (verdict.reason or "").startswith("status") and not known.daemon_asked and not push:
         return verdict._replace(cause="unknown", asked_by=None)
     return verdict
+
+
+_OWN_WORDS = "error from registry: "
+_ALLOWLIST = re.compile(r"allow-?list|whitelist|白名单", re.I)
+
+
+def _without_its_name(verdict: Verdict, answer: Answer, known: Evidence) -> Verdict:
+    """Docker 29 shows a registry's message alone: for an image of Docker Hub it can be a mirror's, and only mirrors have allowlists."""
+    if verdict.cause != "registry_error" or not answer.reference or not hosts.of_hub(answer.reference):
+        return verdict
+    spoke = [mirror for mirror in known.mirrors if mirror.status and mirror.manifest != 404]  # after the others Docker asks the next host
+    if not spoke and known.daemon_asked:
+        return verdict
+    allowlist = _ALLOWLIST.search(answer.line) is not None
+    one = spoke[0] if len(spoke) == 1 and (allowlist or spoke[0].manifest != 200) else None
+    if one or allowlist:
+        return verdict._replace(cause="mirror_error", host=one.host if one else None, role="mirror")
+    return verdict._replace(cause="unknown", host=None)
 
 
 def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
@@ -307,7 +327,7 @@ def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:
 
 
 def _with_words(reason: t.Optional[str], line: str) -> t.Optional[str]:
-    return f"{reason}: not in the allowlist" if reason and re.search(r"allow-?list|whitelist|白名单", line, re.I) else reason
+    return f"{reason}: not in the allowlist" if reason and _OWN_WORDS not in line and _ALLOWLIST.search(line) else reason
 
 
 def _blame(found: Verdict, mirror: Mirror, reference: t.Optional[str]) -> t.Optional[Verdict]:

@@ -205,7 +205,12 @@ ENGINE = (
     Rule("engine", r"fetch (?:anonymous|oauth) token: .*(?:invalid character '<'|text/html)", "registry_error", "html page"),
     Rule("engine", r'Head "https?://[^"]+/manifests/[^"]+": (unauthorized|denied)\b(?!.*(?:expired|retrieved))', "token_denied", "{1}"),
     # The registry's answer.
-    Rule("engine", r"toomanyrequests|429 Too Many Requests|pull rate limit|[Dd]ata limit exceeded|: 429\b", "rate_limited", "status 429"),
+    Rule(
+        "engine",
+        r"toomanyrequests|429 Too Many Requests|error from registry: [Tt]oo many requests|pull rate limit|[Dd]ata limit exceeded|: 429\b",
+        "rate_limited",
+        "status 429",
+    ),
     Rule("engine", r"no match for platform in manifest|no matching manifest for (?!unknown)|does not match the specified platform", "not_found", "platform"),
     Rule("engine", r"content at https?://\S+ not found|could not fetch content descriptor \S+|blob unknown|unknown blob", "not_found", "content missing"),
     Rule("engine", _STATUS + r"(5\d\d)", "registry_error", "status {1}"),
@@ -219,7 +224,7 @@ ENGINE = (
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
     Rule(
         "engine",
-        r"pull access denied|insufficient_scope|^Authentication is required\.$"
+        r"pull access denied|insufficient_scope|^Authentication is required\.$|error from registry: authentication required"
         r"|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
         r"|UNAUTHORIZED)\b(?!.*dial tcp)",
         "denied",
@@ -232,6 +237,8 @@ ENGINE = (
         "not_found",
         "not found",
     ),
+    # Docker 29 shows the message of a registry without its status and its URL.
+    Rule("engine", r"error from registry: (\S.{0,150})", "registry_error", "{1}"),
     # The content differs from what was requested, and nothing tells which server is responsible.
     Rule("engine", r"failed size validation|unexpected commit digest|filesystem layer verification failed", "unknown", "wrong content"),
     # No server was reached.

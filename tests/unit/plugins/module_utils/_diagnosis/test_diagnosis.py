@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import cure_text, diagnose
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import familiar
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.legacy import legacy_cannot
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used
@@ -284,6 +284,7 @@ NOT_RECORDED = {
     'Head "https://registry-1.docker.io/v2/": dial tcp [2001:db8::1]:443: connect: cannot assign requested address': "refused",
     'Get "https://registry-1.docker.io/v2/": x509: certificate has expired or is not yet valid: current time 2024-01-01T00:00:00Z is before x': "tls",
     'Get "https://registry-1.docker.io/v2/": x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is after x': "tls",
+    "error from registry: this repository is not served here": "unknown",
     "could not load ca: open /etc/docker/certs.d/docker.io/ca.crt: no such file or directory": "tls",
 }
 
@@ -553,6 +554,60 @@ def test_a_mirror_that_answers_us_and_refuses_the_daemon_is_at_fault():
     log = "Step 1/1 : FROM busybox:1\nunexpected status from HEAD request to https://m.lab/v2/library/busybox/manifests/1?ns=docker.io: 403 Forbidden"
     found = diagnose(log, Evidence(code=1, mirrors=(Mirror("https://m.lab", 401, realm="https://m.lab/token"),)))
     assert (found.cause, found.host, found.asked_by) == ("mirror_error", "m.lab", "daemon")
+
+
+OWN_WORDS = "Step 1/2 : FROM {}\nerror from registry: {}\n"
+ALLOWLIST = "library/alpine is not in the allowlist"
+OTHER = "this repository is not served here"
+CANDIDATE = Mirror("https://m.lab", 401, realm="https://m.lab/token")
+
+
+@pytest.mark.parametrize(
+    ("image", "words", "known", "expected"),
+    [
+        ("alpine:3.19", ALLOWLIST, {"mirrors": (Mirror(LOCAL, 200, manifest=403),)}, ("mirror_error", "daemon", "127.0.0.1", "status 403")),
+        ("alpine:3.19", ALLOWLIST, {"mirrors": (CANDIDATE,)}, ("mirror_error", "daemon", "m.lab", ALLOWLIST)),
+        ("alpine:3.19", ALLOWLIST, {"mirrors": (Mirror(LOCAL, 200, manifest=200),)}, ("mirror_error", "daemon", "127.0.0.1", ALLOWLIST)),
+        ("alpine:3.19", ALLOWLIST, {"mirrors": (CANDIDATE, Mirror(LOCAL, 200, manifest=200))}, ("mirror_error", "daemon", None, ALLOWLIST)),
+        ("alpine:3.19", ALLOWLIST, None, ("mirror_error", "daemon", None, ALLOWLIST)),
+        ("alpine:3.19", OTHER, {"mirrors": (CANDIDATE,)}, ("mirror_error", "daemon", "m.lab", OTHER)),
+        ("alpine:3.19", OTHER, {"mirrors": (Mirror(LOCAL, 200, manifest=404), CANDIDATE)}, ("mirror_error", "daemon", "m.lab", OTHER)),
+        ("alpine:3.19", OTHER, {"mirrors": (Mirror(LOCAL, 200, manifest=200),)}, ("unknown", "daemon", None, OTHER)),
+        ("alpine:3.19", OTHER, {"mirrors": (Mirror(LOCAL, reason="refused"),)}, ("unknown", "daemon", HUB, OTHER)),
+        ("alpine:3.19", OTHER, {"mirrors": (Mirror(LOCAL, 200, manifest=404),)}, ("unknown", "daemon", HUB, OTHER)),
+        ("alpine:3.19", OTHER, {}, ("unknown", "daemon", HUB, OTHER)),
+        ("alpine:3.19", ALLOWLIST, {}, ("unknown", "daemon", HUB, ALLOWLIST)),
+        ("alpine:3.19", OTHER, None, ("unknown", "daemon", None, OTHER)),
+        ("ghcr.io/team/app:1", OTHER, {"mirrors": (CANDIDATE,)}, ("unknown", "daemon", "ghcr.io", OTHER)),
+        ("ghcr.io/team/app:1", ALLOWLIST, None, ("unknown", "daemon", "ghcr.io", ALLOWLIST)),
+        ("m.example.com/library/alpine:3.19", ALLOWLIST, None, ("mirror_error", "daemon", "m.example.com", ALLOWLIST)),
+        ("alpine:3.19", "too many requests", {}, ("rate_limited", "daemon", HUB, "status 429")),
+        ("alpine:3.19", "authentication required", {}, ("denied", "daemon", HUB, "denied")),
+        # Only a mirror can report that its own request to another server failed.
+        ("alpine:3.19", 'Get "https://registry-1.docker.io/v2/": dial tcp 10.0.0.1:443: i/o timeout', {"mirrors": (CANDIDATE,)},
+         ("mirror_error", "daemon", "m.lab", 'Get "https://registry-1.docker.io/v2/": dial tcp 10.0.0.1:443: i/o timeout')),
+    ],
+)  # fmt: skip
+def test_a_message_of_a_registry_without_its_name(image, words, known, expected):
+    evidence = None if known is None else Evidence(code=1, daemon_asked=True, **known)
+    found = diagnose(OWN_WORDS.format(image, words), evidence)
+    assert (found.cause, found.asked_by, found.host, found.reason) == expected
+
+
+def test_the_sentence_about_a_mirror_that_nothing_names():
+    found = diagnose(OWN_WORDS.format("alpine:3.19", ALLOWLIST))
+    assert found.sentence == (
+        f"A mirror answers with an error ({ALLOWLIST}). Set docker_daemon_proxy registry_mirrors to a mirror that answers; the mirror answers {ALLOWLIST}, "
+        "which only its owner can change."
+    )
+    assert cure_text(found.cure_name, found, chinese=True) == (
+        f"在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个能用的镜像站；镜像站 返回 {ALLOWLIST}，需由其管理员处理。"
+    )
+
+
+def test_words_of_a_registry_that_a_step_prints_are_not_the_engines():
+    log = "Step 2/2 : RUN pull\n ---> Running in 012345678901\nerror from registry: x is not in the allowlist\n"
+    assert diagnose(f"{log}The command '/bin/sh -c pull' returned a non-zero code: 1\n").cause == "step_failed"
 
 
 def test_a_url_that_is_broken_is_none():
