@@ -175,6 +175,7 @@ FAULTS = {
     "mirror-500": wrong_mirror("the mirror answers 500", "500", "status 500"),
     "mirror-html": wrong_mirror("the mirror answers with an html page", "html", "html page"),
     "mirror-lacks": wrong_mirror("the mirror does not have the image", "lacks", "status 404", "not_found"),
+    "mirror-cut": wrong_mirror("the mirror cuts layers off", "cut", "incomplete layers"),
     "mirror-login": Fault(
         "the mirror requires a login", **both(daemon("mirror_error", "login.lab", "wants a login")), cure=MIRRORED, mirror="https://login.lab"
     ),

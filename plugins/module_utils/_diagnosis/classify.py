@@ -11,7 +11,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import KILLED, answered, fails_by_itself, judge_step, may_be_the_network
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import INCOMPLETE, NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
 
 _NOTHING_FREE = 16 * 1024 * 1024  # bytes; with less free space no image can be unpacked
@@ -127,11 +127,31 @@ def _engine(log: Log, known: Evidence, reference: t.Optional[str]) -> t.Optional
     if answer is None:
         return None
     if answer.rule.reason == "ended during the build" and _pulled(log):
-        return Verdict("reset", asked_by="daemon", host=_layers_of(reference) if reference else None, reason="reset")  # a layer was cut off
+        cut = Verdict("reset", asked_by="daemon", host=_layers_of(reference) if reference else None, reason="reset")  # a layer was cut off
+        return _of_layers(cut, answer, log, known) or cut
     if answer.rule.cause in NO_NETWORK:
         client = answer.reason.startswith("docker-credential") or answer.reason == "credential helper"
         return Verdict(answer.rule.cause, asked_by="client" if client else None, reason=answer.reason or None)
-    return _through_mirrors(_placed(answer, log, known), answer, known)
+    placed = _placed(answer, log, known)
+    return _of_layers(placed, answer, log, known) or _through_mirrors(placed, answer, known)
+
+
+def _of_layers(found: Verdict, answer: Answer, log: Log, known: Evidence) -> t.Optional[Verdict]:
+    """Layers without an end, of an image that a mirror serves: the daemon's message names no host, or the Hub, which is asked after that."""
+    of_hub = answer.reference is not None and hosts.of_hub(answer.reference) and hosts.is_hub(found.host or "") and not log.instance
+    serves = next((mirror for mirror in known.mirrors if mirror.status and not mirror.error and mirror.manifest != 404), None)
+    if found.cause not in UNREACHED or not of_hub or not serves or not _layers_failed(answer, log):
+        return None
+    if not answer.url and serves.manifest != 200:
+        return found._replace(host=None)  # its token server may have refused, and then the Hub was asked
+    return found._replace(cause="mirror_error", host=serves.host, reason=INCOMPLETE)
+
+
+def _layers_failed(answer: Answer, log: Log) -> bool:
+    if not answer.url:
+        return re.search(r"unexpected EOF|failed to copy: ", answer.line) is not None
+    last = max((index for index, line in enumerate(log.lines) if re.match(r"\s*Step \d", line)), default=0)
+    return any(re.match(r"\s*[0-9a-f]{12}: Retrying in \d", line) for line in log.lines[last:])
 
 
 def _pulled(log: Log) -> bool:
@@ -273,8 +293,7 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
             blamed = _blame(verdict, mirror, reference)
             if blamed:
                 return blamed
-    if _OWN_WORDS in answer.line and not named:
-        verdict = _without_its_name(verdict, answer, known)
+    verdict = _without_its_name(verdict, answer, known)
     if (named and verdict.cause in ("registry_error", "denied", "rate_limited", "token_denied")) or (named and verdict.reason == "content missing"):
         return verdict._replace(cause="mirror_error", reason=WANTS_LOGIN if verdict.reason == "no login" else _with_words(verdict.reason, answer.line))
     if verdict.cause == "registry_error":
@@ -292,7 +311,8 @@ _ALLOWLIST = re.compile(r"allow-?list|whitelist|白名单", re.I)
 
 def _without_its_name(verdict: Verdict, answer: Answer, known: Evidence) -> Verdict:
     """Docker 29 shows a registry's message alone: for an image of Docker Hub it can be a mirror's, and only mirrors have allowlists."""
-    if verdict.cause != "registry_error" or not answer.reference or not hosts.of_hub(answer.reference):
+    nameless = verdict.cause == "registry_error" and verdict.role != "mirror" and _OWN_WORDS in answer.line
+    if not nameless or not answer.reference or not hosts.of_hub(answer.reference):
         return verdict
     spoke = [mirror for mirror in known.mirrors if mirror.status and mirror.manifest != 404]  # after the others Docker asks the next host
     if not spoke and known.daemon_asked:

@@ -4,7 +4,7 @@
 """A registry, a mirror or a proxy with a fault, on the host itself: `fault_server.py PORT ANSWER [CERTIFICATE]`.
 
 ANSWER is a status, `html` (a page where a registry should be), `lacks` (a registry without images), `pass` (it serves the images of the lab's mirror),
-`platform` (images of another platform only), `token-STATUS` and `token-html`
+`cut` (the same, but each layer ends in its middle), `platform` (images of another platform only), `token-STATUS` and `token-html`
 (a mirror whose own token server answers so), or `tunnel` (a proxy that passes everything on to the lab's proxy).
 With CERTIFICATE, a file with a certificate and its key, it speaks TLS.
 """
@@ -31,6 +31,7 @@ OTHER_PLATFORM = {
     "manifests": [{"mediaType": MANIFEST, "digest": f"sha256:{'5' * 64}", "size": 528, "platform": {"architecture": "s390x", "os": "linux"}}],
 }
 TLS_RECORD = b"\x16"  # the first byte of a handshake
+GZIP = b"\x1f\x8b"  # a layer begins with it
 
 
 def error(code: str) -> bytes:
@@ -60,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, *("application/json", b"{}") if hello else (INDEX, json.dumps(OTHER_PLATFORM).encode()))
         elif self.wrong.startswith("token-"):
             self.token(self.wrong.partition("-")[2])
-        elif self.wrong == "pass":
+        elif self.wrong in ("pass", "cut"):
             self.pass_on()
         else:
             self.answer(int(self.wrong), "text/plain", b"no\n")
@@ -87,6 +88,8 @@ class Handler(BaseHTTPRequestHandler):
             body, kind = found.read(), found.headers.get("Content-Type", "application/json")
             kept = ("Docker-Content-Digest", "Docker-Distribution-Api-Version", *(["Content-Length"] if self.command == "HEAD" else []))
             headers = {name: found.headers[name] for name in kept if found.headers.get(name)}
+        if self.wrong == "cut" and body.startswith(GZIP):
+            headers["Content-Length"], body = str(len(body)), body[: len(body) // 2]
         self.answer(found.status or 200, kind, body, headers)
 
     def log_message(self, *_arguments: object) -> None:

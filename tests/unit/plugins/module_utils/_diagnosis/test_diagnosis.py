@@ -115,6 +115,7 @@ FAULTS = {
     "mirror-html": (*[daemon("mirror_error", "127.0.0.1", "html page")] * 2, {"mirror": Mirror(LOCAL, 200, reason="html page")}),
     "mirror-html-403": (*[daemon("mirror_error", "127.0.0.1", "status 403")] * 2, {"mirror": Mirror(LOCAL, 403)}),
     "mirror-lacks": (*[daemon("not_found", "127.0.0.1", "status 404")] * 2, {"mirror": Mirror(LOCAL, 200, manifest=404)}),
+    "mirror-cut": (*[daemon("mirror_error", "127.0.0.1", "incomplete layers")] * 2, {"mirror": Mirror(LOCAL, 200, manifest=200)}),
     # Without the mirror the legacy builder and pull ask the Hub, and report that alone.
     **{
         f"mirror-token-{answer}": (
@@ -608,6 +609,53 @@ def test_the_sentence_about_a_mirror_that_nothing_names():
 def test_words_of_a_registry_that_a_step_prints_are_not_the_engines():
     log = "Step 2/2 : RUN pull\n ---> Running in 012345678901\nerror from registry: x is not in the allowlist\n"
     assert diagnose(f"{log}The command '/bin/sh -c pull' returned a non-zero code: 1\n").cause == "step_failed"
+
+
+CUT = "#5 [1/2] FROM docker.io/library/busybox:1\n#5 ERROR: {0}\nERROR: failed to solve: {0}\n"
+RETRIED = (
+    "Step 1/2 : FROM busybox:1\n1: Pulling from library/busybox\n0123456789ab: Retrying in 1 second\n"
+    'Get "https://registry-1.docker.io/v2/": read tcp 10.0.0.9:50000->10.0.0.2:443: read: connection reset by peer\n'
+)
+EOF, SHORT = "failed to read expected number of bytes: unexpected EOF", "short read: expected 10 bytes but got 5: unexpected EOF"
+BROKEN = "failed to copy: read tcp 10.0.0.9:50000->10.0.0.2:443: read: connection reset by peer"
+SERVES, INCOMPLETE = Mirror("https://m.lab", 200, manifest=200), ("mirror_error", "daemon", "m.lab", "incomplete layers")
+
+
+@pytest.mark.parametrize(
+    ("log", "mirrors", "expected"),
+    [
+        (CUT.format(EOF), (SERVES,), INCOMPLETE),
+        (CUT.format(SHORT), (Mirror(LOCAL, reason="refused"), SERVES), INCOMPLETE),
+        (CUT.format(BROKEN), (SERVES,), INCOMPLETE),
+        ("Step 1/2 : FROM busybox:1\nunexpected EOF\n", (SERVES,), INCOMPLETE),
+        (RETRIED, (SERVES,), INCOMPLETE),
+        (RETRIED, (CANDIDATE,), INCOMPLETE),  # only after a mirror the daemon asks the Hub for an image whose layers were on the way
+        (CUT.format(EOF), (CANDIDATE,), ("reset", "daemon", None, "reset")),
+        # Not a mirror's layers.
+        (CUT.format(EOF), (), daemon("reset")),
+        (RETRIED, (), daemon("reset")),
+        (RETRIED.replace("0123456789ab: Retrying in 1 second\n", ""), (SERVES,), daemon("reset")),
+        (RETRIED.replace("Step 1/2 : FROM busybox:1\n", "") + RETRIED.replace("0123456789ab: Retrying in 1 second\n", ""), (SERVES,), daemon("reset")),
+        (CUT.format('failed to copy: failed to do request: Get "https://registry-1.docker.io/v2/library/busybox/blobs/a": EOF'), (SERVES,), daemon("reset")),
+        (CUT.format("dial tcp 10.0.0.2:443: i/o timeout"), (SERVES,), daemon("timeout")),
+        (CUT.format(EOF).replace("docker.io/library/busybox:1", "ghcr.io/team/app:1"), (SERVES,), daemon("reset", "ghcr.io")),
+        ('#0 building with "ci" instance using docker-container driver\n' + CUT.format(EOF), (SERVES,), daemon("reset")),
+    ],
+)
+def test_layers_that_a_mirror_cuts_off(log, mirrors, expected):
+    found = diagnose(log, Evidence(code=1, daemon_asked=True, mirrors=mirrors))
+    assert (found.cause, found.asked_by, found.host, found.reason) == expected
+
+
+def test_the_sentence_about_layers_that_a_mirror_cuts_off():
+    found = diagnose(CUT.format(EOF), Evidence(code=1, daemon_asked=True, mirrors=(SERVES,)))
+    assert found.sentence == (
+        "The mirror m.lab answers with an error (incomplete layers). Set docker_daemon_proxy registry_mirrors to another mirror, or have the owner of the "
+        "mirror m.lab find out why it does not send whole layers."
+    )
+    assert cure_text(found.cure_name, found, chinese=True) == (
+        "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个镜像站，或者请镜像站 m.lab 的管理员查明它为什么没有发完镜像层。"
+    )
 
 
 def test_a_url_that_is_broken_is_none():
