@@ -11,7 +11,7 @@ import typing as t
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import KILLED, answered, fails_by_itself, judge_step, may_be_the_network
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import INCOMPLETE, NO_NETWORK, UNREACHED, Evidence, Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
 
 _NOTHING_FREE = 16 * 1024 * 1024  # bytes; with less free space no image can be unpacked
@@ -138,20 +138,18 @@ def _engine(log: Log, known: Evidence, reference: t.Optional[str]) -> t.Optional
 
 def _of_layers(found: Verdict, answer: Answer, log: Log, known: Evidence) -> t.Optional[Verdict]:
     """Layers without an end, of an image that a mirror serves: the daemon's message names no host, or the Hub, which is asked after that."""
-    of_hub = answer.reference is not None and hosts.of_hub(answer.reference) and hosts.is_hub(found.host or "") and not log.instance
+    of_hub = answer.reference and hosts.of_hub(answer.reference) and hosts.is_hub(found.host or "") and not log.instance
     serves = next((mirror for mirror in known.mirrors if mirror.status and not mirror.error and mirror.manifest != 404), None)
-    if found.cause not in UNREACHED or not of_hub or not serves or not _layers_failed(answer, log):
+    if found.cause not in UNREACHED or not of_hub or not serves:
         return None
-    if not answer.url and serves.manifest != 200:
-        return found._replace(host=None)  # its token server may have refused, and then the Hub was asked
-    return found._replace(cause="mirror_error", host=serves.host, reason=INCOMPLETE)
-
-
-def _layers_failed(answer: Answer, log: Log) -> bool:
-    if not answer.url:
-        return re.search(r"unexpected EOF|failed to copy: ", answer.line) is not None
-    last = max((index for index, line in enumerate(log.lines) if re.match(r"\s*Step \d", line)), default=0)
-    return any(re.match(r"\s*[0-9a-f]{12}: Retrying in \d", line) for line in log.lines[last:])
+    if answer.url:
+        last = max((index for index, line in enumerate(log.lines) if re.match(r"\s*Step \d", line)), default=0)
+        failed = any(re.match(r"\s*[0-9a-f]{12}: Retrying in \d", line) for line in log.lines[last:])
+    else:
+        failed = re.search(r"unexpected EOF|failed to copy: ", answer.line) is not None
+        if failed and serves.manifest != 200:
+            return found._replace(host=None)  # its token server may have refused, and then the Hub was asked
+    return found._replace(cause="mirror_error", host=serves.host, reason="incomplete layers") if failed else None
 
 
 def _pulled(log: Log) -> bool:
@@ -311,17 +309,14 @@ _ALLOWLIST = re.compile(r"allow-?list|whitelist|白名单", re.I)
 
 def _without_its_name(verdict: Verdict, answer: Answer, known: Evidence) -> Verdict:
     """Docker 29 shows a registry's message alone: for an image of Docker Hub it can be a mirror's, and only mirrors have allowlists."""
-    nameless = verdict.cause == "registry_error" and verdict.role != "mirror" and _OWN_WORDS in answer.line
-    if not nameless or not answer.reference or not hosts.of_hub(answer.reference):
+    if verdict.cause != "registry_error" or verdict.role or _OWN_WORDS not in answer.line or not answer.reference or not hosts.of_hub(answer.reference):
         return verdict
     spoke = [mirror for mirror in known.mirrors if mirror.status and mirror.manifest != 404]  # after the others Docker asks the next host
     if not spoke and known.daemon_asked:
         return verdict
-    allowlist = _ALLOWLIST.search(answer.line) is not None
-    one = spoke[0] if len(spoke) == 1 and (allowlist or spoke[0].manifest != 200) else None
-    if one or allowlist:
-        return verdict._replace(cause="mirror_error", host=one.host if one else None, role="mirror")
-    return verdict._replace(cause="unknown", host=None)
+    allowlist = _ALLOWLIST.search(answer.line)
+    one = len(spoke) == 1 and (allowlist or spoke[0].manifest != 200)
+    return verdict._replace(cause="mirror_error" if one or allowlist else "unknown", host=spoke[0].host if one else None)
 
 
 def _named_mirror(host: str, answer: Answer, known: Evidence) -> bool:

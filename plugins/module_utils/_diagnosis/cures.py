@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER, is_hub, is_loopback, of_hub, registry_of
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import INCOMPLETE, UNREACHED, Evidence, Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN
 
 
@@ -245,10 +245,6 @@ CURES = {
         "Have the owner of the mirror {host} fetch {reference} again, or set docker_daemon_proxy registry_mirrors to another one: "
         "it has the tag but not its content.",
         "请镜像站 {host} 的管理员重新同步 {reference}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个：它有这个标签，却没有对应的内容。",
-    ),
-    "mirror that cuts layers off": Cure(
-        "Set docker_daemon_proxy registry_mirrors to another mirror, or have the owner of the mirror {host} find out why it does not send whole layers.",
-        "在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个镜像站，或者请镜像站 {host} 的管理员查明它为什么没有发完镜像层。",
     ),
     "mirror of a builder": Cure(
         "Create the builder {builder} again with another mirror in its buildkitd.toml (docker_build_env builder_mirrors); {host}: {reason}.",
@@ -691,12 +687,9 @@ def _of_mirror(found: Verdict, reason: str) -> str:
         return "mirror of a builder"
     if not of_hub(found.reference):  # registry-mirrors are mirrors of Docker Hub only
         return "mirror of another registry wants a login" if reason in (WANTS_LOGIN, "status 401") else "mirror of another registry"
-    return {
-        WANTS_LOGIN: "mirror wants a login",
-        "status 401": "mirror wants a login",
-        "content missing": "mirror without the content",
-        INCOMPLETE: "mirror that cuts layers off",
-    }.get(reason, "mirror_error")
+    return {WANTS_LOGIN: "mirror wants a login", "status 401": "mirror wants a login", "content missing": "mirror without the content"}.get(
+        reason, "mirror_error"
+    )
 
 
 def _of_unknown(found: Verdict, reason: str) -> str:

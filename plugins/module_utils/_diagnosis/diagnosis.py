@@ -46,8 +46,6 @@ def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
     unnamed = ("镜像仓库", "错误", "镜像") if chinese else ("the registry", "an error", "the image")
     if found.asked_by == "step":
         unnamed = ("网络" if chinese else "the network", *unnamed[1:])
-    if found.cause == "mirror_error":
-        unnamed = ("镜像站" if chinese else "the mirror", *unnamed[1:])
     text = CURES[name].chinese if chinese else CURES[name].english
     host = found.host or unnamed[0]
     return text.format(
@@ -92,7 +90,7 @@ def _what(found: Verdict, known: Evidence) -> str:
     return {
         "token_unreachable": f"{asker} could not fetch a token from {host} ({reason}).",
         "token_denied": f"The token server {found.host or ''} refused the request of {_low(asker)} ({reason}).".replace("  ", " "),
-        "mirror_error": f"{f'The mirror {found.host}' if found.host else 'A mirror'} answers with an error ({reason}).",
+        "mirror_error": f"The mirror {found.host or 'in use'} answers with an error ({reason}).",
         "rate_limited": f"{host} limits the number of requests ({reason}).",
         "denied": f"{host} denies {image} ({reason}).",
         "not_found": f"{host} has {image}, but not for this platform." if reason == "platform" else f"{host} does not have {image} ({reason}).",

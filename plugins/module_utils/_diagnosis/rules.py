@@ -207,7 +207,7 @@ ENGINE = (
     # The registry's answer.
     Rule(
         "engine",
-        r"toomanyrequests|429 Too Many Requests|error from registry: [Tt]oo many requests|pull rate limit|[Dd]ata limit exceeded|: 429\b",
+        r"toomanyrequests|429 Too Many Requests|registry: too many requests|pull rate limit|[Dd]ata limit exceeded|: 429\b",
         "rate_limited",
         "status 429",
     ),
@@ -224,7 +224,7 @@ ENGINE = (
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
     Rule(
         "engine",
-        r"pull access denied|insufficient_scope|^Authentication is required\.$|error from registry: authentication required"
+        r"pull access denied|insufficient_scope|^Authentication is required\.$|registry: authentication required"
         r"|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
         r"|UNAUTHORIZED)\b(?!.*dial tcp)",
         "denied",
@@ -237,8 +237,7 @@ ENGINE = (
         "not_found",
         "not found",
     ),
-    # Docker 29 shows the message of a registry without its status and its URL.
-    Rule("engine", r"error from registry: (\S.{0,150})", "registry_error", "{1}"),
+    Rule("engine", r"error from registry: (.{1,150})", "registry_error", "{1}"),
     # The content differs from what was requested, and nothing tells which server is responsible.
     Rule("engine", r"failed size validation|unexpected commit digest|filesystem layer verification failed", "unknown", "wrong content"),
     # No server was reached.

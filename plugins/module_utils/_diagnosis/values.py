@@ -12,7 +12,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe 
 
 UNREACHED = ("dns", "refused", "reset", "timeout", "tls")
 NO_NETWORK = ("engine_down", "disk_full", "buildx_missing", "legacy_cannot", "bad_dockerfile", "step_failed", "unknown", "ok")
-INCOMPLETE = "incomplete layers"
 
 
 class Evidence(t.NamedTuple):
