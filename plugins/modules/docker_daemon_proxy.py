@@ -90,7 +90,8 @@ options:
   restart:
     description:
       - V(if_idle) restarts only if no container would be stopped and no build, pull, push, load or export is detected, whoever started it;
-        otherwise RV(restart_pending) is V(true) and a later run restarts.
+        otherwise RV(restart_pending) is V(true) and a later run restarts. A connection that carries a container's logs to a server is not work,
+        except that of awslogs, of gcplogs, or through a proxy, which looks like a pull. Use V(if_needed) there.
       - V(if_needed) restarts if a setting that is given here is not effective, whatever is running, unless this play runs in a container of this daemon.
       - V(never) only writes.
     type: str

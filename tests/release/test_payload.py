@@ -19,10 +19,10 @@ AT_MOST = {
     "docker_build_env": 256,
     "docker_build_info": 331,
     "docker_builder": 257,
-    "docker_daemon_proxy": 288,
+    "docker_daemon_proxy": 289,
     "docker_registry_hosts": 230,
     "dockerfile_mirror": 295,
-    "proxy_ca": 253,
+    "proxy_ca": 254,
     "registry_mirror_info": 218,
 }
 # In a separate process, because Ansible's plugin loader cannot be unloaded.

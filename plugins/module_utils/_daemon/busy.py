@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import collections
+import ipaddress
 import os
 import re
+import sys
 import typing as t
+from urllib.parse import urlsplit
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import started_at
@@ -17,6 +21,8 @@ _PROGRAMS = ("docker", "docker-buildx", "docker-compose", "buildctl")
 _WORDS = ("build", "bake", "pull", "push", "load", "import", "save", "export", "create", "run", "up", "cp")
 _WORKERS = ("runc", "buildkit-runc", "docker-untar", "docker-applyLayer", "docker-tar", "unpigz")
 _SWARM_PORTS = {2377, 7946}
+# Options of log drivers that name a server to which the daemon stays connected, and the driver's port. awslogs and gcplogs name none.
+_LOG_SERVERS = {"fluentd-address": 24224, "gelf-address": 0, "splunk-url": 443, "syslog-address": 514}
 _LEFT_AFTER = 600.0  # seconds after which a file that no process has open counts as abandoned
 _LONGEST_START = 60.0  # seconds between a request to the socket and the start of the daemon that systemd starts for it
 _LISTENING, _CONNECTED_TCP, _CONNECTED_UNIX = "0A", "01", "03"
@@ -76,8 +82,30 @@ def _requests(host: Host, daemon: Daemon) -> str:
     now = _connections(host, daemon)
     if not before.requests & now.requests:
         return ""
-    trace = "talks to a registry or a proxy" if now.outgoing else _trace_on_disk(host, daemon)
+    trace = "talks to a registry or a proxy" if now.outgoing and now.outgoing - _log_connections(host) else _trace_on_disk(host, daemon)
     return f"a program uses the daemon's API, and the daemon {trace} (a pull, push, build, load or export)" if trace else ""
+
+
+def _log_connections(host: Host) -> t.Counter[str]:
+    """How many connections to each server carry logs: one for each container. One more is work, such as a pull through the same gateway."""
+    servers: t.Counter[t.Tuple[str, int]] = collections.Counter()
+    for container in host.engine_api("/containers/json") or []:
+        inspected = host.engine_api(f"/containers/{container['Id']}/json") or {"HostConfig": {"LogConfig": {}}}
+        log = inspected["HostConfig"]["LogConfig"]
+        options = {"fluentd-address": "127.0.0.1", **(log.get("Config") or {})}
+        servers.update((options[name], port) for name, port in _LOG_SERVERS.items() if name in options)
+    found: t.Counter[str] = collections.Counter()
+    for (server, port), number in servers.items():
+        found.update(dict.fromkeys(_addresses(host, server, port), number))
+    return found
+
+
+def _addresses(host: Host, server: str, port: int) -> t.Set[str]:
+    url = urlsplit(server if "://" in server else f"tcp://{server}")
+    if url.scheme == "udp" or not url.hostname:
+        return set()
+    lines = host.run(["getent", "ahosts", url.hostname]).out.splitlines()
+    return {f"{address} {url.port or port}" for address in (url.hostname, *(line.split()[0] for line in lines))}
 
 
 def _trace_on_disk(host: Host, daemon: Daemon) -> str:
@@ -113,7 +141,7 @@ def _works_apart(host: Host, daemon: Daemon) -> bool:
 
 class _Connections(t.NamedTuple):
     requests: t.FrozenSet[str]  # to the API
-    outgoing: t.FrozenSet[str]
+    outgoing: t.Counter[str]  # by the server's address
 
 
 def _connections(host: Host, daemon: Daemon) -> _Connections:
@@ -127,13 +155,18 @@ def _connections(host: Host, daemon: Daemon) -> _Connections:
     talking = [row for row in tcp if row[3] == _CONNECTED_TCP and not {_port(row[1]), _port(row[2])} & _SWARM_PORTS]
     return _Connections(
         frozenset([row[6] for row in unix] + [row[9] for row in talking if _port(row[1]) in listening]),
-        frozenset(row[9] for row in talking if _port(row[1]) not in listening),
+        collections.Counter(_address(row[2]) for row in talking if _port(row[1]) not in listening),
     )
 
 
 def _rows(host: Host, path: str) -> t.List[t.List[str]]:
     file = host.read(path)
     return [line.split() for line in file.contents.decode(errors="replace").splitlines()[1:]] if file else []
+
+
+def _address(remote: str) -> str:
+    words = (int(word, 16).to_bytes(4, sys.byteorder) for word in re.findall("[0-9A-F]{8}", remote.partition(":")[0]))
+    return f"{ipaddress.ip_address(b''.join(words))} {_port(remote)}"
 
 
 def _port(address: str) -> int:

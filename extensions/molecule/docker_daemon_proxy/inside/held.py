@@ -4,7 +4,7 @@
 """Work for the daemon that lasts until it is released: through the API, as an SDK asks for it, without any docker command.
 
 `held.py serve` is a registry on the loopback that keeps whoever asks waiting; `held.py pull|push|build|export` asks the daemon,
-and `import|load|upload|copy` hand it a body that comes slowly.
+and `import|load|upload|copy` hand it a body that comes slowly. `held.py collect` is a server of logs.
 HELD appears when somebody waits; all go on when RELEASED does.
 """
 
@@ -18,6 +18,7 @@ import io
 import json
 import os
 import socket
+import socketserver
 import sys
 import tarfile
 import time
@@ -129,6 +130,12 @@ class Registry(BaseHTTPRequestHandler):
                 return b"".join(parts)
 
 
+class Collector(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        while self.rfile.read(100):
+            pass
+
+
 class Daemon(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
@@ -171,4 +178,6 @@ def ask(what: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         ThreadingHTTPServer(("127.0.0.1", 5000), Registry).serve_forever()
+    if sys.argv[1] == "collect":
+        ThreadingHTTPServer(("127.0.0.1", 24224), Collector).serve_forever()
     ask(sys.argv[1])

@@ -124,3 +124,36 @@ def test_with_live_restore_a_container_outlives_the_restart(engine, mirrors):
         engine.host.run("docker rm -f $(docker ps -q)")
         engine.write("/etc/default/docker", before)
         assert engine.restart()
+
+
+def test_with_live_restore_logs_that_go_to_a_server_are_no_work(engine, mirrors):
+    before = engine.host.file("/etc/default/docker").content.decode()
+    engine.write("/var/tmp/held.py", HELD)
+    engine.host.check_output("docker pull -q busybox:1; rm -f /run/held /run/released /var/tmp/work.*")
+    for part in ("serve", "collect"):
+        engine.host.check_output(f"nohup python3 /var/tmp/held.py {part} > /var/tmp/{part}.log 2>&1 & echo $! > /var/tmp/{part}.pid")
+    try:
+        engine.write("/etc/default/docker", f"{before}\nDOCKER_OPTS=--live-restore\n")
+        assert engine.restart()
+        engine.host.check_output(f"nohup setsid sh -c '{MONITOR}' > /dev/null 2>&1 & echo $! > /var/tmp/monitor.pid")
+        logs = "--log-driver fluentd --log-opt fluentd-address=localhost:24224"
+        engine.host.check_output(f"docker run -d --name logs {logs} busybox:1 sh -c 'while true; do date; sleep 1; done'")
+        container = engine.host.check_output("docker inspect -f '{{.State.Pid}} {{.State.Running}}' logs")
+        connected = "ss -tnp dst 127.0.0.1:24224 | grep dockerd"
+        until(engine, connected)
+        engine.host.check_output("nohup sh -c 'python3 /var/tmp/held.py pull; echo $? > /var/tmp/work.code' > /var/tmp/work.log 2>&1 &")
+        until(engine, "test -e /run/held")
+        done = mirrors("https://relay.lab")
+        assert done["restart_pending"] and "talks to a registry" in done["pending_reason"], done
+        engine.host.check_output("touch /run/released")
+        until(engine, "test -s /var/tmp/work.code")
+        assert engine.host.check_output("cat /var/tmp/work.code") == "0", engine.host.check_output("cat /var/tmp/work.log")
+        done = when_idle(mirrors, "https://relay.lab")
+        assert done["restarted"], done
+        assert engine.host.check_output("docker inspect -f '{{.State.Pid}} {{.State.Running}}' logs") == container
+        until(engine, connected)
+    finally:
+        engine.host.run("docker rm -f logs; kill $(cat /var/tmp/serve.pid /var/tmp/collect.pid); kill -- -$(cat /var/tmp/monitor.pid)")
+        engine.host.run("rm -f /run/held /run/released")
+        engine.write("/etc/default/docker", before)
+        assert engine.restart()

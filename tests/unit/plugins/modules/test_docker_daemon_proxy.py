@@ -152,6 +152,8 @@ class Machine(MemoryHost):
             return Run(1, "", self.validation_error) if self.validation_error else Run(0, "", "configuration OK")
         if argv[0] == "unshare":
             return self.trial
+        if argv[0] == "getent":
+            return Run(0, self.programs.get(command, ""), "")
         if argv[0] == "journalctl":
             return Run(0, "failed to start daemon: no such runtime\n", "")
         if command == "dockerd --version":
@@ -1163,6 +1165,56 @@ def test_work_asked_for_through_the_api(run, files, opened, changed, words):
     assert not run(machine, check=True, **ASKED).get("pending_reason"), "a request that ends while we look"
     machine.files[f"/proc/{DOCKERD}/net/unix"] = File(UNIX.splitlines()[0].encode())
     assert not run(machine, check=True, **ASKED).get("pending_reason")
+
+
+def tcp(*servers):
+    """The daemon's connections to these addresses, as Linux lists them, which is one of 8 or of 32 digits."""
+    return "sl local remote st\n" + "".join(f"0: {'0' * (len(server) - 5)}:9000 {server} 01 0:0 0:0 0 0 0 3 1\n" for server in servers)
+
+
+LOOPBACK, COLLECTOR, REGISTRY, IPV6 = "0100007F", "0A00390A", "0200007F", "B80D0120000000000000000001000000"  # 10.57.0.10, 127.0.0.2, 2001:db8::1
+FLUENTD, SYSLOG, HTTPS = ":5EA0", ":0202", ":01BB"
+
+
+def logging(driver="fluentd", **options):
+    return {"HostConfig": {"LogConfig": {"Type": driver, "Config": {name.replace("_", "-"): value for name, value in options.items()}}}}
+
+
+@pytest.mark.parametrize(
+    ("containers", "connections", "postponed"),
+    [
+        pytest.param([logging()], [LOOPBACK + FLUENTD], False, id="fluentd at its usual place"),
+        pytest.param([logging(fluentd_address="10.57.0.10:4711")], [COLLECTOR + ":1267"], False, id="fluentd elsewhere"),
+        pytest.param([logging(fluentd_address="tls://logs.corp")], [COLLECTOR + FLUENTD], False, id="fluentd by name"),
+        pytest.param([logging("gelf", gelf_address="tcp://logs.corp:12201")], [COLLECTOR + ":2FA9"], False, id="gelf"),
+        pytest.param([logging("syslog", syslog_address="tcp+tls://logs.corp")], [COLLECTOR + SYSLOG], False, id="syslog"),
+        pytest.param([logging("splunk", splunk_url="https://logs.corp:8088")], [COLLECTOR + ":1F98"], False, id="splunk"),
+        pytest.param([logging("splunk", splunk_url="https://logs.corp")], [COLLECTOR + HTTPS], False, id="splunk at the port of https"),
+        pytest.param([logging(fluentd_address="[2001:db8::1]:24224")], [IPV6 + FLUENTD], False, id="by IPv6"),
+        pytest.param([logging(), logging()], [LOOPBACK + FLUENTD] * 2, False, id="two containers"),
+        pytest.param([logging(), logging("json-file")], [LOOPBACK + FLUENTD], False, id="beside a container that logs into a file"),
+        pytest.param([logging(), None], [LOOPBACK + FLUENTD], False, id="beside a container that ends while we look"),
+        pytest.param([logging()], [LOOPBACK + FLUENTD, REGISTRY + HTTPS], True, id="a pull beside it"),
+        pytest.param([logging()], [LOOPBACK + HTTPS], True, id="a pull from the same host"),
+        pytest.param([logging("splunk", splunk_url="https://logs.corp")], [COLLECTOR + HTTPS] * 2, True, id="a pull through the same gateway"),
+        pytest.param([logging("syslog", syslog_address="udp://logs.corp")], [COLLECTOR + SYSLOG], True, id="a driver that does not connect"),
+        pytest.param([logging(fluentd_address="unix:///run/fluentd")], [LOOPBACK + FLUENTD], True, id="a driver that connects to a socket"),
+        pytest.param([logging(fluentd_address="unknown.corp")], [COLLECTOR + FLUENTD], True, id="a name that nobody knows"),
+        pytest.param([logging("json-file")], [COLLECTOR + FLUENTD], True, id="a container that logs into a file"),
+        pytest.param([], [REGISTRY + HTTPS], True, id="no container"),
+    ],
+)
+def test_a_connection_that_carries_logs_is_no_work(run, containers, connections, postponed):
+    machine = say(Machine(), ContainersRunning=len(containers), LiveRestoreEnabled=True)
+    machine.programs["getent ahosts logs.corp"] = "10.57.0.10 STREAM logs.corp\n10.57.0.10 DGRAM\n10.57.0.11 STREAM\n"
+    machine.extra = {"/containers/json": [{"Id": str(number)} for number in range(len(containers))]}
+    machine.extra.update({f"/containers/{number}/json": container for number, container in enumerate(containers)})
+    machine.link = {f"/proc/{DOCKERD}/fd": ["socket:[1]", "socket:[2]", "socket:[3]"]}
+    machine.files[f"/proc/{DOCKERD}/net/unix"] = File(UNIX.encode())
+    machine.files[f"/proc/{DOCKERD}/net/tcp{'6' if IPV6 in connections[0] else ''}"] = File(tcp(*connections).encode())
+    done = run(machine, **ASKED)
+    assert done["restart_pending"] == postponed and done["restarted"] != postponed
+    assert ("the daemon talks to a registry or a proxy" in done.get("pending_reason", "")) == postponed
 
 
 @pytest.mark.parametrize(
