@@ -1,12 +1,16 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Test every fix on every engine and write the results as a table: `truth.py [FILE]`, with the lab up."""
+"""Test every fix on every engine and write the results as a table: `truth.py [FILE]`, with the lab up.
+
+BUILDFLEET_HOSTS and BUILDFLEET_INVENTORY (lab/table.py) choose other hosts, such as one with the containerd image store.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +23,7 @@ from shell import HERE, text
 from table import AUTH_PROXY, CLIENT_PROXY, HOSTS, HTTP_PROXY, MIRROR, PASSWORD, RELAY, SOCKS_PROXY, USERNAME
 
 ROOT = HERE.parents[2]
+INVENTORY = os.environ.get("BUILDFLEET_INVENTORY", str(HERE.parent / "inventory" / "hosts.yml"))
 DAEMON_JSON = "/etc/docker/daemon.json"
 DROP_IN = "/etc/systemd/system/docker.service.d/http-proxy.conf"
 CLIENT_CONFIG = "/root/.docker/config.json"
@@ -102,7 +107,7 @@ def cell(outcome: Outcome) -> str:
 
 def ansible(playbook: str, host: str, variables: Mapping[str, object]) -> Outcome:
     done = subprocess.run(
-        ["ansible-playbook", f"buildfleet.docker.{playbook}", f"--inventory={HERE.parent / 'inventory' / 'hosts.yml'}", f"--limit={host}",
+        ["ansible-playbook", f"buildfleet.docker.{playbook}", f"--inventory={INVENTORY}", f"--limit={host}",
          f"--extra-vars={json.dumps(variables)}"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
@@ -151,7 +156,8 @@ def row(host: str, cure: Cure) -> dict[str, str]:
 def versions(host: str) -> str:
     script = (
         "docker version --format 'engine {{.Server.Version}}'; docker buildx version 2>/dev/null | cut -d' ' -f2 | sed 's/^/buildx /';"
-        "docker compose version --short 2>/dev/null | sed 's/^/compose /' | grep . || docker-compose version --short | sed 's/^/docker-compose /'"
+        "docker compose version --short 2>/dev/null | sed 's/^/compose /' | grep . || docker-compose version --short | sed 's/^/docker-compose /';"
+        "docker info --format '{{.DriverStatus}}' | grep -q io.containerd.snapshotter && echo 'containerd image store'"
     )
     return ", ".join(on(host, script).log.split("\n")[:-1])
 
