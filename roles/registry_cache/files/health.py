@@ -4,7 +4,8 @@
 """What one cache did, counted from the log of its service, and what it has stored. Prints JSON.
 
 The counters that the registry itself publishes (2.8, /debug/vars) count a layer that is stored as one that is not. Its log has the truth:
-one line for each response, and one when a layer is stored.
+one line for each response, and one when a layer is stored. A layer that nginx passes on has a line of nginx: the client waited while the registry
+downloaded the layer for another one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import serve
 import storage
 
 FIELD = re.compile(r'(\S+?)=("(?:[^"\\]|\\.)*"|\S*)')
-BLOB = re.compile(r"/v2/(.+)/blobs/(sha256:[0-9a-f]{64})")
+BLOB = re.compile(r"/v2/(.+)/blobs/(sha256:[0-9a-f]{64})(?:\?.*)?")  # BuildKit and containerd add ?ns=docker.io
 STORED = re.compile(r'time="([^"]+)" level=info msg="Adding new scheduler entry for (\S+) with ttl')
+SHARED = re.compile(r"buildfleet: shared (\d+) /v2/.+/blobs/sha256:[0-9a-f]{64}")
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 STORED_SECONDS = 5.0  # the registry sends a layer to a client and stores it at the same time, by two downloads
 MOST_LINES = 200_000
@@ -54,6 +56,7 @@ def seconds(duration: str) -> float:
 def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
     """Layers (and configurations) that clients got, those that were not stored before, and errors of the upstream."""
     sent: t.List[Sent] = []
+    shared: t.List[int] = []
     stored: t.Dict[str, t.List[float]] = {}
     found: t.Dict[str, t.Any] = {"online": None, "offline": 0, "errors": 0, "rate_limited": 0, "last_error": ""}
     first = ""
@@ -63,6 +66,7 @@ def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
         if added:
             stored.setdefault(added.group(2), []).append(moment(added.group(1)))
         elif line.startswith("buildfleet: "):
+            shared += map(int, SHARED.findall(line))
             _note_state(found, line)
         elif 'msg="response completed' in line:
             _note_response(found, sent, fields(line))
@@ -71,9 +75,9 @@ def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
     return {
         **found,
         "since": first.partition(".")[0].rstrip("Z").replace("T", " "),
-        "layers": len(sent),
-        "from_storage": len(sent) - len(missed),
-        "sent_bytes": sum(one.size for one in sent),
+        "layers": len(sent) + len(shared),
+        "from_storage": len(sent) - len(missed) + len(shared),
+        "sent_bytes": sum(one.size for one in sent) + sum(shared),
         "downloaded_bytes": sum(one.size for one in missed) + sum(sizes.get(key, 0) * len(times) for key, times in stored.items()),
     }
 
@@ -112,9 +116,16 @@ def shown(error: str) -> str:
 
 
 def stored_now(root: str, now: float) -> t.Dict[str, t.Any]:
-    files = Path(root).glob("docker/registry/v2/blobs/sha256/*/*/data")
-    times = [file.stat().st_mtime for file in files if file.exists()]
+    found = map(_stored_at, Path(root).glob("docker/registry/v2/blobs/sha256/*/*/data"))
+    times = [moment for moment in found if moment is not None]
     return {"stored_bytes": storage.Storage(root).size(), "oldest_days": round((now - min(times)) / 86400, 1) if times else 0.0}
+
+
+def _stored_at(file: Path) -> t.Optional[float]:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return None  # removed meanwhile
 
 
 def size(number: float) -> str:

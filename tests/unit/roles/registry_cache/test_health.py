@@ -48,6 +48,11 @@ def failed(status, code, detail):
             id="stored before the log begins",
         ),
         pytest.param(
+            [sent("00:02.941525127", ONE + "?ns=docker.io")],
+            {"since": "2026-11-27 08:00:02", "layers": 1, "from_storage": 1, "sent_bytes": 1000},
+            id="for BuildKit",
+        ),
+        pytest.param(
             [sent("00:02.9"), stored("00:03.1")],
             {"since": "2026-11-27 08:00:02", "layers": 1, "sent_bytes": 1000, "downloaded_bytes": 2000},
             id="not stored: one download for the client, one for the storage",
@@ -82,6 +87,12 @@ def failed(status, code, detail):
             {"since": "2026-11-27 08:00:02", "layers": 3, "from_storage": 2, "sent_bytes": 3000, "downloaded_bytes": 2000},
             id="another layer, another repository",
         ),
+        pytest.param(
+            [sent("00:02.9"), f"buildfleet: shared 1000 /v2/team/app/blobs/{ONE}", f"buildfleet: shared 400 /v2/team/app/blobs/{ONE}", stored("00:03.1")],
+            {"since": "2026-11-27 08:00:02", "layers": 3, "from_storage": 2, "sent_bytes": 2400, "downloaded_bytes": 2000},
+            id="two waited for the same download",
+        ),
+        pytest.param(["buildfleet: shared nothing"], {}, id="no line of nginx"),
         pytest.param(
             [sent("00:02.9", method="HEAD"), sent("00:02.9", kind="manifests"), sent("00:02.9", status=404), 'GET "/v2/" 200', stored("00:03", TWO)],
             {"since": "2026-11-27 08:00:02"},
@@ -151,6 +162,17 @@ def test_the_age_of_the_oldest_image(tmp_path):
         os.utime(folder / "data", (1_000_000 - age, 1_000_000 - age))
     assert health.stored_now(str(tmp_path), 1_000_000) == {"stored_bytes": 10, "oldest_days": 2.0}
     assert health.stored_now(str(tmp_path / "none"), 1_000_000) == {"stored_bytes": 0, "oldest_days": 0.0}
+
+
+def test_a_blob_that_is_removed_while_they_are_counted(tmp_path, monkeypatch):
+    folder = tmp_path / "docker/registry/v2/blobs/sha256/a0" / f"{'a0':0<64}"
+    folder.mkdir(parents=True)
+    (folder / "data").write_bytes(b"12345")
+    listed = list(folder.iterdir())
+    monkeypatch.setattr(health.Path, "glob", lambda self, pattern: [*listed, folder / "removed/data"])
+    monkeypatch.setattr(health.Path, "exists", lambda self: True)
+    os.utime(folder / "data", (1_000_000, 1_000_000))
+    assert health.stored_now(str(tmp_path), 1_000_000 + 86400) == {"stored_bytes": 5, "oldest_days": 1.0}
 
 
 def test_the_program(tmp_path, monkeypatch, capsys):
