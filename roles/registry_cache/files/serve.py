@@ -5,15 +5,23 @@
 
 The registry (2.8) ends when its upstream does not answer at the start, and waits for it for each tag while it runs. So a second process of
 it with nothing stored (probe.yml) finds out whether the upstream answers, and the cache is served with online.yml or offline.yml.
+
+The registry downloads a layer for each client that asks before it is stored. With a front (front.conf) nginx has the port, and the registry a
+socket: the first client fetches, and the others wait for the same layer.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 import types
 import typing as t
@@ -76,16 +84,66 @@ def masked(text: str) -> str:
     return re.sub(r"://[^/\s]*@", "://xxxxx:xxxxx@", text)
 
 
+class Front:
+    """nginx in front of the registry, which it finds through a symbolic link to the socket of online.yml or offline.yml (KIND.sock)."""
+
+    def __init__(self, program: str, configuration: Path, sockets: Path, layers: Path) -> None:
+        self.command = [program, "-c", str(configuration)]
+        self.sockets = sockets
+        self.layers = layers
+        self.process: t.Optional[subprocess.Popen[bytes]] = None
+        layers.mkdir(parents=True)
+
+    def step(self, kind: str) -> bool:
+        """Whether requests go to the registry of this kind, which is so as soon as it listens."""
+        if self.process and self.process.poll() is not None:
+            log(f"nginx ended with {self.process.returncode} and is started again")
+            self.process = None
+        if not listens(self.sockets / f"{kind}.sock"):
+            return False
+        link, new = self.sockets / "registry.sock", self.sockets / "new.sock"
+        if not link.is_symlink() or os.readlink(link) != f"{kind}.sock":
+            new.symlink_to(f"{kind}.sock")
+            new.rename(link)
+        if self.process is None:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={})  # which has passwords
+            threading.Thread(target=_copy, args=(self.process.stdout,), daemon=True).start()
+        return True
+
+    def size(self) -> int:
+        """Bytes of the layers that it keeps for the clients that wait."""
+        return sum(storage.size_of(Path(folder, file)) or 0 for folder, _folders, files in os.walk(self.layers) for file in files)
+
+
+def listens(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TICK)
+        try:
+            connection.connect(str(address))
+        except OSError:
+            return False
+    return True
+
+
+def _copy(lines: t.IO[bytes]) -> None:
+    """nginx cannot open the stdout that systemd gives a service, so it gets a pipe."""
+    for line in lines:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+
 class Server:
     """Starts, exchanges and stops the registry. `step` does what is due and never blocks for long."""
 
-    def __init__(self, program: str, folder: Path, interval: float, clock: t.Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, program: str, folder: Path, interval: float, front: t.Optional[Front] = None, clock: t.Callable[[], float] = time.monotonic) -> None:
         self.program = program
         self.folder = folder
         self.interval = interval
+        self.front = front
         self.clock = clock
         self.online: t.Optional[bool] = None  # None: not known yet
         self.registry: t.Optional[subprocess.Popen[bytes]] = None
+        self.retiring: t.List[subprocess.Popen[bytes]] = []
         self.draining: t.List[subprocess.Popen[bytes]] = []
         self.probe: t.Optional[Probe] = self._probe()
         self.next_probe = 0.0
@@ -107,6 +165,8 @@ class Server:
             self.probe, self.next_probe = None, self.clock() + self.interval
         if self.registry and self.registry.poll() is not None:
             self._restart()
+        if self.front and self.registry and self.front.step(self.kind):
+            self._retire()
 
     def _decide(self, answers: bool, reason: str) -> None:
         self.failures = 0 if answers else self.failures + 1
@@ -115,30 +175,52 @@ class Server:
             self._serve(answers)
 
     def _serve(self, online: bool) -> None:
-        """The old process stops listening at once and finishes its downloads (draintimeout); the new one may have to wait for the port."""
+        """The old process stops listening at once and finishes its downloads (draintimeout); the new one may have to wait for the port.
+
+        Behind a front both have a socket, and the old one goes on until the new one listens.
+        """
         if self.registry:
-            self.registry.terminate()
-            self.draining.append(self.registry)
+            self.retiring.append(self.registry)
+        if not self.front:
+            self._retire()
         self.online = online
-        self.registry = subprocess.Popen(self.command("online" if online else "offline"), stdin=subprocess.DEVNULL)
+        self.registry = subprocess.Popen(self.command(self.kind), stdin=subprocess.DEVNULL)
+
+    def _retire(self) -> None:
+        for process in self.retiring:
+            process.terminate()
+        self.draining += self.retiring
+        self.retiring = []
+
+    @property
+    def kind(self) -> str:
+        return "online" if self.online else "offline"
 
     def _restart(self) -> None:
         assert self.registry
         if not self.draining:
             log(f"the registry ended with {self.registry.returncode} and is started again")
-        self.registry = subprocess.Popen(self.command("online" if self.online else "offline"), stdin=subprocess.DEVNULL)
+        self.registry = subprocess.Popen(self.command(self.kind), stdin=subprocess.DEVNULL)
         self.next_probe = self.clock()
 
     def stop(self) -> None:
-        running = [*self.draining, *([self.registry] if self.registry else []), *([self.probe.process] if self.probe else [])]
+        running = [*self.retiring, *self.draining, *([self.registry] if self.registry else []), *([self.probe.process] if self.probe else [])]
         for process in running:
             process.terminate()
+        if self.front and self.front.process:
+            self.front.process.send_signal(signal.SIGQUIT)  # as the registry: no new request, and an end after the running ones
+            running.append(self.front.process)
         deadline = time.monotonic() + STOP_SECONDS
         for process in running:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def room(limit: int, in_front: int) -> int:
+    """What the storage may have beside the layers of the front, which are gone soon: never less than half, else one large image would evict all."""
+    return max(limit - in_front, limit // 2)
 
 
 def size(text: str) -> int:
@@ -154,11 +236,16 @@ def main(arguments: t.Optional[t.List[str]] = None) -> None:
     parser.add_argument("storage", help="rootdirectory of the registry")
     parser.add_argument("--program", default="docker-registry")
     parser.add_argument("--max-size", type=size, default=0, help="remove what was not used longest before the images exceed this (0: no limit)")
+    parser.add_argument("--front", default="", help="nginx, to have it in front of the registry with front.conf")
+    parser.add_argument("--sockets", type=Path, help="folder with the sockets of the registry behind the front")
     parser.add_argument("--interval", type=float, default=30.0, help="seconds between questions whether the upstream answers")
     options = parser.parse_args(arguments)
     stored = storage.Storage(options.storage, log)
     stored.repair()
-    server = Server(options.program, options.folder, options.interval)
+    layers = Path(options.storage, "front")
+    shutil.rmtree(layers, ignore_errors=True)
+    front = Front(options.front, options.folder / "front.conf", options.sockets, layers) if options.front else None
+    server = Server(options.program, options.folder, options.interval, front)
     ended = []
 
     def end(number: int, frame: t.Optional[types.FrameType]) -> None:
@@ -169,9 +256,10 @@ def main(arguments: t.Optional[t.List[str]] = None) -> None:
     while not ended:
         server.step()
         if options.max_size:
-            stored.keep_below(options.max_size)
+            stored.keep_below(room(options.max_size, front.size() if front else 0))
         time.sleep(TICK)
     server.stop()
+    shutil.rmtree(layers, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class Storage:
             return {}
         if shard.name in self._sizes and self._sizes[shard.name][0] == changed:
             return self._sizes[shard.name][1]
-        found = {folder.name: _size(folder / "data") for folder in _folders(shard)}
+        found = {folder.name: size_of(folder / "data") for folder in _folders(shard)}
         sizes = {digest: size for digest, size in found.items() if size is not None}
         # A folder that changed just now can change again within the same tick of the clock.
         if len(sizes) == len(found) and changed < time.time_ns() - 1_000_000_000:
@@ -105,7 +105,7 @@ class Storage:
         return sizes
 
     def _uploads(self) -> int:
-        return sum(_size(upload / "data") or 0 for repository in self._repositories() for upload in _folders(repository / "_uploads"))
+        return sum(size_of(upload / "data") or 0 for repository in self._repositories() for upload in _folders(repository / "_uploads"))
 
     def _repositories(self) -> t.List[Path]:
         return list(_repositories(self.root / "repositories"))
@@ -296,7 +296,7 @@ def _remove_empty(folder: Path) -> None:
         return  # something was written again
 
 
-def _size(file: Path) -> t.Optional[int]:
+def size_of(file: Path) -> t.Optional[int]:
     try:
         return file.stat().st_size
     except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,6 +110,116 @@ def test_a_probe_that_hangs_is_no_answer(folder):
     assert probe.process.poll() == -9
 
 
+NGINX = """#!/bin/sh
+echo "$@$HTTPS_PROXY" >>{folder}/fronts
+echo "buildfleet: shared 1000 /v2/a/blobs/sha256:0"
+trap 'exit 0' QUIT
+sleep 30 &
+wait
+"""
+
+
+@pytest.fixture()
+def front(folder):
+    nginx = folder / "nginx"
+    nginx.write_text(NGINX.format(folder=folder))
+    nginx.chmod(0o755)
+    return serve.Front(str(nginx), folder / "front.conf", folder, folder / "storage/front")
+
+
+@pytest.fixture()
+def behind(folder, front):
+    server = serve.Server(str(folder / "program"), folder, interval=0.0, front=front)
+    yield server
+    server.stop()
+
+
+@pytest.fixture()
+def listen(folder):
+    """Listen on the socket of a registry of this kind."""
+    sockets = []
+
+    def start(kind):
+        sockets.append(socket.socket(socket.AF_UNIX))
+        sockets[-1].bind(str(folder / f"{kind}.sock"))
+        sockets[-1].listen()
+
+    yield start
+    for listening in sockets:
+        listening.close()
+
+
+def fronts(folder):
+    file = folder / "fronts"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+SHARED = "buildfleet: shared 1000 /v2/a/blobs/sha256:0\n"
+
+
+def test_nginx_runs_when_the_registry_listens_and_is_started_again(behind, front, folder, listen, capfd, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://builder:secret@proxy")
+    wait_until(behind, lambda: behind.online and started(folder, "online"))
+    assert fronts(folder) == []
+    listen("online")
+    wait_until(behind, lambda: len(fronts(folder)) == 1)
+    assert fronts(folder) == [f"-c {folder}/front.conf"]
+    front.process.kill()
+    wait_until(behind, lambda: len(fronts(folder)) == 2)
+    output = ""
+    for _turn in range(100):
+        output += capfd.readouterr().out
+        if output.count(SHARED) == 2:
+            break
+        time.sleep(0.02)
+    assert output.count(SHARED) == 2
+    assert "buildfleet: nginx ended with -9 and is started again\n" in output
+
+
+def test_nginx_ends_after_its_last_request(behind, front, folder, listen):
+    wait_until(behind, lambda: behind.online)
+    listen("online")
+    wait_until(behind, lambda: len(fronts(folder)) == 1)
+    behind.stop()
+    assert front.process.returncode == 0
+
+
+def test_behind_nginx_the_old_registry_serves_until_the_new_one_listens(behind, folder, listen):
+    wait_until(behind, lambda: behind.online and started(folder, "online"))
+    time.sleep(0.2)  # it has looked for its upstream
+    listen("online")
+    wait_until(behind, lambda: len(fronts(folder)) == 1)
+    old = behind.registry
+    (folder / "upstream").unlink()
+    wait_until(behind, lambda: behind.online is False and started(folder, "offline"))
+    assert os.readlink(folder / "registry.sock") == "online.sock"
+    assert old.poll() is None
+    listen("offline")
+    wait_until(behind, lambda: old.poll() is not None)
+    assert os.readlink(folder / "registry.sock") == "offline.sock"
+    assert len(fronts(folder)) == 1
+
+
+def test_a_socket_that_a_killed_registry_left_is_no_registry(folder, listen):
+    assert not serve.listens(folder / "online.sock")
+    listen("online")
+    assert serve.listens(folder / "online.sock")
+    (folder / "file").touch()
+    assert not serve.listens(folder / "file")
+
+
+def test_the_size_of_the_layers_in_front(front, folder):
+    (folder / "storage/front/layers/a").mkdir(parents=True)
+    (folder / "storage/front/layers/a/1").write_bytes(b"12345")
+    (folder / "storage/front/layers/gone").symlink_to("nowhere")
+    assert front.size() == 5
+
+
+@pytest.mark.parametrize(("limit", "in_front", "left"), [(100, 0, 100), (100, 30, 70), (100, 50, 50), (100, 90, 50), (100, 300, 50)])
+def test_the_room_of_the_storage(limit, in_front, left):
+    assert serve.room(limit, in_front) == left
+
+
 def test_a_registry_that_ignores_the_end_is_killed(folder, monkeypatch):
     server = serve.Server(str(folder / "program"), folder, interval=0.0)
     stubborn = subprocess.Popen(
@@ -158,6 +269,21 @@ def test_other_sizes_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError) as refused:
         serve.size(text)
     assert str(refused.value) == f"{text} is not a size such as 50G; write a number, followed by K, M, G or T"
+
+
+def test_the_program_with_nginx_in_front(folder, front, listen):
+    (folder / "storage/front/layers").mkdir(parents=True)
+    (folder / "storage/front/layers/old").touch()
+    listen("online")
+    options = [f"--program={folder}/program", "--max-size=1G", f"--front={folder}/nginx", f"--sockets={folder}"]
+    process = subprocess.Popen([sys.executable, "-B", serve.__file__, str(folder), str(folder / "storage"), *options], stdout=subprocess.PIPE, text=True)
+    lines = {process.stdout.readline() for _line in range(2)}
+    assert lines == {"buildfleet: online: the upstream answers\n", SHARED}
+    assert list((folder / "storage/front").iterdir()) == []
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(10) == 0
+    process.stdout.close()
+    assert not (folder / "storage/front").exists()
 
 
 def test_the_program_runs_until_it_is_ended(folder):
