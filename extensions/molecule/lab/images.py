@@ -35,7 +35,7 @@ RECIPES = {
     "forky": Recipe("forky", COMMON + SYSTEMD + ("docker-cli", "docker-buildx", "docker-compose")),
     # Without systemd: what Devuan and old releases have. /etc/init.d/docker and /etc/default/docker come with docker.io.
     "sysvinit": Recipe("trixie", tuple(name for name in COMMON if name != "libpam-systemd") + SYSVINIT + ("docker-cli",)),
-    # Its apt knows one repository: a folder of its own with docker-registry, which is not installed.
+    # Its apt knows one repository: a folder of its own with docker-registry and nginx, which are not installed.
     "cache": Recipe("bookworm", COMMON + SYSTEMD + APT),
     # The same engines as above; apt knows squid and what it needs, which are not installed.
     "bookwormrelay": Recipe("bookworm", COMMON + SYSTEMD + ("docker-compose",) + APT),

@@ -102,6 +102,45 @@ def test_the_second_host_gets_the_image_from_the_cache():
     assert [line for line in asked if f'"HEAD /v2/{IMAGE.partition(":")[0]}/manifests/' not in line] == []
 
 
+ACCEPT = "-H 'Accept: application/vnd.docker.distribution.manifest.v2+json'"
+HEALTH = f"python3 -B /usr/local/lib/buildfleet-registry-cache/health.py {UNIT} /var/lib/buildfleet-registry-cache"
+
+
+def layer_of(image):
+    """The largest layer of an image, and its size."""
+    repository, _colon, tag = image.partition(":")
+    manifest = json.loads(on(CACHE, f"curl -sfk {ACCEPT} https://127.0.0.1:5000/v2/{repository}/manifests/{tag}").log)
+    layer = max(manifest["layers"], key=lambda one: one["size"])
+    return f"https://127.0.0.1:5000/v2/{repository}/blobs/{layer['digest']}", layer["digest"].partition(":")[2], layer["size"]
+
+
+def test_many_hosts_at_once_cost_what_one_costs():
+    """docker-registry 2.8 downloads a layer for its storage and once more for the first client. The others get the layer from nginx."""
+    url, digest, size = layer_of(IMAGE)
+    assert on(CACHE, f"systemctl stop {UNIT} && rm -rf /var/lib/buildfleet-registry-cache/docker && systemctl start {UNIT} && {SERVES}").ok
+    before, moment = json.loads(on(CACHE, HEALTH).log), int(time.time())
+    pulls = f"seq 60 | xargs -P 60 -I @ curl -sk -o /dev/null -w '%{{http_code}} %{{size_download}}\\n' {url} | sort | uniq -c"
+    assert on(CACHE, pulls).log.split() == ["60", "200", str(size)]
+    time.sleep(3)  # the registry stores the layer, and the journal gets its lines
+    downloads = [line for line in asked_of_the_hub(moment) if f'"GET /docker/registry/v2/blobs/sha256/{digest[:2]}/{digest}/data HTTP' in line]
+    assert len(downloads) == 2, downloads
+    after = json.loads(on(CACHE, HEALTH).log)
+    assert after["layers"] - before["layers"] == 60
+    assert after["from_storage"] - before["from_storage"] in (58, 59)  # one can come while the registry writes that it has the layer
+
+
+def test_what_nginx_keeps_for_a_second_is_what_the_registry_answers():
+    """BuildKit takes the size of a manifest from a HEAD. A layer of which the end is missing comes in the part that was asked for."""
+    repository, tag = "library/busybox", "1"
+    head = f"curl -skI {ACCEPT} https://127.0.0.1:5000/v2/{repository}/manifests/{tag} | grep -Ei '^(HTTP|content-length|content-type|docker-content-digest)'"
+    first, second = (on(CACHE, head).log for _time in range(2))
+    size = on(CACHE, f"curl -sk {ACCEPT} https://127.0.0.1:5000/v2/{repository}/manifests/{tag} | wc -c").log.strip()
+    assert first == second
+    assert f"content-length: {size}\n" in first.lower()
+    url, _digest, size = layer_of("library/busybox:1")
+    assert on(CACHE, f"curl -sk -H 'Range: bytes=1000-' -o /dev/null -w '%{{http_code}} %{{size_download}}' {url}").log == f"206 {size - 1000}"
+
+
 @pytest.fixture()
 def one_cache():
     """The second cache does not run."""
@@ -260,10 +299,55 @@ def test_a_cache_without_tls(engine, plain_cache, insecure, since):
         engine.forget()
 
 
+USER, PASSWORD, HUB_PASSWORD = "fleet", "fleet-pass", "hub-s3cret"
+USERS = "/etc/cache.htpasswd"
+SECOND_URL = f"https://{SECOND}.lab:5000"
+
+
+@pytest.mark.parametrize("engine", [SECOND], indirect=True)
+def test_an_account_needs_a_login_of_the_caches_users(engine):
+    """From here on the second cache has an account at the Hub."""
+    engine.write(USERS, "fleet:$2y$05$abcdefghijklmnopqrstuuMuu2DSD5cFCZ/w.sVHydhfYTsc.qiem\n")
+    engine.host.check_output(f"chmod 600 {USERS}")
+    done = engine.play(Path(__file__).parents[1] / "account.yml")
+    assert done.returncode == 0, done.stdout
+    assert HUB_PASSWORD not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("login", "status"),
+    [("", "401"), (f"-u {USER}:{PASSWORD}", "200"), (f"-u {USER}:wrong", "401"), (f"-u builder:{HUB_PASSWORD}", "401"), ("", "401")],
+    ids=["none", "right", "wrong", "the account's", "none, when nginx has answered"],
+)
+def test_a_cache_with_an_account_serves_nobody_without_its_login(login, status):
+    blob = layer_of("library/busybox:1")[0]
+    for url in (blob, blob.partition("/blobs/")[0] + "/manifests/1"):
+        assert on(SECOND, f"curl -sk {login} {ACCEPT} -o /dev/null -w '%{{http_code}}' {url}").log == status
+
+
+@pytest.mark.parametrize("login", [True, False], ids=["with the login", "without"])
+def test_the_login_of_hosts_toml_is_what_such_a_cache_wants(engine, login):
+    """There is no other way to the Hub: BuildKit uses the file, not the other cache in registry-mirrors."""
+    if engine.major < 28:
+        pytest.skip("only hosts.toml has a login")
+    mirror = {"url": SECOND_URL, "username": USER, "password": PASSWORD} if login else {"url": SECOND_URL}
+    try:
+        done = engine.module("docker_registry_hosts", registries={"docker.io": [mirror]})
+        assert done.returncode == 0, done.stdout
+        assert PASSWORD not in done.stdout + done.stderr
+        outcome = engine.build("buildkit")
+        assert outcome.ok == login, outcome.log
+        assert PASSWORD not in outcome.log
+    finally:
+        assert engine.module("docker_registry_hosts", state="absent").returncode == 0
+        engine.forget()
+
+
 @pytest.mark.parametrize("engine", [SECOND], indirect=True)
 def test_a_given_certificate_is_used_and_the_images_outlive_their_cache(engine):
     """The last test: the second cache keeps the certificate."""
     stored = "find /var/lib/buildfleet-registry-cache -name data | sort"
+    engine.host.check_output(f"rm {USERS}")
     before = engine.host.check_output(stored).splitlines()
     done = engine.play(Path(__file__).parents[1] / "given.yml")
     assert done.returncode == 0, done.stdout

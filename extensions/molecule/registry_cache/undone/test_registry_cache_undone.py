@@ -13,6 +13,8 @@ from build import on
 def test_nothing_of_the_cache_is_left(cache):
     left = on(cache, "find / -xdev \\( -iname '*buildfleet*' -o -iname '*docker-registry*' \\) -not -path '/proc/*' -not -path '/var/lib/dpkg/*'")
     assert [line for line in left.log.splitlines() if not line.startswith(("/var/lib/packages/", "/run/", "/var/cache/"))] == []
+    assert on(cache, "dpkg-query --show --showformat='${Package}\\n' | grep -E 'nginx|registry'").log == ""
+    assert on(cache, "ls -d /etc/nginx /var/lib/nginx /var/log/nginx 2>/dev/null").log == ""
     assert on(cache, "curl -sk https://127.0.0.1:5000/v2/").ok is False
     assert on(cache, "systemctl is-system-running").log == "running\n"
 
