@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The cache of the role registry_cache with the real registry program, on the loopback, against an upstream of this file.
 
-    python tests/oracles/registry_cache.py PROGRAM [PART...]
+    python tests/oracles/registry_cache.py [--front=NGINX] PROGRAM [PART...]
 
-PROGRAM is docker-registry (package docker-registry of Debian). Each part prints one line with what it counted, and fails if a body is cut
-off, a digest is wrong, or the disk exceeds the limit by more than one image. The configuration is the role's own templates.
+PROGRAM is docker-registry (package docker-registry of Debian), NGINX the program to have in front of it (package nginx). Each part prints one
+line with what it counted, and fails if a body is cut off, a digest is wrong, or the disk exceeds the limit by more than one image. The
+configuration is the role's own templates.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -35,13 +35,13 @@ from pathlib import Path
 import jinja2
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/registry_cache"
-GUIDE = ROLE.parents[1] / "docs/which-cure.md"
 sys.path.insert(0, str(ROLE / "files"))
 
 import health  # noqa: E402
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 LAYER_BYTES = 100_000
+FRONT = ""
 HTPASSWD = "fleet:$2y$05$abcdefghijklmnopqrstuuMuu2DSD5cFCZ/w.sVHydhfYTsc.qiem\n"  # fleet-pass
 
 
@@ -170,19 +170,34 @@ def free_port() -> int:
 class Cache:
     """The program of the role, with its templates, in a folder of its own."""
 
-    def __init__(self, program: str, upstream: str, *options: str, login: bool = False, environment: t.Optional[t.Mapping[str, str]] = None) -> None:
+    def __init__(
+        self,
+        program: str,
+        upstream: str,
+        *options: str,
+        login: bool = False,
+        environment: t.Optional[t.Mapping[str, str]] = None,
+        front: t.Optional[str] = None,
+        tls: bool = False,
+    ) -> None:
         self.environment = {**os.environ, **(environment or {})}
         self.folder = Path(tempfile.mkdtemp(prefix="registry_cache."))
         self.storage = self.folder / "storage"
         self.storage.mkdir()
         self.port = free_port()
         self.log = self.folder / "log"
-        self.options = [*options, "--program", program]
+        front = FRONT if front is None else front
+        self.options = [*options, "--program", program, *([f"--front={front}", f"--sockets={self.folder}"] if front else [])]
         template = jinja2.Environment(loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True)
         template.filters["to_json"] = json.dumps
         for kind in ("online", "offline", "probe"):
-            cache = {"kind": kind, "storage": str(self.storage), "url": upstream, "port": self.port, "run": str(self.folder), "tls": False, "login": login}
+            cache = {"kind": kind, "storage": str(self.storage), "url": upstream, "port": self.port, "run": str(self.folder), "tls": tls, "login": login}
+            cache.update(front=bool(front), ipv6=True)
             (self.folder / f"{kind}.yml").write_text(template.get_template("registry-cache.yml.j2").render(__registry_cache_instance=cache))
+        user = "user root;\n" if os.getuid() == 0 else ""  # in the service nginx has the user of the registry
+        (self.folder / "front.conf").write_text(user + template.get_template("registry-cache-front.conf.j2").render(__registry_cache_instance=cache))
+        if tls:
+            certificate(self.folder)
         self.process: t.Optional[subprocess.Popen[bytes]] = None
 
     def start(self, answers: bool = True) -> None:
@@ -211,12 +226,39 @@ class Cache:
         total = 0
         for folder, _folders, files in os.walk(self.storage):
             for file in files:
-                if file == "data":
+                if file == "data" or folder.startswith(f"{self.storage}/front"):
                     try:
                         total += os.stat(f"{folder}/{file}").st_size
                     except OSError:
                         continue
         return total
+
+    def memory(self) -> float:
+        """MB of memory that its processes had at most, each at its own time."""
+        assert self.process
+        running = [int(found) for found in os.listdir("/proc") if found.isdigit()]
+        return sum(_most_memory(number) for number in running if _session(number) == self.process.pid)
+
+
+def certificate(folder: Path) -> None:
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{folder}/tls.key", "-out", f"{folder}/tls.crt"]
+    subprocess.run([*new, *names], check=True, capture_output=True)
+
+
+def _session(number: int) -> int:
+    try:
+        return os.getsid(number)
+    except OSError:
+        return 0
+
+
+def _most_memory(number: int) -> float:
+    try:
+        (found,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{number}/status").read_text())
+    except (OSError, ValueError):
+        return 0.0
+    return int(found) / 1000
 
 
 def reachable(port: int) -> bool:
@@ -445,64 +487,125 @@ def upstreams(program: str, wanted: int = 1000) -> str:
     return f"{counts}, of 60 names at two registries; 0 of {counts.counted['pulls']} mixed up"
 
 
-class Nginx:
-    """The configuration of docs/which-cure.md in front of a cache, without TLS and on ports of its own."""
-
-    def __init__(self, program: str, behind: int) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="registry_cache.nginx."))
-        self.port = free_port()
-        (found,) = re.findall(r"```nginx\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-        for before, after in (
-            ("listen 5443 ssl;", f"listen 127.0.0.1:{self.port};"),
-            ("127.0.0.1:5000", f"127.0.0.1:{behind}"),
-            ("/var/lib/nginx/layers", f"{self.folder}/layers"),
-        ):
-            assert before in found
-            found = found.replace(before, after)
-        temporary = "".join(f"{kind}_temp_path {self.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        plain = re.sub(r"(?m)^ *ssl_.*\n", "", found)
-        (self.folder / "conf").write_text(
-            f"user root; daemon off; pid {self.folder}/pid; error_log {self.folder}/log; events {{}} http {{ access_log off; {temporary} {plain} }}"
-        )
-        self.process = subprocess.Popen([program, "-c", self.folder / "conf", "-p", self.folder], start_new_session=True)
-        while not reachable(self.port):
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-
 def herd(program: str, numbers: t.Tuple[int, ...] = (1, 14, 100)) -> str:
-    """One image, pulled by many at once, and once more; also with nginx in front if this machine has it."""
-    nginx = shutil.which("nginx")
-    fronts = [None, nginx] if nginx else [None]
-    return "".join(f"\n  {_herd(program, front, clients)}" for front in fronts for clients in numbers) + ("" if nginx else "\n  not run: nginx")
+    """One image, pulled by many at once, and once more; with and without nginx in front."""
+    return "".join(f"\n  {_herd(program, front, clients)}" for front in dict.fromkeys(["", FRONT]) for clients in numbers)
 
 
-def _herd(program: str, nginx: t.Optional[str], clients: int) -> str:
+def _herd(program: str, front: str, clients: int) -> str:
     upstream, counts = Upstream("hub"), Counts()
     upstream.bytes_per_second = 200_000
-    cache = Cache(program, upstream.url)
+    cache = Cache(program, upstream.url, front=front)
     cache.start()
-    front = Nginx(nginx, cache.port) if nginx else None
     lines = []
     for kind in ("cold", "warm"):
         upstream.requests.clear()
         started = time.monotonic()
-        port = front.port if front else cache.port
-        threads = [threading.Thread(target=pull, args=(port, "team/app1", upstream.images, counts)) for _client in range(clients)]
+        threads = [threading.Thread(target=pull, args=(cache.port, "team/app1", upstream.images, counts)) for _client in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         lines.append(f"{kind} {time.monotonic() - started:.1f} s, upstream {dict(sorted(upstream.requests.items()))}")
         time.sleep(2)
-    if front:
-        front.stop()
+    lines.append(f"{cache.memory():.0f} MB of memory, {cache.bytes() / 1e6:.1f} MB stored")
     cache.stop()
     faultless(counts, "status", "not connected")
     return f"{clients} pulls at once{' through nginx' if front else ''}: " + "; ".join(lines)
+
+
+SPEED_LAYERS, SPEED_BYTES = 3, 32 << 20
+
+
+class Hub:
+    """A registry with one image, with TLS, as the upstream of a cache whose speed is measured."""
+
+    def __init__(self, program: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="registry_cache."))
+        self.port = free_port()
+        certificate(self.folder)
+        self.layers = [self._store(random.Random(number).randbytes(SPEED_BYTES)) for number in range(SPEED_LAYERS)]
+        http = {"addr": f"127.0.0.1:{self.port}", "tls": {"certificate": f"{self.folder}/tls.crt", "key": f"{self.folder}/tls.key"}}
+        configuration = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": f"{self.folder}/storage"}}, "http": http}
+        (self.folder / "hub.yml").write_text(json.dumps(configuration))
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen([program, "serve", self.folder / "hub.yml"], stdout=log, stderr=subprocess.STDOUT)
+        while not reachable(self.port):
+            time.sleep(0.05)
+
+    def _store(self, content: bytes) -> str:
+        digest = digest_of(content)
+        number = digest.partition(":")[2]
+        root = self.folder / "storage/docker/registry/v2"
+        for file, what in (
+            (root / f"blobs/sha256/{number[:2]}/{number}/data", content),
+            (root / f"repositories/team/big/_layers/sha256/{number}/link", digest.encode()),
+        ):
+            file.parent.mkdir(parents=True)
+            file.write_bytes(what)
+        return digest
+
+    def downloads(self) -> int:
+        return len(re.findall(r'"GET /v2/team/big/blobs/sha256:\w+ HTTP', (self.folder / "log").read_text()))
+
+
+class Loopback(http.server.BaseHTTPRequestHandler):
+    """A layer without a registry and without TLS: what the loopback can do."""
+
+    def log_message(self, format: str, *args: t.Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        with open(self.path, "rb") as file:
+            self.send_response(200)
+            self.send_header("Content-Length", str(SPEED_BYTES))
+            self.end_headers()
+            self.wfile.flush()
+            self.connection.sendfile(file)
+
+
+def speed(program: str, numbers: t.Tuple[int, ...] = (1, 14)) -> str:
+    """An image of three layers of 32 MiB, which each host pulls with three connections; each host is a process of curl."""
+    hub = Hub(program)
+    files = [f"{hub.folder}/storage/docker/registry/v2/blobs/sha256/{digest[7:9]}/{digest[7:]}/data" for digest in hub.layers]
+    bare = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Loopback)
+    threading.Thread(target=bare.serve_forever, daemon=True).start()
+    rows = []
+    for hosts in numbers:
+        rows.append(f"{hosts} hosts at once: the loopback alone {_together(hosts, [f'http://127.0.0.1:{bare.server_address[1]}{file}' for file in files])}")
+        rows.append(f"the Hub directly {_together(hosts, _layers(hub.port, hub))}")
+        for front in dict.fromkeys(["", FRONT]):
+            cache = Cache(program, f"https://127.0.0.1:{hub.port}", environment={"SSL_CERT_FILE": f"{hub.folder}/tls.crt"}, front=front, tls=True)
+            cache.start()
+            before = hub.downloads()
+            cold = _together(hosts, _layers(cache.port, hub))
+            time.sleep(5)
+            downloads, highest = hub.downloads() - before, cache.bytes()
+            warm = _together(hosts, _layers(cache.port, hub))
+            memory = cache.memory()
+            cache.stop()
+            rows.append(
+                f"a cache{' behind nginx' if front else ''}: cold {cold}, {downloads} downloads, warm {warm}; {memory:.0f} MB of memory, "
+                f"{highest / 1e6:.0f} MB on the disk, {cache.bytes() / 1e6:.0f} MB later"
+            )
+    hub.process.terminate()
+    bare.shutdown()
+    return "".join(f"\n  {row}" for row in rows) + f"\n  load {os.getloadavg()[0]:.0f}"
+
+
+def _layers(port: int, hub: Hub) -> t.List[str]:
+    return [f"https://127.0.0.1:{port}/v2/team/big/blobs/{digest}" for digest in hub.layers]
+
+
+def _together(hosts: int, urls: t.List[str]) -> str:
+    command = ["curl", "-sk", "--parallel", "--write-out", "%{http_code} %{size_download}\\n", *(part for url in urls for part in ("-o", "/dev/null", url))]
+    started = time.monotonic()
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _host in range(hosts)]
+    results = {line for process in running for line in process.communicate()[0].splitlines()}
+    seconds = time.monotonic() - started
+    if results != {f"200 {SPEED_BYTES}"}:
+        raise SystemExit(f"FAILED: {results}")
+    return f"{seconds:.1f} s ({hosts * len(urls) * SPEED_BYTES / seconds / 1e6:.0f} MB/s)"
 
 
 def counts(program: str, wanted: int = 300) -> str:
@@ -562,12 +665,17 @@ PARTS: t.Dict[str, t.Callable[[str], str]] = {
     "kills": kills,
     "upstreams": upstreams,
     "herd": herd,
+    "speed": speed,
     "counts": counts,
     "account": account,
 }
 
 
 def main(program: str, *parts: str) -> None:
+    global FRONT
+    if program.startswith("--front="):
+        FRONT = program.partition("=")[2]
+        program, *parts = parts  # type: ignore[assignment]
     for part in parts or PARTS:
         print(f"{part}: {PARTS[part](program)}", flush=True)
 
