@@ -88,6 +88,17 @@ def _step(log: Log, known: Evidence) -> Verdict:
     return Verdict("step_failed", asked_by="step" if asked else None, host=host_of(known.network_step) if asked else None, reason=reason)
 
 
+_ERROR = re.compile(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b")
+_ERROR_OF_A_STEP = re.compile(
+    _ERROR.pattern + r"|Exception|FAILED|[Ff]atal|FATAL"
+    r"|[Cc]an(?:not|'t| not)\b|[Nn]ot found|[Nn]o such|NOT found|[Dd]enied|[Uu]nable to|[Ii]nvalid|Killed|panic"
+    r"|[Cc]ould not|[Mm]issing|[Ii]ncompatible|[Cc]onflict|^\s*File \"[^\"]+\", line \d+, in "
+    r"|[Uu]nsupported|[Uu]nknown|[Aa]borted|core dumped|[Nn]ot permitted|[Kk]illed|\w(?:Error|NotFound)\b|No solution found|nothing provides|no valid OpenPGP"
+    r"|no required module|is not in std|inconsistent vendoring|is required\b|not satisfy|only supports|did NOT match|BAD signature|not unique|already exists"
+    r"|^Your Ruby version is"
+)
+
+
 def _rest(log: Log, known: Evidence) -> Verdict:
     """Without a message of the engine: a step that was cut off, or the state of the host."""
     if log.engine_failed:
@@ -105,9 +116,32 @@ def _rest(log: Log, known: Evidence) -> Verdict:
         return shown
     if fails_by_itself(output) or (log.step and log.step.command and answered(output)):
         return Verdict("step_failed", reason="an error")
-    if log.step and any(re.search(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b", line) for line in log.step.output[-30:]):
+    if (log.builder is None or log.step) and _of_programs(output) and (not log.last or log.last.startswith("RUN")):
+        return Verdict("step_failed", reason="an error")
+    if log.step and any((_ERROR_OF_A_STEP if log.step.command else _ERROR).search(line) for line in log.step.output[-30:]):
         return Verdict("step_failed", reason="an error")
     return shown
+
+
+# What only the engine, a builder or a client says; what can come from a connection.
+_DOCKERS = re.compile(
+    r"docker|buildx|buildkit|buildah|podman|kaniko|\b(?:containerd?|runc|runtime|compose|image|registry|layer|snapshot|manifest|daemon|context|solve"
+    r"|grpc|rpc|x509|tls"
+    r"|credential|blob|digest|push|pull|platform|sock|session|builder|EOF|mount|oci|swarm|volume|rootfs|overlayfs|overlay2|cgroup|apparmor|seccomp|stage)s?\b"
+    r"|cache[- ](?:key|from|to|mount)|(?:oauth|anonymous|access|auth\w*|id) token|token server|Successfully (?:built|tagged)|^ ?---> ",
+    re.I,
+)
+_OF_THE_NETWORK = re.compile(r"time[ds]? ?-?out|unreachable|refused|handshake|certificat|\bSSL|socket|connect|\bDNS\b|proxy|network|offline|host\b", re.I)
+_PATH = re.compile(r"(?:https?://|(?<![\w.:])/)\S+")
+_FETCHES = re.compile(r"urllib3?/|requests/|http/client\.py|(?:socket|ssl)\.py")  # a trace without its last line
+
+
+def _of_programs(output: t.Sequence[str]) -> bool:
+    """Whether errors without any word of Docker's world end an excerpt: a program of a step wrote them."""
+    errors = [line for line in output[-30:] if _ERROR_OF_A_STEP.search(line)]
+    if not errors or any(map(_OF_THE_NETWORK.search, errors)) or any(map(_FETCHES.search, output)):
+        return False
+    return not any(_DOCKERS.search(_PATH.sub("", line)) for line in output)
 
 
 def _unexplained(known: Evidence) -> Verdict:
@@ -184,15 +218,18 @@ def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
 # Programs of steps, for a log that is cut so that nothing else shows where the lines come from.
 _PROGRAMS = re.compile(
     r"^(?!.*Could not (?:build|pull) image: )"
-    r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|An error occurred(?! trying to connect)"
+    r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|ssh: |WARNING: (?:fetching|updating"
+    r"|opening|[Ii]gnoring) |An error occurred(?! trying to connect)"
     r"|Could not find|WARNING: Retrying"
+    r"|.*(?<!Unix)HTTPS?ConnectionPool\(host='[\w.-]+', port=(?!237[56]\b)\d"
+    r"|.*(?:SocketError|Net::\w+Timeout|Errno::E[A-Z]+|OpenSSL::SSL|Unable to download data from)\b"
     r"|.*\[IP: [\d.:a-f]+ \d+\]|.*The \w+ operation timed out"
     r"|Retrying|error: (?:RPC|could not|failed to download)|Caused by|> |Exception|at |Traceback|  File )"
 )
 
 
 # A file that a program written in Go fetches: the engine requests the paths of registries and token servers, and says what it failed to do.
-_FILE = re.compile(r"Get \"?(https?://[\w.:-]+)/(?![^\s\"]*(?:\bv[12]\b|token|auth))[^\s\"]+")
+_FILE = re.compile(r"Get \"?(https?://[\w.:-]+)/(?![^\s\"]*(?:\bv2\b|\bv1(?:\.\d|/(?:_ping|repositories|images|search|users))|token|auth))[^\s\"]+")
 _ENGINES_OWN = re.compile(
     r"failed to (?:do|fetch|copy|solve|resolve|authorize|download)|(?:ADD|COPY) failed|daemon|pulling|download failed|V[12] registry|context"
     r"|^ERROR: Get "

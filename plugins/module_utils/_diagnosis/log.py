@@ -32,12 +32,14 @@ _PREFIX = re.compile(
     r"|\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
     r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
+    r"|`{1,3}(?=Step \d|#\d+ |=> |\[\+\] )|> (?==> )"  # marks of a form
     r"|\d{1,6} \| (?=[^\s>])"  # a Dockerfile that BuildKit quotes has blanks before the number or behind the bar
     r"|\[(?:INFO|WARN|WARNING|ERROR|FATAL|DEBUG)\](?=[ \t]+(?:#\d+ |=> |Step \d|The command|failed to solve|ERROR: ))[ \t]+"
     r")"
 )
 _LOGGER = re.compile(r'^(?:time="[^"]*" )?level=\w+ msg="((?:[^"\\]|\\.)*)"(?: \w+=.*)?\s*$')
 _PADDED = re.compile(r" {8,}(?=#\d+ (?:\d+\.\d+ |ERROR))")  # a copy of a terminal's rows without its line ends
+_ROWS_IN_ONE = re.compile(r"^.*(?: #\d+ \d+\.\d+ .*){2}$", re.M)  # a copy without any line end
 _JSON_ERROR = re.compile(r'"(?:error|err|msg)": ?"((?:[^"\\]|\\.)*)"')
 
 STEP_FAILED = re.compile(
@@ -54,7 +56,7 @@ _TTY = re.compile(r"^ *=> (?!=>)(ERROR |CACHED |CANCELED )?(.*?)(?:\s+(\d+\.\d)s
 _TTY_OUTPUT = re.compile(r"^ *=> => # ?(.*)$")
 _SUMMARY = re.compile(r"^ *> (?!>)(.*?):?$")
 _HEADER = re.compile(r"^(?:\[[^\]]*\] ?)|^(?:resolve image config|importing|exporting|FROM |booting|load )")
-_STEP = re.compile(r"^(?:Step|STEP) (\d+)(?:/\d+)?\s?: (.*)$")
+_STEP = re.compile(r"^(?:S?tep|STEP) (\d+)(?:/\d+)?\s?: (.*)$")
 _QUOTED = re.compile(r"^\s*\d+ \|(?:\s.*)?$|^-{16,}$|^[\w./-]*[Dd]ockerfile[\w./-]*:\d+$")
 _END_OF_SUMMARY = re.compile(r"^-{6,}$")
 _CLIENTS = re.compile(
@@ -119,10 +121,11 @@ def clean(text: str) -> t.Tuple[str, ...]:
     if text.count("\\n") > 2 * text.count("\n"):  # a whole log in one line of JSON
         text = text.replace("\\r", "\n").replace("\\n", "\n")
     text = _PADDED.sub("\n", text)
+    text = _ROWS_IN_ONE.sub(lambda row: row.group().replace(" #", "\n#"), text)
     lines: t.List[str] = []
     for line in _unquoted(re.split(r"\r\n|\n|\r", text)):
         lines += map(_shortened, _unwrapped(line))
-    return tuple(_joined(lines))
+    return tuple(_joined(_with_whole_commands(lines)))
 
 
 def _unquoted(lines: t.Sequence[str]) -> t.Sequence[str]:
@@ -163,11 +166,32 @@ def _unwrapped(line: str) -> t.List[str]:
 # An error of Go that was broken inside its URL, or behind a colon.
 _OPEN_URL = re.compile(r"(?:Get|Head|Post) \"https?://[^\"\s]*$")
 _OPEN_BARE_URL = re.compile(r"(?:Get|Head|Post) https?://\S{60,}$")
-_ENDS_OPEN = re.compile(r"(?:token|request|\"|Get|Head|Post|error|tcp|checksum of ref \S+):?\s*$")
+_ENDS_OPEN = re.compile(r"(?:token|request|\"|Get|Head|Post|error|tcp|x509|tls|checksum of ref \S+):?\s*$")
+_ENDS_REQUEST = re.compile(r": (?:Get|Head|Post)$")
+_URL_STARTS = re.compile(r"\"https?://")
 _GOES_ON = re.compile(
-    r"(?:(?:Get|Head|Post) \"?https?://|(?:dial|read|write) tcp|net/http: |proxyconnect tcp|tls: |x509: |unexpected status|lookup \S+ on "
+    r"\s*(?:(?:Get|Head|Post) \"?https?://|certificate |(?:dial|read|write) tcp|net/http: |proxyconnect tcp|tls: |x509: |unexpected status|lookup \S+ on "
     r"|\"/[^\"]+\": not found)"
 )
+
+
+# The engine's message about a step, which a terminal broke inside the command.
+_OPEN_COMMAND = re.compile(r"(?:failed to solve: |ERROR: )process \"/bin/(?!.*\" did not complete)|executor failed running \[(?!.*\]: )")
+_ENDS_COMMAND = re.compile(r"\" did not complete successfully: |\]: exit code: \d")
+_ROWS = 12
+
+
+def _with_whole_commands(lines: t.Sequence[str]) -> t.List[str]:
+    """The engine's message about a failed step in one line."""
+    whole: t.List[str] = []
+    index = 0
+    while index < len(lines):
+        line, rows = lines[index], 1
+        if _OPEN_COMMAND.search(line):
+            rows = next((number for number in range(2, 2 + _ROWS) if _ENDS_COMMAND.search("".join(lines[index + number - 1 : index + number]))), 1)
+        whole.append("".join(lines[index : index + rows]))
+        index += rows
+    return whole
 
 
 def _joined(lines: t.Sequence[str]) -> t.List[str]:
@@ -181,8 +205,10 @@ def _joined(lines: t.Sequence[str]) -> t.List[str]:
             _OPEN_BARE_URL.search(before) and not before.endswith(":") and re.match(r"\S*[?&=%/]\S*(?:: .*)?$", line)
         ):
             joined[-1] = before + line
-        elif before.endswith(":") and _ENDS_OPEN.search(before) and _GOES_ON.match(line):
+        elif _ENDS_REQUEST.search(before) and _URL_STARTS.match(line):
             joined[-1] = f"{before} {line}"
+        elif before.endswith(":") and _ENDS_OPEN.search(before) and _GOES_ON.match(line):
+            joined[-1] = f"{before} {line.lstrip()}"
         else:
             joined.append(line)
     return joined
@@ -254,6 +280,7 @@ class _Reader:
             self._vertex(vertex.group(1), vertex.group(2))
         elif shown:
             (self.running.output if self.running else self.loose).append(shown.group(1))
+            self.rest.append(shown.group(1))
         elif line.lstrip().startswith("=> =>"):
             pass
         elif terminal:

@@ -298,7 +298,8 @@ _PROGRAM = (
     r"|W: |E: |Err[: ]|\[IP: |Gem::|Net::|SocketError|Errno::|Bundler"
     r"|java\.net\.|javax\.net\.|Connect to |Could not (?:transfer|resolve|GET|HEAD|download|connect to)|transfer failed|Unknown host"
     r"|spurious network|os error"
-    r"|\[\d+\] |Download error|CondaHTTPError|gpg: |ssh: |keyserver|errno=|FetchError|RequestError|reason: |cause=|dial tcp|read tcp|error sending request"
+    r"|\[\d+\] |Download error|Error (?:code|message): |CondaHTTPError|gpg: |ssh: |keyserver|errno=|FetchError|RequestError|reason: |cause=|dial tcp"
+    r"|read tcp|error sending request"
     r"|failed retrieving file|remote host|Read error \(|HTTP request sent|GnuTLS|gnutls|TLS|SSL|SocketException|HttpRequestException|failed_connect))"
 )
 
@@ -342,14 +343,17 @@ STEP = (
         "proxy_unreachable",
         "{how}",
     ),
+    # apt takes the port for the proxy's name, where the URL has no scheme.
+    Rule("step", r"Cannot initiate the connection to \d+:\d+ \([\d.]+\)", "proxy_unreachable", "malformed URL"),
     # A name cannot be resolved.
     Rule(
         "step",
         r"bad address '(?P<host>[\w.-]+)|unable to resolve host address [\u2018'`\"](?P<gnu>[\w.-]+)|[Cc]ould not resolve (?:host(?:name)?"
         r"|address)(?: name)?:? [\"'\u2018(]?(?P<curl>(?!Could )[\w.-]+)"
-        r"|Could not resolve '(?P<apt>[\w.-]+)|(?:Temporary failure|wicked happened) resolving '(?P<apt2>[\w.-]+)|(?:ENOTFOUND"
+        r"|Could not resolve '(?P<apt>\w[\w.-]*)(?!'? (?:in|from|imported)\b)(?:'|$)"
+        r"|(?:Temporary failure|wicked happened) resolving '(?P<apt2>[\w.-]+)|(?:ENOTFOUND"
         r"|EAI_AGAIN) (?P<node>[\w.-]+\.[\w-]+)"
-        r"|UnknownHostException: (?P<java>[\w.-]+)|Unknown [Hh]ost:? (?P<maven>[\w.-]+\.[\w-]+)|lookup (?P<go>[\w.-]+\.[\w-]+)(?: on [\w.:\[\]]+)?: "
+        r"|UnknownHostException:? \(?(?P<java>[\w.-]+)|Unknown [Hh]ost:? (?P<maven>[\w.-]+\.[\w-]+)|lookup (?P<go>[\w.-]+\.[\w-]+)(?: on [\w.:\[\]]+)?: "
         r"|failed to resolve address for (?P<git2>[\w.-]+)|unable to look up (?P<git>[\w.-]+)|Failed host lookup: '(?P<dart>[\w.-]+)"
         r"|Could not reach host (?P<bundler>[\w-]+(?:\.[\w-]+)+)|(?<![\w.-])(?P<maven2>[\w-]+(?:\.[\w-]+)+): (?:Name or service not known"
         r"|Temporary failure in name resolution|No address)"
@@ -362,6 +366,7 @@ STEP = (
         "step",
         r"[Cc]ould(?:n't| not) resolve host(?:name)?\b|[Uu]nable to resolve host address|getaddrinfo failed|getaddrinfo:|php_network_getaddresses"
         r"|\[Errno -[235]\]|dns error|DNS lookup (?:error|failure)|DNS: transient error|failed to lookup address information|:nxdomain"
+        r"|\((?:ENOTFOUND|EAI_AGAIN)\)|failed_connect.*\bnxdomain|keyserver receive failed: Try again"
         r"|(?:code|errno:?) ['\"]?(?:ENOTFOUND|EAI_AGAIN)\b|(?:getaddrinfo|reason:).*(?:ENOTFOUND|EAI_AGAIN)$",
         "dns",
         "dns",
@@ -377,7 +382,7 @@ STEP = (
     Rule("step", r"https?://(?P<host>[\w.-]+)\S*: (?:temporary error|DNS)", "dns", "dns"),
     Rule(
         "step",
-        r"host name: Just \"(?P<haskell>[\w.-]+)\".*does not exist|remote name could not be resolved: '(?P<windows>[\w.-]+)"
+        r"host name: Just \"(?P<haskell>[\w.-]+)\".*does not exist|\bname could not be resolved: '(?P<windows>[\w.-]+)"
         r"|(?P<aria>[\w-]+(?:\.[\w-]+)+)'s DNS lookup failed|errorCode=19\b|^ERROR: [\w.+-]+: temporary error \(try again later\)"
         r"|status: \[6;",
         "dns",
@@ -451,7 +456,9 @@ STEP = (
         r"|(?:https?://\S+): unexpected end of file|Get \"?https?://\S+: (?:unexpected )?EOF|RPC failed; (?:curl (?:18|35|52|55|56|92)"
         r"|result=(?:18|35|52|55|56|92))"
         r"|stream error: stream ID \d+; INTERNAL_ERROR|http2: (?:client connection lost|server sent GOAWAY)|Bad header line|error decoding response body"
-        r"|reading HTTP \w+ response: (?:unexpected )?EOF|error reading from the zlib stream|bad packet length|received early EOF|fatal: early EOF",
+        r"|reading HTTP \w+ response: (?:unexpected )?EOF|error reading from the zlib stream|bad packet length|Tried to reconnect at offset"
+        r"|Undetermined Error \[IP"
+        r"|received early EOF|fatal: early EOF",
         "reset",
         "reset",
     ),
@@ -460,7 +467,7 @@ STEP = (
     Rule(
         "step",
         _PROGRAM + r".*(?:No route to host|[Nn]etwork is unreachable|[Hh]ost is unreachable|[Cc]annot assign requested address|Address not available)"
-        r"|\bENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL",
+        r"|\bENETUNREACH|EHOSTUNREACH|EADDRNOTAVAIL|\[Errno (?:99|101|113)\]",
         "refused",
         "no route",
     ),
@@ -471,7 +478,7 @@ STEP = (
         "refused",
         "refused",
     ),
-    Rule("step", r"Unable to connect to the remote server|status: \[7;", "refused", "not connected"),
+    Rule("step", r"Unable to connect to the remote server|status: \[7;|FailedToOpenSocket downloading", "refused", "not connected"),
     Rule("step", _PROGRAM + r".*[Cc]onnection refused|ECONNREFUSED|:econnrefused|ConnectionRefused downloading", "refused", "refused"),
     Rule(
         "step",
@@ -479,9 +486,10 @@ STEP = (
         r"|ConnectTimeout|ReadTimeout|Net::\w+Timeout"
         r"|execution expired|SocketTimeoutException:|java\.net\.SocketTimeoutException|ConnectTimeoutException:"
         r"|Connection to (?P<pip>[\w.-]+) timed out|Operation too slow|i/o timeout|TLS handshake timeout"
-        r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*:timeout|Timeout exceeded when accessing"
+        r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*\btimeout|Timeout exceeded when accessing"
         r"|\(ConnectionTimeout\)|Timeout of \d+ seconds was reached|Caused by: operation timed out|net/http: request canceled|errorCode=2\b|status: \[28;"
-        r"|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out|curl: \(28\)|Curl error \(28\)|curl#28"
+        r"|https?://\S+ failed: timeout|Timeout was reached|Operation timed out after|timed out \(https?://|[Cc]onnect timed out|Read timed out"
+        r"|curl: \(28\)|Curl error \(28\)|curl#28"
         r"|connected host has failed to respond|https?://\S+ within \d+ ?s\b|https?://.*[Ee]xit ?code 28\b"
         r"|The (?:read|write|handshake) operation timed out|[a-z]ing .* key timed out",
         "timeout",
@@ -502,7 +510,7 @@ UNCLEAR = (
         r"error (?:NU1301)?: Unable to load the service index|Failed to retrieve information about .* from remote source|Transfer failed for https?://\S+$"
         r"|Could not fetch specs from|HTTP 000 CONNECTION FAILED|Failed to fetch .* from Google Fonts"
         r"|All attempts to connect to \S+ failed|unable to access index for repository|Unexpected token '?<'? |does the network require authentication"
-        r"|keyserver receive failed: (?:Server indicated a failure|No data)",
+        r"|keyserver receive failed: (?:Server indicated a failure|No data)|^Website may be down",
         "step_failed",
         "a download that failed without saying why",
     ),

@@ -37,15 +37,18 @@ _TESTS = re.compile(
     r"|ERR_ASSERTION|AssertionError|AssertionFailed|There were failing tests|[1-9]\d* (?:tests? )?failed, \d+ passed"
 )
 _DIAGNOSTIC = re.compile(
-    r"^\s*(?:\S+\.(?:c|cc|cpp|cxx|h|hpp|go|rs|java|kt|ts|tsx|js|jsx|py|rb|cs|swift|scala|vue|m|mm|php)[:(]\d+|-->|\d+ \||\|)|^\s*(?:note|warning): "
+    r"^\s*(?:\S+\.(?:c|cc|cpp|cxx|h|hpp|go|rs|java|kt|ts|tsx|js|jsx|py|rb|cs|swift|scala|vue|m|mm|php)[:(]\d+|-->|\d+ \||\|)|^\s*(?:note"
+    r"|warning): (?!spurious network)"
 )
 _FETCHED = re.compile(r'(?:Get|Head) "?https?://')  # go names the line of the import that it tried to fetch
 _OWN_FAULT = re.compile(
-    r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
+    r"^\S+:\d+(?::\d+)?: (?:fatal )?error[: ]"
+    r"|requires go >= [\d.]+ \(running|error TS\d+|error\[E\d+\]|error CS\d+|SyntaxError|ModuleNotFoundError|undefined reference|cannot find symbol"
     r"|COMPILATION ERROR|error: could not compile|code (?:E404|ERESOLVE|ETARGET|EUSAGE)"
     r"|Segmentation fault|Illegal instruction|undefined: |: undeclared|expected ['\u2018`]"
     r"|Protocol \W?https\W? not supported|Unsupported protocol|has no exported member|Type error:|internet routines cannot be loaded"
 )
+_FULL = re.compile(r"[Nn]o space left on device|ENOSPC")
 # What follows from an error before it, whatever that was.
 _CONSEQUENCE = re.compile(r"code ELIFECYCLE|cannot find package")
 # A server was reached: its answer with a status, or content that is not what the index says.
@@ -59,9 +62,10 @@ _OWN_CODE = re.compile(r"[Pp]rerender|Generating static pages|Collecting page da
 _PRIVATE = re.compile(r"(?:10\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.168\.)[\d.]+$")
 # Words of the network: without a known message, they show neither a fault of the network nor one of the step.
 _NETWORK = re.compile(
-    r"(?:[Uu]nable|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Ff]ailed|[Ff]ailure) (?:to )?(?:establish|connect|reach|resolve|download|fetch|retrieve)"
+    r"(?:[Uu]nable|[Cc]ould not|[Cc]ouldn't|[Cc]annot|[Ff]ailed|[Ff]ailure) (?:to )?(?:establish|connect|reach|download|fetch|retrieve"
+    r"|resolve(?= (?:host|name|address|proxy|the (?:host|server)|['\"]?[\w-]+(?:\.[\w-]+)+['\"]?\s*$)))"
     r"|[Cc]onnection (?:was |is )?(?:closed|lost|reset|refused|aborted|failed|error|timed out)\b(?!: ?\d)|[Nn]etwork (?:error|is|problem)|are you offline"
-    r"|[Ss]ocket error|[Cc]heck your (?:\w+ )?connection|[Ss]erver unavailable|(?:[Rr]equest|[Ff]etch) failed"
+    r"|[Ss]ocket error|[Cc]heck your (?:\w+ )?connection|[Ss]erver unavailable|(?:[Rr]equest|[Ff]etch) failed|performing the request"
     r"|could not be (?:downloaded|fetched|retrieved|reached)|[Nn]o internet"
     r"|(?:[Rr]ead|[Rr]equest|[Oo]peration|[Dd]ownload|[Ff]etch|[Cc]onnect)\w* timed? ?out\b|TIMEDOUT|TimeoutError|[Dd]ownload (?:failed|error)"
     r"|\b(?:SSL|TLS)\b.*\b(?:error|failed|failure|returned)\b|certificate.*(?:verif|invalid|trust|fail)|(?:verify|trust).*certificate"
@@ -74,6 +78,11 @@ _ENDED_BADLY = re.compile(
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
     r"|\[ERROR\] Failed to execute goal |ERROR:  While executing gem |error: failed retrieving file )"
     r"|⨯ |\b(?:ENOGIT|ENOENT)\b|is not installed|[Cc]ommand not found"
+    # shells, interpreters and compilers
+    r"|^\s*(?:/bin/)?(?:[bd]?a|z|k)?sh: (?:line )?\d*:? ?\S|^\s*gyp ERR! |^\s*FATAL ERROR: |heap out of memory|OutOfMemoryError|[Cc]annot allocate memory"
+    r"|^\s*at (?:async )?(?:\S+ )?\(?(?:node:|/)\S+:\d+:\d+\)?$|^\s*at [\w$.<>/]+\([\w$]+\.(?:java|scala|kt|groovy):\d+\)|^\*\* \(\w+"
+    r"|thread '[^']*' panicked|^\s*CMake Error|^configure: error: |^\s*error: command '|error: (?:failed to (?:compile|parse|load)|no matching package named) "
+    r"|^(?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error): "
 )
 # Messages of success: errors before them were recovered.
 _SUCCESS = re.compile(
@@ -90,7 +99,7 @@ _NAMED = re.compile(
     r"|in connection to (?P<d>[\w.-]+)"
     r"|Connecting to (?P<e>[\w.-]+\.\w+)|Resolving (?P<f>[\w.-]+\.\w+)|\((?P<g>[a-z\d][\w.-]*\.\w+):\d+\)"
     r"|Idle timeout reached for host `(?P<h>[\w.-]+)|ssh: connect to host (?P<i>[\w.-]+)"
-    r"|connect(?:\(2\))? (?:to|for) \"(?P<j>[\w.-]+)\"|keyserver (?:from )?(?P<k>[\w.-]+\.\w+)|to_address, \{['~c\"]*(?P<l>[\w.-]+)"
+    r"|connect(?:\(2\))? (?:to|for) \"(?P<j>[\w.-]+)\"|keyserver (?:from )?(?P<k>[\w.-]+\.\w+)|to_address, ?\{['~c\"]*(?P<l>[\w.-]+)"
     r"|unable to connect to (?P<o>[\w.-]+)|attempted address(?:es)?: (?P<p>[\w.-]+)"
     r"|hkp server (?P<r>[\w.-]+)"
     r"|^(?P<n>[\w-]+(?:\.[\w-]+)+)\[\d+: |failed retrieving file '[^']*' from (?P<q>[\w.-]+)"
@@ -124,7 +133,7 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
     proxies = {a or b for line in (*log, command) for a, b in _PROXY_SET.findall(line)}
     for index in range(len(output) - 1, start - 1, -1):
         line = output[index]
-        if _OWN_FAULT.search(line):
+        if _OWN_FAULT.search(line) and not _FULL.search(line):
             return None
         matched = None if _DIAGNOSTIC.search(line) and not _FETCHED.search(line) else _match(line)
         if matched:
@@ -135,9 +144,13 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
     return next((StepFailure(rule.cause, rule.reason, "", line) for rule, line in unclear), None)
 
 
+# docker-compose and Docker's own libraries for Python.
+_CLIENTS_TRACE = re.compile(r"(?:site-packages|dist-packages|lib)/(?:compose|docker)/|bin/docker|docker\.errors|docker_compose")
+
+
 def fails_by_itself(output: t.Sequence[str]) -> bool:
     """Whether lines of unknown origin show an error of a step itself."""
-    return any(
+    return not any(_CLIENTS_TRACE.search(line) for line in output) and any(
         _TESTS.search(line)
         or _OWN_FAULT.search(line)
         or _CONSEQUENCE.search(line)
@@ -228,7 +241,7 @@ def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
     line = output[index]
     for near in (line, *(output[at] for at in range(index - 1, max(index - 7, -1), -1)), *output[index + 1 : index + 4]):
         host = _url_host(near) or (_host_in(near) if near is not line else "")
-        if host and not re.search(r"/_logs/|help|docs|issues", near):
+        if host and not re.search(r"/_logs/|help|docs|issues|[Cc]hangelog|npm notice", near):
             return host
     if re.search(r"curl|wget|fatal: |git", line) or re.search(r"(?:^|-c )(?:curl|wget|git) |Invoke-(?:WebRequest|RestMethod) ", command):
         hosts = set(_URL.findall(re.sub(r"\w+_proxy=\S+|(?:-x|--proxy)[ =]\S+", "", command, flags=re.I)))
