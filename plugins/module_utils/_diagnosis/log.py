@@ -47,6 +47,7 @@ STEP_FAILED = re.compile(
     r"|executor failed running \[(?P<b>.*)\]: (?:exit code: (?P<cb>\d+)|(?P<ob>.*))"
     r"|The command (?:'(?P<c>.*)'|\[(?P<f>.*)\]) returned a non-zero code: (?P<cc>\d+)"
     r'|building at STEP "RUN (?P<d>.*)": .*exit status (?P<cd>\d+)'
+    r"|building at step \{.* Message:RUN (?P<g>.*?) Original:.*\}: .*exit status (?P<cg>\d+)"
     r"|failed to execute command: waiting for process to exit: exit status (?P<ce>\d+)"
 )
 _CUT_STEP_FAILED = re.compile(r"executor failed ru|process \"/bin/\w+ .*\" did not compl|The command '/bin/\w+ -c ")
@@ -360,8 +361,8 @@ def read(text: str) -> Log:
 def _step(reader: _Reader, failure: t.Optional[t.Match[str]], cut: bool, lines: t.Sequence[str]) -> t.Optional[Step]:
     command, ended = "", ""
     if failure:
-        command = failure["a"] or failure["b"] or failure["c"] or failure["d"] or failure["f"] or ""
-        code = failure["ca"] or failure["cb"] or failure["cc"] or failure["cd"] or failure["ce"]
+        command = failure["a"] or failure["b"] or failure["c"] or failure["d"] or failure["f"] or failure["g"] or ""
+        code = failure["ca"] or failure["cb"] or failure["cc"] or failure["cd"] or failure["ce"] or failure["cg"]
         ended = f"exit code {code}" if code else failure["oa"] or failure["ob"] or ""
     runs = [part for part in reader.parts if part.is_run]
     failed = [part for part in runs if part.failed]

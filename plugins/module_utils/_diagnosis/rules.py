@@ -292,11 +292,11 @@ ENGINE = (
 
 # The program's name or its target must be in the line: otherwise 'refused' and 'timed out' can come from anything.
 _PROGRAM = (
-    r"^(?=.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|[\d.:a-f]+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
+    r"^(?=failed: |.*(?:https?://|ftp://|\.[\w-]+:\d+\b|\.[\w-]+ port \d+|\|[\d.:a-f]+\|:\d+|curl[:#( ]|[Cc]url error|wget: "
     r"|wget2?:|fatal: |git|npm |yarn|ERR_|UND_ERR"
     r"|ConnectionPool|HTTPS?Connection\(|url[o]pen|urllib3?|requests\.exceptions|NewConnectionError|Failed to establish a new connection|Retrying"
     r"|W: |E: |Err[: ]|\[IP: |Gem::|Net::|SocketError|Errno::|Bundler"
-    r"|java\.net\.|javax\.net\.|Connect to |Could not (?:transfer|resolve|GET|HEAD|download|connect to)|transfer failed|Unknown host"
+    r"|java\.net\.|javax\.net\.|-> \[Help \d\]|Connect to |Could not (?:transfer|resolve|GET|HEAD|download|connect to)|transfer failed|Unknown host"
     r"|spurious network|os error"
     r"|\[\d+\] |Download error|Error (?:code|message): |CondaHTTPError|gpg: |ssh: |keyserver|errno=|FetchError|RequestError|reason: |cause=|dial tcp"
     r"|read tcp|error sending request"
@@ -379,6 +379,7 @@ STEP = (
         "dns",
         "dns",
     ),
+    Rule("step", r"getaddrinfo E(?!MFILE|NFILE|NOMEM)[A-Z_]+(?: (?P<host>[\w-]+(?:\.[\w-]+)+))?", "dns", "dns"),  # whatever the resolver answered
     Rule("step", r"https?://(?P<host>[\w.-]+)\S*: (?:temporary error|DNS)", "dns", "dns"),
     Rule(
         "step",

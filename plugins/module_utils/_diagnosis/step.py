@@ -76,7 +76,11 @@ _ENDED_BADLY = re.compile(
     r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
-    r"|\[ERROR\] Failed to execute goal |ERROR:  While executing gem |error: failed retrieving file )"
+    r"|[45]\d\d +[A-Z][a-z]+(?: [A-Z][a-z]+)* +\[IP: |\[ERROR\] Failed to execute goal |ERROR:  While executing gem |error: failed retrieving file )"
+    # what a resolver of packages says at its end
+    r"|^\s*(?:Your requirements could not be resolved|ResolvePackageNotFound|UnsatisfiableError|LibMambaUnsatisfiableError|Could not solve for environment"
+    r"|ERROR: ResolutionImpossible|ERROR: Cannot install .* because|Because .* version solving failed|Bundler could not find compatible versions"
+    r"|error: failed to select a version|× No solution found|Error: Unable to find a match|Problem: |No packages? .* available)"
     r"|⨯ |\b(?:ENOGIT|ENOENT)\b|is not installed|[Cc]ommand not found"
     # shells, interpreters and compilers
     r"|^\s*(?:/bin/)?(?:[bd]?a|z|k)?sh: (?:line )?\d*:? ?\S|^\s*gyp ERR! |^\s*FATAL ERROR: |heap out of memory|OutOfMemoryError|[Cc]annot allocate memory"
@@ -131,15 +135,19 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
         return None
     start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
     proxies = {a or b for line in (*log, command) for a, b in _PROXY_SET.findall(line)}
+    vague: t.Optional[StepFailure] = None  # a message without a reason, or about one of the host's addresses: one before it can tell more
     for index in range(len(output) - 1, start - 1, -1):
         line = output[index]
         if _OWN_FAULT.search(line) and not _FULL.search(line):
-            return None
+            return vague
         matched = None if _DIAGNOSTIC.search(line) and not _FETCHED.search(line) else _match(line)
-        if matched:
-            failure = _place(*matched, output, index, command, proxies)
-            if failure:
-                return failure
+        failure = _place(*matched, output, index, command, proxies) if matched else None
+        if failure and failure.reason in ("not connected", "no route"):
+            vague = vague or failure
+        elif failure and (vague is None or failure.host == vague.host):
+            return failure
+    if vague:
+        return vague
     unclear = ((rule, line) for rule in rules.UNCLEAR for line in output[start:] if re.search(rule.pattern, line))
     return next((StepFailure(rule.cause, rule.reason, "", line) for rule, line in unclear), None)
 
