@@ -61,6 +61,7 @@ class Fault(NamedTuple):
     dockerfile: str = ""
     options: Mapping[str, Any] = {}  # of docker_build_check, before the fix and after it
     old: Mapping[str, Verdict] = {}  # if an engine before 23.0 reports something else
+    containerd: Mapping[str, Verdict] = {}  # if an engine with the containerd image store reports something else
 
 
 def daemon(cause: str, host: str = HUB, reason: str = "") -> Verdict:
@@ -248,12 +249,12 @@ FAULTS = {
         repair=f"sed '/{HUB}/d' /etc/hosts > /etc/hosts.new; cat /etc/hosts.new > /etc/hosts; systemctl restart docker",
         wall="open",
     ),
-    "mirror-token-404": wrong_mirror("the mirror's own token server answers 404", "token-404", "status 404"),
     **{
         f"mirror-token-{answer}": Fault(
             f"the mirror's own token server answers {words}",
             buildkit=client("mirror_error", "127.0.0.1", reason),
             legacy=daemon("reset"),  # it asks the Hub then, and reports that alone
+            containerd={"legacy": daemon("mirror_error", "127.0.0.1", "html page" if answer == "html" else "denied")},
             cure=MIRRORED,
             mirror=LOCAL_MIRROR,
             server=f"5000 token-{answer}",
@@ -410,15 +411,16 @@ FAULTS = {
 }  # fmt: skip
 
 
-def expected(fault: Fault, builder: str, engine: int) -> Verdict:
+def expected(fault: Fault, builder: str, engine: int, store: str) -> Verdict:
     verdict = fault.buildkit if builder == "buildkit" else fault.legacy
-    return fault.old.get(builder, verdict) if engine < 23 else verdict
+    special = fault.old if engine < 23 else fault.containerd if store == "containerd" else {}
+    return special.get(builder, verdict)
 
 
-def is_cured(name: str, builder: str, engine: int) -> bool:
+def is_cured(name: str, builder: str, engine: int, store: str) -> bool:
     """Whether the fix makes this build pass: no builder of 20.10 supports heredocs."""
     fault = FAULTS[name]
-    return bool(fault.cure or fault.repair) and expected(fault, builder, engine)[0] != "ok" and not (name == "heredoc" and engine < 23)
+    return bool(fault.cure or fault.repair) and expected(fault, builder, engine, store)[0] != "ok" and not (name == "heredoc" and engine < 23)
 
 
 def cure(fault: Fault) -> list[Step]:

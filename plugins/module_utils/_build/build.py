@@ -33,6 +33,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import host_of
 
 _NAME = "buildfleet-check"
+_CONTAINERD = "/var/lib/containerd"
 _PATIENCE = 8  # seconds for each mirror after a failed build
 _START = 60  # seconds for a stopped builder
 
@@ -229,10 +230,16 @@ def _left(sock: str) -> t.Tuple[str, ...]:
 def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str) -> Evidence:
     info = (host.engine_api("/info", sock=sock) if sock else None) or {}
     if sock:
-        known = known._replace(answers=bool(info), free=host.free(str(info["DockerRootDir"])) if info.get("DockerRootDir") else None)
+        known = known._replace(answers=bool(info), free=_free(host, str(info.get("DockerRootDir") or "")))
     urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
     return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(ask_for_image(host.http_get, url, reference) for url in urls))
+
+
+def _free(host: BuildHost, root: str) -> t.Optional[int]:
+    """Free bytes where the engine keeps images: with the containerd image store that is containerd's own folder."""
+    known = [free for free in map(host.free, (root, _CONTAINERD) if root else ()) if free is not None]
+    return min(known) if known else None
 
 
 def _ask_mirrors(host: BuildHost, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:

@@ -325,7 +325,7 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
         return verdict._replace(cause="proxy_refused", host=verdict.host or (hosts.TOKEN_SERVER if answer.of_token else None))
     if hosts.of_hub(reference) or named:
         for mirror in known.mirrors:
-            blamed = _blame(verdict, mirror, reference)
+            blamed = _blame(verdict, mirror, answer.line)
             if blamed:
                 return blamed
     verdict = _without_its_name(verdict, answer, known)
@@ -382,7 +382,7 @@ def _with_words(reason: t.Optional[str], line: str) -> t.Optional[str]:
     return f"{reason}: not in the allowlist" if reason and _OWN_WORDS not in line and _ALLOWLIST.search(line) else reason
 
 
-def _blame(found: Verdict, mirror: Mirror, reference: t.Optional[str]) -> t.Optional[Verdict]:
+def _blame(found: Verdict, mirror: Mirror, line: str) -> t.Optional[Verdict]:
     """The verdict about a configured mirror; None if the failure does not involve one."""
     named = found.host in (mirror.host, mirror.realm_host)
     hub = not found.host or hosts.is_hub(found.host)
@@ -392,7 +392,9 @@ def _blame(found: Verdict, mirror: Mirror, reference: t.Optional[str]) -> t.Opti
     if mirror.error and (named or hub):
         return found._replace(cause="mirror_error", host=mirror.host, reason=mirror.error, asked_by="daemon")
     if mirror.status == 401 and found.cause == "denied" and (named or hub):
-        return found._replace(cause="mirror_error", host=mirror.host, reason=WANTS_LOGIN if found.reason == "no login" else "status 401", asked_by="daemon")
+        # The containerd image store shows what the mirror said, or its token server: every mirror with one answers 401 at first.
+        reason = WANTS_LOGIN if found.reason == "no login" else found.reason if _OWN_WORDS in line else "status 401"
+        return found._replace(cause="mirror_error", host=mirror.host, reason=reason, asked_by="daemon")
     if mirror.manifest == 404 and found.cause in (*UNREACHED, "not_found") and hub:
         return found._replace(cause="not_found", host=mirror.host, reason="status 404", asked_by="daemon")
     if not mirror.status and mirror.reason and found.cause in UNREACHED and hub:

@@ -402,8 +402,8 @@ CURES = {
     ),
     "docker is not installed": Cure("Install Docker on this host.", "在这台主机上安装 Docker。"),
     "disk_full": Cure(
-        "Free space on the engine's disk (docker system df shows what is used).",
-        "清理引擎所在的磁盘（`docker system df` 可以看到占用）。",
+        "Free space on the engine's disk: in /var/lib/docker, with the containerd image store in /var/lib/containerd (docker system df shows what is used).",
+        "清理引擎所在的磁盘：`/var/lib/docker`，使用 containerd 镜像存储时是 `/var/lib/containerd`（`docker system df` 可以看到占用）。",
     ),
     "buildx_missing": Cure(
         "Install the buildx plugin, or set docker_build_env buildkit: false.",
@@ -687,9 +687,9 @@ def _of_mirror(found: Verdict, reason: str) -> str:
         return "mirror of a builder"
     if not of_hub(found.reference):  # registry-mirrors are mirrors of Docker Hub only
         return "mirror of another registry wants a login" if reason in (WANTS_LOGIN, "status 401") else "mirror of another registry"
-    return {WANTS_LOGIN: "mirror wants a login", "status 401": "mirror wants a login", "content missing": "mirror without the content"}.get(
-        reason, "mirror_error"
-    )
+    if reason in (WANTS_LOGIN, "status 401", "denied"):
+        return "mirror wants a login"
+    return "mirror without the content" if reason == "content missing" else "mirror_error"
 
 
 def _of_unknown(found: Verdict, reason: str) -> str:

@@ -51,21 +51,21 @@ def checked(engine, name, builder):
 
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_a_fault_is_named_and_cured(engine, faulty, name):
-    version, fault = engine.version, faults.FAULTS[name]
-    major = int(version.partition(".")[0])
-    column = version if engine.store == "graphdriver" else f"{version}, containerd image store"
+    version, store, fault = engine.version, engine.store, faults.FAULTS[name]
+    kind = (int(version.partition(".")[0]), store)
+    column = version if store == "graphdriver" else f"{version}, containerd image store"
     faulty(fault)
     wrong, sick = [], {}
     for builder in BUILDERS:
         found = checked(engine, name, builder)
         verdict = tuple(found[key] for key in ("cause", "asked_by", "host", "reason"))
-        wanted = tuple(said if want is ... else want for want, said in zip(faults.expected(fault, builder, major), verdict, strict=True))
+        wanted = tuple(said if want is ... else want for want, said in zip(faults.expected(fault, builder, *kind), verdict, strict=True))
         keep(engine=column, fault=name, builder=builder, verdict=verdict, cured=None)
         if verdict != wanted or found["changed"]:
             wrong.append((builder, wanted, found))
         if not found["ok"] and fault.says not in found["cure"]:
             wrong.append((builder, f"a cure that says {fault.says}", found))
-        if faults.is_cured(name, builder, major):
+        if faults.is_cured(name, builder, *kind):
             sick[builder] = (verdict, found)
     for module, options in faults.cure(fault) if sick else ():
         result = asked(engine, module, **options)

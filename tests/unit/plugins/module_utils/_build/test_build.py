@@ -69,6 +69,7 @@ class FakeHost(MemoryHost):
         self.runs, self.me = runs or {}, user
         self.built, self.time, self.gone, self.header = [], 0.0, [], {"Builder-Version": "2"}
         self.mirrors = {}
+        self.disks = {"/var/lib/docker": 10**9}
 
     def engine_api(self, path, method="GET", sock="", timeout=0):
         return self.api(path, method)
@@ -114,7 +115,7 @@ class FakeHost(MemoryHost):
         return self.header
 
     def free(self, path):
-        return 10**9
+        return self.disks.get(path)
 
     def now(self):
         return self.time
@@ -126,6 +127,26 @@ def log(name):
 
 def checked(host, **wish):
     return check(host, BuildRequest(image="busybox:1", **wish), BuildUser("", {"HOME": "/root"}), {}, NAME)
+
+
+@pytest.mark.parametrize(
+    ("root", "disks", "cause"),
+    [
+        ("/var/lib/docker", {"/var/lib/docker": 10**9}, "unknown"),
+        ("/var/lib/docker", {"/var/lib/docker": 10**9, "/var/lib/containerd": 10**9}, "unknown"),
+        ("/var/lib/docker", {"/var/lib/docker": 4096}, "disk_full"),
+        ("/var/lib/docker", {"/var/lib/docker": 10**9, "/var/lib/containerd": 4096}, "disk_full"),
+        ("/var/lib/docker", {}, "unknown"),
+        ("", {"/var/lib/containerd": 4096}, "unknown"),
+    ],
+    ids=["room", "room in both", "full", "containerd's is full", "no such folder", "an engine that names none"],
+)
+def test_a_message_that_says_nothing_where_a_disk_is_full(root, disks, cause):
+    engine = Engine()
+    engine.info = {"DockerRootDir": root} if root else {"ID": "x"}
+    host = FakeHost(engine, "ERROR: something unheard of\n", code=1)
+    host.disks = disks
+    assert checked(host, builder="buildkit").verdict.cause == cause
 
 
 def test_a_legacy_build_leaves_nothing_that_was_not_there():

@@ -595,6 +595,27 @@ def test_a_message_of_a_registry_without_its_name(image, words, known, expected)
     assert (found.cause, found.asked_by, found.host, found.reason) == expected
 
 
+HEAD = "FROM busybox:1\nunexpected status from HEAD request to https://m.lab/v2/library/busybox/manifests/1: "
+NO_LOGIN = 'Step 1/2 : FROM busybox:1\nHead "https://registry-1.docker.io/v2/library/busybox/manifests/1": no basic auth credentials'
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (OWN_WORDS.format("busybox:1", "denied"), "denied"),  # 28.5.2 and 29.7.2 with the containerd image store: the mirror's token server answers 403 or 404
+        (f"{HEAD}401 Unauthorized", "status 401"),
+        (NO_LOGIN, "wants a login"),
+    ],
+)
+def test_a_mirror_that_refuses_in_its_own_words(log, reason):
+    found = diagnose(log, Evidence(code=1, daemon_asked=True, mirrors=(CANDIDATE,)))
+    assert (found.cause, found.asked_by, found.host, found.reason) == ("mirror_error", "daemon", "m.lab", reason)
+    assert found.sentence == (
+        f"The mirror m.lab answers with an error ({reason}). Have the owner of the mirror m.lab allow anonymous pulls, or set docker_daemon_proxy "
+        "registry_mirrors to another one: Docker sends no credentials to mirrors."
+    )
+
+
 def test_the_sentence_about_a_mirror_that_nothing_names():
     found = diagnose(OWN_WORDS.format("alpine:3.19", ALLOWLIST))
     assert found.sentence == (
