@@ -97,14 +97,23 @@ def bench(folder: Path, count: int, rounds: int) -> t.List[t.Tuple[str, bool]]:
     subprocess.run([sys.executable, str(LAB), "up", "--hosts", f"bench*{count}=trixie"], check=True)
     fleet = Fleet(folder, names, {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"})
     plays = {name: fleet.play(name, tasks) for name, tasks in TASKS.items()}
+    playbooks = {name: str(TOP / f"playbooks/{name}.yml") for name in ("site", "verify")}
     fleet.run(plays["change"])
     fleet.run(plays["five tasks"])
-    seconds: t.Dict[str, t.List[float]] = {name: [] for name in plays}
+    seconds: t.Dict[str, t.List[float]] = {name: [] for name in (*plays, *playbooks)}
     for number in range(rounds):
         for name, path in plays.items():
             # The change goes there and back, so that each round has one, and the no-change run none.
             more = ["-e", f"other=other{number}.lab"] if name == "change" else ["-e", f"other=other{number - 1}.lab"] if name == "no change" and number else []
             seconds[name].append(fleet.run(path, *more)[0])
+        # With all hosts at once: the canary is not what is measured. The first run changes what the role left, the last one changes it back.
+        options = ["--extra-vars", json.dumps({**SITE, "buildfleet_batch": "100%"})]
+        fleet.run(playbooks["site"], *options)
+        for name, path in playbooks.items():
+            took, _memory, said = fleet.run(path, *options)
+            assert not re.search(r"changed=[1-9]", said), said[-3000:]
+            seconds[name].append(took)
+        fleet.run(plays["change"], "-e", f"other=other{number}.lab")
         print(f"round {number + 1}: " + ", ".join(f"{name} {found[-1]:.2f} s" for name, found in seconds.items()), flush=True)
     median = {name: statistics.median(found) for name, found in seconds.items()}
     for name, found in median.items():
@@ -115,8 +124,10 @@ def bench(folder: Path, count: int, rounds: int) -> t.List[t.Tuple[str, bool]]:
     print(f"a change: {median['change'] / due:.2f} times the restart alone and a no-change run")
     print(f"five tasks: {median['five tasks'] / median['no change']:.2f} times a no-change run")
     return [
-        ("no change at most 1.4 pings", median["no change"] <= 1.4 * median["ping"]),
-        ("five tasks are 4 times slower", median["five tasks"] >= 4 * median["no change"]),
+        ("no change at most 1.25 pings", median["no change"] <= 1.25 * median["ping"]),
+        ("site at most 3.4 pings", median["site"] <= 3.4 * median["ping"]),
+        ("verify at most 4.4 pings", median["verify"] <= 4.4 * median["ping"]),
+        ("five tasks are 5 times slower", median["five tasks"] >= 5 * median["no change"]),
         ("at most 3 module executions", executions <= 3),
         ("a change at most 1.15 times restart and no change", median["change"] <= 1.15 * due),
     ]
