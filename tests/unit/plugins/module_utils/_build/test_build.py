@@ -144,7 +144,7 @@ def checked(host, **wish):
 def test_a_message_that_says_nothing_where_a_disk_is_full(root, disks, cause):
     engine = Engine()
     engine.info = {"DockerRootDir": root} if root else {"ID": "x"}
-    host = FakeHost(engine, "ERROR: something unheard of\n", code=1)
+    host = FakeHost(engine, "ERROR: failed to solve: something unheard of\n", code=1)
     host.disks = disks
     assert checked(host, builder="buildkit").verdict.cause == cause
 
