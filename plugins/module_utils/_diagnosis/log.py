@@ -50,7 +50,7 @@ STEP_FAILED = re.compile(
     r"|building at step \{.* Message:RUN (?P<g>.*?) Original:.*\}: .*exit status (?P<cg>\d+)"
     r"|failed to execute command: waiting for process to exit: exit status (?P<ce>\d+)"
 )
-_CUT_STEP_FAILED = re.compile(r"executor failed ru|process \"/bin/\w+ .*\" did not compl|The command '/bin/\w+ -c ")
+_CUT_STEP_FAILED = re.compile(r"executor failed ru|failed to solve: process \"/|process \"/bin/\w+ .*\" did not compl|The command '/bin/\w+ -c ")
 _VERTEX = re.compile(r"^#(\d+) ?(.*)$")
 _SECONDS = re.compile(r"^(\d+\.\d+)(?: (.*))?$")
 _TTY = re.compile(r"^ *=> (?!=>)(ERROR |CACHED |CANCELED )?(.*?)(?:\s+(\d+\.\d)s)?\s*$")

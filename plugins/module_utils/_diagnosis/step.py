@@ -77,6 +77,9 @@ _ENDED_BADLY = re.compile(
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
     r"|[45]\d\d +[A-Z][a-z]+(?: [A-Z][a-z]+)* +\[IP: |\[ERROR\] Failed to execute goal |ERROR:  While executing gem |error: failed retrieving file )"
+    # git, where the server answered
+    r"|fatal: (?:could not read (?:Username|Password)|(?:remote error: )?[Rr]epository .*not found|Authentication failed|Remote branch .* not found"
+    r"|reference is not a tree|not a git repository|destination path .* already exists)"
     # what a resolver of packages says at its end
     r"|^\s*(?:Your requirements could not be resolved|ResolvePackageNotFound|UnsatisfiableError|LibMambaUnsatisfiableError|Could not solve for environment"
     r"|ERROR: ResolutionImpossible|ERROR: Cannot install .* because|Because .* version solving failed|Bundler could not find compatible versions"
@@ -108,7 +111,10 @@ _NAMED = re.compile(
     r"|hkp server (?P<r>[\w.-]+)"
     r"|^(?P<n>[\w-]+(?:\.[\w-]+)+)\[\d+: |failed retrieving file '[^']*' from (?P<q>[\w.-]+)"
 )
-_ADDRESS = re.compile(r"(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)\]?:\d+")
+_ADDRESS = re.compile(
+    r"(?:(?:ETIMEDOUT|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|dial tcp) \[?|remote host \()"
+    r"(\d+\.\d+\.\d+\.\d+|[\da-f:]+:[\da-f:]+)(?:\]?:\d|\))"
+)
 _PROXY_PORT = re.compile(r"(?::|port )(?:3128|8080|8888|8118|8123|7890|7891|1080|10809|10808|3142)\b")
 _SURE_PROXY_PORT = re.compile(r"(?:port |Connect to \S+:)(?:3128|8118|8123|7890|7891|1080|10809|10808|3142)\b")  # only proxies use these ports
 _PROXY_SET = re.compile(
@@ -152,8 +158,8 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
     return next((StepFailure(rule.cause, rule.reason, "", line) for rule, line in unclear), None)
 
 
-# docker-compose and Docker's own libraries for Python.
-_CLIENTS_TRACE = re.compile(r"(?:site-packages|dist-packages|lib)/(?:compose|docker)/|bin/docker|docker\.errors|docker_compose")
+# docker-compose and Docker's own libraries for Python; the git of BuildKit, which fetches a context.
+_CLIENTS_TRACE = re.compile(r"(?:site-packages|dist-packages|lib)/(?:compose|docker)/|bin/docker|docker\.errors|docker_compose|git stderr:")
 
 
 def fails_by_itself(output: t.Sequence[str]) -> bool:
