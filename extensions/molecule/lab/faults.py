@@ -13,7 +13,7 @@ from typing import Any, Mapping, NamedTuple
 import build
 import pki
 from pki import PKI
-from table import ALLOWLIST, AUTH_PROXY, DROPS, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, RELAY, USERNAME, WEB
+from table import ALLOWLIST, AUTH_PROXY, DROPS, HTTP_PROXY, INTERCEPT_PROXY, MIRROR, PASSWORD, RELAY, SERVICES, USERNAME, WEB
 
 HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"
 AT_THE_MIRROR = "mirror.lab/library/busybox:1"
@@ -100,6 +100,21 @@ def played(program: str, blocked: bool, cause: str, reason: str, host: str, comm
     )
 
 
+# curl of the host's Debian with its libraries and the authorities of its ca-certificates (without the lab's own), as files that a Dockerfile copies.
+CURL = (
+    f"cd {CONTEXT}; mkdir -p root/bin root/etc/ssl/certs; cp /usr/bin/curl root/bin; "
+    "ldd /usr/bin/curl | grep -o '/[^ ]*' | tar -ch -T - 2>/dev/null | tar -x -C root; "
+    "cat /usr/share/ca-certificates/mozilla/*.crt > root/etc/ssl/certs/ca-certificates.crt"
+)
+MISSING = f"{WEB}missing.tar.gz"
+CURL_PROXY = '{"proxies": {"default": {"httpProxy": "http://auth-proxy.lab:8888", "httpsProxy": "http://auth-proxy.lab:8888"}}}'
+
+
+def curl(title: str, verdict: Verdict, command: str, **more: Any) -> Fault:
+    dockerfile = f"FROM {AT_THE_MIRROR}\nCOPY root /\nRUN {command}\n"
+    return Fault(f"curl in a RUN step {title}", **both(verdict), dockerfile=dockerfile, **{"script": CURL, **more})
+
+
 GIT_FAILS = next(row for row in PLAYED if row["program"] == "git" and row["blocked"])
 # The hosts have no git: this one prints what git printed in this lab, for BuildKit's git and the client's.
 GIT = (
@@ -164,6 +179,29 @@ FAULTS = {
     "proxy-502": Fault(
         "the proxy fails (502)", **both(daemon("proxy_refused", "127.0.0.1", "Bad Gateway")), cure=PROXIED, proxy=LOCAL_PROXY, server="3128 502"
     ),
+    "proxy-closes": Fault(
+        "the proxy ends each connection without an answer",
+        **both(daemon("reset")),
+        cure=PROXIED,
+        says="docker_daemon_proxy https_proxy to a proxy that reaches",
+        proxy=LOCAL_PROXY,
+        server="3128 closes",
+    ),
+    "proxy-closes-tunnels": Fault(
+        "the proxy accepts the request and ends the connection then",
+        **both(daemon("reset")),
+        cure=PROXIED,
+        says="docker_daemon_proxy https_proxy to a proxy that reaches",
+        proxy=LOCAL_PROXY,
+        server="3128 closes-tunnels",
+    ),
+    "proxy-closes-tls": Fault(
+        "the proxy's URL has https://, and the proxy ends the connection",
+        **both(daemon("proxy_unreachable", "127.0.0.1", "tls")),
+        cure=PROXIED,
+        proxy=LOCAL_PROXY.replace("http:", "https:"),
+        server="3128 closes",
+    ),
     "proxy-intercepts": Fault(
         "the proxy intercepts TLS with the CA of the company",
         **both(daemon("tls", HUB, "unknown authority")),
@@ -176,6 +214,7 @@ FAULTS = {
     "mirror-500": wrong_mirror("the mirror answers 500", "500", "status 500"),
     "mirror-html": wrong_mirror("the mirror answers with an html page", "html", "html page"),
     "mirror-lacks": wrong_mirror("the mirror does not have the image", "lacks", "status 404", "not_found"),
+    "mirror-empty": wrong_mirror("the mirror has the manifest and not the content", "empty", "content missing"),
     "mirror-cut": wrong_mirror("the mirror cuts layers off", "cut", "incomplete layers"),
     "mirror-login": Fault(
         "the mirror requires a login", **both(daemon("mirror_error", "login.lab", "wants a login")), cure=MIRRORED, mirror="https://login.lab"
@@ -298,6 +337,15 @@ FAULTS = {
         names=f"{OWN_ADDRESS} {REGISTRY}",
         options={"image": f"{REGISTRY}:5000/library/busybox:1"},
     ),
+    "registry-goaway": Fault(
+        "a registry ends each HTTP/2 connection",
+        **both(daemon("reset", REGISTRY)),
+        outside="the registry's owner",
+        server="443 goaway",
+        certificate="good",
+        names=f"{OWN_ADDRESS} {REGISTRY}",
+        options={"image": AT_THE_REGISTRY},
+    ),
     "registry-platform": Fault(
         "the image exists for other platforms only",
         **both(daemon("not_found", "127.0.0.1", "platform")),
@@ -319,8 +367,34 @@ FAULTS = {
     "add-walled": Fault(
         "ADD of a URL that the firewall blocks",
         **both(daemon("reset", "web.lab")),
-        cure=(("docker_daemon_proxy", {"http_proxy": HTTP_PROXY, "https_proxy": HTTP_PROXY}),),
+        cure=(("docker_daemon_proxy", {"http_proxy": HTTP_PROXY}),),
+        says="docker_daemon_proxy http_proxy",
         dockerfile=f"FROM {AT_THE_MIRROR}\nADD {WEB}index.html /page\n",
+    ),
+    "add-missing": Fault(
+        "ADD of a URL that does not exist",
+        **both(("bad_dockerfile", None, None, "status 404")),
+        outside="correct the URL",
+        says="Correct the URL of ADD in the Dockerfile",
+        wall="open",
+        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {MISSING} /page\n",
+        repair=f"sed -i s,{MISSING},{WEB}index.html, {CONTEXT}/Dockerfile",
+    ),
+    "add-no-route": Fault(
+        "ADD of a URL whose host has no route",
+        **both(daemon("refused", "web.lab", "no route")),
+        cure=(("docker_daemon_proxy", {"http_proxy": HTTP_PROXY}),),
+        says="docker_daemon_proxy http_proxy",
+        wall="open",
+        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {WEB}index.html /page\n",
+        script=f"ip route add unreachable {SERVICES['web'].address}",
+    ),
+    "add-unknown": Fault(
+        "ADD of a URL whose host has no address",
+        **both(daemon("dns", "nosuch.lab")),
+        outside="correct the URL, or a resolver that knows the host",
+        dockerfile=f"FROM {AT_THE_MIRROR}\nADD http://nosuch.lab/index.html /page\n",
+        repair=f"sed -i s,http://nosuch.lab/,{MIRROR}/v2/?, {CONTEXT}/Dockerfile",
     ),
     "git-add": Fault(
         "ADD of a git repository that the firewall blocks (recorded output of git)",
@@ -406,6 +480,50 @@ FAULTS = {
         **both(("dns", "step", "nosuch.lab", "dns")),
         outside="correct the Dockerfile",
         options={"image": AT_THE_MIRROR, "network_step": "http://nosuch.lab/"},
+    ),
+    "step-proxy-password": Fault(
+        "the proxy of RUN steps requires a password",
+        **both(("proxy_auth", "step", "web.lab", "status 407")),
+        cure=STEP_PROXY,
+        script=f"mkdir -p /root/.docker; echo {shlex.quote(CURL_PROXY)} > /root/.docker/config.json",
+        options={"image": AT_THE_MIRROR, "network_step": WEB},
+    ),
+    "curl": curl("requests a server that the firewall blocks", ("reset", "step", "web.lab", "reset"), f"curl -fsS {WEB}", cure=STEP_PROXY),
+    "curl-silent": curl(
+        "prints nothing (-s) about a server that the firewall blocks", ("reset", "step", "web.lab", "reset"), f"curl -fs {WEB}", cure=STEP_PROXY
+    ),
+    "curl-ca": curl(
+        "does not trust the authority of its server",
+        ("tls", "step", "mirror.lab", "unknown authority"),
+        f"curl -fsS {MIRROR}/v2/",
+        outside="trust the authority in the image",
+        says="in the image",
+        repair=f"cat /lab/ca.crt >> {CONTEXT}/root/etc/ssl/certs/ca-certificates.crt",
+    ),
+    "curl-unknown": curl(
+        "goes to a server that does not exist", ("dns", "step", "nosuch.lab", "dns"), "curl -fsS http://nosuch.lab/", outside="correct the Dockerfile"
+    ),
+    "curl-no-route": curl(
+        "goes to a server without a route, which it does not say",
+        ("refused", "step", "web.lab", "refused"),
+        f"curl -fsS {WEB}",
+        cure=STEP_PROXY,
+        wall="open",
+        script=f"{CURL}; ip route add unreachable {SERVICES['web'].address}",
+    ),
+    "curl-proxy-password": curl(
+        "has a proxy that requires a password",
+        ("proxy_auth", "step", "mirror.lab", "status 407"),
+        f"curl -fsSk {MIRROR}/v2/",
+        cure=(("docker_build_env", {"users": ["root"], "step_proxy": {"http_proxy": HTTP_PROXY, "https_proxy": HTTP_PROXY}}),),
+        script=f"{CURL}; mkdir -p /root/.docker; echo {shlex.quote(CURL_PROXY)} > /root/.docker/config.json",
+    ),
+    "curl-missing": curl(
+        "requests a file that does not exist, so that the network is not to blame",
+        ("step_failed", None, None, "exit code 22"),
+        f"curl -fsS {MISSING}",
+        outside="correct the Dockerfile",
+        wall="open",
     ),
     **{f"step-{row['program']}{'' if row['blocked'] else '-ca'}": played(**row) for row in PLAYED},
 }  # fmt: skip

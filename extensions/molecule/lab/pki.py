@@ -43,6 +43,7 @@ FAULTY = {
     "early": ("ca", "20480101000000Z", "20490101000000Z", True),  # as every certificate is for a host whose clock is behind
     "no-sans": ("ca", "20200101000000Z", "20490101000000Z", False),
     "untrusted": ("intercept-ca", "20200101000000Z", "20490101000000Z", True),
+    "good": ("ca", "20200101000000Z", "20490101000000Z", True),  # the fault is elsewhere
 }
 _SIGNING = """[ca]
 default_ca = lab

@@ -12,7 +12,7 @@ import typing as t
 from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge, with_content
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment, default_builder
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
@@ -100,6 +100,8 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
             proof["step"] = "fresh"
             verdict = verdict._replace(sentence=f"{verdict.sentence} A RUN step reached {host_of(request.network_step)}.")
         asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
+        if any(mirror.content for mirror in asked):
+            verdict = judge(log, with_content(known, asked))
         outcome = Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
     finally:
         # A builder lists its records only while it runs, and its image can be removed only after it.

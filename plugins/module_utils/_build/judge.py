@@ -76,6 +76,15 @@ def several(builds: t.Sequence[Built]) -> Verdict:
     return failed[0].verdict._replace(sentence=" ".join([head, *(f"{built.image} ({built.registry}): {built.verdict.sentence}" for built in failed)]))
 
 
+_CONTENT = {"status 404": "content missing", "layer cut off": "incomplete layers"}  # as the engine's own messages are read
+
+
+def with_content(known: Evidence, asked: t.Sequence[Candidate]) -> Evidence:
+    """Also which of the daemon's mirrors serve the manifest of the image and refuse its layers."""
+    content = {mirror.url: _CONTENT.get(mirror.content, mirror.content) for mirror in asked}
+    return known._replace(mirrors=tuple(mirror._replace(content=content.get(mirror.url, "")) for mirror in known.mirrors))
+
+
 def blame(verdict: Verdict, mirrors: t.Sequence[Candidate]) -> Verdict:
     """What each of the daemon's mirrors answers for the image of a failed build."""
     if len(mirrors) < 2:

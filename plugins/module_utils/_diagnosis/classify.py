@@ -395,6 +395,8 @@ def _blame(found: Verdict, mirror: Mirror, line: str) -> t.Optional[Verdict]:
         # The containerd image store shows what the mirror said, or its token server: every mirror with one answers 401 at first.
         reason = WANTS_LOGIN if found.reason == "no login" else found.reason if _OWN_WORDS in line else "status 401"
         return found._replace(cause="mirror_error", host=mirror.host, reason=reason, asked_by="daemon")
+    if mirror.content and found.cause in (*UNREACHED, "not_found") and hub:
+        return found._replace(cause="mirror_error", host=mirror.host, reason=mirror.content, asked_by="daemon")
     if mirror.manifest == 404 and found.cause in (*UNREACHED, "not_found") and hub:
         return found._replace(cause="not_found", host=mirror.host, reason="status 404", asked_by="daemon")
     if not mirror.status and mirror.reason and found.cause in UNREACHED and hub:

@@ -414,6 +414,10 @@ CURES = {
         "设置 `docker_build_env` 的 `buildkit: true`（或者在本任务里用 `builder: buildkit`）：旧版构建器不支持 {reason}。",
     ),
     "bad_dockerfile": Cure("Correct the Dockerfile or the context: {reason}.", "改正 Dockerfile 或构建上下文：{reason}。"),
+    "ADD of a missing file": Cure(
+        "Correct the URL of ADD in the Dockerfile: its server answers {reason}.",
+        "改正 Dockerfile 里 ADD 的 URL：服务器返回 {reason}。",
+    ),
     "credential helper": Cure(
         "Remove credsStore and credHelpers from ~/.docker/config.json of the user who builds, or repair the helper that they name: the client runs it first.",
         "删除构建用户 ~/.docker/config.json 里的 `credsStore` 和 `credHelpers`，或者修好它们指定的程序：客户端会先调用它。",
@@ -465,6 +469,8 @@ WHERE = {
     "builder": Cure(" in docker_builder image", " `docker_builder` 的 `image` 里的"),
     "": Cure("", ""),
 }
+# These name the proxy for https, which is another setting for a URL without TLS.
+OF_THE_SCHEME = ("way", "registry", "client way", "mirror in FROM, unreached", "mirror in a name, unreached")
 PROCESS = {"client": "docker_build_env https_proxy", "step": "docker_build_env step_proxy", "daemon": "docker_daemon_proxy https_proxy"}
 _OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
 
@@ -604,9 +610,17 @@ def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
         return _of_denied(found, known, reason)
     if cause == "rate_limited":
         return _of_rate_limit(found)
-    if cause == "step_failed":
-        return {"clock is behind": "step, clock", "a download that failed without saying why": "step, unclear"}.get(reason, cause)
+    if cause in ("step_failed", "bad_dockerfile"):
+        return _OF_REASON.get((cause, reason), cause)
     return _of_unknown(found, reason) if cause == "unknown" else ""
+
+
+_OF_REASON = {
+    ("step_failed", "clock is behind"): "step, clock",
+    ("step_failed", "a download that failed without saying why"): "step, unclear",
+    ("bad_dockerfile", "status 404"): "ADD of a missing file",
+    ("bad_dockerfile", "status 410"): "ADD of a missing file",
+}
 
 
 def _of_token(found: Verdict, known: Evidence, client: bool) -> str:

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.classify import decide, named_in, reference_of
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, PROCESS, WHERE, cure_name
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, OF_THE_SCHEME, PROCESS, WHERE, cure_name
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import read
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import MOST_LINES, proof_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
@@ -48,6 +48,8 @@ def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
         unnamed = ("网络" if chinese else "the network", *unnamed[1:])
     text = CURES[name].chinese if chinese else CURES[name].english
     host = found.host or unnamed[0]
+    if name in OF_THE_SCHEME and re.search(rf"http://{re.escape(host)}[:/]", "\n".join(found.lines)):
+        text = text.replace("https_proxy", "http_proxy")
     return text.format(
         host=host,
         reason=found.reason or unnamed[1],

@@ -472,10 +472,10 @@ STEP = (
         "refused",
         "no route",
     ),
-    Rule("step", r"connect to (?P<host>[\w.-]+) port \d+ after \d{5,} ms", "timeout", "timeout"),
+    Rule("step", r"connect to (?P<host>[\w.-]+)(?: port |:)\d+ after \d{5,} ms", "timeout", "timeout"),
     Rule(
         "step",
-        r"Failed to connect to (?P<host>[\w.-]+) port \d+.*(?:refused|Couldn't connect|Could not connect)|connect\(2\) for \"(?P<gem>[\w.-]+)\"",
+        r"Failed to connect to (?P<host>[\w.-]+)(?: port |:)\d+.*(?:refused|Couldn't connect|Could not connect)|connect\(2\) for \"(?P<gem>[\w.-]+)\"",
         "refused",
         "refused",
     ),

@@ -99,6 +99,20 @@ _SUCCESS = re.compile(
 _NO_TLS = re.compile(r"can't execute 'ssl_helper'")  # busybox wget ends with a reset then
 _HARMLESS = re.compile(r"npm (?:WARN|warn)|deprecat|[Rr]etrying|https?://\S+$")  # advice, and the addresses of help pages
 _END = 40  # lines
+# curl with -s or --silent, and without -S or --show-error.
+_SILENT_CURL = re.compile(r"\bcurl (?=(?:[^|;&]* )?(?:-[a-zA-Z]*s|--silent\b))(?!(?:[^|;&]* )?(?:-[a-zA-Z]*S|--show-error\b))")
+# Its exit codes: which error it did not print (man curl). The first four end other programs too.
+_CURL_CODES = {
+    "exit code 5": ("proxy_unreachable", "dns"),
+    "exit code 6": ("dns", "dns"),
+    "exit code 7": ("refused", "not connected"),
+    "exit code 28": ("timeout", "timeout"),
+    "exit code 35": ("reset", "reset"),
+    "exit code 52": ("reset", "reset"),
+    "exit code 56": ("reset", "reset"),
+    "exit code 60": ("tls", "unknown authority"),
+}
+_CURLS_ALONE = ("exit code 35", "exit code 52", "exit code 56", "exit code 60")
 KILLED = ("exit code 132", "exit code 134", "exit code 135", "exit code 136", "exit code 137", "exit code 139")
 _URL = re.compile(r"(?:https?|git|ssh|hkps?|ftp)://(?:[^@/\s'\"]*@)?(\[[\da-f:]+\]|[\w.-]+)")
 _NAMED = re.compile(
@@ -152,10 +166,18 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
             vague = vague or failure
         elif failure and (vague is None or failure.host == vague.host):
             return failure
-    if vague:
-        return vague
+    least = vague or _silent_curl([line for line in output[start:] if line.strip()], command, ended)
+    if least:
+        return least
     unclear = ((rule, line) for rule in rules.UNCLEAR for line in output[start:] if re.search(rule.pattern, line))
     return next((StepFailure(rule.cause, rule.reason, "", line) for rule, line in unclear), None)
+
+
+def _silent_curl(output: t.Sequence[str], command: str, ended: str) -> t.Optional[StepFailure]:
+    if ended not in _CURL_CODES or not _SILENT_CURL.search(command) or _OWN_SERVICE.search(command) or (output and ended not in _CURLS_ALONE):
+        return None
+    cause, reason = _CURL_CODES[ended]
+    return StepFailure(cause, reason, "" if cause == "proxy_unreachable" else _only_host(command), "")
 
 
 # docker-compose and Docker's own libraries for Python; the git of BuildKit, which fetches a context.
@@ -258,9 +280,13 @@ def _wanted(output: t.Sequence[str], index: int, command: str) -> str:
         if host and not re.search(r"/_logs/|help|docs|issues|[Cc]hangelog|npm notice", near):
             return host
     if re.search(r"curl|wget|fatal: |git", line) or re.search(r"(?:^|-c )(?:curl|wget|git) |Invoke-(?:WebRequest|RestMethod) ", command):
-        hosts = set(_URL.findall(re.sub(r"\w+_proxy=\S+|(?:-x|--proxy)[ =]\S+", "", command, flags=re.I)))
-        return hosts.pop() if len(hosts) == 1 else ""
+        return _only_host(command)
     return ""
+
+
+def _only_host(command: str) -> str:
+    hosts = set(_URL.findall(re.sub(r"\w+_proxy=\S+|(?:-x|--proxy)[ =]\S+", "", command, flags=re.I)))
+    return hosts.pop() if len(hosts) == 1 else ""
 
 
 def _is_proxy(host: str, line: str, wanted: str, proxies: t.AbstractSet[str]) -> bool:

@@ -46,6 +46,7 @@ class Candidate(t.NamedTuple):
     seconds: float = 0.0
     bytes_per_second: t.Optional[int] = None
     cost: float = 0.0  # seconds for all requests, estimated if the time was up before
+    content: str = ""  # how it refuses a layer whose manifest it serves
 
     @property
     def usable(self) -> bool:
@@ -121,7 +122,9 @@ def try_candidate(url: str, images: t.Sequence[str], most: int, ask: Ask, clock:
     except _Problem as problem:
         problems.append(problem)
     seconds = clock() - started
-    candidate = Candidate(url, realm=visit.realm, needs=visit.needs, missing=tuple(missing), seconds=round(seconds, 2), cost=seconds)
+    candidate = Candidate(
+        url, realm=visit.realm, needs=visit.needs, missing=tuple(missing), seconds=round(seconds, 2), cost=seconds, content=visit.refused_layer
+    )
     if visit.layer_bytes and visit.layer_seconds:
         rate = visit.layer_bytes / visit.layer_seconds
         left = most / rate - visit.layer_seconds if visit.cut else 0.0
@@ -180,7 +183,7 @@ class _Visit:
         self._tokens: t.Dict[str, str] = {}  # by scope
         self._service = ""
         self.realm = ""
-        self.layer_bytes, self.layer_seconds, self.cut = 0, 0.0, False
+        self.layer_bytes, self.layer_seconds, self.cut, self.refused_layer = 0, 0.0, False, ""
 
     @property
     def needs(self) -> str:
@@ -210,7 +213,11 @@ class _Visit:
         layers = manifest.get("layers") or []
         if layers:
             largest = max(layers, key=lambda layer: int(layer.get("size") or 0))
-            self._layer(f"{self._base}/v2/{repository}/blobs/{largest.get('digest')}", repository, image, most)
+            try:
+                self._layer(f"{self._base}/v2/{repository}/blobs/{largest.get('digest')}", repository, image, most)
+            except _Problem as problem:
+                self.refused_layer = problem.reason if problem.cause == "mirror_error" else ""
+                raise
 
     def _document(self, url: str, repository: str, image: str) -> t.Dict[str, t.Any]:
         answer, last = self._authorized("GET", url, repository, {"Accept": MANIFESTS}, _LARGEST_DOCUMENT)

@@ -24,6 +24,7 @@ class Mirror(t.NamedTuple):
     realm: str = ""
     manifest: int = 0
     reason: str = ""
+    content: str = ""  # why it serves the manifest, but not the layers
 
     @property
     def host(self) -> str:

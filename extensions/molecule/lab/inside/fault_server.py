@@ -4,9 +4,10 @@
 """A registry, a mirror or a proxy with a fault, on the host itself: `fault_server.py PORT ANSWER [CERTIFICATE]`.
 
 ANSWER is a status, `html` (a page where a registry should be), `lacks` (a registry without images), `pass` (it serves the images of the lab's mirror),
-`cut` (the same, but each layer ends in its middle), `platform` (images of another platform only), `token-STATUS` and `token-html`
-(a mirror whose own token server answers so), or `tunnel` (a proxy that passes everything on to the lab's proxy).
-With CERTIFICATE, a file with a certificate and its key, it speaks TLS.
+`cut` (the same, but each layer ends in its middle), `empty` (the same without layers and configurations), `platform` (images of another platform only),
+`token-STATUS` and `token-html` (a mirror whose own token server answers so), `tunnel` (a proxy that passes everything on to the lab's proxy),
+`closes` (a server that ends each connection instead of an answer), `closes-tunnels` (a proxy that answers CONNECT and ends the connection then),
+or `goaway` (a server that ends each HTTP/2 connection). With CERTIFICATE, a file with a certificate and its key, it speaks TLS.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ OTHER_PLATFORM = {
 }
 TLS_RECORD = b"\x16"  # the first byte of a handshake
 GZIP = b"\x1f\x8b"  # a layer begins with it
+HTTP2_SETTINGS, HTTP2_GOAWAY = b"\0\0\0\4" + bytes(5), b"\0\0\x08\7" + bytes(5) + bytes(4) + (11).to_bytes(4, "big")
 
 
 def error(code: str) -> bytes:
@@ -61,7 +63,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, *("application/json", b"{}") if hello else (INDEX, json.dumps(OTHER_PLATFORM).encode()))
         elif self.wrong.startswith("token-"):
             self.token(self.wrong.partition("-")[2])
-        elif self.wrong in ("pass", "cut"):
+        elif self.wrong == "closes-tunnels" and self.command == "CONNECT":
+            self.connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self.connection.recv(65536)  # with something unread, the end would be a reset
+            self.close_connection = True
+        elif self.wrong == "empty" and "/blobs/" in self.path:
+            self.answer(404, "application/json", error("BLOB_UNKNOWN"))
+        elif self.wrong in ("pass", "cut", "empty"):
             self.pass_on()
         else:
             self.answer(int(self.wrong), "text/plain", b"no\n")
@@ -102,12 +110,19 @@ class Server(ThreadingHTTPServer):
 
     def finish_request(self, request, client_address):  # type: ignore[no-untyped-def]
         request.settimeout(60)
+        if Handler.wrong == "closes":
+            request.recv(65536)
+            return
         if not self.context and request.recv(1, socket.MSG_PEEK) == TLS_RECORD:
             request.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")  # what a real registry without TLS answers
             return
         connection = self.context.wrap_socket(request, server_side=True) if self.context else request
         if Handler.wrong == "tunnel":
             tunnel(connection)
+        elif Handler.wrong == "goaway":
+            connection.sendall(HTTP2_SETTINGS + HTTP2_GOAWAY)
+            while connection.recv(65536):
+                pass
         else:
             super().finish_request(connection, client_address)
 
@@ -131,6 +146,7 @@ def main(port: str, wrong: str, certificate: str = "") -> None:
     if certificate:
         Server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         Server.context.load_cert_chain(certificate)
+        Server.context.set_alpn_protocols(["h2"] if wrong == "goaway" else ["http/1.1"])
     Server(("", int(port)), Handler).serve_forever()
 
 

@@ -563,6 +563,17 @@ def test_after_a_failure_each_mirror_is_asked_for_the_image():
     )
 
 
+def test_a_mirror_that_serves_the_manifest_and_no_layer_is_to_blame():
+    engine = Engine()
+    engine.info = {"RegistryConfig": {"Mirrors": ["https://empty.lab/"]}, "HttpsProxy": ""}
+    host = FakeHost(engine, log("wall-reset/28.5-legacy"), 1)
+    manifest = Answer(200, {}, body=b'{"layers": [{"digest": "sha256:a", "size": 5}]}')
+    host.http_request = lambda url, *_rest: Answer(404, {}) if "/blobs/" in url else manifest
+    host.http_get = lambda url, headers, timeout=5: Answer(200, {})
+    verdict = checked(host, builder="legacy").verdict
+    assert (verdict.cause, verdict.asked_by, verdict.host, verdict.reason) == ("mirror_error", "daemon", "empty.lab", "content missing")
+
+
 @pytest.mark.parametrize("image", ["quay.io/a/b:1", "ghcr.io/a:1"])
 def test_mirrors_of_docker_hub_are_not_asked_for_images_of_others(image):
     engine = Engine()

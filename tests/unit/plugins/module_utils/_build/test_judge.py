@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, blame, judge, judge_text, several
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Verdict
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, blame, judge, judge_text, several, with_content
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 RESET = 'Get "https://registry-1.docker.io/v2/": read tcp 10.0.0.1:1->10.0.0.2:443: read: connection reset by peer'
 BOOT = f"""#0 building with "ci" instance using docker-container driver
@@ -102,3 +103,11 @@ def test_several_builds_name_every_registry_that_fails(builds, cause, sentence):
 
 def test_one_mirror_needs_no_comparison():
     assert blame(BAD, [Candidate("https://a", "dns")]) == BAD
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"), [("status 404", "content missing"), ("layer cut off", "incomplete layers"), ("status 403", "status 403"), ("", "")]
+)
+def test_what_a_mirror_refuses_of_a_layer_is_known_afterwards(answer, content):
+    known = Evidence(mirrors=(Mirror("https://a/", 200), Mirror("https://b/", 200)))
+    assert [mirror.content for mirror in with_content(known, [Candidate("https://a/", content=answer)]).mirrors] == [content, ""]

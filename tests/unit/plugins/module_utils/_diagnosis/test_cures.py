@@ -385,6 +385,27 @@ SENTENCES = {
         {"timed_out": True, "timeout": 9},
         "Set docker_build_env step_proxy if the network is slow or silent, or a longer timeout here.",
     ),
+    "ADD of a URL without TLS": (
+        build_log(APP, 'failed to load cache key: Get "http://files.example.com/tool.tgz": dial tcp 192.0.2.7:80: connect: no route to host'),
+        {},
+        "Set docker_daemon_proxy http_proxy to a proxy that reaches files.example.com.",
+    ),
+    "a registry without TLS that cannot be reached": (
+        build_log("registry.example.com:5000/app:1", f'failed to do request: Head "http://{OWN}:5000/v2/app/manifests/1": {RESET}'),
+        {},
+        f"Set docker_daemon_proxy http_proxy to a proxy that reaches {OWN}, or correct the name in the Dockerfile.",
+    ),
+    "a git context without TLS": (
+        f"unable to prepare context: unable to 'git clone' to temporary context directory: error fetching: fatal: unable to access "
+        f"'http://{OWN}/team/tool.git/': Recv failure: Connection reset by peer\n",
+        {},
+        f"Set docker_build_env http_proxy to a proxy that reaches {OWN}.",
+    ),
+    "ADD of a file that its server does not have": (
+        "Step 2/2 : ADD http://files.example.com/x.tgz /\nADD failed: failed to GET http://files.example.com/x.tgz with status 404 Not Found: no\n",
+        {},
+        "Correct the URL of ADD in the Dockerfile: its server answers status 404.",
+    ),
     "stopped anywhere": ("", {"timed_out": True, "timeout": 9}, "Set a longer timeout here, or read the lines in log: they show what the build was doing."),
 }
 
@@ -393,3 +414,9 @@ SENTENCES = {
 def test_the_sentence(case):
     log, known, cure = SENTENCES[case]
     assert diagnose(log, Evidence(**known)).cure == cure
+
+
+def test_a_proxy_for_requests_without_tls_is_named_in_chinese_too():
+    log, known, _cure = SENTENCES["ADD of a URL without TLS"]
+    found = diagnose(log, Evidence(**known))
+    assert cure_text(found.cure_name, found, chinese=True) == "给 `docker_daemon_proxy` 的 `http_proxy` 设置能访问 files.example.com 的代理。"

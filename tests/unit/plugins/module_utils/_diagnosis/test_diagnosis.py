@@ -59,6 +59,10 @@ FAULTS = {
     "dns-down": (daemon("dns"), daemon("dns"), {}),
     "http-on-https": (daemon("tls", "plain.lab", "http answer"), daemon("tls", "plain.lab", "http answer"), {}),
     "add-walled": (*[daemon("reset", "web.lab")] * 2, {}),
+    "add-missing": (*[("bad_dockerfile", None, None, "status 404")] * 2, {}),
+    "add-no-route": (*[daemon("refused", "web.lab", "no route")] * 2, {}),
+    "proxy-closes": (*[daemon("reset")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
+    "proxy-closes-tunnels": (*[daemon("reset")] * 2, {"daemon_proxy": "http://127.0.0.1:3128"}),
     "git-add": (*[daemon("reset", "web.lab")] * 2, {}),  # git's output is recorded, and played in the engine
     "no-ipv6-route": (*[daemon("refused", HUB, "no IPv6 route")] * 2, {}),
     "registry-http": (*[daemon("tls", "registry.lab", "http answer")] * 2, {}),
@@ -302,6 +306,8 @@ STEPS = {
     "curl: (60) SSL certificate problem: certificate is not yet valid": ("tls", "files.example"),
     "E: Release file for http://deb.example/x/InRelease is not valid yet (invalid for another 6h 7min 22s).": ("step_failed", None),
     "curl: (7) Failed to connect to deb.example port 443 after 3 ms: Couldn't connect to server": ("refused", "deb.example"),
+    "curl: (7) Failed to connect to deb.example:443 after 3 ms: Could not connect to server": ("refused", "deb.example"),
+    "curl: (28) Failed to connect to deb.example:443 after 135012 ms: Could not connect to server": ("timeout", "deb.example"),
     "curl: (56) CONNECT tunnel failed, response 403": ("proxy_refused", "files.example"),
     "curl: (56) CONNECT tunnel failed, response 407": ("proxy_auth", "files.example"),
     "curl: (60) SSL certificate problem: unable to get local issuer certificate": ("tls", "files.example"),
@@ -663,6 +669,36 @@ SERVES, INCOMPLETE = Mirror("https://m.lab", 200, manifest=200), ("mirror_error"
 def test_layers_that_a_mirror_cuts_off(log, mirrors, expected):
     found = diagnose(log, Evidence(code=1, daemon_asked=True, mirrors=mirrors))
     assert (found.cause, found.asked_by, found.host, found.reason) == expected
+
+
+MISSING = (
+    "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:aa (application/vnd.oci.image.config.v1+json) from remote: "
+    "not found"
+)
+WITHOUT_CONTENT = Mirror(LOCAL, 200, manifest=200, content="content missing")
+
+
+@pytest.mark.parametrize(
+    ("log", "mirror", "expected"),
+    [
+        (CUT.format(MISSING), WITHOUT_CONTENT, daemon("mirror_error", "127.0.0.1", "content missing")),
+        (REFUSED.format("https://registry-1.docker.io/v2/"), WITHOUT_CONTENT, daemon("mirror_error", "127.0.0.1", "content missing")),
+        (CUT.format(MISSING), WITHOUT_CONTENT._replace(content=""), daemon("not_found", HUB, "content missing")),
+        (REFUSED.format("https://registry.example.com/v2/"), WITHOUT_CONTENT, daemon("refused", "registry.example.com")),
+    ],
+    ids=["BuildKit", "the Hub is asked next", "not known", "another host"],
+)
+def test_a_mirror_that_has_the_manifest_and_not_the_layers(log, mirror, expected):
+    found = diagnose(log, Evidence(code=1, mirrors=(mirror,)))
+    assert (found.cause, found.asked_by, found.host, found.reason) == expected
+
+
+def test_the_sentence_about_a_mirror_without_the_content():
+    found = diagnose(REFUSED.format("https://registry-1.docker.io/v2/"), Evidence(code=1, mirrors=(WITHOUT_CONTENT,)))
+    assert found.sentence == (
+        "The mirror 127.0.0.1 answers with an error (content missing). Have the owner of the mirror 127.0.0.1 fetch busybox:1 again, "
+        "or set docker_daemon_proxy registry_mirrors to another one: it has the tag but not its content."
+    )
 
 
 def test_the_sentence_about_layers_that_a_mirror_cuts_off():

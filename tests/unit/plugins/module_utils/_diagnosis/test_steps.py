@@ -68,3 +68,28 @@ def test_a_step_that_failed_by_itself_is_not_blamed_on_the_network(command, outp
 @pytest.mark.parametrize(("command", "output"), HEALTHY, ids=[row[1][:70] for row in HEALTHY])
 def test_nor_is_its_output_alone(command, output):
     assert diagnose(cut_log_of(command, output)).cause in ("step_failed", "unknown")
+
+
+# The command, its output, the exit code -> the cause, the process and the host: curl -s prints nothing, and only its exit status tells what happened.
+SILENT = {
+    "one file": ("curl -fsL https://files.example.org/x -o x", "", 56, ("reset", "step", "files.example.org")),
+    "piped": ("set -o pipefail; curl -s https://files.example.org/x | tar -xz", "", 6, ("dns", "step", "files.example.org")),
+    "long option": ("curl --silent https://files.example.org/x", "", 7, ("refused", "step", "files.example.org")),
+    "packages before": ("apk add curl && curl -sL https://files.example.org/x", "OK: 9 MiB in 20 packages", 60, ("tls", "step", "files.example.org")),
+    "no end": ("curl -sL https://files.example.org/x", "", 28, ("timeout", "step", "files.example.org")),
+    "two hosts": ("curl -s https://a.example.org/x && curl -s https://b.example.org/x", "", 35, ("reset", "step", None)),
+    "the proxy's name": ("curl -s https://files.example.org/x", "", 5, ("proxy_unreachable", "step", None)),
+    "an answer of the server": ("curl -fs https://files.example.org/x", "", 22, ("step_failed", None, None)),
+    "it prints errors": ("curl -fsSL https://files.example.org/x", "", 56, ("step_failed", None, None)),
+    "it prints errors, apart": ("curl -fs -S https://files.example.org/x", "", 56, ("step_failed", None, None)),
+    "another program": ("curl -s https://files.example.org/x -o x && ./x", "no table 7", 7, ("step_failed", None, None)),
+    "a service of the step": ("./server & curl -s http://localhost:8080/health", "", 7, ("step_failed", None, None)),
+    "no curl": ("wget -q https://files.example.org/x", "", 56, ("step_failed", None, None)),
+}
+
+
+@pytest.mark.parametrize("form", [log_of, legacy_log_of])
+@pytest.mark.parametrize(("command", "output", "code", "verdict"), SILENT.values(), ids=SILENT)
+def test_a_silent_curl_is_judged_by_its_exit_code(command, output, code, verdict, form):
+    found = diagnose(form(command, output, code))
+    assert (found.cause, found.asked_by, found.host) == verdict

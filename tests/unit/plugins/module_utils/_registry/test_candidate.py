@@ -441,3 +441,18 @@ def test_a_proxy_is_used_for_its_scheme_unless_the_host_is_asked_directly(url, u
 )
 def test_what_the_proxy_does_wrong_is_not_the_mirrors(answer, url, found):
     assert asker(FakeRequest(answer), 10, lambda: 0.0, PROXIES, lambda host, port: False)("GET", url, {}, 0) == found
+
+
+@pytest.mark.parametrize(
+    ("answers", "content"),
+    [
+        ({BLOB: denied(404)}, "status 404"),
+        ({BLOB: Answer(200, {}, "cut off", b"x")}, "layer cut off"),
+        ({BLOB: Answer(200, {}, "timeout")}, ""),
+        ({GET: denied(404)}, ""),
+        ({}, ""),
+    ],
+    ids=["no layer", "half a layer", "too slow", "no manifest", "all of it"],
+)
+def test_a_mirror_with_the_manifest_alone_is_told_from_one_without_the_image(answers, content):
+    assert tried(answers).content == content
