@@ -26,6 +26,7 @@ FIELD = re.compile(r'(\S+?)=("(?:[^"\\]|\\.)*"|\S*)')
 BLOB = re.compile(r"/v2/(.+)/blobs/(sha256:[0-9a-f]{64})(?:\?.*)?")  # BuildKit and containerd add ?ns=docker.io
 STORED = re.compile(r'time="([^"]+)" level=info msg="Adding new scheduler entry for (\S+) with ttl')
 SHARED = re.compile(r"buildfleet: shared (\d+) /v2/.+/blobs/sha256:[0-9a-f]{64}")
+OF_ONE_DOWNLOAD = re.compile(r" version=\"?v?[3-9]")  # from 3.0 the first client and the storage share a download
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 STORED_SECONDS = 5.0  # the registry sends a layer to a client and stores it at the same time, by two downloads
 MOST_LINES = 200_000
@@ -58,6 +59,7 @@ def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
     sent: t.List[Sent] = []
     shared: t.List[int] = []
     stored: t.Dict[str, t.List[float]] = {}
+    for_storage: t.List[str] = []
     found: t.Dict[str, t.Any] = {"online": None, "offline": 0, "errors": 0, "rate_limited": 0, "last_error": ""}
     first = ""
     for line in lines:
@@ -65,6 +67,7 @@ def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
         added = STORED.match(line)
         if added:
             stored.setdefault(added.group(2), []).append(moment(added.group(1)))
+            for_storage += [] if OF_ONE_DOWNLOAD.search(line) else [added.group(2)]
         elif line.startswith("buildfleet: "):
             shared += map(int, SHARED.findall(line))
             _note_state(found, line)
@@ -78,7 +81,7 @@ def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
         "layers": len(sent) + len(shared),
         "from_storage": len(sent) - len(missed) + len(shared),
         "sent_bytes": sum(one.size for one in sent) + sum(shared),
-        "downloaded_bytes": sum(one.size for one in missed) + sum(sizes.get(key, 0) * len(times) for key, times in stored.items()),
+        "downloaded_bytes": sum(one.size for one in missed) + sum(sizes.get(key, 0) for key in for_storage),
     }
 
 

@@ -58,6 +58,11 @@ def failed(status, code, detail):
             id="not stored: one download for the client, one for the storage",
         ),
         pytest.param(
+            [stored("00:02.7").replace("version=2.8.2", "version=v3.1.1"), sent("00:02.9"), sent("00:03")],
+            {"since": "2026-11-27 08:00:02", "layers": 2, "sent_bytes": 2000, "downloaded_bytes": 2000},
+            id="version 3: the storage gets it with the first client",
+        ),
+        pytest.param(
             [stored("00:02.7"), sent("00:02.9")],
             {"since": "2026-11-27 08:00:02", "layers": 1, "sent_bytes": 1000, "downloaded_bytes": 2000},
             id="the storage was first",
