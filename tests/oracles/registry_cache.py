@@ -600,7 +600,7 @@ def _layers(port: int, hub: Hub) -> t.List[str]:
 def _together(hosts: int, urls: t.List[str]) -> str:
     command = ["curl", "-sk", "--parallel", "--write-out", "%{http_code} %{size_download}\\n", *(part for url in urls for part in ("-o", "/dev/null", url))]
     started = time.monotonic()
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _host in range(hosts)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _host in range(hosts)]
     results = {line for process in running for line in process.communicate()[0].splitlines()}
     seconds = time.monotonic() - started
     if results != {f"200 {SPEED_BYTES}"}:
