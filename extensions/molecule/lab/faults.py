@@ -116,10 +116,12 @@ def curl(title: str, verdict: Verdict, command: str, **more: Any) -> Fault:
 
 
 GIT_FAILS = next(row for row in PLAYED if row["program"] == "git" and row["blocked"])
-# The hosts have no git: this one prints what git printed in this lab, for BuildKit's git and the client's.
+# The hosts have no git: this one prints what git printed in this lab, for BuildKit's git and the client's. With the containerd image store
+# BuildKit looks for git when dockerd starts.
 GIT = (
     'printf \'%s\\n\' \'#!/bin/sh\' \'case " $* " in *" fetch "* | *" ls-remote "* | *" clone "*)\' '
-    f"{shlex.quote('echo ' + shlex.quote(GIT_FAILS['output'][-1]) + ' >&2')} 'exit 128;; esac' > /usr/local/bin/git; chmod +x /usr/local/bin/git"
+    f"{shlex.quote('echo ' + shlex.quote(GIT_FAILS['output'][-1]) + ' >&2')} 'exit 128;; esac' > /usr/local/bin/git; chmod +x /usr/local/bin/git; "
+    "systemctl restart docker"
 )
 
 
@@ -441,8 +443,11 @@ FAULTS = {
         "the engine's disk is full",
         **both(("disk_full", None, None, "no space left")),
         outside="free space",
-        script="systemctl stop docker.socket docker.service; mount -t tmpfs -o size=24m tmpfs /var/lib/docker; systemctl start docker.service; "
-        "dd if=/dev/zero of=/var/lib/docker/full bs=64k 2>/dev/null; true",
+        # With its own image store containerd keeps the images, in its own folder.
+        script="folder=/var/lib/docker units='docker.socket docker.service'; "
+        "docker info --format '{{.DriverStatus}}' | grep -q io.containerd.snapshotter && folder=/var/lib/containerd units=\"$units containerd\"; "
+        "systemctl stop $units; mount -t tmpfs -o size=24m tmpfs $folder; systemctl start docker.service; "
+        "dd if=/dev/zero of=$folder/full bs=64k 2>/dev/null; true",
         options={"image": AT_THE_MIRROR},
     ),
     "mount": Fault(

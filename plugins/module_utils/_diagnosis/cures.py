@@ -422,6 +422,10 @@ CURES = {
         "Remove credsStore and credHelpers from ~/.docker/config.json of the user who builds, or repair the helper that they name: the client runs it first.",
         "删除构建用户 ~/.docker/config.json 里的 `credsStore` 和 `credHelpers`，或者修好它们指定的程序：客户端会先调用它。",
     ),
+    "git is missing": Cure(
+        "Install git on the engine's host and restart Docker: with the containerd image store BuildKit looks for git only when Docker starts.",
+        "在引擎所在的主机上安装 git，然后重启 Docker：使用 containerd 镜像存储时，BuildKit 只在 Docker 启动时查找 git。",
+    ),
     "no active session": Cure(
         "Build with docker build or docker buildx build: the program that started this build opened no session, through which BuildKit gets "
         "tokens from the client.",

@@ -80,6 +80,7 @@ CLIENT = (
         r"|docker-buildx: (?:exec format error|no such file|permission denied)|compose build requires buildx",
         "buildx_missing",
     ),
+    Rule("engine", r"unknown scheme git: not found|unable to find 'git': |^: exec: \"git\": executable file not found", "unknown", "git is missing"),
     Rule("engine", r"no space left on device|disk quota exceeded|There is not enough space on the disk", "disk_full", "no space left"),
     # Features that only BuildKit supports.
     Rule("engine", r"the (--\w[\w-]*) (?:option|flag) requires BuildKit", "legacy_cannot", "{1}"),

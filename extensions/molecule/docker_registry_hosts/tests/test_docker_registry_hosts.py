@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 
 import build as lab_build
 import pytest
 import table
+import yaml
 
 # One name in four registries. What is in the image says which one it is.
 CONTENT = {
@@ -25,6 +27,7 @@ LOGIN = {"url": "https://" + table.HARBOR.replace("/", "/v2/"), "override_path":
 MIRRORS = {"ghcr.io": f"https://{table.GHCR_MIRROR}", "quay.io": f"https://{table.QUAY_MIRROR}", table.COMPANY: LOGIN}
 GHCR = IMAGES["ghcr.io"]
 FOLDER = "/etc/docker/certs.d"
+WISH = yaml.safe_load((Path(__file__).parents[1] / "converge.yml").read_text())[0]["vars"]
 STARTED = "systemctl show --property=ExecMainStartTimestampMonotonic docker"
 CLEAN = 'docker image prune -af; docker builder prune -af; test -z "$(docker images -aq)"'
 COMPOSE = "if docker compose version; then docker compose -p built$3 build; else docker-compose -p built$3 build; fi"
@@ -66,6 +69,23 @@ def test_each_image_comes_from_its_own_mirror_as_the_playbook_says(engine):
     assert {builder: contents(engine, builder) for builder in COMMANDS} == {
         "pull": by_daemon, "buildkit": by_buildkit, "legacy": by_daemon, "compose": by_buildkit,
     }  # fmt: skip
+
+
+def test_verify_agrees_and_changes_nothing(engine, playbook, state):
+    before = state(engine.name)
+    done = playbook("verify", engine.name, f"-e{json.dumps(WISH)}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 host: 1 works." in done.stdout
+    assert state(engine.name) == before
+
+
+def test_a_registry_that_two_variables_name_is_refused(engine, site, state):
+    before = state(engine.name)
+    done, _recap = site(engine.name, {**WISH, "buildfleet_registry_mirrors": [table.RELAY], "buildfleet_image_mirrors": {"ghcr.io/lab": table.GHCR_MIRROR}})
+    said = "docker.io, ghcr.io is in buildfleet_mirrors and also in buildfleet_registry_mirrors, buildfleet_mirror_candidates or buildfleet_image_mirrors. "
+    assert said + "Keep one of them." in done.stdout, done.stdout
+    assert done.returncode != 0
+    assert state(engine.name) == before
 
 
 def test_site_removes_only_the_build_environment_that_its_map_needed(engine, site):

@@ -263,6 +263,7 @@ NOT_RECORDED = {
     "ADD failed: failed to GET https://files.example.com/x.tgz with status 503 Service Unavailable": "unknown",
     "failed to solve: secret npmrc: not found": "bad_dockerfile",
     'error getting credentials - err: exec: "docker-credential-pass": executable file not found in $PATH, out: ``': "unknown",
+    "ERROR: failed to build: failed to solve: failed to load cache key: unknown scheme git: not found": "unknown",
     "error getting credentials - err: exit status 1, out: ``": "unknown",
     "failed to solve: no active sessions": "unknown",
     "ERROR: failed to copy to tar: EOF": "unknown",
@@ -620,6 +621,36 @@ def test_a_mirror_that_refuses_in_its_own_words(log, reason):
         f"The mirror m.lab answers with an error ({reason}). Have the owner of the mirror m.lab allow anonymous pulls, or set docker_daemon_proxy "
         "registry_mirrors to another one: Docker sends no credentials to mirrors."
     )
+
+
+NO_GIT = 'error fetching default branch for repository http://web.lab/team/tool.git: git stderr:\n: exec: "git": executable file not found in $PATH\n'
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "#4 [2/2] ADD http://web.lab/team/tool.git /tool\n#4 ERROR: unknown scheme git: not found\n------\n > [2/2] ADD http://web.lab/team/tool.git /tool:\n"
+        "------\nERROR: failed to build: failed to solve: failed to load cache key: unknown scheme git: not found\n",
+        f"#4 [2/2] ADD http://web.lab/team/tool.git /tool\n#4 ERROR: {NO_GIT}------\nERROR: failed to build: failed to solve: {NO_GIT}",
+        f"#1 [internal] load git source http://web.lab/team/tool.git\n#1 ERROR: {NO_GIT}------\nERROR: failed to build: failed to solve: {NO_GIT}",
+        "unable to prepare context: unable to find 'git': exec: \"git\": executable file not found in $PATH\n",
+    ],
+    ids=["28.5.2 and 29.7.2, containerd image store", "29.7.2, graphdriver", "29.7.2, a git URL as context", "the client for the legacy builder"],
+)
+def test_git_is_missing(log):
+    found = diagnose(log)
+    assert (found.cause, found.asked_by, found.host, found.reason) == ("unknown", None, None, "git is missing")
+    assert found.sentence == (
+        "The build failed (git is missing). Install git on the engine's host and restart Docker: with the containerd image store BuildKit looks for git only "
+        "when Docker starts."
+    )
+
+
+def test_git_that_is_missing_in_a_step_is_not_the_hosts():
+    step = "Step 2/2 : RUN go get example.com/tool\n ---> Running in 012345678901\n"
+    output = 'go: example.com/tool: git init: exec: "git": executable file not found in $PATH\n'
+    found = diagnose(f"{step}{output}The command '/bin/sh -c go get example.com/tool' returned a non-zero code: 1\n")
+    assert found.reason != "git is missing"
 
 
 def test_the_sentence_about_a_mirror_that_nothing_names():
