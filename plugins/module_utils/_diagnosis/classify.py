@@ -10,7 +10,14 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import KILLED, answered, fails_by_itself, judge_step, may_be_the_network
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import (
+    KILLED,
+    answered,
+    fails_by_itself,
+    judge_step,
+    may_be_the_network,
+    of_a_client,
+)
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import NO_NETWORK, UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN, Mirror, host_of
 
@@ -104,7 +111,7 @@ def _rest(log: Log, known: Evidence) -> Verdict:
     if log.engine_failed:
         return _unexplained(known)
     output = log.step.output if log.step and log.step.command else log.rest
-    failure = judge_step(output, log.step.command if log.step else "", "", log.lines)
+    failure = None if of_a_client(output) else judge_step(output, log.step.command if log.step else "", "", log.lines)
     if failure and failure.cause != "disk_full":
         if failure.cause in NO_NETWORK:
             return Verdict(failure.cause, reason=failure.reason)
@@ -128,20 +135,24 @@ _DOCKERS = re.compile(
     r"docker|buildx|buildkit|buildah|podman|kaniko|\b(?:containerd?|runc|runtime|compose|image|registry|layer|snapshot|manifest|daemon|context|solve"
     r"|grpc|rpc|x509|tls"
     r"|credential|blob|digest|push|pull|platform|sock|session|builder|EOF|mount|oci|swarm|volume|rootfs|overlayfs|overlay2|cgroup|apparmor|seccomp|stage)s?\b"
+    r"|(?:reserve|restore|export\w*|import\w*) cache|failed to copy|parsing reference|\blstat\b|AuthZ|/_ping\b|hcsshim|end of JSON input$|invalid argument \""
+    r"|Unable to find '[^']+' locally"
     r"|cache[- ](?:key|from|to|mount)|(?:oauth|anonymous|access|auth\w*|id) token|token server|Successfully (?:built|tagged)|^ ?---> ",
     re.I,
 )
 _OF_THE_NETWORK = re.compile(r"time[ds]? ?-?out|unreachable|refused|handshake|certificat|\bSSL|socket|connect|\bDNS\b|proxy|network|offline|host\b", re.I)
+_DOCKERS_FILE = re.compile(r"docker[._](?:sock|engine)|bin/(?:docker|podman|buildah)|lib/(?:docker|containers?)|containerd|overlay2|moby|layer\.tar")
+_OF_CI = re.compile(r"Job failed|operation was cancell?ed|Process completed with exit code|system failure|^HTTP [45]\d\d |The process '")
 _PATH = re.compile(r"(?:https?://|(?<![\w.:])/)\S+")
 _FETCHES = re.compile(r"urllib3?/|requests/|http/client\.py|(?:socket|ssl)\.py")  # a trace without its last line
 
 
 def _of_programs(output: t.Sequence[str]) -> bool:
     """Whether errors without any word of Docker's world end an excerpt: a program of a step wrote them."""
-    errors = [line for line in output[-30:] if _ERROR_OF_A_STEP.search(line)]
+    errors = [line for line in output[-30:] if _ERROR_OF_A_STEP.search(line) and not _OF_CI.search(line)]
     if not errors or any(map(_OF_THE_NETWORK.search, errors)) or any(map(_FETCHES.search, output)):
         return False
-    return not any(_DOCKERS.search(_PATH.sub("", line)) for line in output)
+    return not any(_DOCKERS.search(_PATH.sub("", line)) or _DOCKERS_FILE.search(line) for line in output)
 
 
 def _unexplained(known: Evidence) -> Verdict:

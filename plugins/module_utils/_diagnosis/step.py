@@ -180,13 +180,21 @@ def _silent_curl(output: t.Sequence[str], command: str, ended: str) -> t.Optiona
     return StepFailure(cause, reason, "" if cause == "proxy_unreachable" else _only_host(command), "")
 
 
-# docker-compose and Docker's own libraries for Python; the git of BuildKit, which fetches a context.
-_CLIENTS_TRACE = re.compile(r"(?:site-packages|dist-packages|lib)/(?:compose|docker)/|bin/docker|docker\.errors|docker_compose|git stderr:")
+# docker-compose and Docker's own libraries for Python; the git of BuildKit, which fetches a context; programs that ask a registry by themselves.
+_CLIENTS_TRACE = re.compile(
+    r"(?:site-packages|dist-packages|lib)/(?:compose|docker)/|\"(?:compose|docker)/(?:transport|api|utils|cli)/|bin/docker|docker\.errors|docker_compose"
+    r"|git stderr:|/v2/\S+/(?:manifests|blobs)/|TOOMANYREQUESTS"
+)
+
+
+def of_a_client(output: t.Sequence[str]) -> bool:
+    """Whether lines of unknown origin are of a client of Docker or of a registry."""
+    return any(_CLIENTS_TRACE.search(line) for line in output)
 
 
 def fails_by_itself(output: t.Sequence[str]) -> bool:
     """Whether lines of unknown origin show an error of a step itself."""
-    return not any(_CLIENTS_TRACE.search(line) for line in output) and any(
+    return not of_a_client(output) and any(
         _TESTS.search(line)
         or _OWN_FAULT.search(line)
         or _CONSEQUENCE.search(line)

@@ -101,7 +101,15 @@ def test_site_changes_nothing_where_no_candidate_works(engine, site, state):
     before = state(engine.name)
     done, _recap = site(engine.name, {**SITE, "buildfleet_mirror_candidates": list(table.UNUSABLE)})
     assert done.returncode == 2 and state(engine.name) == before
-    for words in ("nothing was changed", "requires a login", "with a web page", "status 429", "wrong name", "nosuch.lab could not be reached (dns)", "(timeout)"):
+    for words in (
+        "nothing was changed",
+        "requires a login",
+        "with a web page",
+        "status 429",
+        "wrong name",
+        "nosuch.lab could not be reached (dns)",
+        "(timeout)",
+    ):
         assert words in done.stdout
 
 
