@@ -488,7 +488,7 @@ FAULTS = {
     ),
     "step-proxy-password": Fault(
         "the proxy of RUN steps requires a password",
-        **both(("proxy_auth", "step", "web.lab", "status 407")),
+        **both(("proxy_auth", "step", "auth-proxy.lab", "status 407")),
         cure=STEP_PROXY,
         script=f"mkdir -p /root/.docker; echo {shlex.quote(CURL_PROXY)} > /root/.docker/config.json",
         options={"image": AT_THE_MIRROR, "network_step": WEB},
