@@ -156,7 +156,7 @@ def cautions(options: Options, buildx: str) -> t.List[str]:
         sentences.append(f"builder_mirrors needs buildx {versions.text('default_buildkitd_toml')} or newer; this host has {buildx or 'none'}.")
     if options.get("step_proxy") and options.get("buildkit") is False:
         sentences.append(
-            "step_proxy does not reach the steps of docker compose 2 with the legacy builder, which buildkit: false selects. "
+            "step_proxy reaches the steps of docker compose 2 and newer with the legacy builder, which buildkit: false selects, only as HTTP_PROXY. "
             "Omit buildkit: false, or pass the proxies as build args."
         )
     if options.get("source_policy") and options.get("buildkit") is False:

@@ -409,6 +409,10 @@ CURES = {
         "Install the buildx plugin, or set docker_build_env buildkit: false.",
         "安装 buildx 插件，或者设置 `docker_build_env` 的 `buildkit: false`。",
     ),
+    "older than compose needs": Cure(
+        "Upgrade the buildx plugin as the message says, or set docker_build_env buildkit: false.",
+        "按报错信息升级 buildx 插件，或者设置 `docker_build_env` 的 `buildkit: false`。",
+    ),
     "legacy_cannot": Cure(
         "Set docker_build_env buildkit: true, or builder: buildkit here: the legacy builder cannot do {reason}.",
         "设置 `docker_build_env` 的 `buildkit: true`（或者在本任务里用 `builder: buildkit`）：旧版构建器不支持 {reason}。",
@@ -596,7 +600,7 @@ def _of_unreached_mirror(found: Verdict) -> str:
 
 def _of_cause(found: Verdict, known: Evidence, anonymous: bool) -> str:
     cause, reason, client = found.cause, found.reason or "", found.asked_by == "client"
-    if cause == "engine_down":
+    if cause in ("engine_down", "buildx_missing"):
         return reason
     if cause == "token_unreachable":
         return _of_token(found, known, client)

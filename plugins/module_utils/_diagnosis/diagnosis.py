@@ -98,7 +98,7 @@ def _what(found: Verdict, known: Evidence) -> str:
         "not_found": f"{host} has {image}, but not for this platform." if reason == "platform" else f"{host} does not have {image} ({reason}).",
         "engine_down": f"The engine cannot be used ({reason}).",
         "disk_full": "The engine's disk is full.",
-        "buildx_missing": "The buildx plugin is missing or broken.",
+        "buildx_missing": "The buildx plugin is too old for this docker compose." if found.reason else "The buildx plugin is missing or broken.",
         "legacy_cannot": f"The legacy builder does not support what the Dockerfile uses ({reason}).",
         "bad_dockerfile": "The Dockerfile or the context is wrong.",
     }.get(cause, f"A RUN step failed ({reason}).")

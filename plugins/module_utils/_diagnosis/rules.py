@@ -77,10 +77,11 @@ CLIENT = (
     Rule(
         "client",
         r"buildx component is missing or broken|[Bb]uildx plugin .*(?:missing|not found)|buildx: not found|'buildx' is not a docker command"
-        r"|docker-buildx: (?:exec format error|no such file|permission denied)|compose build requires buildx",
+        r"|docker-buildx: (?:exec format error|no such file|permission denied)",
         "buildx_missing",
     ),
     Rule("engine", r"unknown scheme git: not found|unable to find 'git': |^: exec: \"git\": executable file not found", "unknown", "git is missing"),
+    Rule("client", r"compose build requires buildx \d", "buildx_missing", "older than compose needs"),  # compose 5
     Rule("engine", r"no space left on device|disk quota exceeded|There is not enough space on the disk", "disk_full", "no space left"),
     # Features that only BuildKit supports.
     Rule("engine", r"the (--\w[\w-]*) (?:option|flag) requires BuildKit", "legacy_cannot", "{1}"),

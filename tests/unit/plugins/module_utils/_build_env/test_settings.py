@@ -383,7 +383,7 @@ def test_jobs_of_gitlab_runners_get_proxies_that_they_can_reach(options, here, t
         (
             {"buildkit": False, "step_proxy": {"https_proxy": PROXY}},
             [
-                "step_proxy does not reach the steps of docker compose 2 with the legacy builder, which buildkit: false selects. "
+                "step_proxy reaches the steps of docker compose 2 and newer with the legacy builder, which buildkit: false selects, only as HTTP_PROXY. "
                 "Omit buildkit: false, or pass the proxies as build args."
             ],
         ),

@@ -266,6 +266,7 @@ NOT_RECORDED = {
     "ERROR: failed to build: failed to solve: failed to load cache key: unknown scheme git: not found": "unknown",
     "error getting credentials - err: exit status 1, out: ``": "unknown",
     "failed to solve: no active sessions": "unknown",
+    "compose build requires buildx 0.17.0 or later": "buildx_missing",
     "ERROR: failed to copy to tar: EOF": "unknown",
     "OCI runtime create failed: container_linux.go:377: getting the final child's pid from pipe caused: EOF: unknown": "unknown",
     "failed to fetch oauth token: authorization server did not include a token in the response": "token_denied",
@@ -770,6 +771,16 @@ STEP = 'ERROR: failed to solve: process "/bin/sh -c make" did not complete succe
             ("step_failed", None, None, "a download that failed without saying why"),
             "Run the program again with more output",
         ),
+        (
+            " Image app Building \ncompose build requires buildx 0.17.0 or later\n",
+            ("buildx_missing", None, None, "older than compose needs"),
+            "Upgrade the buildx plugin as the message says, or set docker_build_env buildkit: false.",
+        ),
+        (
+            "ERROR: BuildKit is enabled but the buildx component is missing or broken.",
+            ("buildx_missing", None, None, None),
+            "Install the buildx plugin, or set docker_build_env buildkit: false.",
+        ),
         (f"{STEP}exit code: 137", ("step_failed", None, None, "exit code 137"), "Correct the RUN step: it ended with exit code 137."),
         (
             'Step 1/2 : FROM ghcr.io/team/app:1\nHead "https://ghcr.io/v2/team/app/manifests/1": denied',
@@ -880,6 +891,18 @@ def test_what_the_log_alone_tells(log, verdict, cure):
     found = diagnose(log)
     assert (found.cause, found.asked_by, found.host, found.reason) == verdict
     assert found.cure and found.cure.startswith(cure)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("compose build requires buildx 0.17.0 or later", "The buildx plugin is too old for this docker compose."),
+        ("ERROR: BuildKit is enabled but the buildx component is missing or broken.", "The buildx plugin is missing or broken."),
+    ],
+)
+def test_a_plugin_that_is_too_old_is_not_called_missing(line, sentence):
+    found = diagnose(line)
+    assert found.sentence == f"{sentence} {found.cure}"
 
 
 def test_a_build_that_was_stopped_before_it_asked_anybody():
