@@ -1,10 +1,10 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs of a module in a host of the lab that can be traced and killed at a chosen system call.
+"""Runs of a module in a host of the lab that can be traced and killed at a chosen system call, and runs of a role that can be killed in a task.
 
 The module runs as Ansible runs it, without the connection. It stops itself just before its work; strace of this machine,
-which sees the processes of its containers, then takes hold of it.
+which sees the processes of its containers, then takes hold of it. The role runs as a user runs it, by ansible-playbook.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 TOP = Path(__file__).resolve().parents[3]
 TREE = "/opt/buildfleet-doomed"
@@ -199,3 +200,75 @@ def killed(host: str, module: str, options: dict[str, Any], call: Call) -> Ended
     with started.traced("/dev/null", "-e", f"inject={call.name}:signal=SIGKILL:when={call.number}"):
         started.go()
         return started.wait()
+
+
+class Point(NamedTuple):
+    task: int
+    name: str
+    seconds: float  # after the start of the task
+
+
+class Play:
+    """One run of a role on a host. Every process that it starts, here and there, has its mark in its environment; those of systemd have not."""
+
+    def __init__(self, host: str, role: str, options: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> None:
+        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        name, _equals, value = self._mark.partition("=")
+        variables = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+        (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": {host: variables}}}))
+        tasks = [{"name": "Run the role", "ansible.builtin.include_role": {"name": f"buildfleet.docker.{role}"}, "vars": options}]
+        (folder / "play.json").write_text(json.dumps([{"hosts": host, "gather_facts": False, "environment": {name: value}, "tasks": tasks}]))
+        self.output = ""
+        self.tasks: list[tuple[str, float]] = []  # and when each began
+        self._process = subprocess.Popen(
+            ["ansible-playbook", f"--inventory={folder / 'inventory.json'}", str(folder / "play.json")],
+            env={**environment, name: value}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def _until(self, task: int) -> None:
+        """Read the output until this task begins, or until the end."""
+        assert self._process.stdout
+        while len(self.tasks) <= task:
+            line = self._process.stdout.readline()
+            if not line:
+                break
+            self.output += line
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                self.tasks.append((line.partition("[")[2].partition("]")[0], time.monotonic()))
+
+    def wait(self) -> int:
+        self._until(sys.maxsize)
+        return self._process.wait()
+
+    def points(self) -> list[Point]:
+        """For each task of this run, which has ended: where another run can be killed, with the length of the task."""
+        ends = [begun for _name, begun in self.tasks[1:]] + [time.monotonic()]
+        return [Point(number, name, end - begun) for number, ((name, begun), end) in enumerate(zip(self.tasks, ends))]
+
+    def kill(self, at: Point, everyone: bool) -> None:
+        """SIGKILL for the controller, or for everything that runs for it on the host too; returns when nothing of it is left."""
+        self._until(at.task)
+        time.sleep(at.seconds)
+        until = time.monotonic() + 120
+        while True:
+            here, there = self._processes()
+            if not here and not there:
+                break
+            assert time.monotonic() < until, there
+            for pid in here + (there if everyone else []):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.poll()
+            time.sleep(0.01 if everyone else 0.2)
+        self._process.wait()
+
+    def _processes(self) -> tuple[list[int], list[int]]:
+        """Of this machine, and of the host."""
+        here: list[int] = []
+        there: list[int] = []
+        own = os.readlink("/proc/self/ns/pid")
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if self._mark.encode() in Path(f"/proc/{entry}/environ").read_bytes():
+                    (here if os.readlink(f"/proc/{entry}/ns/pid") == own else there).append(int(entry))
+        return here, there

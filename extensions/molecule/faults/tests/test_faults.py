@@ -4,6 +4,7 @@
 """Whatever happens to a run: files are old or new, the daemon is up as before or as wanted, and the next run finishes.
 
 BUILDFLEET_FAULT_POINTS says at how many points runs are killed; `make faults` takes 200, `make test` a twentieth.
+BUILDFLEET_FAULT_PART=2/4 takes the second quarter of them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import table
 
 FULL = 200
 POINTS = int(os.environ.get("BUILDFLEET_FAULT_POINTS", FULL // 20))
+PART, PARTS = map(int, os.environ.get("BUILDFLEET_FAULT_PART", "1/1").split("/"))
 SEED = 7
 LOCK = "/run/buildfleet-docker.lock"
 
@@ -45,6 +47,28 @@ CLIENT = (
     ],
     "/etc/environment /etc/profile.d /etc/buildfleet /home/builder /etc/systemd/system",
 )
+# From engine 28. The last file of them exists before, with a mirror of others.
+MIRRORS = (
+    "docker_registry_hosts",
+    [
+        {"registries": {"docker.io": "https://a.lab", "quay.io": ["https://a.lab", "https://b.lab"], "ghcr.io": "https://a.lab"}},
+        {"registries": {"quay.io": {"url": "https://b.lab", "username": "builder", "password": "p@ss:w/b%41"}, "ghcr.io": "https://b.lab"}, "fallback": False},
+        {"state": "absent"},
+    ],
+    "/etc/docker/certs.d",
+)
+FOREIGN = '# of others\nserver = "https://ghcr.io"\n\n[host."https://others.lab"]\n  capabilities = ["pull"]\n'
+
+
+def features(name):
+    """With the share of the points of each."""
+    version = doomed.shell(name, "docker version --format '{{.Server.Version}}'")
+    newer = ((MIRRORS, POINTS // 2),) if int(version.partition(".")[0]) >= 28 else ()
+    return ((DAEMON, POINTS), (CLIENT, POINTS // 2), *newer)
+
+
+def folders(name, places):
+    return doomed.shell(name, f"find {places} -type d 2>/dev/null; true").split()
 
 
 def files(name, places):
@@ -74,13 +98,15 @@ def information(name, patience=60.0):
 def prepared(name):
     doomed.install(name)
     doomed.shell(name, 'mkdir -p /etc/docker && printf \'{\\n\\t"log-level": "info"\\n}\' > /etc/docker/daemon.json && systemctl restart docker')
+    doomed.shell(name, f"mkdir -p /etc/docker/certs.d/ghcr.io && printf '%s' '{FOREIGN}' > /etc/docker/certs.d/ghcr.io/hosts.toml")
 
 
 def given_back(name):
     """As `prepared` found it: tests of other scenarios, run on the same host, would find its file."""
     doomed.run(name, "docker_daemon_proxy", NOTHING)
     doomed.run(name, "docker_build_env", {"state": "absent"})
-    doomed.shell(name, "rm -f /etc/docker/daemon.json && systemctl reset-failed docker.socket docker && systemctl restart docker")
+    doomed.run(name, "docker_registry_hosts", {"state": "absent"})
+    doomed.shell(name, "rm -rf /etc/docker/certs.d /etc/docker/daemon.json && systemctl reset-failed docker.socket docker && systemctl restart docker")
 
 
 @pytest.fixture()
@@ -101,6 +127,7 @@ class Ring:
         self.name = name
         self.module, self.steps, self.places = feature
         self.states = [(files(name, self.places), information(name))]
+        self.folders = [folders(name, self.places)]
         self.calls, self.seconds = [], []
         for options in self.steps:
             ended, calls, seconds = doomed.trace(name, self.module, options)
@@ -108,6 +135,7 @@ class Ring:
             self.calls.append(calls)
             self.seconds.append(seconds)
             self.states.append((files(name, self.places), information(name)))
+            self.folders.append(folders(name, self.places))
         assert self.states[-1] == self.states[0]
 
     def faults(self, number):
@@ -125,6 +153,8 @@ class Ring:
             yield f"the next run fails: {ended.out}"
         if (files(self.name, self.places), information(self.name)) != (after, daemon_after):
             yield "the next run does not finish"
+        if folders(self.name, self.places) != self.folders[number + 1]:
+            yield f"other folders: {folders(self.name, self.places)}"
         left = half_written(self.name, self.places)
         if left:
             yield f"left behind: {left}"
@@ -134,13 +164,16 @@ def killed_at_points(name):
     """Errors by feature."""
     prepared(name)
     wrong = []
-    for feature, points in ((DAEMON, POINTS), (CLIENT, POINTS // 2)):
+    for feature, points in features(name):
         dice = random.Random(SEED)
         ring = Ring(name, feature)
         rows = [dice.sample(calls, len(calls)) for calls in ring.calls]
         killed, kinds, found = 0, set(), []
-        for point in range(points + -points % len(ring.steps)):  # whole rounds, so that it ends with nothing
+        rounds = -(-points // len(ring.steps))  # whole rounds, so that it ends with nothing
+        chosen = range((PART - 1) * rounds // PARTS * len(ring.steps), PART * rounds // PARTS * len(ring.steps))
+        for point in chosen:
             number = point % len(ring.steps)
+            dice = random.Random(f"{SEED} {point}")
             if point % 5 == 4:
                 run = doomed.Run(name, ring.module, ring.steps[number])
                 run.go()
@@ -155,8 +188,8 @@ def killed_at_points(name):
             killed += ended.code == 137
             found += [f"{name}, {ring.module}, step {number}, killed at {where}: {fault}" for fault in ring.faults(number)]
             if point % 20 == 19:
-                print(f"{name}: {ring.module}: {point + 1} points, {killed} killed, {len(found)} faults", file=sys.__stdout__, flush=True)
-        words = f"{killed} of {point + 1} runs killed before they ended (seed {SEED}, at {len(kinds)} kinds of system calls and by the clock)"
+                print(f"{name}: {ring.module}: {point + 1 - chosen.start} points, {killed} killed, {len(found)} faults", file=sys.__stdout__, flush=True)
+        words = f"{killed} of {len(chosen)} runs killed before they ended (seed {SEED}, at {len(kinds)} kinds of system calls and by the clock)"
         print(f"{name}: {ring.module}: {words}: {len(found)} faults", file=sys.__stdout__, flush=True)
         wrong += found
     given_back(name)
@@ -169,7 +202,7 @@ def test_killed_anywhere(engine):
 
 def test_power_can_fail_at_any_time(name):
     """fsync of the file, rename, fsync of the directory, for every file; and the record is safe before the first of them."""
-    for feature in (DAEMON, CLIENT):
+    for feature, _points in features(name):
         for calls in Ring(name, feature).calls:
             lines = [call.line for call in calls]
             renames = [number for number, line in enumerate(lines) if line.startswith("rename")]
