@@ -68,6 +68,11 @@ def shell(host: str, script: str, check: bool = True) -> str:
     return inside(host, "sh", "-c", script, check=check)
 
 
+def processes() -> set[str]:
+    """Of this machine, those of its containers among them. Reading about hundreds of them takes long: start from those that are new."""
+    return set(filter(str.isdigit, os.listdir("/proc")))
+
+
 def install(host: str) -> None:
     """What Ansible would send: its own module_utils, and the collection."""
     spec = importlib.util.find_spec("ansible")
@@ -94,6 +99,7 @@ class Run:
 
     def __init__(self, host: str, module: str, options: dict[str, Any]) -> None:
         mark = uuid.uuid4().hex
+        older = processes()
         self._client = subprocess.Popen(
             ["docker", "exec", "-i", "-e", f"{MARK}={mark}", host, "/usr/bin/python3", "-B", f"{TREE}/start.py", module],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -101,13 +107,13 @@ class Run:
         assert self._client.stdin
         self._client.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode() + b"\n")
         self._client.stdin.flush()
-        self.pid = self._found(mark)
+        self.pid = self._found(mark, older)
 
-    def _found(self, mark: str) -> int:
+    def _found(self, mark: str, older: set[str]) -> int:
         """The process as this machine sees it, after it has stopped itself."""
         wanted = f"{MARK}={mark}".encode()
         for _rest in range(1200):
-            for entry in filter(str.isdigit, os.listdir("/proc")):
+            for entry in processes() - older:
                 with contextlib.suppress(OSError):
                     # for a moment runc itself has the variable, under another name
                     is_it = wanted in Path(f"/proc/{entry}/environ").read_bytes() and b"start.py" in Path(f"/proc/{entry}/cmdline").read_bytes()
@@ -220,9 +226,11 @@ class Play:
         (folder / "play.json").write_text(json.dumps([{"hosts": host, "gather_facts": False, "environment": {name: value}, "tasks": tasks}]))
         self.output = ""
         self.tasks: list[tuple[str, float]] = []  # and when each began
+        self._older = processes()
         self._process = subprocess.Popen(
             ["ansible-playbook", f"--inventory={folder / 'inventory.json'}", str(folder / "play.json")],
-            env={**environment, name: value}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**environment, "ANSIBLE_PIPELINING": "true", name: value},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
 
     def _until(self, task: int) -> None:
@@ -267,7 +275,7 @@ class Play:
         here: list[int] = []
         there: list[int] = []
         own = os.readlink("/proc/self/ns/pid")
-        for entry in filter(str.isdigit, os.listdir("/proc")):
+        for entry in processes() - self._older:
             with contextlib.suppress(OSError):
                 if self._mark.encode() in Path(f"/proc/{entry}/environ").read_bytes():
                     (here if os.readlink(f"/proc/{entry}/ns/pid") == own else there).append(int(entry))

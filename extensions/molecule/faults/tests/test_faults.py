@@ -52,7 +52,7 @@ MIRRORS = (
     "docker_registry_hosts",
     [
         {"registries": {"docker.io": "https://a.lab", "quay.io": ["https://a.lab", "https://b.lab"], "ghcr.io": "https://a.lab"}},
-        {"registries": {"quay.io": {"url": "https://b.lab", "username": "builder", "password": "p@ss:w/b%41"}, "ghcr.io": "https://b.lab"}, "fallback": False},
+        {"registries": {"quay.io": {"url": "https://b.lab", "username": "builder", "password": "p@ss:w/b%41"}, "ghcr.io": "https://b.lab"}},
         {"state": "absent"},
     ],
     "/etc/docker/certs.d",

@@ -24,6 +24,12 @@ SEED = 7
 SNAPSHOT = Path(__file__).resolve().parents[2] / "proxy_relay" / "snapshot.sh"
 LOGIN = {"username": table.USERNAME, "password": table.PASSWORD}
 
+# What runs, not what is written.
+RELAY_RUNS = """
+ss -Hltn | awk '{print $4}' | grep -E ':31[0-9]{2}$' | sort
+for port in 3129 3130; do curl -s --max-time 20 -x http://127.0.0.1:$port http://web.lab/; done
+systemctl show -P NeedDaemonReload buildfleet-relay.service
+"""
 RELAY = {
     "role": "proxy_relay",
     "first": {
@@ -32,26 +38,31 @@ RELAY = {
     },
     "second": {"proxy_relay_http_proxy": table.HTTP_PROXY, "proxy_relay_https_proxy": table.HTTP_PROXY, "proxy_relay_port": 3130},
     "absent": {"proxy_relay_state": "absent"},
-    # Each line is what runs, not what is written.
-    "running": "ss -Hltn | awk '{print $4}' | grep -E ':31[0-9]{2}$' | sort; "
-    "for port in 3129 3130; do curl -s --max-time 20 -x http://127.0.0.1:$port http://web.lab/; done; systemctl show -P NeedDaemonReload buildfleet-relay.service",
+    "runs": RELAY_RUNS,
     "unlike": r" /var/(log|spool)/squid",
 }  # fmt: skip
-CACHE_PROXY = {"registry_cache_proxy": table.AUTH_PROXY, **{f"registry_cache_proxy_{name}": value for name, value in LOGIN.items()}}
+CACHE_RUNS = """
+pgrep -af serve.py | cut -d' ' -f2- | sort
+for pid in $(pgrep -f ^/usr/bin/docker-registry); do tr '\\0' '\\n' < /proc/$pid/environ | grep ^HTTP_PROXY; done
+for path in 5000/v2/library/busybox 5001/v2/lab/tool; do curl -sk --max-time 20 https://127.0.0.1:$path/tags/list; done
+systemctl show -P NeedDaemonReload buildfleet-registry-cache.service
+"""
 CACHE = {
     "role": "registry_cache",
-    "first": {**CACHE_PROXY, "registry_cache_authority": True},
+    "first": {
+        "registry_cache_proxy": table.AUTH_PROXY, **{f"registry_cache_proxy_{name}": value for name, value in LOGIN.items()},
+        "registry_cache_authority": True,
+    },
     "second": {
         "registry_cache_proxy": table.HTTP_PROXY, "registry_cache_authority": True, "registry_cache_max_size": "1G",
         "registry_cache_upstreams": [{"name": "ghcr.io", "port": 5001, "probe": "lab/tool:1"}],
     },
     "absent": {"registry_cache_state": "absent"},
-    "running": "pgrep -af serve.py | cut -d' ' -f2- | sort; for pid in $(pgrep -f ^/usr/bin/docker-registry); do tr '\\0' '\\n' < /proc/$pid/environ | grep ^HTTP_PROXY; done; "
-    "for path in 5000/v2/library/busybox 5001/v2/lab/tool; do curl -sk --max-time 20 https://127.0.0.1:$path/tags/list; done; "
-    "systemctl show -P NeedDaemonReload buildfleet-registry-cache.service",
-    "unlike": r" /var/lib/buildfleet-registry-cache[^ ]*/|[0-9a-f]{32}  /etc/buildfleet-registry-cache/tls/",  # its images, and keys that are made anew
+    "runs": CACHE_RUNS,
+    # Its images, keys that are made anew, and the user that Debian's package leaves.
+    "unlike": r" /var/lib/buildfleet-registry-cache[^ ]*/|[0-9a-f]{32}  /etc/buildfleet-registry-cache/tls/|docker-registry:| /etc/(passwd|g?shadow|group)\b",
 }  # fmt: skip
-ALL = {"cache": CACHE, **{suite: RELAY for suite in table.RELAY_HOSTS.values()}}
+ALL = {"cache": CACHE, **dict.fromkeys(table.RELAY_HOSTS.values(), RELAY)}
 
 
 class Roles:
@@ -62,8 +73,6 @@ class Roles:
     def __init__(self, host, feature, folder, environment, fresh):
         self.host, self.feature, self.folder, self.environment, self.fresh = host, feature, folder, environment, fresh
         fresh()
-        self.done("first")
-        self.done("absent")  # packages leave a user, which is there from now on
         self.states, self.points = [self.state()], []
         for step in self.STEPS:
             self.points.append(self.done(step).points())
@@ -83,12 +92,12 @@ class Roles:
         """Every file, package, unit and user; and what runs."""
         lines = doomed.shell(self.host, SNAPSHOT.read_text(), check=False).splitlines()
         kept = {line for line in lines if not re.search(self.feature["unlike"], line)}
-        return kept | {f"running: {line}" for line in doomed.shell(self.host, self.feature["running"], check=False).splitlines()}
+        return kept | {f"running: {line}" for line in doomed.shell(self.host, self.feature["runs"], check=False).splitlines()}
 
     def repair(self, number):
         """A fresh host in the state after this step, after a fault."""
         self.fresh()
-        for step in ("first", "absent", *self.STEPS[: number + 1]):
+        for step in self.STEPS[: number + 1]:
             self.done(step)
         self.daemon = doomed.shell(self.host, "pidof dockerd")
 
@@ -121,7 +130,7 @@ def test_a_role_killed_in_any_task(own_hosts, plain_environment, tmp_path, suite
     roles = Roles(host, ALL[suite], tmp_path, plain_environment, lambda: own_hosts(**{host: suite}))
     dice = random.Random(f"{SEED} {suite} {PART}")
     wrong, killed = [], 0
-    for turn in range((PART - 1) * ROUNDS // PARTS, PART * ROUNDS // PARTS):
+    for _turn in range((PART - 1) * ROUNDS // PARTS, PART * ROUNDS // PARTS):
         for number, undo in ((0, True), (0, False), (1, False), (2, False)):
             point = dice.choice(roles.points[number])
             point = point._replace(seconds=dice.random() * point.seconds)
