@@ -212,6 +212,7 @@ class Point(NamedTuple):
     task: int
     name: str
     seconds: float  # after the start of the task
+    changes: bool
 
 
 class Play:
@@ -226,6 +227,7 @@ class Play:
         (folder / "play.json").write_text(json.dumps([{"hosts": host, "gather_facts": False, "environment": {name: value}, "tasks": tasks}]))
         self.output = ""
         self.tasks: list[tuple[str, float]] = []  # and when each began
+        self._changing: set[int] = set()
         self._older = processes()
         self._process = subprocess.Popen(
             ["ansible-playbook", f"--inventory={folder / 'inventory.json'}", str(folder / "play.json")],
@@ -243,6 +245,8 @@ class Play:
             self.output += line
             if line.startswith(("TASK [", "RUNNING HANDLER [")):
                 self.tasks.append((line.partition("[")[2].partition("]")[0], time.monotonic()))
+            elif line.startswith("changed: "):
+                self._changing.add(len(self.tasks) - 1)
 
     def wait(self) -> int:
         self._until(sys.maxsize)
@@ -251,7 +255,7 @@ class Play:
     def points(self) -> list[Point]:
         """For each task of this run, which has ended: where another run can be killed, with the length of the task."""
         ends = [begun for _name, begun in self.tasks[1:]] + [time.monotonic()]
-        return [Point(number, name, end - begun) for number, ((name, begun), end) in enumerate(zip(self.tasks, ends))]
+        return [Point(number, name, end - begun, number in self._changing) for number, ((name, begun), end) in enumerate(zip(self.tasks, ends))]
 
     def kill(self, at: Point, everyone: bool) -> None:
         """SIGKILL for the controller, or for everything that runs for it on the host too; returns when nothing of it is left."""

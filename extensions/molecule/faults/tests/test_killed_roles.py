@@ -132,7 +132,8 @@ def test_a_role_killed_in_any_task(own_hosts, plain_environment, tmp_path, suite
     wrong, killed = [], 0
     for _turn in range((PART - 1) * ROUNDS // PARTS, PART * ROUNDS // PARTS):
         for number, undo in ((0, True), (0, False), (1, False), (2, False)):
-            point = dice.choice(roles.points[number])
+            among = [point for point in roles.points[number] if point.changes or dice.random() < 0.1]  # most tasks only read
+            point = dice.choice(among)
             point = point._replace(seconds=dice.random() * point.seconds)
             everyone = dice.random() < 0.7
             where = f"{host}, {roles.STEPS[number]}, task {point.task}, {point.name}, after {point.seconds:.2f} s, {'all' if everyone else 'the controller'}"
