@@ -128,9 +128,11 @@ def _change(module: Module) -> t.Dict[str, t.Any]:
     for secret in registry_hosts.secrets(planned):
         module.secrets.learn(secret)
     copies: t.List[str] = []
-    if planned.changes and not module.check_mode:
-        copies = registry_hosts.back_up(host, planned) if options["backup"] else []
-        registry_hosts.apply_change(host, record, planned)
+    if not module.check_mode:
+        if planned.changes:
+            copies = registry_hosts.back_up(host, planned) if options["backup"] else []
+            registry_hosts.apply_change(host, record, planned)
+        registry_hosts.finish(host, record, planned)
     return dict(
         {
             "changed": bool(planned.changes),

@@ -43,9 +43,10 @@ class FirstState:
         if self.knows(path) and not self.as_we_left_it(path, found):
             self._data["files"][path]["shared"] = True
             self._note_mode(path, found)
+        ours = found is not None and self.is_our_mode(path, found)
         entry = self._data["files"].setdefault(path, {"first": _packed(found)})
         entry["before"], entry["left"] = self._digest(found), self._digest(after)
-        entry["left_mode"] = after.mode if after else None
+        entry["before_mode"], entry["left_mode"] = found.mode if found and ours else None, after.mode if after else None
 
     def mode(self, path: str) -> int:
         """The mode of the file without us: the original one, or the one that others set since."""
@@ -60,6 +61,12 @@ class FirstState:
     def left_mode(self, path: str) -> t.Optional[int]:
         """The mode that our last write set; None if there is no file, or an older record does not contain it."""
         return t.cast("t.Optional[int]", self._data["files"].get(path, {}).get("left_mode"))
+
+    def is_our_mode(self, path: str, found: File) -> bool:
+        """Whether our last write set the mode of this file, or the one before if the last one was killed."""
+        entry = self._data["files"].get(path, {})
+        killed = self._digest(found) == entry.get("before") and self._digest(found) != entry["left"]
+        return found.mode == entry.get("before_mode" if killed else "left_mode")
 
     def drop(self, path: str) -> None:
         """The file is as it was without us: later changes to it belong to others again."""

@@ -69,16 +69,24 @@ def apply_change(host: Host, record: Record, planned: Plan) -> None:
     record.put_note("folders", sorted(folders))
     record.save()
     apply(host, planned.changes)
+
+
+def finish(host: Host, record: Record, planned: Plan) -> None:
+    """Forget what is restored and remove folders that are empty, also after a run that was killed before it did so."""
     wanted = {hosts_toml.path_of(name) for name in planned.registries}
     for path in record.paths:
         if path not in wanted and not _is_certificate_of(path, planned.registries):
             record.drop(path)
+    folders = record.note("folders") or []
     for folder in sorted(folders, key=len, reverse=True):
-        host.remove_folder(folder)  # where it is empty
-    record.put_note("folders", sorted(folder for folder in folders if host.exists(folder)))
+        if not host.names(folder):
+            host.remove_folder(folder)
+    left = [folder for folder in folders if host.exists(folder)]
+    if left != folders:
+        record.put_note("folders", left)
     if record.paths:
         record.save()
-    else:
+    elif host.exists(record.path):
         record.forget()
 
 
@@ -139,7 +147,7 @@ def _with_mode(record: Record, path: str, contents: bytes, current: t.Optional[F
         mode = 0o600 if secret else first.mode if first else 0o644
     elif secret:
         mode = current.mode & 0o700
-    elif record.knows(path) and record.left_mode(path) == current.mode and not hosts_toml.secrets(contents, path):
+    elif record.is_our_mode(path, current) and not hosts_toml.secrets(contents, path):
         mode = first.mode if first else 0o644
     else:
         mode = current.mode

@@ -44,8 +44,10 @@ class Record(FirstState):
             self.keep(path, self._host.read(path), after)
 
     def sweep(self) -> None:
-        """Temporary files of a run that was killed while it wrote remain only until the next run."""
+        """Temporary files of a run that was killed while it wrote, and a folder that it emptied, remain only until the next run."""
         self._host.sweep([self.path, *self.paths])
+        if self._host.is_folder(self._folder) and not self._host.names(self._folder):
+            self._host.remove_folder(self._folder)
 
     def save(self) -> None:
         contents = (json.dumps({**self._data, "sum": self._sum()}, indent=1, sort_keys=True) + "\n").encode()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -69,6 +70,68 @@ def test_undo_is_exact(files):
     assert run(host, state="absent")["changed"]
     assert host.state() == before
     assert not run(host, state="absent")["changed"]
+
+
+class Killed(BaseException):
+    pass
+
+
+class MortalHost(MemoryHost):
+    """A host whose run is killed before the write of this number; folders count as well."""
+
+    last = None
+
+    def _count(self):
+        if self.last is not None:
+            if self.last == 0:
+                raise Killed
+            self.last -= 1
+
+    def write(self, path, file):
+        self._count()
+        super().write(path, file)
+
+    def remove(self, path):
+        self._count()
+        super().remove(path)
+
+    def remove_folder(self, path):
+        self._count()
+        super().remove_folder(path)
+
+
+STEPS = (
+    {"registries": {"docker.io": "https://m.lab", "ghcr.io": [LOGIN], "quay.io": {"url": "https://n.lab", "ca": PEM}}},
+    {"registries": {"ghcr.io": "https://n.lab"}},
+    {"state": "absent"},
+)
+
+
+@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("last", range(16))
+def test_the_run_after_a_killed_one_finishes(step, last):
+    def after(number):
+        host = MortalHost({GHCR: 'server = "https://ghcr.io"\n'}, ["/run/systemd/system", "/etc/docker"], api=engine())
+        for options in STEPS[:number]:
+            run(host, **options)
+        return host
+
+    host = after(step)
+    host.last = last
+    with contextlib.suppress(Killed):
+        run(host, **STEPS[step])
+    host.last = None
+    run(host, **STEPS[step])
+    wanted = after(step + 1)
+    assert visible(host) == visible(wanted)
+    run(host, state="absent")
+    assert host.state() == after(0).state()
+
+
+def visible(host):
+    """All but the key of the record, which is another one in each."""
+    files = {path: file for path, file in host.files.items() if not path.startswith("/var/lib/buildfleet/")}
+    return files, host.folders, [sorted(json.loads(file.contents)["files"]) for path, file in host.files.items() if path not in files]
 
 
 def test_what_others_wrote_since_stays(host):
