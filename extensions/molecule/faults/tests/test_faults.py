@@ -188,9 +188,9 @@ def killed_at_points(name):
             killed += ended.code == 137
             found += [f"{name}, {ring.module}, step {number}, killed at {where}: {fault}" for fault in ring.faults(number)]
             if point % 20 == 19:
-                print(f"{name}: {ring.module}: {point + 1 - chosen.start} points, {killed} killed, {len(found)} faults", file=sys.__stdout__, flush=True)
+                print(f"{name}: {ring.module}: {point + 1 - chosen.start} points, {killed} killed, {len(found)} faults", file=sys.__stderr__, flush=True)
         words = f"{killed} of {len(chosen)} runs killed before they ended (seed {SEED}, at {len(kinds)} kinds of system calls and by the clock)"
-        print(f"{name}: {ring.module}: {words}: {len(found)} faults", file=sys.__stdout__, flush=True)
+        print(f"{name}: {ring.module}: {words}: {len(found)} faults", file=sys.__stderr__, flush=True)
         wrong += found
     given_back(name)
     return wrong
