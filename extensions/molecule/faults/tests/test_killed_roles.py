@@ -143,6 +143,6 @@ def test_a_role_killed_in_any_task(own_hosts, plain_environment, tmp_path, suite
             wrong += found
             if found:
                 roles.repair(-1 if undo else number)
-            print(f"{where}: {len(found)} faults, {time.monotonic() - begun:.0f} s", file=sys.__stderr__, flush=True)
+            print(f"{where}: {found or 'no fault'}, {time.monotonic() - begun:.0f} s", file=sys.__stderr__, flush=True)
     print(f"{host}: {roles.feature['role']}: {killed} runs killed (seed {SEED}, part {PART}/{PARTS}): {len(wrong)} faults", file=sys.__stderr__, flush=True)
     assert wrong == []
