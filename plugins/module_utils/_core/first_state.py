@@ -66,7 +66,7 @@ class FirstState:
         """Whether our last write set the mode of this file, or the one before if the last one was killed."""
         entry = self._data["files"].get(path, {})
         killed = self._digest(found) == entry.get("before") and self._digest(found) != entry["left"]
-        return found.mode == entry.get("before_mode" if killed else "left_mode")
+        return bool(found.mode == entry.get("before_mode" if killed else "left_mode"))
 
     def drop(self, path: str) -> None:
         """The file is as it was without us: later changes to it belong to others again."""
