@@ -63,9 +63,9 @@ class FirstState:
         return t.cast("t.Optional[int]", self._data["files"].get(path, {}).get("left_mode"))
 
     def is_our_mode(self, path: str, found: File) -> bool:
-        """Whether our last write set the mode of this file, or the one before if the last one was killed."""
+        """Whether our last write set the mode, or the one before if the last was killed."""
         entry = self._data["files"].get(path, {})
-        killed = self._digest(found) == entry.get("before") and self._digest(found) != entry["left"]
+        killed = entry.get("left") != self._digest(found) == entry.get("before")
         return bool(found.mode == entry.get("before_mode" if killed else "left_mode"))
 
     def drop(self, path: str) -> None:

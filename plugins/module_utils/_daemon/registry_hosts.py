@@ -72,7 +72,7 @@ def apply_change(host: Host, record: Record, planned: Plan) -> None:
 
 
 def finish(host: Host, record: Record, planned: Plan) -> None:
-    """Forget what is restored and remove folders that are empty, also after a run that was killed before it did so."""
+    """Forget what is restored; remove empty folders. Also after a run that was killed."""
     wanted = {hosts_toml.path_of(name) for name in planned.registries}
     for path in record.paths:
         if path not in wanted and not _is_certificate_of(path, planned.registries):

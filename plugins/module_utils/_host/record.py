@@ -44,9 +44,9 @@ class Record(FirstState):
             self.keep(path, self._host.read(path), after)
 
     def sweep(self) -> None:
-        """Temporary files of a run that was killed while it wrote, and a folder that it emptied, remain only until the next run."""
+        """What a run that was killed while it wrote left remains only until the next run."""
         self._host.sweep([self.path, *self.paths])
-        if self._host.is_folder(self._folder) and not self._host.names(self._folder):
+        if not self._host.names(self._folder):
             self._host.remove_folder(self._folder)
 
     def save(self) -> None:
