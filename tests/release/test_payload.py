@@ -17,7 +17,7 @@ MODULES = Path(__file__).resolve().parents[2] / "plugins/modules"
 AT_MOST = {
     "docker_build_check": 324,
     "docker_build_env": 256,
-    "docker_build_info": 331,
+    "docker_build_info": 332,
     "docker_builder": 257,
     "docker_daemon_proxy": 289,
     "docker_registry_hosts": 230,
