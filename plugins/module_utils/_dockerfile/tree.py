@@ -24,7 +24,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree impor
     source,
     within,
 )
-from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, read_note, replace, sync, write_blocker
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree_writer import NotWritten, attributes, read_note, replace, sync, write_blocker
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.mirrors import Mirrors
 
 Options = t.Mapping[str, t.Any]
@@ -89,21 +89,19 @@ def _outcome(options: Options, selection: Selection, found: t.Union[str, Refusal
 
 def _file(options: Options, file: Source, mirrors: Mirrors, work: Work, encoding: str, write: bool, with_diff: bool) -> Outcome:
     """Rewrite one file, or report what would change."""
-    result, note = work(file.contents, mirrors), b""
-    if result.after != file.contents:
-        result, note = restore_or_rewrite(file.contents, result, read_note(file.path), mirrors, encoding, work)
+    result = work(file.contents, mirrors)
     if result.after == file.contents:
         return Outcome(file.path, False, result.changes, result.skipped)
-    failure = _written(file, result.after, note, options["backup"]) if write else write_blocker(file)
+    try:
+        names = attributes(file.path)
+        result, note = restore_or_rewrite(file.contents, result, read_note(file.path, names), mirrors, encoding, work)
+        if result.after == file.contents:
+            return Outcome(file.path, False, result.changes, result.skipped)
+        if write:
+            replace(file, names, result.after, note, options["backup"])
+        failure = "" if write else write_blocker(file)
+    except NotWritten as error:
+        failure = str(error)
     if failure:
         return Outcome(file.path, skipped=result.skipped, failure=failure)
     return Outcome(file.path, True, result.changes, result.skipped, unified(file.path, file.contents, result.after) if with_diff else "")
-
-
-def _written(file: Source, after: bytes, note: bytes, with_backup: bool) -> str:
-    """Why not, if not."""
-    try:
-        replace(file, after, note, with_backup)
-    except NotWritten as error:
-        return str(error)
-    return ""

@@ -309,6 +309,22 @@ def test_check_mode_says_what_cannot_be_written(locked, monkeypatch):
     assert not (locked / "c/Dockerfile").read_bytes().startswith(b"FROM mirror")
 
 
+def test_check_mode_reports_a_file_whose_attributes_cannot_be_read_as_a_run_does(tree, monkeypatch):
+    def broken(_file):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "listxattr", broken)
+    (tree / "c/Dockerfile").write_bytes(b"FROM alpine\n")
+    monkeypatch.setattr(Fake, "check_mode", True)
+    predicted, result = refused(tree)
+    monkeypatch.setattr(Fake, "check_mode", False)
+    message, _result = refused(tree)
+    assert [text.partition(" Make it")[0] for text in (predicted, message)] == [
+        f"{tree}/a/Dockerfile cannot be written: Input/output error. 2 files in all cannot be written."
+    ] * 2
+    assert not result["changed"] and (tree / "c/Dockerfile").read_bytes() == b"FROM alpine\n"
+
+
 def test_strict_writes_nothing_where_a_file_cannot_be_written(locked):
     (locked / "b/Dockerfile").unlink()
     message, result = refused(locked, strict=True)

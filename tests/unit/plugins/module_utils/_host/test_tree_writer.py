@@ -33,24 +33,32 @@ def names(folder):
     return sorted(os.listdir(folder))
 
 
+def replace(source, contents, note=b"", with_backup=False):
+    writer.replace(source, writer.attributes(source.path), contents, note, with_backup)
+
+
+def read_note(path):
+    return writer.read_note(str(path), writer.attributes(str(path)))
+
+
 def test_a_file_is_replaced_whole_with_its_owner_and_mode(folder, monkeypatch):
     owners = []
     path = folder / "D"
     path.chmod(0o640)
     found = tree.source(str(path))
     monkeypatch.setattr(os, "fchown", lambda _handle, uid, gid: owners.append((uid, gid, path.read_bytes())))
-    writer.replace(found, b"new")
+    replace(found, b"new")
     assert (path.read_bytes(), path.stat().st_mode & 0o777, owners) == (b"new", 0o640, [])
-    monkeypatch.setattr(writer, "_keep_attributes", lambda _handle, _source: None)
+    monkeypatch.setattr(writer, "_keep_attributes", lambda _handle, _path, _names: False)
     stat = types.SimpleNamespace(st_uid=4711, st_gid=4712, st_mode=0o100600, st_dev=found.status.st_dev)
-    writer.replace(Source(str(path), b"new", stat), b"newer")
+    replace(Source(str(path), b"new", stat), b"newer")
     assert (path.read_bytes(), path.stat().st_mode & 0o777, owners) == (b"newer", 0o600, [(4711, 4712, b"new")])
 
 
 def test_a_name_of_many_bytes_leaves_room_for_ours(folder):
     name = "\u65e5" * 80
     (folder / name).write_bytes(b"old")
-    writer.replace(tree.source(str(folder / name)), b"new")
+    replace(tree.source(str(folder / name)), b"new")
     assert (folder / name).read_bytes() == b"new"
 
 
@@ -61,14 +69,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(folder, mo
     found = tree.source(str(folder / "D"))
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(NotWritten, match=r"/D cannot be written: No space left on device\.$"):
-        writer.replace(found, b"new")
+        replace(found, b"new")
     assert names(folder) == [".git", "D", "a", "b", "x"] and (folder / "D").read_bytes() == b"D"
 
 
 def test_a_write_that_takes_a_part_goes_on(folder, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, contents: write(handle, contents[:2]))
-    writer.replace(tree.source(str(folder / "D")), b"12345")
+    replace(tree.source(str(folder / "D")), b"12345")
     assert (folder / "D").read_bytes() == b"12345"
 
 
@@ -96,7 +104,7 @@ def test_attributes_and_access_lists_are_kept(attributes):
     path = attributes / "D"
     os.setxattr(path, writer._NOTE, b"of the contents before")
     assert path.stat().st_mode & 0o777 == 0o775
-    writer.replace(tree.source(str(path)), b"new")
+    replace(tree.source(str(path)), b"new")
     assert sorted(name for name in os.listxattr(path) if not name.startswith("trusted.")) == [ACCESS, "user.mine"]  # XFS shows its own name of it
     assert (os.getxattr(path, "user.mine"), os.getxattr(path, ACCESS), path.stat().st_mode & 0o777) == (b"x", GROUP_READS, 0o775)
 
@@ -104,7 +112,7 @@ def test_attributes_and_access_lists_are_kept(attributes):
 def test_the_default_of_the_folder_gives_nobody_a_right(attributes):
     os.setxattr(attributes / "a", DEFAULT, GROUP_READS)
     os.removexattr(attributes / "a/D", ACCESS) if ACCESS in os.listxattr(attributes / "a/D") else None
-    writer.replace(tree.source(str(attributes / "a/D")), b"new")
+    replace(tree.source(str(attributes / "a/D")), b"new")
     assert os.listxattr(attributes / "a/D") == []
 
 
@@ -119,7 +127,7 @@ def test_without_its_access_list_a_file_is_not_written_without_another_attribute
 
     monkeypatch.setattr(os, "setxattr", denied)
     try:
-        writer.replace(tree.source(str(attributes / "D")), b"new")
+        replace(tree.source(str(attributes / "D")), b"new")
     except NotWritten as error:
         assert str(error) == f"{attributes}/D cannot be written: Operation not permitted."
     assert (attributes / "D").read_bytes() == contents
@@ -133,7 +141,7 @@ def test_a_file_system_without_attributes_has_none_and_a_fault_is_a_fault(folder
 
     monkeypatch.setattr(os, "listxattr", fails)
     try:
-        writer.replace(tree.source(str(folder / "D")), b"new")
+        replace(tree.source(str(folder / "D")), b"new")
     except NotWritten as error:
         assert str(error) == f"{folder}/D cannot be written: No."
     assert (folder / "D").read_bytes() == contents
@@ -145,9 +153,44 @@ def test_the_note_is_there_before_the_file_and_before_a_mode_that_forbids_it(fol
     rename = os.rename
     monkeypatch.setattr(os, "rename", lambda *names: (done.append("renamed"), rename(*names)))
     (folder / "D").chmod(0o444)
-    writer.replace(tree.source(str(folder / "D")), b"new", b"note")
+    replace(tree.source(str(folder / "D")), b"new", b"note")
     assert done == [("user.buildfleet.before", b"note", 0o600), "renamed"]
     assert (folder / "D").stat().st_mode & 0o777 == 0o444
+
+
+@pytest.mark.parametrize(
+    ("mode", "names", "first", "changes"),
+    [
+        pytest.param(0o644, [], 0o644, 0, id="everybody reads it"),
+        pytest.param(0o755, [], 0o755, 0, id="everybody may run it"),
+        pytest.param(0o640, [], 0o600, 1, id="others do not read it"),
+        pytest.param(0o604, [], 0o600, 1, id="its group does not read it"),
+        pytest.param(0o664, [], 0o600, 1, id="its group writes it"),
+        pytest.param(0o444, [], 0o600, 1, id="its owner may not write it"),
+        pytest.param(0o4755, [], 0o600, 1, id="it runs as its owner"),
+        pytest.param(0o644, [ACCESS], 0o600, 1, id="an access list may forbid it to some"),
+    ],
+)
+def test_nobody_can_open_the_new_file_who_may_not_read_the_old_one(folder, monkeypatch, mode, names, first, changes):
+    modes, fchmod, opened, path = [], os.fchmod, os.open, folder / "D"
+    path.chmod(mode)
+    source = tree.source(str(path))
+    monkeypatch.setattr(os, "open", lambda name, flags, mode: (modes.append(mode), opened(name, flags, mode))[1])
+    monkeypatch.setattr(os, "fchmod", lambda handle, mode: (modes.append("changed"), fchmod(handle, mode)))
+    monkeypatch.setattr(os, "getxattr", lambda _path, _name: b"")
+    monkeypatch.setattr(os, "setxattr", lambda *_arguments: None)
+    writer.replace(source, names, b"new")
+    assert (modes, path.stat().st_mode & 0o7777) == ([first, *["changed"] * changes], mode)
+
+
+def test_a_mask_that_hides_new_files_changes_no_mode(folder):
+    before = os.umask(0o077)
+    try:
+        (folder / "D").chmod(0o644)
+        replace(tree.source(str(folder / "D")), b"new")
+    finally:
+        os.umask(before)
+    assert (folder / "D").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_note_that_cannot_be_kept_is_no_fault(folder, monkeypatch):
@@ -156,10 +199,10 @@ def test_a_note_that_cannot_be_kept_is_no_fault(folder, monkeypatch):
 
     monkeypatch.setattr(os, "setxattr", unsupported)
     monkeypatch.setattr(os, "getxattr", unsupported)
-    writer.replace(tree.source(str(folder / "D")), b"new", b"note")
+    replace(tree.source(str(folder / "D")), b"new", b"note")
     assert (folder / "D").read_bytes() == b"new"
     monkeypatch.setattr(os, "listxattr", unsupported)
-    assert writer.read_note(str(folder / "D")) == b""
+    assert read_note(folder / "D") == b""
 
 
 def test_a_note_is_found_again(folder):
@@ -167,13 +210,13 @@ def test_a_note_is_found_again(folder):
         os.setxattr(folder / "D", "user.x", b"")
     except OSError:
         pytest.skip("this file system keeps no extended attributes")
-    writer.replace(tree.source(str(folder / "D")), b"new", b"note")
-    assert writer.read_note(str(folder / "D")) == b"note"
+    replace(tree.source(str(folder / "D")), b"new", b"note")
+    assert read_note(folder / "D") == b"note"
 
 
 def test_a_backup_has_ansibles_name_and_the_files_mode(folder):
     (folder / "a/D").chmod(0o640)
-    writer.replace(tree.source(str(folder / "a/D")), b"new", with_backup=True)
+    replace(tree.source(str(folder / "a/D")), b"new", with_backup=True)
     (name,) = set(names(folder / "a")) - {"D"}
     assert tree._BACKUP.fullmatch(name) and re.match(rf"D\.{os.getpid()}\.", name)
     assert ((folder / "a" / name).read_bytes(), (folder / "a" / name).stat().st_mode & 0o777) == (b"a/D", 0o640)
@@ -191,7 +234,7 @@ def test_a_file_that_is_not_replaced_gets_no_backup(folder, monkeypatch, with_ba
 
     monkeypatch.setattr(os, "rename", denied)
     with pytest.raises(NotWritten, match=r"/a/D cannot be written: Operation not permitted\.$"):
-        writer.replace(tree.source(str(folder / "a/D")), b"new", with_backup=with_backup)
+        replace(tree.source(str(folder / "a/D")), b"new", with_backup=with_backup)
     assert names(folder / "a") == ["D"]
 
 
