@@ -14,7 +14,7 @@ demo: ## a firewall, three engines behind it, builds that fail; one playbook; bu
 	@$(IN) python extensions/molecule/demo/demo.py
 
 test: ## what CI runs: all targets below down to molecule, then one line with the count
-	@$(IN) python tests/stages.py lint unit page molecule --beside sanity sanity-others release html pythons
+	@$(IN) python tests/stages.py molecule --beside lint unit page sanity sanity-others release html pythons
 
 quick: ## the first answer, within a minute: lint of what differs from origin/main (or main), and all unit tests except the slow ones
 	@$(IN) tests/quick

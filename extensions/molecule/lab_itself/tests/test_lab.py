@@ -10,17 +10,8 @@ import pytest
 import table
 from build import BUILDERS
 
-MAJOR = {"engine20": 20, "engine26": 26}
+SAMPLE = 36  # of them each run tries so many, every kind once; BUILDFLEET_SAMPLE=all tries all
 RESET = "connection reset by peer"
-
-
-def test_the_engines_are_of_three_generations(engine):
-    assert engine.major == MAJOR[engine.name] if engine.name in MAJOR else engine.major >= 28
-
-
-def test_the_hosts_are_whole_machines(engine):
-    assert engine.host.check_output("systemctl is-system-running") == "running"
-    assert engine.host.check_output("su - builder -c 'sudo -n -i id -un'") == "root"
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
