@@ -96,6 +96,7 @@ NAMES = (
     (r"(?:mirror|relay|selfsigned|plain)\.lab(:\d+)?|127\.0\.0\.1:5000|10\.57\.0\.20\b(:\d+)?", "mirror.example.com"),
     (r"(?:nosuch|silent)\.lab", "name.example.com"),
     (r"registry\.lab", "registry.example.com"),
+    (r"web\.lab", "web.example.com"),
     (r"(current time|is (?:before|after)) \S+Z", r"\1 …"),
     (r"(\d+\.\d+\.\d+\.\d+):\d{5}->", "10.0.0.9:50000->"),
     (r"10\.57\.0\.53", "10.0.0.1"),

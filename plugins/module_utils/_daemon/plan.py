@@ -344,10 +344,10 @@ def _urls(path: str, file: File) -> t.List[str]:
     if _is_json(path, file.contents):
         block = daemon_json.parsed(file.contents, path).value.get("proxies")
         return [str(value) for value in block.values()] if isinstance(block, dict) else []
-    settings = environment_file.environment_file(path, file.contents, shell=True)
+    variables = environment_file.environment_file(path, file.contents, shell=True)
     for directive in environment_file.directives(file.contents):
-        settings += environment_file.assignments(directive, path) if directive.name == "Environment" else []
-    return [one.value for one in settings if one.name.upper().endswith("PROXY")]
+        variables += environment_file.assignments(directive, path) if directive.name == "Environment" else []
+    return [one.value for one in variables if one.name.upper().endswith("PROXY")]
 
 
 def _take_over(after: Files, daemon: Daemon) -> t.Iterator[str]:
