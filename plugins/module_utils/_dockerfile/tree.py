@@ -89,12 +89,11 @@ def _outcome(options: Options, selection: Selection, found: t.Union[str, Refusal
 
 def _file(options: Options, file: Source, mirrors: Mirrors, work: Work, encoding: str, write: bool, with_diff: bool) -> Outcome:
     """Rewrite one file, or report what would change."""
-    result = work(file.contents, mirrors)
-    if result.after == file.contents:
-        return Outcome(file.path, False, result.changes, result.skipped)
+    result, names, note = work(file.contents, mirrors), t.cast("t.List[str]", []), b""
     try:
-        names = attributes(file.path)
-        result, note = restore_or_rewrite(file.contents, result, read_note(file.path, names), mirrors, encoding, work)
+        if result.after != file.contents:
+            names = attributes(file.path)
+            result, note = restore_or_rewrite(file.contents, result, read_note(file.path, names), mirrors, encoding, work)
         if result.after == file.contents:
             return Outcome(file.path, False, result.changes, result.skipped)
         if write:
