@@ -201,6 +201,7 @@ def test_a_note_that_cannot_be_kept_is_no_fault(folder, monkeypatch):
     monkeypatch.setattr(os, "getxattr", unsupported)
     replace(tree.source(str(folder / "D")), b"new", b"note")
     assert (folder / "D").read_bytes() == b"new"
+    assert writer.read_note(str(folder / "D"), [writer._NOTE]) == b""
     monkeypatch.setattr(os, "listxattr", unsupported)
     assert read_note(folder / "D") == b""
 
