@@ -46,7 +46,7 @@ class Record(FirstState):
     def sweep(self) -> None:
         """What a run that was killed while it wrote left remains only until the next run."""
         self._host.sweep([self.path, *self.paths])
-        if not self._host.names(self._folder):
+        if self._host.is_folder(self._folder) and not self._host.names(self._folder):
             self._host.remove_folder(self._folder)
 
     def save(self) -> None:
