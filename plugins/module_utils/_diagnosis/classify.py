@@ -26,6 +26,7 @@ _PROXY = ("proxy_unreachable", "proxy_auth", "proxy_refused")
 _URL = re.compile(r"https?://[^\s\"'<>]+")
 _REQUESTED = re.compile(r"(?:(?:Get|Head|Post|Put|Patch|GET) \"?|request to |status code |content at |download )(https?://[^\s\"'<>]+)")
 _HELP = re.compile(r"https?://(?:www\.|docs\.|hub\.)docker\.com|/issues/\d|/docs?/")
+_ADVICE = re.compile(r"\b(?:[Vv]isit(?:ing)?|[Ss]ee|[Rr]efer to|[Ii]nstructions at|[Ii]nformation(?: at)?|[Hh]elp|[Dd]etails|[Mm]ore)[:,]? +\(?https?://\S+")
 _TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*service=")
 
 
@@ -46,7 +47,8 @@ class Answer(t.NamedTuple):
 
     @property
     def url(self) -> str:
-        urls = _REQUESTED.findall(self.line) or [url for url in _URL.findall(self.line) if not _HELP.search(url)]
+        line = _ADVICE.sub("", self.line)
+        urls = _REQUESTED.findall(line) or [url for url in _URL.findall(line) if not _HELP.search(url)]
         return urls[-1].rstrip(":,.)") if urls else ""
 
     @property
@@ -212,23 +214,43 @@ def _git(log: Log) -> t.Optional[Verdict]:
     ):
         return None
     failure = judge_step((*log.git, *log.engine), "", "")
+    refused = None if failure else next((line for line in (*log.git, *log.engine) if _GIT_LOGIN.search(line)), None)
+    if refused:
+        named = re.search(r"https?://(?:[^@/\s'\"]*@)?([\w.-]+)|git@([\w.-]+)", " ".join((refused, *log.git, *log.engine)))
+        host = (named.group(1) or named.group(2)) if named else None
+        return Verdict("denied", asked_by="client" if client else "daemon", host=host, reason="git without a login")
     return Verdict(failure.cause, asked_by="client" if client else "daemon", host=failure.host or None, reason=failure.reason) if failure else None
+
+
+_GIT_LOGIN = re.compile(
+    r"fatal: could not read (?:Username|Password) for|Authentication failed for 'http|Permission denied \(publickey|terminal prompts disabled"
+    r"|remote: (?:Repository not found|HTTP Basic: Access denied|Invalid username or password)|Host key verification failed"
+)
 
 
 def _answer(log: Log, reference: t.Optional[str]) -> t.Optional[Answer]:
     """The last message of the engine or the client about a failure: the first rule that matches one of the lines."""
     for rule in (*rules.CLIENT, *rules.ENGINE):
-        for line in log.engine:
-            match = None if STEP_FAILED.search(line) or _of_a_program(line) else re.search(rule.pattern, line)
+        for index, line in enumerate(log.engine):
+            match = None if STEP_FAILED.search(line) or _of_a_program(line) else re.search(rule.pattern, line.strip())
             if match:
                 group = next((part for part in match.groups() if part), "")
-                return Answer(rule, line, rule.reason.replace("{1}", group.strip()), reference)
+                page = _goes_on(rule, line, log.engine[index + 1 : index + 5])
+                return Answer(rule, " ".join((line, *page)), rule.reason.replace("{1}", group.strip()), reference)
     return None
+
+
+def _goes_on(rule: rules.Rule, line: str, following: t.Sequence[str]) -> t.Sequence[str]:
+    """The lines that belong to a message: a page's title, and a request behind its status."""
+    if rule.reason == "html page":
+        return following
+    request = [row for row in following[:1] if re.search(r"\b(?:GET|HEAD|PUT|POST) https?://", row)]
+    return request if re.search(r"[45]\d\d [A-Z][\w ]+$", line) else ()
 
 
 # Programs of steps, for a log that is cut so that nothing else shows where the lines come from.
 _PROGRAMS = re.compile(
-    r"^(?!.*Could not (?:build|pull) image: )"
+    r"^(?!.*(?:Could not (?:build|pull) image: |docker[/\\]transport[/\\]|:jib-maven-plugin:|https?://\S+/v2/\S+/(?:manifests|blobs)/))"
     r"\s*(?:npm (?:ERR!|error|WARN)|yarn |go: |pip|curl: |wget: |fatal: |\[ERROR\]|\[INFO\]|E: |W: |Err:\d|Gem::|ssh: |WARNING: (?:fetching|updating"
     r"|opening|[Ii]gnoring) |An error occurred(?! trying to connect)"
     r"|Could not find|WARNING: Retrying"
@@ -303,6 +325,8 @@ def _host_without_url(answer: Answer, known: Evidence) -> str:
         return _token_server(known.mirrors, reference)
     if "download failed after" in line or "error pulling image configuration" in line:
         return _layers_of(reference)
+    if not reference and "docker.com/increase-rate-limit" in line:
+        return hosts.HUB  # its own words
     if re.search(r"status code \[", line) and hosts.of_hub(reference) and not known.daemon_asked:
         return ""  # old wording, which is also used for a mirror's answer
     return hosts.asked_for(reference) if reference else ""
@@ -330,9 +354,9 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
     if verdict.cause == "token_unreachable" and not hosts.of_hub(reference) and verdict.host == hosts.TOKEN_SERVER:
         return verdict._replace(cause="mirror_sends_token_elsewhere")  # FROM at a mirror that passes the Hub's realm on
     if verdict.reason == "html page" and verdict.cause == "registry_error" and not named and not known.mirrors:
-        status = re.search(r"error parsing HTTP ([45]\d\d) ", answer.line)
+        status = _PAGE.search(answer.line)
         if status and not hosts.is_hub(verdict.host or ""):  # only Docker Hub is known to send no pages
-            return verdict._replace(cause="unknown", reason=f"status {status.group(1)}")
+            return verdict._replace(cause="unknown", reason=f"status {status.group(1) or status.group(2)}")
         return verdict._replace(cause="proxy_refused", host=verdict.host or (hosts.TOKEN_SERVER if answer.of_token else None))
     if hosts.of_hub(reference) or named:
         for mirror in known.mirrors:
@@ -343,14 +367,23 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
     if (named and verdict.cause in ("registry_error", "denied", "rate_limited", "token_denied")) or (named and verdict.reason == "content missing"):
         return verdict._replace(cause="mirror_error", reason=WANTS_LOGIN if verdict.reason == "no login" else _with_words(verdict.reason, answer.line))
     if verdict.cause == "registry_error":
-        elsewhere = bool(verdict.host) and not hosts.is_hub(verdict.host or "") and not hosts.is_store(verdict.host or "")
-        return verdict._replace(cause="mirror_error" if elsewhere and verdict.host != hosts.registry_of(reference or "") else "unknown")
+        return _of_registry_error(verdict, reference)
     push = "unexpected status: " in answer.line  # without the URL: only a push says so, and no mirror takes one
     if verdict.cause == "denied" and not verdict.host and (verdict.reason or "").startswith("status") and not known.daemon_asked and not push:
         return verdict._replace(cause="unknown", asked_by=None)
     return verdict
 
 
+def _of_registry_error(verdict: Verdict, reference: t.Optional[str]) -> Verdict:
+    """An error of a registry itself, or of a host that answers for the registry of the image."""
+    host = verdict.host or ""
+    if verdict.reason == "too large" or not reference:
+        return verdict._replace(cause="unknown")
+    elsewhere = bool(host) and not hosts.is_hub(host) and not hosts.is_store(host)
+    return verdict._replace(cause="mirror_error" if elsewhere and host != hosts.registry_of(reference) else "unknown")
+
+
+_PAGE = re.compile(r"error parsing HTTP ([45]\d\d) |<(?:title|h1)>\s*([45]\d\d)\b", re.I)
 _OWN_WORDS = "error from registry: "
 _ALLOWLIST = re.compile(r"allow-?list|whitelist|白名单", re.I)
 
@@ -450,7 +483,7 @@ def reference_of(log: Log, known: Evidence) -> t.Optional[str]:
         if error and error.group(1) in asked:
             failed = failed or asked[error.group(1)]
         step = re.match(r"Step \d+(?:/\d+)?\s?: FROM (?:--\S+ )*(\S+)", line)
-        pulled = None if log.builder else re.search(r"\bdocker (?:image )?pull (?:-\S+ )*([\w.:/@-]+)$", line)
+        pulled = None if log.builder else re.search(r"\bdocker(?:\.exe)? (?:image )?pu(?:ll|sh) (?:-\S+ )*([\w.:/@-]+)\**$", line.rstrip())
         last = step.group(1) if step else pulled.group(1) if pulled else last
         image = next((match for match in (pattern.search(line) for pattern in _SAID_REFERENCE) if match), None)
         failed = image.group(1) if image else failed
@@ -472,10 +505,11 @@ def named_in(log: Log, known: Evidence, reference: t.Optional[str]) -> str:
     asked = [hosts.familiar(found.group(1)) for found in map(_SYNTAX.search, log.lines) if found]
     if reference in asked:
         return "syntax"
-    pushed = any("failed to push " in line for line in log.engine)
+    pushed = any(_PUSH.search(line) for line in (*log.engine, *log.failed))
     return "dockerfile" if log.builder and not pushed else ""
 
 
+_PUSH = re.compile(r"failed to push |The push refers to |\bdocker(?:\.exe)? (?:image )?push |^(?:\[[^]]*\] )?pushing \S+/")
 _SYNTAX = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 # The first pattern that matches gives the image; the resolved name is complete, the Dockerfile's is not.
 _SAID_REFERENCE = tuple(
@@ -486,8 +520,11 @@ _SAID_REFERENCE = tuple(
         r"pull access denied for ([^\s,]+)",
         r"manifest for (\S+) (?:is )?not found",
         r"failed to push (\S+?):? (?:unexpected status|failed to|server message)",
+        r"The push refers to (?:a )?repository \[([^\]\s]+)\]",
+        r"^(?:#\d+ |[ ]> )?(?:\[[^\]]*\] )?pushing ([\w.-]+/\S+) with docker",
         r"ERROR.{0,9} load metadata for (\S+)",
         r"pulling image (\S+)$",
+        r"Unable to find image '(\S+)' locally",
         r"failed to solve: (?:[A-Z]\w+: )*([a-z\d][\w./-]*(?::[\w./-]+)?(?:@sha256:\w+)?): (?:failed|error|pull|no match|unexpected)",
         r"(?<![\w./-])((?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?): not found",
     )

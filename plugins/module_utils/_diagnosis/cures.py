@@ -321,6 +321,10 @@ CURES = {
         "Log in (docker login) with a user that may read {reference}, or correct its name.",
         "用有权限的账号 `docker login`，或者改正镜像名 {reference}。",
     ),
+    "git without a login": Cure(
+        "Give the build a login for {host}: --secret id=GIT_AUTH_TOKEN with BuildKit, --ssh default for a URL of ssh; or correct the URL of the repository.",
+        "让构建能登录 {host}：BuildKit 用 `--secret id=GIT_AUTH_TOKEN`，ssh 地址用 `--ssh default`；或者改正仓库地址。",
+    ),
     "not permitted": Cure(
         "Set docker_daemon_proxy https_proxy to a proxy elsewhere, or name another registry that has {reference}: {host} refuses everybody at this address.",
         "把 `docker_daemon_proxy` 的 `https_proxy` 设为别处的代理，或者改用有 {reference} 的其他镜像仓库：{host} 拒绝来自本机地址的一切请求。",
@@ -346,6 +350,10 @@ CURES = {
         "稍后再试，或者给 `docker_daemon_proxy` 的 `registry_mirrors` 设置镜像站。",
     ),
     "try again": Cure("Try again later: {host} answers with an error.", "稍后再试：{host} 返回错误。"),
+    "too large": Cure(
+        "Raise the limit for the size of a request at the server in front of the registry (client_max_body_size of nginx), or push smaller layers.",
+        "调大镜像仓库前面那台服务器的请求大小上限（nginx 的 `client_max_body_size`），或者推送更小的镜像层。",
+    ),
     "wrong content": Cure(
         "Build once without the mirror or the proxy, to find out which of them changes or truncates the content: it does not match its digest.",
         "暂时去掉中间的镜像站或代理再构建一次，看是谁改动或截断了内容：收到的内容与摘要（digest）不符。",
@@ -524,7 +532,7 @@ def _for_a_builder(name: str, found: Verdict) -> str:
 
 def _is_push(found: Verdict) -> bool:
     """Whether the image was to be pushed, so that its name is in the command and not in the Dockerfile."""
-    return any("failed to push " in line or " unexpected status: 40" in line for line in found.lines)
+    return any(re.search(r"failed to push |The push refers to |docker(?:\.exe)? push | unexpected status: 40", line) for line in found.lines)
 
 
 def _of_our_timeout(found: Verdict) -> str:
@@ -669,7 +677,7 @@ def _of_not_found(found: Verdict, reason: str) -> str:
 
 
 def _of_denied(found: Verdict, known: Evidence, reason: str) -> str:
-    if reason == "not permitted":
+    if reason in ("not permitted", "git without a login"):
         return reason
     if found.host in _OPEN_TO_ALL:
         return "denied where nobody logs in"

@@ -18,7 +18,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log i
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import MOST_LINES, proof_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
 
-_HINT = re.compile(r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|returned a non-zero|unable to|no space|Cannot|toomany", re.I)
+_HINT = re.compile(
+    r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|returned a non-zero|unable to|no space|Cannot|toomany|push refers|docker push ", re.I
+)
 
 
 def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:

@@ -9,35 +9,44 @@ prefixes of CI systems, cut off at either end.
 
 from __future__ import annotations
 
+import collections
+import itertools
 import json
 import re
+import textwrap
 import typing as t
 
-_ANSI = re.compile(r"(?:\x1b|\\u001[bB]|\\x1[bB]|\\033)(?:\[[0-9;?]*[ -/]*[A-Za-z]|\][^\x07]*\x07|\([A-Z0-9])|\^\[\[[0-9;]*m")
+_ANSI = re.compile(r"(?:\x1b|\\u001[bB]|\\x1[bB]|\\033)(?:\[[0-9;?]*[ -/]*[A-Za-z]|\][^\x07]*\x07|\([A-Z0-9]|_[^\x07]*\x07)|\^\[\[[0-9;]*m")
 # Timestamps, job names and levels that a CI system or a logger writes before each line.
 _PREFIX = re.compile(
     r"^(?:"
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?: \d\d[OE][+ ]?)?[ \t]+"
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?: \d\d[OE]\+|(?: \d\d[OE])?[ \t]+)"
     r"|\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?\][ \t]*"
     r"|\[\d\d:\d\d:\d\d(?:\.\d+)?\][A-Z]?:?[ \t]*(?:\[Step \d+/\d+\][ \t]*)?"
+    r"|\[\d{4}-[A-Z][a-z]{2}-\d\d \d\d:\d\d:\d\d(?:\.\d+)?\][ \t]*"
+    r"|[^\t\n]{1,60}\t[^\t\n]{1,60}\t(?=\d{4}-\d\d-\d\dT)"
     r"|\[Container\] \d{4}/\d\d/\d\d [\d:.]+[ \t]"
     r"|\d{4}/\d\d/\d\d \d\d:\d\d:\d\d[ \t]"
     r"|\d\d:\d\d:\d\d(?:[.,]\d+)?[ \t]+"
     r"|(?:build|error)\t\d\d-[A-Z][a-z]{2}-\d{4} [\d:]+\t"
-    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+(?:[\w.-]+ [\w./-]+\[\d+\]: )?"
+    r"|[\w./-]+\.(?:log|txt):\d+:"
+    r"|(?:DEBUG|INFO|WARN|ERROR) \[[0-9a-f]{6,8}\][ \t]+"
     r"|\[[\w./-]+:\d+\][ \t]"
     r'|Step #\d+(?: - "[^"]*")?: ?'
     r"|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z][\w.]*(?: [\w.]+)*:(?=\S| --->)"
     r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
-    r"|\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
+    r"|[ \t]*\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
     r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
     r"|`{1,3}(?=Step \d|#\d+ |=> |\[\+\] )|> (?==> )"  # marks of a form
+    r"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [\w.-]+\.go:\d+\] "
     r"|\d{1,6} \| (?=[^\s>])"  # a Dockerfile that BuildKit quotes has blanks before the number or behind the bar
     r"|\[(?:INFO|WARN|WARNING|ERROR|FATAL|DEBUG)\](?=[ \t]+(?:#\d+ |=> |Step \d|The command|failed to solve|ERROR: ))[ \t]+"
     r")"
 )
 _LOGGER = re.compile(r'^(?:time="[^"]*" )?level=\w+ msg="((?:[^"\\]|\\.)*)"(?: \w+=.*)?\s*$')
+_BOLD = re.compile(r"\*\*(?=[^\s*])([^*\n]{1,200})(?<=\S)\*\*")  # in Markdown
 _PADDED = re.compile(r" {8,}(?=#\d+ (?:\d+\.\d+ |ERROR))")  # a copy of a terminal's rows without its line ends
 _ROWS_IN_ONE = re.compile(r"^.*(?: #\d+ \d+\.\d+ .*){2}$", re.M)  # a copy without any line end
 _JSON_ERROR = re.compile(r'"(?:error|err|msg)": ?"((?:[^"\\]|\\.)*)"')
@@ -91,6 +100,9 @@ _INSTANCE = re.compile(
 
 
 _LONGEST = 2000  # characters
+_WIDTH = 70  # of a narrow terminal
+_NUMBERED = re.compile(r"^[ \t]+\d+ \|(?: >>>|  |$)", re.M)  # a Dockerfile that BuildKit quotes
+_QUOTATION = 3  # lines in a row
 _LAST = 400  # lines of one part that are searched for its failure
 
 
@@ -118,21 +130,75 @@ class Log(t.NamedTuple):
 
 def clean(text: str) -> t.Tuple[str, ...]:
     """The lines without colours, JSON and prefixes."""
-    text = _ANSI.sub("", text)
+    text = _ANSI.sub("", _unescaped(text))
     if text.count("\\n") > 2 * text.count("\n"):  # a whole log in one line of JSON
         text = text.replace("\\r", "\n").replace("\\n", "\n")
-    text = _PADDED.sub("\n", text)
+    text = _PADDED.sub("\n", _BOLD.sub(r"\1", text))
     text = _ROWS_IN_ONE.sub(lambda row: row.group().replace(" #", "\n#"), text)
     lines: t.List[str] = []
-    for line in _unquoted(re.split(r"\r\n|\n|\r", text)):
+    text = re.sub(r"\r\n?", "\n", text)
+    for line in _unquoted((text if _NUMBERED.search(text) else textwrap.dedent(text)).split("\n")):
         lines += map(_shortened, _unwrapped(line))
-    return tuple(_joined(_with_whole_commands(lines)))
+    return tuple(_joined(_with_whole_commands(_unquoted(_without_prefix(_close(lines))))))
+
+
+# Where a line of a build's output starts, to find what a program wrote before it.
+_START = re.compile(
+    r"#\d+ (?:\[|\d+\.\d|ERROR|DONE|CACHED|sha256:|transferring)|Step \d+(?:/\d+)?\s?: [A-Z]| ---> |(?:^| )=> (?:ERROR |CACHED )?\[|(?:^| )=> => # |(?:^| )> \["
+    r"|ERROR: failed to |failed to solve|Error response from daemon: |The command '/bin/\w+ -c "
+)
+_MARKED = re.compile(r"(?:[|│]|.{0,40}?\w.{0,40}?[]|│>](?:[ \t]+[|│])?)[ \t]+")  # the name of a job or of a container
+_LEVEL = re.compile(r"\W*(?:INFO|WARN(?:ING)?|ERROR|DEBUG|FATAL|\d+)\W*$")
+
+
+def _without_prefix(lines: t.Sequence[str]) -> t.Sequence[str]:
+    """Without what a program wrote before each line, whatever its form."""
+    for _times in range(3):
+        prefix = _common_prefix([line for line in lines if line.strip()])
+        if prefix is None:
+            break
+        lines = [part for line in lines for part in _unwrapped(prefix.sub("", line, count=1))]
+    return lines
+
+
+def _common_prefix(written: t.Sequence[str]) -> t.Optional[t.Pattern[str]]:
+    """The form of a mark before all lines, or of what is before the start of a build's lines, if no line begins with one."""
+    before = [line[: found.start()] for line, found in ((line, _START.search(line)) for line in written) if found]
+    if len(written) < _QUOTATION or not all(text.strip() for text in before):
+        return None
+    marked = _MARKED.match(written[0])
+    if marked and not _LEVEL.match(marked.group(0)):
+        form = _form(marked.group(0))
+        if all(map(form.match, written)):
+            return form
+    forms = collections.Counter(map(_form, before)).most_common(1)
+    return next((form for form, _count in forms if 2 * sum(1 for line in written if form.match(line)) > len(written)), None)
+
+
+def _form(prefix: str) -> t.Pattern[str]:
+    return re.compile(re.sub(r"(?:\\ )+", " +", re.sub(r"\d+", r"\\d+", re.escape(prefix))))
+
+
+def _close(lines: t.Sequence[str]) -> t.Sequence[str]:
+    """Without the blank line behind each, of a form that doubles line ends."""
+    written = [line for line in lines if line.strip()]
+    return written if len(written) > _QUOTATION and 2 * len(written) <= len(lines) + 1 else lines
+
+
+def _unescaped(text: str) -> str:
+    """The rows of a terminal, where they are in one line of JSON."""
+    return "\n".join(row.replace("\\r", "\n").replace("\\n", "\n") if "\\r" in row and "\\u001b" in row else row for row in text.split("\n"))
 
 
 def _unquoted(lines: t.Sequence[str]) -> t.Sequence[str]:
-    """Without the mark of a quotation, where every line has it."""
+    """Without the mark of a quotation, where all lines or three in a row have it."""
     written = [line for line in lines if line.strip()]
-    return [line[1:].lstrip(" ") for line in lines] if written and all(line.startswith(">") for line in written) else lines
+    least = 1 if all(line.startswith(">") for line in written) else _QUOTATION
+    unquoted: t.List[str] = []
+    for quoted, group in itertools.groupby(lines, key=lambda line: line.startswith(">")):
+        rows = list(group)
+        unquoted += [row[1:].lstrip(" ") for row in rows] if quoted and len(rows) >= least else rows
+    return unquoted
 
 
 def _shortened(line: str) -> str:
@@ -148,7 +214,7 @@ def _unwrapped(line: str) -> t.List[str]:
             value = None
         if isinstance(value, dict):
             output = value.get("stream") or value.get("error") or value.get("message") or value.get("status")
-            return [_ANSI.sub("", part) for part in str(output or "").splitlines()]
+            return [part for row in _ANSI.sub("", str(output or "")).splitlines() for part in _unwrapped(row)]
     for _times in range(4):
         shorter = _PREFIX.sub("", line, count=1)
         if shorter == line:
@@ -167,6 +233,8 @@ def _unwrapped(line: str) -> t.List[str]:
 # An error of Go that was broken inside its URL, or behind a colon.
 _OPEN_URL = re.compile(r"(?:Get|Head|Post) \"https?://[^\"\s]*$")
 _OPEN_BARE_URL = re.compile(r"(?:Get|Head|Post) https?://\S{60,}$")
+_OPEN_NAME = re.compile(r"failed to .*[\w.-]+/[\w./-]+$")  # of an image
+_ENDS_OF_NAME = re.compile(r"[\w./-]*(?:[:@][\w.:-]+)?: (?:not found|failed to|pull access denied|unexpected status|no match)")
 _ENDS_OPEN = re.compile(r"(?:token|request|\"|Get|Head|Post|error|tcp|x509|tls|checksum of ref \S+):?\s*$")
 _ENDS_REQUEST = re.compile(r": (?:Get|Head|Post)$")
 _URL_STARTS = re.compile(r"\"https?://")
@@ -200,11 +268,11 @@ def _joined(lines: t.Sequence[str]) -> t.List[str]:
     joined: t.List[str] = []
     for line in lines:
         before = joined[-1] if joined else ""
-        if before.endswith("\\") and len(before) > 70 and not line.startswith((" ", "#", ">")):
+        if not line.strip() and _is_open(before):
+            continue
+        if before.endswith("\\") and len(before) > _WIDTH and not line.startswith((" ", "#", ">")):
             joined[-1] = before[:-1] + line
-        elif (_OPEN_URL.search(before) and re.match(r"[^\"\s]*\":", line)) or (
-            _OPEN_BARE_URL.search(before) and not before.endswith(":") and re.match(r"\S*[?&=%/]\S*(?:: .*)?$", line)
-        ):
+        elif _broken_inside(before, line):
             joined[-1] = before + line
         elif _ENDS_REQUEST.search(before) and _URL_STARTS.match(line):
             joined[-1] = f"{before} {line}"
@@ -213,6 +281,20 @@ def _joined(lines: t.Sequence[str]) -> t.List[str]:
         else:
             joined.append(line)
     return joined
+
+
+def _broken_inside(before: str, line: str) -> bool:
+    """Whether a URL or an image's name goes on in the next line."""
+    if _OPEN_URL.search(before):
+        return re.match(r"[^\"\s]*\":", line) is not None
+    if _OPEN_BARE_URL.search(before) and not before.endswith(":") and re.match(r"\S*[?&=%/]\S*(?:: .*)?$", line):
+        return True
+    return len(before) > _WIDTH and _OPEN_NAME.search(before) is not None and _ENDS_OF_NAME.match(line) is not None
+
+
+def _is_open(line: str) -> bool:
+    name = len(line) > _WIDTH and _OPEN_NAME.search(line)
+    return bool(name or _OPEN_URL.search(line) or (line.endswith(":") and _ENDS_OPEN.search(line)))
 
 
 def builder_used(text: str) -> t.Optional[str]:
@@ -245,7 +327,7 @@ class _Reader:
         self.engine: t.List[str] = []
         self.loose: t.List[str] = []  # of a step whose header is not in the log
         self.rest: t.List[str] = []
-        self.failed = False
+        self.failed = self.pulled = False
         self.vertices: t.Dict[str, _Part] = {}
         self.parts: t.List[_Part] = []
         self.summary: t.Optional[_Part] = None
@@ -329,8 +411,11 @@ class _Reader:
             self.loose.append(seconds.group(2) or "")
         elif self.legacy and run and self.running and not self.running.done and not (_ENGINES.match(stripped) or STEP_FAILED.search(stripped)):
             self.running.output.append(line)
+        elif stripped == "EOF" and self.pulled:
+            self.engine.append(f"transfer: {stripped}")  # alone it can be the end of a shell's here-document
         elif not _PULLED.match(stripped):
             self.engine.append(line)
+        self.pulled = _PULLED.match(stripped) is not None
 
 
 def read(text: str) -> Log:

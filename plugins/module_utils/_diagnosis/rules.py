@@ -26,10 +26,17 @@ _PROXY_WORDS = (
     r"\.?\s*(?:\(did you mean .*\))?$"
 )
 _STATUS = (
-    r"(?:unexpected status(?: code)? (?:from \w+ request to )?https?://\S+?: |received unexpected HTTP status: |status code \[[^\]]*\]: "
+    r"(?:unexpected status(?: code)? (?:from \w+ request to )?https?://\S+?: "
+    r"|(?:GET|HEAD|PUT|POST|PATCH) https?://\S+: unexpected status code |received unexpected HTTP status: |status code \[[^\]]*\]: "
     r"|failed with status: |failed to push \S+: unexpected status: )"
 )
 _BUILDKIT_FLAGS = r"(?:mount|link|chmod|network|security|checksum|exclude|parents|keep-git-dir|unpack)"
+
+# The builder's own end, of which nothing tells the reason.
+_BARE_END = (
+    r"(?:[Ee]rror: |ERROR: |buildx failed with: )*failed to (?:solve|build|receive status): (?:\w+: |rpc error: code = \w+ desc = )*"
+    r"context deadline exceeded\s*$"
+)
 
 # A request of the client to the engine's API.
 _API = r"https?://(?:\S*docker\.sock|[^/\s\"]+)/v1\.\d\d?/(?:build|images|containers|info|version|auth|events|networks|volumes|_ping)\b"
@@ -57,6 +64,8 @@ CLIENT = (
         r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
         r"|dial unix \S*buildkitd\.sock: connect|->unix://localhost(?::\d+)?: (?!Connection reset)"
         r"|failed to list workers|failed to dial gRPC: unable to upgrade"
+        r"|docker[/\\]transport[/\\](?:unixconn|npipe\w+|sshconn)|pipe[/\\]+docker\w*: The system cannot find|http\+docker://\S+/version"
+        r"|pywintypes\.error: \(\d+, '(?:CreateFile|WaitNamedPipe)'"
         r"|Bad response from Docker engine|An HTTP request took too long to complete|UnixHTTPConnectionPool\(host='localhost'",
         "engine_down",
         "no answer",
@@ -93,7 +102,7 @@ CLIENT = (
     Rule("engine", r"[Dd]ockerfile parse error[^:]*: *(.*)", "bad_dockerfile", "{1}"),
     Rule(
         "engine",
-        r"(unknown instruction: \S+|base name .* should not be blank|file with no instructions|the Dockerfile (?:\([^)]*\) )?cannot be empty"
+        r"([Uu]nknown instruction: \S+|base name .* should not be blank|file with no instructions|the Dockerfile (?:\([^)]*\) )?cannot be empty"
         r"|[Nn]o build stage in current context|circular dependency detected on stage: \S+|(?:[Tt]arget stage|build target"
         r"|target stage) \S+ (?:could not be found|in \S+)"
         r"|failed to reach build target \S+|failed to parse stage name \S+|failed to process \"[^\"]*\": .*|Forbidden path outside the build context.*"
@@ -112,7 +121,7 @@ CLIENT = (
         "client",
         r"(unable to prepare context: (?!unable to (?:'git clone'|download)).*|[Cc]annot locate specified Dockerfile.*|path \S+ not found"
         r"|failed to read dockerfile: (?:open|lstat|stat|error|read|no such|rpc).*(?:no such file|not found|is a directory|cannot find).*"
-        r"|(?:error checking context|error from sender): .*"
+        r"|(?:[Ee]rror checking context[\w ]*|error from sender): .*"
         r"|\"docker (?:buildx )?build\" requires (?:exactly )?1 argument|no configuration file provided|(?:env|compose) file \S+ not found.*"
         r"|couldn't find a bake definition|failed to find target \S+)",
         "bad_dockerfile",
@@ -209,7 +218,7 @@ ENGINE = (
     # The registry's answer.
     Rule(
         "engine",
-        r"toomanyrequests|429 Too Many Requests|registry: too many requests|pull rate limit|[Dd]ata limit exceeded|: 429\b",
+        r"toomanyrequests|TOOMANYREQUESTS|429 Too Many Requests|registry: too many requests|pull rate limit|[Dd]ata limit exceeded|: 429\b",
         "rate_limited",
         "status 429",
     ),
@@ -221,6 +230,12 @@ ENGINE = (
     Rule("engine", _STATUS + r"(403|401|400)|(?:desc =|:) unexpected status: (401|403)\b", "denied", "status {1}"),
     # Pages of registries themselves: Google's, and those of countries that they must not serve.
     Rule("engine", r"does not have permission to get URL|block access from your country|export control regulations", "denied", "not permitted"),
+    Rule(
+        "engine",
+        r"\b413 (?:Request Entity|Payload|Content) Too Large|error parsing HTTP 413|Server error: 413|: 413\b|status code: 413",
+        "registry_error",
+        "too large",
+    ),
     Rule("engine", r"text/html|invalid character '<' looking for beginning of value|unknown: <", "registry_error", "html page"),
     Rule("engine", r"error parsing HTTP (\d{3}) response body", "registry_error", "status {1}"),
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
@@ -228,13 +243,13 @@ ENGINE = (
         "engine",
         r"pull access denied|insufficient_scope|^Authentication is required\.$|registry: authentication required"
         r"|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
-        r"|UNAUTHORIZED)\b(?!.*dial tcp)",
+        r"|UNAUTHORIZED|DENIED)\b(?!.*dial tcp)",
         "denied",
         "denied",
     ),
     Rule(
         "engine",
-        r"manifest unknown|manifest for \S+ (?:is )?not found|name unknown|repository \S+ not found|no matching manifest for"
+        r"manifest unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN|manifest for \S+ (?:is )?not found|name unknown|repository \S+ not found|no matching manifest for"
         r"|(?<![\w./-])(?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?:[:@][\w.:-]+)?: not found|failed to resolve source metadata for .*: not found",
         "not_found",
         "not found",
@@ -275,7 +290,7 @@ ENGINE = (
         "engine",
         r"connection reset by peer|forcibly closed by the remote host|http2: (?!server: error reading preface)|stream error: stream ID|GOAWAY|unexpected EOF"
         r"|: EOF\b|failed to copy: io: read/write on closed pipe|(?:tcp|https?:).*(?:broken pipe|use of closed network connection)"
-        r"|established connection was aborted",
+        r"|established connection was aborted|read on closed response body",
         "reset",
         "reset",
     ),
@@ -283,11 +298,14 @@ ENGINE = (
     Rule("engine", r"network is unreachable|no route to host|host is unreachable|host is down|unreachable (?:network|host)", "refused", "no route"),
     Rule(
         "engine",
-        r"i/o timeout|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout|connection timed out|operation timed out|request canceled"
-        r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy",
+        r"^(?!"
+        + _BARE_END
+        + r")(?:.*?)(?:i/o timeout|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout|connection timed out|operation timed out|request canceled"
+        r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy)",
         "timeout",
         "timeout",
     ),
+    Rule("engine", r"^" + _BARE_END, "unknown", "stopped by the builder"),
     # A token was not fetched, and the line is cut before the reason.
     Rule("engine", r"failed to fetch (?:anonymous|oauth) token: (?:Get|Post) ", "token_unreachable", "not said"),
 )
@@ -306,7 +324,7 @@ _PROGRAM = (
 )
 
 STEP = (
-    Rule("step", r"[Nn]o space left on device|ENOSPC", "disk_full", "no space left"),
+    Rule("step", r"[Nn]o space left on device|ENOSPC|[Dd]isk quota exceeded|EDQUOT", "disk_full", "no space left"),
     # The proxy of the step.
     Rule("step", r"[Cc]ould not resolve proxy(?: name)?(?:: (?P<host>[\w.-]+))?|[Cc]ouldn't resolve proxy", "proxy_unreachable", "dns"),
     Rule(

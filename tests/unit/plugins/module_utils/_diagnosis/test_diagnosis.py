@@ -293,6 +293,8 @@ NOT_RECORDED = {
     'Get "https://registry-1.docker.io/v2/": x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is after x': "tls",
     "error from registry: this repository is not served here": "unknown",
     "could not load ca: open /etc/docker/certs.d/docker.io/ca.crt: no such file or directory": "tls",
+    "error parsing HTTP 413 response body: invalid character '<' looking for beginning of value": "unknown",
+    "ERROR: failed to solve: DeadlineExceeded: context deadline exceeded": "unknown",
 }
 
 
