@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import tarfile
 
-MOST = 450 * 1024
+MOST = 512 * 1024  # with docs/evidence, to which the pages link
 WITHOUT_THE_INTERNET = {
     *(f"docs/{page}.md" for page in ("install", "why", "which-cure", "migration", "awx", "compare", "quick-start", "troubleshooting", "security", "variables")),
     *(f"docs/zh/{page}.md" for page in ("compare", "mirrors", "proxy", "quick-start", "troubleshooting")),
