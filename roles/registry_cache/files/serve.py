@@ -114,6 +114,14 @@ class Front:
         """Bytes of the layers that it keeps for the clients that wait."""
         return sum(storage.size_of(Path(folder, file)) or 0 for folder, _folders, files in os.walk(self.layers) for file in files)
 
+    def keep_below(self, limit: int) -> None:
+        """At the limit nginx passes new layers on without keeping them (front.conf), until it has removed old ones."""
+        full = self.layers / "full"
+        if self.size() >= limit:
+            full.touch()
+        elif full.exists():
+            full.unlink()
+
 
 def listens(address: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
@@ -204,23 +212,22 @@ class Server:
         self.next_probe = self.clock()
 
     def stop(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        if self.front and self.front.process:
+            self.front.process.send_signal(signal.SIGQUIT)  # no new request, and an end after the running ones, which need the registry
+            _end([self.front.process], deadline)
         running = [*self.retiring, *self.draining, *([self.registry] if self.registry else []), *([self.probe.process] if self.probe else [])]
         for process in running:
             process.terminate()
-        if self.front and self.front.process:
-            self.front.process.send_signal(signal.SIGQUIT)  # as the registry: no new request, and an end after the running ones
-            running.append(self.front.process)
-        deadline = time.monotonic() + STOP_SECONDS
-        for process in running:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
+        _end(running, deadline)
 
 
-def room(limit: int, in_front: int) -> int:
-    """What the storage may have beside the layers of the front, which are gone soon: never less than half, else one large image would evict all."""
-    return max(limit - in_front, limit // 2)
+def _end(running: t.List[subprocess.Popen[bytes]], deadline: float) -> None:
+    for process in running:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def size(text: str) -> int:
@@ -256,8 +263,10 @@ def main(arguments: t.Optional[t.List[str]] = None) -> None:
     while not ended:
         server.step()
         if options.max_size:
-            stored.keep_below(room(options.max_size, front.size() if front else 0))
-        time.sleep(TICK)
+            if front:
+                front.keep_below(options.max_size // 10)
+            stored.keep_below(options.max_size * 85 // 100 if front else options.max_size)
+        time.sleep(TICK / 5 if stored.removes else TICK)
     server.stop()
     shutil.rmtree(layers, ignore_errors=True)
 

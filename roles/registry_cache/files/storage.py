@@ -68,10 +68,12 @@ class Storage:
         self.root = Path(root) / "docker/registry/v2"
         self.log = log
         self.now = now
-        self.grace = 2.0
+        self.grace, self.shortest_grace = 2.0, 0.5  # seconds until every request that saw a link has opened the file; the second if the disk is full
         self._sizes: t.Dict[str, t.Tuple[int, t.Dict[str, int]]] = {}  # of each folder of blobs, by its time of change
         self._named: t.Dict[str, t.Tuple[t.FrozenSet[str], t.FrozenSet[str]]] = {}
         self._removals: t.List[Removal] = []
+        self._seen: t.Optional[t.Tuple[float, int]] = None  # when the size was looked at, and the size
+        self._rate = 0.0  # bytes a second that arrive
         self._empty: t.List[t.Tuple[float, Path]] = []
         self._reread = 0.0
 
@@ -176,12 +178,23 @@ class Storage:
     # Removal
 
     def keep_below(self, limit: int) -> None:
-        """Start above 90 % of the limit, stop at 85 %: what arrives meanwhile has the rest."""
+        """Start a tenth below the limit, or earlier by what will arrive until the data of removed images is gone; stop 5 % below that."""
         self.note_use()
-        self._finish()
-        size = self.size() - sum(removal.size for removal in self._removals)
-        if size > limit * 0.9:
-            self._begin(size, int(limit * 0.85))
+        now, size = self.now(), self.size()
+        if self._seen and now > self._seen[0]:
+            self._rate = max((size - self._seen[1]) / (now - self._seen[0]), self._rate * 0.9)
+        self._finish(self.grace if size < limit * 0.9 else self.shortest_grace)
+        size = self.size()
+        self._seen = now, size
+        most = max(min(limit * 0.9, limit - self._rate * (self.shortest_grace + 1)), limit * 0.25)
+        size -= sum(removal.size for removal in self._removals)
+        if size > most:
+            self._begin(size, int(most - limit * 0.05))
+
+    @property
+    def removes(self) -> bool:
+        """Whether data waits for its end, and `keep_below` should be called soon."""
+        return bool(self._removals)
 
     def _begin(self, size: int, wanted: int) -> None:
         sizes = self._blobs()
@@ -222,9 +235,9 @@ class Storage:
             for digest in digests.intersection(_entries(folder / LAYERS)):
                 self._remove(folder / LAYERS / digest / "link")
 
-    def _finish(self) -> None:
+    def _finish(self, grace: float) -> None:
         """Remove the data whose links are gone long enough, except what was fetched and linked again."""
-        due = [removal for removal in self._removals if removal.since + self.grace <= self.now()]
+        due = [removal for removal in self._removals if removal.since + grace <= self.now()]
         self._removals = [removal for removal in self._removals if removal not in due]
         for removal in due:
             for digest in removal.digests - self._linked(LAYERS, REVISIONS):

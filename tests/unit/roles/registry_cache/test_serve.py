@@ -215,9 +215,17 @@ def test_the_size_of_the_layers_in_front(front, folder):
     assert front.size() == 5
 
 
-@pytest.mark.parametrize(("limit", "in_front", "left"), [(100, 0, 100), (100, 30, 70), (100, 50, 50), (100, 90, 50), (100, 300, 50)])
-def test_the_room_of_the_storage(limit, in_front, left):
-    assert serve.room(limit, in_front) == left
+def test_a_full_front_keeps_no_more_layers(front, folder):
+    (folder / "storage/front/layer").write_bytes(b"12345")
+    full = folder / "storage/front/full"
+    front.keep_below(5)
+    assert full.exists()
+    front.keep_below(5)
+    assert full.exists()
+    front.keep_below(6)
+    assert not full.exists()
+    front.keep_below(6)
+    assert not full.exists()
 
 
 def test_a_registry_that_ignores_the_end_is_killed(folder, monkeypatch):

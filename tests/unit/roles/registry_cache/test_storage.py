@@ -139,11 +139,32 @@ def test_the_image_that_was_not_used_longest_goes_first(registry):
         ]
     )
     assert registry.left() == {old, new, *map(layer_digest, ("base", "old", "new"))}, "requests that saw a link still open the file"
-    registry.wait(1, 3200)
+    registry.wait(1, 10_000)
     assert old in registry.left()
-    registry.wait(1, 3200)
+    registry.wait(1, 10_000)
     assert registry.left() == {new, *map(layer_digest, ("base", "new"))}
     assert registry.log == ["evicting 1 images, 2 blobs, 0.0 MB"]
+
+
+def test_on_a_full_disk_data_goes_sooner(registry):
+    old = registry.image("library/old", ["base", "old"], used=10)
+    new = registry.image("library/new", ["base", "new"], used=20)
+    registry.storage.keep_below(3200)
+    registry.wait(0.4, 3200)
+    assert old in registry.left()
+    registry.wait(0.1, 3200)
+    assert registry.left() == {new, *map(layer_digest, ("base", "new"))}
+
+
+def test_what_will_arrive_meanwhile_has_room(registry):
+    registry.image("library/old", ["one", "two"], used=10)
+    registry.storage.keep_below(9000)
+    registry.image("library/new", ["three", "four"], used=20)  # 2,000 bytes and a manifest in a second, so more than 3,000 in a second and a half
+    registry.wait(1, 9000)
+    assert registry.log == []
+    registry.image("library/newer", ["five", "six"], used=30)
+    registry.wait(1, 9000)
+    assert registry.log == ["evicting 1 images, 3 blobs, 0.0 MB"]
 
 
 def test_below_the_limit_nothing_goes(registry):
