@@ -16,6 +16,7 @@ import doomed
 import pytest
 import table
 
+SAMPLE = 1  # of the cache and the relay on each engine; BUILDFLEET_SAMPLE=all, as in make faults, kills all
 FULL = 200
 POINTS = int(os.environ.get("BUILDFLEET_FAULT_POINTS", FULL // 20))
 PART, PARTS = map(int, os.environ.get("BUILDFLEET_FAULT_PART", "1/1").split("/"))
