@@ -289,7 +289,7 @@ ENGINE = (
     Rule(
         "engine",
         r"connection reset by peer|forcibly closed by the remote host|http2: (?!server: error reading preface)|stream error: stream ID|GOAWAY|unexpected EOF"
-        r"|: EOF\b|failed to copy: io: read/write on closed pipe|(?:tcp|https?:).*(?:broken pipe|use of closed network connection)"
+        r"|transport connection broken: malformed HTTP response|: EOF\b|failed to copy: io: read/write on closed pipe|(?:tcp|https?:).*(?:broken pipe|use of closed network connection)"
         r"|established connection was aborted|read on closed response body",
         "reset",
         "reset",
@@ -300,7 +300,7 @@ ENGINE = (
         "engine",
         r"^(?!"
         + _BARE_END
-        + r")(?:.*?)(?:i/o timeout|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout|connection timed out|operation timed out|request canceled"
+        + r")(?:.*?)(?:i/o timeout|timeout awaiting response headers|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout|connection timed out|operation timed out|request canceled"
         r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy)",
         "timeout",
         "timeout",
@@ -505,7 +505,7 @@ STEP = (
         "step",
         r"ESOCKETTIMEDOUT|ETIMEDOUT|ERR_SOCKET_TIMEOUT|EIDLETIMEOUT|UND_ERR_\w+_TIMEOUT|Connect(?:ion)?TimeoutError|ReadTimeoutError"
         r"|ConnectTimeout|ReadTimeout|Net::\w+Timeout"
-        r"|execution expired|SocketTimeoutException:|java\.net\.SocketTimeoutException|ConnectTimeoutException:"
+        r"|execution expired|timeout awaiting response headers|SocketTimeoutException:|java\.net\.SocketTimeoutException|ConnectTimeoutException:"
         r"|Connection to (?P<pip>[\w.-]+) timed out|Operation too slow|i/o timeout|TLS handshake timeout"
         r"|network timeout at|has timed out after|trouble with your network connection|:etimedout|failed_connect.*\btimeout|Timeout exceeded when accessing"
         r"|\(ConnectionTimeout\)|Timeout of \d+ seconds was reached|Caused by: operation timed out|net/http: request canceled|errorCode=2\b|status: \[28;"

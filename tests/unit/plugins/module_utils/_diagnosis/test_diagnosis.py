@@ -626,6 +626,35 @@ def test_a_mirror_that_refuses_in_its_own_words(log, reason):
     )
 
 
+NO_ANSWER = 'failed to do request: Head "https://registry.example.com/v2/library/busybox/manifests/1": net/http: '
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (r'HTTP/1.x transport connection broken: malformed HTTP response "\x00\x00\x00\x04\x00\x00\b\a\x00"', "reset"),
+        ("timeout awaiting response headers", "timeout"),
+    ],
+)
+@pytest.mark.parametrize("builder", ["BuildKit", "legacy"])
+def test_a_registry_that_answers_no_request_with_the_containerd_image_store(words, verdict, builder):
+    image = "registry.example.com/library/busybox:1"
+    heads = {
+        "BuildKit": f"#2 [internal] load metadata for {image}\n#2 ERROR: ",
+        "legacy": f'Step 1/2 : FROM {image}\nfailed to resolve reference "{image}": ',
+    }
+    found = diagnose(heads[builder] + NO_ANSWER + words + "\n")
+    assert (found.cause, found.asked_by, found.host, found.reason) == (verdict, "daemon", "registry.example.com", verdict)
+
+
+def test_a_step_whose_server_does_not_answer():
+    found = diagnose(
+        '#5 [2/2] RUN fetch\n#5 31.2 Get "https://go.example.com/x": net/http: timeout awaiting response headers\n'
+        '#5 ERROR: process "/bin/sh -c fetch" did not complete successfully: exit code: 1\n'
+    )
+    assert (found.cause, found.asked_by, found.host) == ("timeout", "step", "go.example.com")
+
+
 NO_GIT = 'error fetching default branch for repository http://web.lab/team/tool.git: git stderr:\n: exec: "git": executable file not found in $PATH\n'
 
 
