@@ -289,7 +289,8 @@ ENGINE = (
     Rule(
         "engine",
         r"connection reset by peer|forcibly closed by the remote host|http2: (?!server: error reading preface)|stream error: stream ID|GOAWAY|unexpected EOF"
-        r"|transport connection broken: malformed HTTP response|: EOF\b|failed to copy: io: read/write on closed pipe|(?:tcp|https?:).*(?:broken pipe|use of closed network connection)"
+        r"|transport connection broken: malformed HTTP response"
+        r"|: EOF\b|failed to copy: io: read/write on closed pipe|(?:tcp|https?:).*(?:broken pipe|use of closed network connection)"
         r"|established connection was aborted|read on closed response body",
         "reset",
         "reset",
@@ -300,7 +301,8 @@ ENGINE = (
         "engine",
         r"^(?!"
         + _BARE_END
-        + r")(?:.*?)(?:i/o timeout|timeout awaiting response headers|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout|connection timed out|operation timed out|request canceled"
+        + r")(?:.*?)(?:i/o timeout|timeout awaiting response headers|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout"
+        r"|connection timed out|operation timed out|request canceled"
         r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy)",
         "timeout",
         "timeout",
