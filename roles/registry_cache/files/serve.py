@@ -106,7 +106,7 @@ class Front:
             new.symlink_to(f"{kind}.sock")
             new.rename(link)
         if self.process is None:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={})  # which has passwords
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={})  # ours has passwords
             threading.Thread(target=_copy, args=(self.process.stdout,), daemon=True).start()
         return True
 
