@@ -71,7 +71,7 @@ def count(lines: t.Iterable[str]) -> t.Dict[str, t.Any]:
         elif line.startswith("buildfleet: "):
             shared += map(int, SHARED.findall(line))
             _note_state(found, line)
-        elif 'msg="response completed' in line:
+        elif line.startswith('time="') and 'msg="response completed' in line:
             _note_response(found, sent, fields(line))
     missed = [one for one in sent if _was_missing(one, stored.get(one.key, []))]
     sizes = {one.key: one.size for one in sent}

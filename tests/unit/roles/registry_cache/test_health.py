@@ -99,6 +99,11 @@ def failed(status, code, detail):
         ),
         pytest.param(["buildfleet: shared nothing"], {}, id="no line of nginx"),
         pytest.param(
+            [f'2026/11/27 08:00:02 [error] 7#7: *1 upstream timed out, request: "GET /v2/ HTTP/1.1", referrer: "{sent("00:02.9").partition(" ")[2]}"'],
+            {},
+            id="an error of nginx, with what a client writes into a header",
+        ),
+        pytest.param(
             [sent("00:02.9", method="HEAD"), sent("00:02.9", kind="manifests"), sent("00:02.9", status=404), 'GET "/v2/" 200', stored("00:03", TWO)],
             {"since": "2026-11-27 08:00:02"},
             id="no layer was sent",
