@@ -299,9 +299,7 @@ ENGINE = (
     Rule("engine", r"network is unreachable|no route to host|host is unreachable|host is down|unreachable (?:network|host)", "refused", "no route"),
     Rule(
         "engine",
-        r"^(?!"
-        + _BARE_END
-        + r")(?:.*?)(?:i/o timeout|timeout awaiting response headers|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout"
+        r"^(?!" + _BARE_END + r")(?:.*?)(?:i/o timeout|timeout awaiting response headers|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout"
         r"|connection timed out|operation timed out|request canceled"
         r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy)",
         "timeout",
