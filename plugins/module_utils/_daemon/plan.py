@@ -305,8 +305,14 @@ def _protect(after: Files, daemon: Daemon, record: FirstState) -> None:
         own_mode = 0o600 if path == daemon.environment_file else record.mode(path) if known else 0
         if holds_secret(path, file):
             after[path] = file._replace(mode=file.mode & 0o700)
-        elif known and file.mode == own_mode & 0o700 and record.left_mode(path) in (None, file.mode):
+        elif known and file.mode == own_mode & 0o700 and (record.left_mode(path) in (None, file.mode) or _is_of_a_killed_run(path, daemon, record)):
             after[path] = file._replace(mode=own_mode)
+
+
+def _is_of_a_killed_run(path: str, daemon: Daemon, record: FirstState) -> bool:
+    """Whether our last write was killed, so that the file has the mode of the one before."""
+    found = daemon.files.get(path)
+    return found is not None and record.is_our_mode(path, found)
 
 
 def holds_secret(path: str, file: File) -> bool:

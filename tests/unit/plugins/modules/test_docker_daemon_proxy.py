@@ -1432,3 +1432,25 @@ def test_first_bytes_are_kept_once_where_the_restart_has_to_wait(run):
     assert (again["diff"], machine.files[kept]) == ([], first)
     assert run(machine, state="absent")["restarted"]
     assert machine.files[kept] == first
+
+
+@pytest.mark.parametrize("options", [{**ASKED, "proxy_username": "", "proxy_password": ""}, {"state": "absent"}], ids=["without a password", "undo"])
+def test_a_run_that_is_killed_before_its_write_costs_no_mode(run, options):
+    machine = Machine(**{CONFIG: File(b'{"debug": true}\n', 0o644)})
+    run(machine, **SECRET)
+    assert machine.files[CONFIG].mode == 0o600
+    at_the_kill, write = [], machine.write
+
+    def write_and_look(path, file):
+        write(path, file)
+        if path.startswith("/var/lib/buildfleet/"):
+            at_the_kill.append(dict(machine.files))
+
+    machine.write = write_and_look
+    run(machine, **options)
+    wanted = machine.files[CONFIG]
+    assert wanted.mode == 0o644
+    machine.files = at_the_kill[0]
+    machine.start()
+    run(machine, **options)
+    assert machine.files[CONFIG] == wanted
