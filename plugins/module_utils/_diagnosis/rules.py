@@ -323,8 +323,9 @@ _PROGRAM = (
     r"|failed retrieving file|remote host|Read error \(|HTTP request sent|GnuTLS|gnutls|TLS|SSL|SocketException|HttpRequestException|failed_connect))"
 )
 
+FULL = r"[Nn]o space left on device|ENOSPC|[Dd]isk quota exceeded|EDQUOT"
 STEP = (
-    Rule("step", r"[Nn]o space left on device|ENOSPC|[Dd]isk quota exceeded|EDQUOT", "disk_full", "no space left"),
+    Rule("step", FULL, "disk_full", "no space left"),
     # The proxy of the step.
     Rule("step", r"[Cc]ould not resolve proxy(?: name)?(?:: (?P<host>[\w.-]+))?|[Cc]ouldn't resolve proxy", "proxy_unreachable", "dns"),
     Rule(

@@ -48,7 +48,6 @@ _OWN_FAULT = re.compile(
     r"|Segmentation fault|Illegal instruction|undefined: |: undeclared|expected ['\u2018`]"
     r"|Protocol \W?https\W? not supported|Unsupported protocol|has no exported member|Type error:|internet routines cannot be loaded"
 )
-_FULL = re.compile(r"[Nn]o space left on device|ENOSPC")
 # What follows from an error before it, whatever that was.
 _CONSEQUENCE = re.compile(r"code ELIFECYCLE|cannot find package")
 # A server was reached: its answer with a status, or content that is not what the index says.
@@ -101,18 +100,15 @@ _HARMLESS = re.compile(r"npm (?:WARN|warn)|deprecat|[Rr]etrying|https?://\S+$") 
 _END = 40  # lines
 # curl with -s or --silent, and without -S or --show-error.
 _SILENT_CURL = re.compile(r"\bcurl (?=(?:[^|;&]* )?(?:-[a-zA-Z]*s|--silent\b))(?!(?:[^|;&]* )?(?:-[a-zA-Z]*S|--show-error\b))")
-# Its exit codes: which error it did not print (man curl). The first four end other programs too.
+# Its exit codes: which error it did not print (man curl). The others end other programs too.
+_CURLS_ALONE = {**dict.fromkeys(("exit code 35", "exit code 52", "exit code 56"), ("reset", "reset")), "exit code 60": ("tls", "unknown authority")}
 _CURL_CODES = {
     "exit code 5": ("proxy_unreachable", "dns"),
     "exit code 6": ("dns", "dns"),
     "exit code 7": ("refused", "not connected"),
     "exit code 28": ("timeout", "timeout"),
-    "exit code 35": ("reset", "reset"),
-    "exit code 52": ("reset", "reset"),
-    "exit code 56": ("reset", "reset"),
-    "exit code 60": ("tls", "unknown authority"),
+    **_CURLS_ALONE,
 }
-_CURLS_ALONE = ("exit code 35", "exit code 52", "exit code 56", "exit code 60")
 KILLED = ("exit code 132", "exit code 134", "exit code 135", "exit code 136", "exit code 137", "exit code 139")
 _URL = re.compile(r"(?:https?|git|ssh|hkps?|ftp)://(?:[^@/\s'\"]*@)?(\[[\da-f:]+\]|[\w.-]+)")
 _NAMED = re.compile(
@@ -158,7 +154,7 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
     vague: t.Optional[StepFailure] = None  # a message without a reason, or about one of the host's addresses: one before it can tell more
     for index in range(len(output) - 1, start - 1, -1):
         line = output[index]
-        if _OWN_FAULT.search(line) and not _FULL.search(line):
+        if _OWN_FAULT.search(line) and not re.search(rules.FULL, line):
             return vague
         matched = None if _DIAGNOSTIC.search(line) and not _FETCHED.search(line) else _match(line)
         failure = _place(*matched, output, index, command, proxies) if matched else None
