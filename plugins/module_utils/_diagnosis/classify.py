@@ -100,7 +100,7 @@ def _step(log: Log, known: Evidence) -> Verdict:
 _ERROR = re.compile(r"\b(?:error|ERROR|Error|ERR!|failed|Failed|Traceback)\b")
 _ERROR_OF_A_STEP = re.compile(
     _ERROR.pattern + r"|Exception|FAILED|[Ff]atal|FATAL"
-    r"|[Cc]an(?:not|'t| not)\b|[Nn]ot found|[Nn]o such|NOT found|[Dd]enied|[Uu]nable to|[Ii]nvalid|Killed|panic"
+    r"|[Cc]an(?:not|'t| not)\b|[Nn]ot found|[Nn]o such|NOT found|[Dd]enied|[Uu]nable to|[Ii]nvalid|panic"
     r"|[Cc]ould not|[Mm]issing|[Ii]ncompatible|[Cc]onflict|^\s*File \"[^\"]+\", line \d+, in "
     r"|[Uu]nsupported|[Uu]nknown|[Aa]borted|core dumped|[Nn]ot permitted|[Kk]illed|\w(?:Error|NotFound)\b|No solution found|nothing provides|no valid OpenPGP"
     r"|no required module|is not in std|inconsistent vendoring|is required\b|not satisfy|only supports|did NOT match|BAD signature|not unique|already exists"

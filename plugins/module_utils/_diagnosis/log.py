@@ -102,7 +102,7 @@ _INSTANCE = re.compile(
 _LONGEST = 2000  # characters
 _WIDTH = 70  # of a narrow terminal
 _NUMBERED = re.compile(r"^[ \t]+\d+ \|(?: >>>|  |$)", re.M)  # a Dockerfile that BuildKit quotes
-_QUOTATION = 3  # lines in a row
+_FEWEST = 3  # lines that show what is before or behind each of them
 _LAST = 400  # lines of one part that are searched for its failure
 
 
@@ -164,7 +164,7 @@ def _without_prefix(lines: t.Sequence[str]) -> t.Sequence[str]:
 def _common_prefix(written: t.Sequence[str]) -> t.Optional[t.Pattern[str]]:
     """The form of a mark before all lines, or of what is before the start of a build's lines, if no line begins with one."""
     before = [line[: found.start()] for line, found in ((line, _START.search(line)) for line in written) if found]
-    if len(written) < _QUOTATION or not all(text.strip() for text in before):
+    if len(written) < _FEWEST or not all(text.strip() for text in before):
         return None
     marked = _MARKED.match(written[0])
     if marked and not _LEVEL.match(marked.group(0)):
@@ -182,7 +182,7 @@ def _form(prefix: str) -> t.Pattern[str]:
 def _close(lines: t.Sequence[str]) -> t.Sequence[str]:
     """Without the blank line behind each, of a form that doubles line ends."""
     written = [line for line in lines if line.strip()]
-    return written if len(written) > _QUOTATION and 2 * len(written) <= len(lines) + 1 else lines
+    return written if len(written) > _FEWEST and 2 * len(written) <= len(lines) + 1 else lines
 
 
 def _unescaped(text: str) -> str:
@@ -193,7 +193,7 @@ def _unescaped(text: str) -> str:
 def _unquoted(lines: t.Sequence[str]) -> t.Sequence[str]:
     """Without the mark of a quotation, where all lines or three in a row have it."""
     written = [line for line in lines if line.strip()]
-    least = 1 if all(line.startswith(">") for line in written) else _QUOTATION
+    least = 1 if all(line.startswith(">") for line in written) else _FEWEST
     unquoted: t.List[str] = []
     for quoted, group in itertools.groupby(lines, key=lambda line: line.startswith(">")):
         rows = list(group)
@@ -247,7 +247,7 @@ _GOES_ON = re.compile(
 # The engine's message about a step, which a terminal broke inside the command.
 _OPEN_COMMAND = re.compile(r"(?:failed to solve: |ERROR: )process \"/bin/(?!.*\" did not complete)|executor failed running \[(?!.*\]: )")
 _ENDS_COMMAND = re.compile(r"\" did not complete successfully: |\]: exit code: \d")
-_ROWS = 12
+_ROWS = 12  # of a terminal, at most, that a command fills
 
 
 def _with_whole_commands(lines: t.Sequence[str]) -> t.List[str]:
