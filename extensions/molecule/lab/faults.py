@@ -115,6 +115,13 @@ def curl(title: str, verdict: Verdict, command: str, **more: Any) -> Fault:
     return Fault(f"curl in a RUN step {title}", **both(verdict), dockerfile=dockerfile, **{"script": CURL, **more})
 
 
+ADD_PROXIED: Mapping[str, Any] = {"cure": (("docker_daemon_proxy", {"http_proxy": HTTP_PROXY}),), "says": "docker_daemon_proxy http_proxy"}
+
+
+def add(title: str, verdict: Verdict, url: str = f"{WEB}index.html", **more: Any) -> Fault:
+    return Fault(f"ADD of a URL {title}", **both(verdict), dockerfile=f"FROM {AT_THE_MIRROR}\nADD {url} /page\n", **more)
+
+
 GIT_FAILS = next(row for row in PLAYED if row["program"] == "git" and row["blocked"])
 # The hosts have no git: this one prints what git printed in this lab, for BuildKit's git and the client's. With the containerd image store
 # BuildKit looks for git when dockerd starts.
@@ -368,36 +375,28 @@ FAULTS = {
         script="mkdir -p /root/.docker; echo '{\"credsStore\": \"nosuch\"}' > /root/.docker/config.json",
         repair="rm /root/.docker/config.json",
     ),
-    "add-walled": Fault(
-        "ADD of a URL that the firewall blocks",
-        **both(daemon("reset", "web.lab")),
-        cure=(("docker_daemon_proxy", {"http_proxy": HTTP_PROXY}),),
-        says="docker_daemon_proxy http_proxy",
-        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {WEB}index.html /page\n",
-    ),
-    "add-missing": Fault(
-        "ADD of a URL that does not exist",
-        **both(("bad_dockerfile", None, None, "status 404")),
+    "add-walled": add("that the firewall blocks", daemon("reset", "web.lab"), **ADD_PROXIED),
+    "add-missing": add(
+        "that does not exist",
+        ("bad_dockerfile", None, None, "status 404"),
+        MISSING,
         outside="correct the URL",
         says="Correct the URL of ADD in the Dockerfile",
         wall="open",
-        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {MISSING} /page\n",
         repair=f"sed -i s,{MISSING},{WEB}index.html, {CONTEXT}/Dockerfile",
     ),
-    "add-no-route": Fault(
-        "ADD of a URL whose host has no route",
-        **both(daemon("refused", "web.lab", "no route")),
-        cure=(("docker_daemon_proxy", {"http_proxy": HTTP_PROXY}),),
-        says="docker_daemon_proxy http_proxy",
+    "add-no-route": add(
+        "whose host has no route",
+        daemon("refused", "web.lab", "no route"),
+        **ADD_PROXIED,
         wall="open",
-        dockerfile=f"FROM {AT_THE_MIRROR}\nADD {WEB}index.html /page\n",
         script=f"ip route add unreachable {SERVICES['web'].address}",
     ),
-    "add-unknown": Fault(
-        "ADD of a URL whose host has no address",
-        **both(daemon("dns", "nosuch.lab")),
+    "add-unknown": add(
+        "whose host has no address",
+        daemon("dns", "nosuch.lab"),
+        "http://nosuch.lab/index.html",
         outside="correct the URL, or a resolver that knows the host",
-        dockerfile=f"FROM {AT_THE_MIRROR}\nADD http://nosuch.lab/index.html /page\n",
         repair=f"sed -i s,http://nosuch.lab/,{MIRROR}/v2/?, {CONTEXT}/Dockerfile",
     ),
     "git-add": Fault(
