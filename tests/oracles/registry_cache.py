@@ -675,7 +675,7 @@ def main(program: str, *parts: str) -> None:
     global FRONT
     if program.startswith("--front="):
         FRONT = program.partition("=")[2]
-        program, *parts = parts  # type: ignore[assignment]
+        program, parts = parts[0], parts[1:]
     for part in parts or PARTS:
         print(f"{part}: {PARTS[part](program)}", flush=True)
 
