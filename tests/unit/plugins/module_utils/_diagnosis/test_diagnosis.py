@@ -685,6 +685,24 @@ def test_git_that_is_missing_in_a_step_is_not_the_hosts():
     assert found.reason != "git is missing"
 
 
+def test_a_page_tells_its_status_in_the_lines_behind_the_message():
+    message = "Step 1/2 : FROM registry.example.com/app:1\ninvalid character '<' looking for beginning of value\n"
+    found = diagnose(f"{message}<html>\n<head><title>502 Bad Gateway</title></head>\n")
+    assert (found.cause, found.asked_by, found.host, found.reason) == ("unknown", "daemon", "registry.example.com", "status 502")
+    found = diagnose(message)
+    assert (found.cause, found.asked_by, found.host, found.reason) == ("proxy_refused", "daemon", "registry.example.com", "html page")
+
+
+@pytest.mark.parametrize(
+    "error", ["HTTPSConnectionPool(host='registry.example.com', port=443): Max retries exceeded: [Errno 111] Connection refused", "AssertionError: no image"]
+)
+@pytest.mark.parametrize(("package", "of_a_step"), [("docker", False), ("app", True)])
+def test_a_trace_of_docker_s_library_for_python_is_no_step_s(error, package, of_a_step):
+    trace = f'Traceback (most recent call last):\n  File "/usr/lib/python3/dist-packages/{package}/models/images.py", line 304, in build\n{error}\n'
+    found = diagnose(trace)
+    assert (found.asked_by == "step" or found.cause == "step_failed") == of_a_step
+
+
 def test_the_sentence_about_a_mirror_that_nothing_names():
     found = diagnose(OWN_WORDS.format("alpine:3.19", ALLOWLIST))
     assert found.sentence == (

@@ -160,3 +160,32 @@ def test_what_looks_like_a_prefix_and_is_none_stays(lines):
 
 def test_prefixes_behind_each_other_are_removed():
     assert clean("[ci] [image] [web] one\n[ci] [image] [web] two\n[ci] [image] [web] three\n") == ("one", "two", "three", "")
+
+
+ROW = "\\u001b[1A#5 [2/2] RUN make\\r\\n#5 0.123 cc -c a.c\\r\\n"
+BROKEN = {
+    "a command that a terminal broke": (
+        'ERROR: failed to solve: process "/bin/sh -c apt-get update && apt-get ins\ntall -y cu\nrl" did not complete successfully: exit code: 100\nend',
+        ['ERROR: failed to solve: process "/bin/sh -c apt-get update && apt-get install -y curl" did not complete successfully: exit code: 100', "end"],
+    ),
+    "the same of an older BuildKit": (
+        "executor failed running [/bin/sh -c ma\nke]: exit code: 2\nend",
+        ["executor failed running [/bin/sh -c make]: exit code: 2", "end"],
+    ),
+    "a command without its end": ('ERROR: failed to solve: process "/bin/sh -c make\nend', ['ERROR: failed to solve: process "/bin/sh -c make', "end"]),
+    "rows without a line end": ("#5 [2/2] RUN make #5 0.123 cc #5 0.456 ld\nend", ["#5 [2/2] RUN make", "#5 0.123 cc", "#5 0.456 ld", "end"]),
+    "a terminal's rows in one line of JSON": (
+        f"one\ntwo\nthree\n{ROW}\nend",
+        ["one", "two", "three", "#5 [2/2] RUN make", "", "#5 0.123 cc -c a.c", "", "", "end"],
+    ),
+    "a blank line inside a URL": (
+        'Head "https://registry.example.com/v2/\n\napp/manifests/1": EOF',
+        ['Head "https://registry.example.com/v2/app/manifests/1": EOF'],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_lines_that_a_terminal_or_a_form_broke(name):
+    text, lines = BROKEN[name]
+    assert clean(text) == tuple(lines)
