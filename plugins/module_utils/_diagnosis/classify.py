@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts, rules
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import STEP_FAILED, Log, Step
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import PUSH, STEP_FAILED, Log, Step
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.step import (
     KILLED,
     answered,
@@ -505,11 +505,10 @@ def named_in(log: Log, known: Evidence, reference: t.Optional[str]) -> str:
     asked = [hosts.familiar(found.group(1)) for found in map(_SYNTAX.search, log.lines) if found]
     if reference in asked:
         return "syntax"
-    pushed = any(_PUSH.search(line) for line in (*log.engine, *log.failed))
+    pushed = any(PUSH.search(line) for line in (*log.engine, *log.failed))
     return "dockerfile" if log.builder and not pushed else ""
 
 
-_PUSH = re.compile(r"failed to push |The push refers to |\bdocker(?:\.exe)? (?:image )?push |^(?:\[[^]]*\] )?pushing \S+/")
 _SYNTAX = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 # The first pattern that matches gives the image; the resolved name is complete, the Dockerfile's is not.
 _SAID_REFERENCE = tuple(

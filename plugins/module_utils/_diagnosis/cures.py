@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import TOKEN_SERVER, is_hub, is_loopback, of_hub, registry_of
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import PUSH
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import WANTS_LOGIN
 
@@ -532,7 +533,7 @@ def _for_a_builder(name: str, found: Verdict) -> str:
 
 def _is_push(found: Verdict) -> bool:
     """Whether the image was to be pushed, so that its name is in the command and not in the Dockerfile."""
-    return any(re.search(r"failed to push |The push refers to |docker(?:\.exe)? push | unexpected status: 40", line) for line in found.lines)
+    return any(PUSH.search(line) or " unexpected status: 40" in line for line in found.lines)
 
 
 def _of_our_timeout(found: Verdict) -> str:
