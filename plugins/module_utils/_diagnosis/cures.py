@@ -323,7 +323,7 @@ CURES = {
         "用有权限的账号 `docker login`，或者改正镜像名 {reference}。",
     ),
     "git without a login": Cure(
-        "Give the build a login for {host}: --secret id=GIT_AUTH_TOKEN with BuildKit, --ssh default for a URL of ssh; or correct the URL of the repository.",
+        "Give the build a login for {host}: --secret id=GIT_AUTH_TOKEN with BuildKit, --ssh default for an ssh URL; or correct the URL of the repository.",
         "让构建能登录 {host}：BuildKit 用 `--secret id=GIT_AUTH_TOKEN`，ssh 地址用 `--ssh default`；或者改正仓库地址。",
     ),
     "not permitted": Cure(
