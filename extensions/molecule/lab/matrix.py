@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run every fault on every engine and builder and write the diagnoses of docker_build_check: `matrix.py [FILE]`, with the lab up.
 
-`--faults NAME,...` raises only these faults, and `--rows FILE` keeps the results, so that several runs can fill one table.
-BUILDFLEET_HOSTS and BUILDFLEET_INVENTORY (lab/table.py) choose other hosts.
+`--faults NAME,...` raises only these faults, and `--rows FILE` keeps the results, so that several runs can fill one table; `--write` runs nothing
+and writes the table of the rows that are there. BUILDFLEET_HOSTS and BUILDFLEET_INVENTORY (lab/table.py) choose other hosts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,13 @@ BUILDERS = {"buildkit": "BuildKit", "legacy": "legacy builder"}
 Row = dict[str, Any]
 
 
+def commit() -> str:
+    return text("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip()
+
+
 def tried(host: str, rows: Path, names: list[str]) -> int:
     """These faults on one host, one after the other; hosts are independent."""
-    environment = dict(os.environ, BUILDFLEET_MATRIX=str(rows), BUILDFLEET_SAMPLE="all")
+    environment = dict(os.environ, BUILDFLEET_MATRIX=str(rows), BUILDFLEET_COMMIT=commit(), BUILDFLEET_SAMPLE="all")
     tests = [f"{TESTS}::test_a_fault_is_named_and_cured[{host}-{name}]" for name in names]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", *tests]
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
@@ -43,7 +48,7 @@ def tried(host: str, rows: Path, names: list[str]) -> int:
 
 def cell(row: Row | None) -> str:
     if row is None:
-        return "*not tried*"
+        return "*not run*"
     cause, asked_by, host, reason = row["verdict"]
     where = ", ".join(part for part in (asked_by, host) if part)
     detail = f" ({reason})" if reason and reason != cause else ""
@@ -57,23 +62,28 @@ def cure(name: str) -> str:
     return steps or f"{'by hand' if fault.repair else 'none here'}: {fault.outside}"
 
 
-def written(rows: list[Row]) -> str:
-    commit = text("git", "-C", str(ROOT), "describe", "--always", "--dirty").strip()
+def provenance(found: dict[tuple[str, str], Row]) -> list[str]:
+    """When and on which commit an engine's faults were run, and which were not."""
+    runs = Counter((row["day"], row["commit"]) for (_fault, builder), row in found.items() if builder == "buildkit")
+    missing = [fault.title for name, fault in FAULTS.items() if not all((name, builder) in found for builder in BUILDERS)]
+    sentences = [f"Run: {'; '.join(f'{count} faults on {day}, commit {version}' for (day, version), count in sorted(runs.items()))}."]
+    return sentences + ([f"**Not run**: {'; '.join(missing)}."] if missing else [])
+
+
+def written(rows: list[Row], note: str) -> str:
     lines = [
         "# Diagnosis of failed builds", "",
-        f"Written by `make matrix` on {datetime.date.today()}, commit {commit}. Do not edit.", "",
+        f"Written by `make matrix` on {datetime.date.today()}. Do not edit.{note and ' '}{note}", "",
         "Each fault is created on a clean host of the lab, then `docker_build_check` builds in a login shell. A cell is its result: `cause`, the process, the",
         "host that it requested, and how that failed. **fixed**: the fix was applied, with modules of this collection or as the last column says, and the same",
-        "build passed. *Recorded output*: the images of the lab do not contain this program, so the step prints what a real one printed in this lab (apk: in a",
-        "public log), and passes if it has a proxy.",
+        "build passed; a cell without it has no fix here, or the fix was not run. *Recorded output*: the images of the lab do not contain this program, so the",
+        "step prints what a real one printed in this lab (apk: in a public log), and passes if it has a proxy. curl is the real one of the host's Debian,",
+        "copied into the image.",
         "The hosts are behind a firewall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
     ]  # fmt: skip
-    engines = {row["engine"] for row in rows}
-    if len({(row["engine"], row["fault"], row["builder"]) for row in rows}) < len(engines) * len(FAULTS) * len(BUILDERS):
-        lines += ["", "**This run was stopped early**: a build that did not run is *not tried*, and a build whose fix did not run is not called fixed."]
-    for engine in sorted(engines):
+    for engine in sorted({row["engine"] for row in rows}):
         found = {(row["fault"], row["builder"]): row for row in rows if row["engine"] == engine}  # a row with a fix comes after the first one
-        lines += ["", f"## Docker Engine {engine}", "", f"| fault | {' | '.join(BUILDERS.values())} | fix |", "|---|---|---|---|"]
+        lines += ["", f"## Docker Engine {engine}", "", *provenance(found), "", f"| fault | {' | '.join(BUILDERS.values())} | fix |", "|---|---|---|---|"]
         lines += [
             f"| {fault.title} | {' | '.join(cell(found.get((name, builder))) for builder in BUILDERS)} | {cure(name)} |" for name, fault in FAULTS.items()
         ]
@@ -86,11 +96,13 @@ def main() -> int:
     parser.add_argument("target", nargs="?", type=Path, default=ROOT / "docs" / "evidence" / "diagnosis.md", metavar="FILE")
     parser.add_argument("--faults", type=lambda text: text.split(","), default=list(FAULTS), metavar="NAME,...")
     parser.add_argument("--rows", type=Path, metavar="FILE")
+    parser.add_argument("--write", action="store_true", help="run nothing, write the table of --rows")
+    parser.add_argument("--note", default="", metavar="TEXT", help="a sentence of the page about these runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         rows = options.rows or Path(folder) / "rows.jsonl"
-        codes = list(pool.map(lambda host: tried(host, rows, options.faults), HOSTS))
-        options.target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()]))
+        codes = [0] if options.write else list(pool.map(lambda host: tried(host, rows, options.faults), HOSTS))
+        options.target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()], options.note))
     return max(codes)
 
 

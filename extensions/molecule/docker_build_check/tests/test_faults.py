@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 
@@ -27,6 +28,7 @@ def asked(engine, module, **options):
 def keep(**row):
     """A row for the table that `make matrix` writes."""
     if os.environ.get("BUILDFLEET_MATRIX"):
+        row.update(day=str(datetime.date.today()), commit=os.environ.get("BUILDFLEET_COMMIT", "unknown"))
         with open(os.environ["BUILDFLEET_MATRIX"], "a") as table:
             table.write(json.dumps(row) + "\n")
 
