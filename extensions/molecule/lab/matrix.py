@@ -4,7 +4,8 @@
 """Run every fault on every engine and builder and write the diagnoses of docker_build_check: `matrix.py [FILE]`, with the lab up.
 
 `--faults NAME,...` raises only these faults, and `--rows FILE` keeps the results, so that several runs can fill one table; `--write` runs nothing
-and writes the table of the rows that are there. BUILDFLEET_HOSTS and BUILDFLEET_INVENTORY (lab/table.py) choose other hosts.
+and writes the table of the rows that are there. Tables of other engines stay as they are. BUILDFLEET_HOSTS and BUILDFLEET_INVENTORY
+(lab/table.py) choose other hosts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -70,7 +72,13 @@ def provenance(found: dict[tuple[str, str], Row]) -> list[str]:
     return sentences + ([f"**Not run**: {'; '.join(missing)}."] if missing else [])
 
 
-def written(rows: list[Row], note: str) -> str:
+def sections(page: str) -> dict[str, str]:
+    """The text of each engine's section."""
+    return {engine: table.strip() for engine, table in re.findall(r"^## Docker Engine (.*)\n((?:(?!## |- not run).*\n)*)", page, re.MULTILINE)}
+
+
+def written(rows: list[Row], before: str, note: str) -> str:
+    """The page; what it has about engines that these rows are not about is kept."""
     lines = [
         "# Diagnosis of failed builds", "",
         f"Written by `make matrix` on {datetime.date.today()}. Do not edit.{note and ' '}{note}", "",
@@ -81,13 +89,17 @@ def written(rows: list[Row], note: str) -> str:
         "copied into the image.",
         "The hosts are behind a firewall that resets connections to Docker Hub and its token server, unless the fault says otherwise.",
     ]  # fmt: skip
-    for engine in sorted({row["engine"] for row in rows}):
+    tables = sections(before)
+    kept = set(tables) - {row["engine"] for row in rows}
+    for engine in {row["engine"] for row in rows}:
         found = {(row["fault"], row["builder"]): row for row in rows if row["engine"] == engine}  # a row with a fix comes after the first one
-        lines += ["", f"## Docker Engine {engine}", "", *provenance(found), "", f"| fault | {' | '.join(BUILDERS.values())} | fix |", "|---|---|---|---|"]
-        lines += [
+        table = [f"| fault | {' | '.join(BUILDERS.values())} | fix |", "|---|---|---|---|"]
+        table += [
             f"| {fault.title} | {' | '.join(cell(found.get((name, builder))) for builder in BUILDERS)} | {cure(name)} |" for name, fault in FAULTS.items()
         ]
-    lines += ["", *(f"- {sentence}" for sentence in NOT_RUN)] if NOT_RUN else []
+        tables[engine] = "\n".join([*provenance(found), "", *table])
+    lines += [f"\n## Docker Engine {engine}\n\n{tables[engine]}" for engine in sorted(tables)]
+    lines += ["", *(f"- {sentence}" for sentence in NOT_RUN)] if NOT_RUN and not kept else []
     return "\n".join(lines) + "\n"
 
 
@@ -102,7 +114,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         rows = options.rows or Path(folder) / "rows.jsonl"
         codes = [0] if options.write else list(pool.map(lambda host: tried(host, rows, options.faults), HOSTS))
-        options.target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()], options.note))
+        before = options.target.read_text() if options.target.exists() else ""
+        options.target.write_text(written([json.loads(line) for line in rows.read_text().splitlines()], before, options.note))
     return max(codes)
 
 
