@@ -68,7 +68,8 @@ def provenance(found: dict[tuple[str, str], Row]) -> list[str]:
     """When and on which commit an engine's faults were run, and which were not."""
     runs = Counter((row["day"], row["commit"]) for (_fault, builder), row in found.items() if builder == "buildkit")
     missing = [fault.title for name, fault in FAULTS.items() if not all((name, builder) in found for builder in BUILDERS)]
-    sentences = [f"Run: {'; '.join(f'{count} faults on {day}, commit {version}' for (day, version), count in sorted(runs.items()))}."]
+    counts = "; ".join(f"{count} of {len(FAULTS)} faults on {day}, commit {version}" for (day, version), count in sorted(runs.items()))
+    sentences = [f"Run: {counts}."]
     return sentences + ([f"**Not run**: {'; '.join(missing)}."] if missing else [])
 
 
