@@ -18,7 +18,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -66,11 +65,15 @@ def cure(name: str) -> str:
 
 def provenance(found: dict[tuple[str, str], Row]) -> list[str]:
     """When and on which commit an engine's faults were run, and which were not."""
-    runs = Counter((row["day"], row["commit"]) for (_fault, builder), row in found.items() if builder == "buildkit")
+    runs: dict[tuple[str, str], list[str]] = {}
+    for (name, builder), row in found.items():
+        if builder == "buildkit":
+            runs.setdefault((row["day"], row["commit"]), []).append(FAULTS[name].title)
+    most, *others = sorted(runs.items(), key=lambda run: -len(run[1]))
     missing = [fault.title for name, fault in FAULTS.items() if not all((name, builder) in found for builder in BUILDERS)]
-    counts = "; ".join(f"{count} of {len(FAULTS)} faults on {day}, commit {version}" for (day, version), count in sorted(runs.items()))
-    sentences = [f"Run: {counts}."]
-    return sentences + ([f"**Not run**: {'; '.join(missing)}."] if missing else [])
+    lines = [f"Run on {most[0][0]}, commit {most[0][1]}: {len(most[1])} of {len(FAULTS)} faults."]
+    lines += [f"Run on {day}, commit {version}: {'; '.join(titles)}." for (day, version), titles in others]
+    return lines + ([f"**Not run**: {'; '.join(missing)}."] if missing else [])
 
 
 def sections(page: str) -> dict[str, str]:
