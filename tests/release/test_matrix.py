@@ -28,7 +28,7 @@ def test_the_table_of_each_engine_has_faults_that_exist_and_says_when_they_were_
     lines = matrix.sections(PAGE)[engine].splitlines()
     rows = [line.split(" | ")[0][2:] for line in lines if line.startswith("| ")]
     assert set(rows) <= {"fault", *(fault.title for fault in faults.FAULTS.values())} and len(rows) > 60
-    assert lines[0].startswith("Run on ")
+    assert lines[0].startswith("- Run on ")
 
 
 def test_a_page_says_what_was_run_and_keeps_the_tables_of_other_engines(monkeypatch):
@@ -38,9 +38,9 @@ def test_a_page_says_what_was_run_and_keeps_the_tables_of_other_engines(monkeypa
     new, kept = matrix.sections(page).values()
     assert kept == "Run: then.\n\n| fault | x |" and "Run: old." not in page
     run, older, missing, _empty, _head, _rule, first, second, *_rest = new.splitlines()
-    assert run == f"Run on 2026-11-27, commit abc1234: 2 of {len(faults.FAULTS)} faults."
-    assert older == "Run on 2026-11-27, commit 0123456: the mirror answers 404."
-    assert missing.startswith("**Not run**: the firewall refuses connections; ") and missing.endswith(f"; {faults.FAULTS['step-apk-ca'].title}.")
+    assert run == f"- Run on 2026-11-27, commit abc1234: 2 of {len(faults.FAULTS)} faults."
+    assert older == "- Run on 2026-11-27, commit 0123456: the mirror answers 404."
+    assert missing.startswith("- **Not run**: the firewall refuses connections; ") and missing.endswith(f"; {faults.FAULTS['step-apk-ca'].title}.")
     cell = "`reset`: daemon, registry-1.docker.io **fixed**"
     assert first.startswith(f"| the firewall resets connections | {cell} | {cell} | docker_daemon_proxy ")
     assert second.startswith("| the firewall refuses connections | *not run* | *not run* | ")

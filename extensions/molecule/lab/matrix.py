@@ -71,9 +71,9 @@ def provenance(found: dict[tuple[str, str], Row]) -> list[str]:
             runs.setdefault((row["day"], row["commit"]), []).append(FAULTS[name].title)
     most, *others = sorted(runs.items(), key=lambda run: -len(run[1]))
     missing = [fault.title for name, fault in FAULTS.items() if not all((name, builder) in found for builder in BUILDERS)]
-    lines = [f"Run on {most[0][0]}, commit {most[0][1]}: {len(most[1])} of {len(FAULTS)} faults."]
-    lines += [f"Run on {day}, commit {version}: {'; '.join(titles)}." for (day, version), titles in others]
-    return lines + ([f"**Not run**: {'; '.join(missing)}."] if missing else [])
+    lines = [f"- Run on {most[0][0]}, commit {most[0][1]}: {len(most[1])} of {len(FAULTS)} faults."]
+    lines += [f"- Run on {day}, commit {version}: {'; '.join(titles)}." for (day, version), titles in others]
+    return lines + ([f"- **Not run**: {'; '.join(missing)}."] if missing else [])
 
 
 def sections(page: str) -> dict[str, str]:
