@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines about proxies that systemd reads differently from what is meant: where, why, and what to write."""
+"""Lines and files about proxies that systemd reads differently from what is meant: where, why, and what to write."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 _PROXY = re.compile(r"(?:https?|no|all|ftp)_proxy$", re.IGNORECASE)
 _SEVERAL = re.compile(r"[\s,;]\"?(?:https?|no|all|ftp)_proxy=", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{\w+\}|(?:^|(?<=,))\$[A-Za-z_]\w*")
+_KEPT = re.compile(  # names by which people keep files that systemd shall not read
+    r"~$|/\.|^\.|(?:^|[._-])(?:bak|backup|old|orig|saved?|rpm\w+|dpkg-\w+|ucf-\w+|disabled?|off|sample|example|template|tmp|swp|dist|j2)(?![a-z])|[._-]\d+$",
+    re.IGNORECASE,
+)
 _EXAMPLE = 'Environment="HTTPS_PROXY=value" "NO_PROXY=value"'
 
 
@@ -23,15 +27,44 @@ def unread_lines(daemon: Daemon) -> t.List[ConfigProblem]:
     """All of them, in the order in which the files are read."""
     if not daemon.systemd:
         return []
-    sentences = [*_outside_service(daemon), *_words(daemon), *_environment_files(daemon), *_unread_defaults(daemon)]
+    sentences = [*_outside_service(daemon), *_unknown_keys(daemon), *_words(daemon), *_environment_files(daemon), *_unread_defaults(daemon)]
     return [ConfigProblem("line_ignored_by_systemd", False, sentence) for sentence in dict.fromkeys(sentences)]
 
 
 def _outside_service(daemon: Daemon) -> t.Iterator[str]:
     for path in unit_files(daemon, daemon.files):
         file = daemon.files.get(path)
-        for number, why in environment_file.outside_service(file.contents if file else b""):
-            yield f"{path}, line {number}: systemd ignores this line ({why}): write [Service] on a line of its own above it."
+        for number, why, right in environment_file.outside_service(file.contents if file else b""):
+            instead = "above it" if right else f"above it, and {_EXAMPLE} instead of it"
+            yield f"{path}, line {number}: systemd ignores this line ({why}): write [Service] on a line of its own {instead}."
+
+
+def _unknown_keys(daemon: Daemon) -> t.Iterator[str]:
+    for path in unit_files(daemon, daemon.files):
+        file = daemon.files.get(path)
+        for number, why, meant in environment_file.unknown_keys(file.contents if file else b""):
+            yield f"{path}, line {number}: systemd ignores this line ({why}): write {_EXAMPLE if meant == 'Environment' else 'EnvironmentFile=path'}."
+
+
+def unread_files(service: str, files: t.Mapping[str, File]) -> t.List[ConfigProblem]:
+    """Files with proxies, beside the unit's drop-ins or in a folder of a similar name, that systemd does not read for this service."""
+    folder = f"/etc/systemd/system/{service}.service.d"
+    sentences = []
+    for path, file in files.items():
+        where, _slash, name = path.rpartition("/")
+        own = where.endswith(f"/system/{service}.service.d")
+        if _KEPT.search(where) or _KEPT.search(name):
+            continue
+        if own and not name.endswith(".conf"):
+            stem = re.sub(r"\.(?:conf\.\w+|config|cnf|cfg|conf\w+|txt|service|ini|env)$", "", name)
+            why, instead = "its name does not end in .conf", f"rename it to {stem}.conf"
+        elif not own and name.endswith(".conf"):
+            why, instead = f"it reads the drop-ins of {service}.service in {folder}", f"move it to {folder}"
+        else:
+            continue
+        if environment_file.is_drop_in_with_a_proxy(file.contents):
+            sentences.append(f"{path}: systemd does not read this file ({why}): {instead}.")
+    return [ConfigProblem("file_ignored_by_systemd", False, sentence) for sentence in sentences]
 
 
 def _words(daemon: Daemon) -> t.Iterator[str]:

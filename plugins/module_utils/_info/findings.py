@@ -224,6 +224,9 @@ _TROUBLE_CURES = {
     "client_keys_in_daemon_json": "Remove it from {file}; set docker_daemon_proxy https_proxy for the daemon, docker_build_env step_proxy for RUN steps.",
     "top_level_proxy_ignored": "Remove it from {file}, and set docker_daemon_proxy http_proxy and https_proxy.",
     "line_ignored_by_systemd": "Correct the line, then systemctl daemon-reload and restart docker; or remove it, and set docker_daemon_proxy https_proxy.",
+    "file_ignored_by_systemd": (
+        "Rename or move the file as the message says, then systemctl daemon-reload and restart docker; or remove it, and set docker_daemon_proxy https_proxy."
+    ),
     "mirror_without_scheme": "Set docker_daemon_proxy registry_mirrors to a URL such as https://mirror.example.com.",
     "mirror_refused": "Set docker_daemon_proxy registry_mirrors to a URL that the engine accepts.",
 }

@@ -17,9 +17,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start, unit_files, unknown_start
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe, unread_drop_ins
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem, config_problems
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_files, unread_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import json_file as daemon_json
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
@@ -83,7 +83,7 @@ class Survey(t.NamedTuple):
 def survey(host: Host, environment_of: t.Sequence[str], service: str, config_file: t.Optional[str], timeout: float, own: t.Mapping[str, str]) -> Survey:
     started = host.now()
     daemon = observe(host, service, config_file)
-    problems = [*config_problems(daemon), *unread_lines(daemon)]
+    problems = [*config_problems(daemon), *unread_lines(daemon), *(unread_files(service, unread_drop_ins(host, service)) if daemon.systemd else ())]
     config_valid = not any(problem.id == "config_not_json" for problem in problems)
     effective = settings.effective(daemon, daemon.files) if config_valid else settings.Effective(dict.fromkeys(settings.PROXIES, ""), [], frozenset())
     running = settings.running(daemon.info) if daemon.up else None

@@ -9,8 +9,8 @@ import pytest
 from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import layers
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_lines
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe, unread_drop_ins
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_files, unread_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 
 UNIT, DEFAULTS = "/lib/systemd/system/docker.service", "/etc/default/docker"
@@ -50,6 +50,13 @@ def ignores(line, rest, path=DROP_IN):
     return f"{path}, line {line}: systemd ignores this line ({rest}"
 
 
+EXAMPLE = 'Environment="HTTPS_PROXY=value" "NO_PROXY=value"'
+
+
+def no_key(name, instead=EXAMPLE):
+    return f"systemd has no key {name!r}): write {instead}."
+
+
 SYSTEMD = "systemd (systemctl show docker -p Environment)"
 FOUND = [
     pytest.param(drop_in('Environment="HTTPS_PROXY=http://u:Passw%40rd@p.example.com"'), [ignores(2, f"HTTPS_PROXY: {PERCENT}")], id="%40"),
@@ -86,6 +93,29 @@ FOUND = [
         id="export in an environment file",
     ),
     pytest.param(drop_in("Environment=HTTPS_PROXY=http://p", "Environment=LANG=%40", "# Environment=HTTP_PROXY=%40", "[Install]"), [], id="others, and none"),
+    pytest.param(drop_in(f"Environmnt=HTTP_PROXY={PROXY}"), [ignores(2, no_key("Environmnt"))], id="a misspelt key"),
+    pytest.param(drop_in(f"environment=HTTP_PROXY={PROXY}"), [ignores(2, no_key("environment"))], id="a key in lower case"),
+    pytest.param(drop_in("EnvironmentFiles=-/etc/proxy.env"), [ignores(2, no_key("EnvironmentFiles", "EnvironmentFile=path"))], id="a misspelt file"),
+    pytest.param(drop_in(f"HTTPS_PROXY={PROXY}"), [ignores(2, no_key("HTTPS_PROXY"))], id="a variable without its key"),
+    pytest.param(drop_in(f"export no_proxy={PROXY}"), [ignores(2, no_key("export no_proxy"))], id="a line of a shell"),
+    pytest.param(drop_in("HTTP_PROXY: http://u:pass=word@p"), [ignores(2, no_key("HTTP_PROXY"))], id="a line of YAML"),
+    pytest.param(drop_in("Environment HTTP_PROXY: on"), [ignores(2, f"a line without '='): write {EXAMPLE}.")], id="no equals sign"),
+    pytest.param(
+        drop_in(f'Environment="HTTP_PROXY={PROXY}"', f'"HTTPS_PROXY={PROXY}"'), [ignores(3, no_key('"HTTPS_PROXY'))], id="a line that is not continued"
+    ),
+    pytest.param({DROP_IN: f"[service]\nEnvironment=HTTP_PROXY={PROXY}\n"}, [ignores(2, f"it is in [service]): {OUTSIDE}")], id="[service]"),
+    pytest.param(
+        {DROP_IN: f"export HTTP_PROXY={PROXY}\n"},
+        [ignores(1, f"there is no section before it): write [Service] on a line of its own above it, and {EXAMPLE} instead of it.")],
+        id="a file of a shell",
+    ),
+    pytest.param(
+        {DROP_IN: f"[Unit]\nDescription=no_proxy=a\n[X-Ours]\nEnvironment=HTTP_PROXY={PROXY}\nHTTP_PROXY=a\n[Service]\nX-HTTP_PROXY=a\nUMask=0\n"
+        f"UnsetEnvironment=HTTP_PROXY={PROXY}\nPassEnvironment=HTTP_PROXY\nExecStartPre=/usr/bin/env HTTP_PROXY={PROXY} true\n"
+        f'ExecStartPost=/bin/sh -c \\\n  "https_proxy={PROXY} true"\n'},
+        [],
+        id="what is meant so",
+    ),
 ]  # fmt: skip
 
 
@@ -146,3 +176,52 @@ def test_a_word_that_systemd_ignores_for_a_reason_of_its_own():
     assert found.sentence == (
         f'{DROP_IN}, line 2: systemd ignores this line (NO_PROXY: systemd does not understand it): write Environment="HTTPS_PROXY=value" "NO_PROXY=value".'
     )
+
+
+FOLDER = "/etc/systemd/system/docker.service.d"
+TEXT = f"[Service]\nEnvironment=HTTP_PROXY={PROXY}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [
+        (f"{FOLDER}/http-proxy", "its name does not end in .conf): rename it to http-proxy.conf."),
+        (f"{FOLDER}/10-proxy.config", "its name does not end in .conf): rename it to 10-proxy.conf."),
+        (f"{FOLDER}/http-proxy.conf.txt", "its name does not end in .conf): rename it to http-proxy.conf."),
+        ("/etc/systemd/system/dockerd.service.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
+        ("/etc/systemd/system/docker.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
+        ("/etc/systemd/system/docker.service/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
+        ("/etc/systemd/system/docker.socket.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
+        ("/etc/systemd/docker.service.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
+    ],
+)
+def test_a_file_that_systemd_does_not_read_is_named_with_where_it_belongs(path, instead):
+    (found,) = unread_files("docker", unread_drop_ins(Files({path: TEXT}), "docker"))
+    assert (found.id, found.stops, found.sentence) == ("file_ignored_by_systemd", False, f"{path}: systemd does not read this file ({instead}")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (f"{FOLDER}/http-proxy.conf", TEXT),
+        (f"{FOLDER}/http-proxy.conf.bak", TEXT),
+        (f"{FOLDER}/http-proxy.conf~", TEXT),
+        (f"{FOLDER}/http-proxy.conf.dpkg-old", TEXT),
+        (f"{FOLDER}/http-proxy.conf.2024-01-31", TEXT),
+        (f"{FOLDER}/http-proxy.conf.disabled", TEXT),
+        (f"{FOLDER}/.http-proxy.conf.swp", TEXT),
+        (f"{FOLDER}/README", "[Service]\n"),
+        (f"{FOLDER}/proxy.env", f"HTTP_PROXY={PROXY}\n"),
+        (f"{FOLDER}/http-proxy.conf/inner", TEXT),
+        ("/etc/systemd/system/docker.service.d.bak/http-proxy.conf", TEXT),
+        ("/etc/systemd/system/docker.service.wants/notes", TEXT),
+        ("/etc/systemd/system/docker-registry.service.d/proxy.conf", TEXT),
+        ("/etc/systemd/system/docker-.service.d/proxy.conf", TEXT),
+        ("/etc/systemd/system/gitlab-runner.service.d/proxy.conf", TEXT),
+        ("/run/systemd/system/docker.service.d/proxy.conf", TEXT),
+        ("/etc/systemd/system/docker.d/proxy.conf", "[Service]\nNice=1\n"),
+    ],
+)
+def test_a_file_that_is_read_or_kept_on_purpose_is_no_finding(path, text):
+    host = Files({path: text, "/usr/lib/systemd/system/docker-registry.service": "[Service]\n"})
+    assert unread_files("docker", unread_drop_ins(host, "docker")) == []

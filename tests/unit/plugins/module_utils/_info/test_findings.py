@@ -64,6 +64,7 @@ CASES = [
     ("mirror_without_scheme", "error", "daemon", {"config_problems": trouble("mirror_without_scheme")}, {}),
     ("mirror_refused", "error", "daemon", {"config_problems": trouble("mirror_refused")}, {}),
     ("line_ignored_by_systemd", "warning", "daemon", {"config_problems": trouble("line_ignored_by_systemd", False)}, {}),
+    ("file_ignored_by_systemd", "warning", "daemon", {"config_problems": trouble("file_ignored_by_systemd", False)}, {}),
     ("top_level_proxy_ignored", "warning", "daemon", {"config_problems": trouble("top_level_proxy_ignored", False)}, {}),
     ("restart_pending", "warning", "daemon", {"pending": ("https_proxy",)}, {"pending": ()}),
     ("config_newer_than_engine", "info", "daemon", {"config_newer": True}, {"config_newer": True, "pending": ("https_proxy",)}),
