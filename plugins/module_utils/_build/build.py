@@ -12,9 +12,10 @@ import typing as t
 from urllib.parse import quote
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._build import leftovers
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge, with_content
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import blame, judge, requested_by, with_content
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildRequest, BuildUser, build_environment, default_builder
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.result import Outcome
+from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.booleans import parse_bool
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import reference
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.hosts import familiar
@@ -26,11 +27,13 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import com
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_cache import BuilderCache, Cache, EngineCache
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.build_host import BuildHost
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.builder_nodes import Nodes
+from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.steps import running_steps
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate, asker, too_late, try_candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB, split_registry
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_probe import ask_for_image
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import host_of
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror, host_of
 
 _NAME = "buildfleet-check"
 _CONTAINERD = "/var/lib/containerd"
@@ -88,7 +91,9 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
         seconds = host.now() - started
         known = known._replace(code=code, timed_out=code == 124 and seconds >= request.timeout - 1)
         if code:
-            known = _with_facts(host, sock, known, reference(log, known) or request.image)
+            known = _with_facts(host, sock, known, reference(log, known) or request.image, log)
+            if request.compose_file and not step.files and builder_used(log) == "legacy":
+                known = known._replace(upper_case_proxies=_gives_upper_case_proxies(host, environment))
         if builder_used(log) == "legacy":  # by default; a build with a heredoc even succeeds, but does something else
             known = known._replace(cannot=cannot)
         verdict = judge(log, known)
@@ -99,7 +104,7 @@ def check(host: BuildHost, request: BuildRequest, builder: BuildUser, env: t.Map
         if proof and request.network_step:
             proof["step"] = "fresh"
             verdict = verdict._replace(sentence=f"{verdict.sentence} A RUN step reached {host_of(request.network_step)}.")
-        asked = _ask_mirrors(host, [mirror.url for mirror in known.mirrors], verdict)
+        asked = _ask_mirrors(host, known.mirrors, verdict)
         if any(mirror.content for mirror in asked):
             verdict = judge(log, with_content(known, asked))
         outcome = Outcome(blame(verdict, asked), round(seconds, 1), proof, _left(sock), asked)
@@ -140,9 +145,18 @@ def _steps(request: BuildRequest) -> t.List[_Step]:
 
 
 def _compose(host: BuildHost, request: BuildRequest, name: str, environment: t.Mapping[str, str]) -> t.List[str]:
+    return [*_compose_program(host, environment), "--project-name", name, "--file", request.compose_file, "build", *(["--pull"] if request.pull else [])]
+
+
+def _compose_program(host: BuildHost, environment: t.Mapping[str, str]) -> t.List[str]:
     plugin = host.run(["docker", "compose", "version"], env=environment).code == 0
-    program = ["docker", "compose"] if plugin else ["docker-compose"]
-    return [*program, "--project-name", name, "--file", request.compose_file, "build", *(["--pull"] if request.pull else [])]
+    return ["docker", "compose"] if plugin else ["docker-compose"]
+
+
+def _gives_upper_case_proxies(host: BuildHost, environment: t.Mapping[str, str]) -> bool:
+    """Whether RUN steps of compose's legacy builder get the proxies of config.json as HTTP_PROXY and HTTPS_PROXY alone."""
+    version = host.run([*_compose_program(host, environment), "version", "--short"], env=environment).out
+    return versions.has("upper_case_step_proxies", version)
 
 
 def _is_legacy(request: BuildRequest, environment: t.Mapping[str, str]) -> bool:
@@ -229,13 +243,30 @@ def _left(sock: str) -> t.Tuple[str, ...]:
     return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build remain there.",)
 
 
-def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str) -> Evidence:
+def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str, log: str) -> Evidence:
     info = (host.engine_api("/info", sock=sock) if sock else None) or {}
     if sock:
         known = known._replace(answers=bool(info), free=_free(host, str(info.get("DockerRootDir") or "")))
-    urls = (info.get("RegistryConfig") or {}).get("Mirrors") or []
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
-    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(ask_for_image(host.http_get, url, reference) for url in urls))
+    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(_mirrors(host, info, reference, log)) if info else ())
+
+
+def _mirrors(host: BuildHost, info: t.Mapping[str, t.Any], reference: str, log: str) -> t.Iterator[Mirror]:
+    """The mirrors that were asked for an image, and their answers: those of its hosts.toml, or those of daemon.json."""
+    registry, who = split_registry(reference)[0], requested_by(log)
+    if not who:
+        return
+    try:
+        file = hosts_file.file_for(host, registry)
+    except HostError:  # only root may read a file with a login
+        file = None
+    if file and who not in hosts_file.readers(file, str(info.get("ServerVersion")), components.image_store(info)):
+        file = None
+    if file:
+        yield from (hosts_file.ask(host.http_get, file, mirror, reference) for mirror in file.asked(registry))
+    if not file or not file.mirrors:
+        for url in (info.get("RegistryConfig") or {}).get("Mirrors") or []:
+            yield ask_for_image(host.http_get, url, reference)
 
 
 def _free(host: BuildHost, root: str) -> t.Optional[int]:
@@ -244,16 +275,18 @@ def _free(host: BuildHost, root: str) -> t.Optional[int]:
     return min(known) if known else None
 
 
-def _ask_mirrors(host: BuildHost, urls: t.Sequence[str], verdict: Verdict) -> t.Tuple[Candidate, ...]:
-    """The daemon's message names at most one of its mirrors: check each for the failed image of Docker Hub."""
+def _ask_mirrors(host: BuildHost, mirrors: t.Sequence[Mirror], verdict: Verdict) -> t.Tuple[Candidate, ...]:
+    """The daemon's message names at most one of its mirrors: check each for the failed image; those of daemon.json are of Docker Hub."""
     image = verdict.reference or ""
-    if not urls or verdict.asked_by not in ("daemon", "client") or not image or split_registry(image)[0] != DOCKER_HUB:
+    if verdict.asked_by not in ("daemon", "client") or not image:
         return ()
+    of_hub = split_registry(image)[0] == DOCKER_HUB
+    urls = [mirror.url for mirror in mirrors if mirror.is_plain and "://" in mirror.url and (of_hub or mirror.named_by)]
     calls = {
         url: functools.partial(try_candidate, url, [image], 1, asker(host.http_request, _PATIENCE, host.now, {}, lambda _host, _port: True), host.now)
         for url in urls
     }
-    answers = host.run_parallel(calls, _PATIENCE + 2)
+    answers = host.run_parallel(calls, _PATIENCE + 2) if calls else {}
     return tuple(answers.get(url) or too_late(url, _PATIENCE) for url in urls)
 
 

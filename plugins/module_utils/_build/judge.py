@@ -8,12 +8,21 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import diagnose
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import builder_used, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import split_registry
 
 _NO_BUILDER = re.compile(r'no builder "([^"]+)" found')
+# Without the plugin the docker command itself reads the options of buildx.
+_NO_BUILDX = re.compile(
+    r"(?:\bunknown flag: --(?:builder|platform|load|push|tag|output|progress|cache-(?:from|to)|secret|ssh|provenance|sbom|driver(?:-opt)?|use|bootstrap)"
+    r"|unknown shorthand flag: 't' in -t)\s+(?:See 'docker(?: (?:image )?build)? --help'|Usage:\s+docker \[OPTIONS\] COMMAND)"
+    r"|unknown command: docker buildx\b"
+)
+_COMPOSE = re.compile(r"\bdocker compose\b")
 _USED_BUILDER = re.compile(r'^#0 building with "([^"]+)" instance using .*$', re.M)
 _BOOTING = re.compile(r"\[internal\] booting buildkit")
 _BOOT_IMAGE = re.compile(r"^#\d+ pulling image (\S+)", re.M)
@@ -29,6 +38,11 @@ def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
         cure = f"Create the builder (docker buildx create --name {name}) as the user who builds, or name one that docker buildx ls shows."
         sentence = f"The user who builds has no builder {name}."
         return Verdict("buildx_missing", reason=f"no builder {name}", cure=cure, sentence=f"{sentence} {cure}", lines=(_line_of(log, missing),))
+    without = _NO_BUILDX.search(log)
+    if without and not _COMPOSE.search(log):
+        cure = CURES["buildx_missing of a builder"].english
+        sentence = f"The buildx plugin is missing or broken. {cure}"
+        return Verdict("buildx_missing", cure=cure, cure_name="buildx_missing of a builder", sentence=sentence, lines=(_line_of(log, without),))
     used, image = _USED_BUILDER.search(log), _BOOT_IMAGE.search(log)
     if not used or not image or not _boot_failed(log):
         return diagnose(log, evidence)
@@ -39,6 +53,14 @@ def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     why = f"although {image_named} was pulled" if verdict.cause == "unknown" else f"because {image_named} cannot be pulled"  # a failed pull has a cause
     sentence = f"The builder {used.group(1)} does not start, {why}."
     return verdict._replace(reference=image.group(1), sentence=f"{sentence} {verdict.sentence}")
+
+
+def requested_by(log: str) -> str:
+    """The part of the engine that requested the image: buildkit, legacy or pull; '' for a builder in a container, which reads no setting of the daemon."""
+    instance = read(log).instance
+    if instance and _BOOT_IMAGE.search(log) and _boot_failed(log):
+        return "pull"
+    return "" if instance else builder_used(log) or "buildkit"
 
 
 def _boot_failed(log: str) -> bool:

@@ -31,6 +31,7 @@ TABLE = {
     "source_policy_buildx": Since("buildx", (0, 11), "buildx build/build.go ReadSourcePolicy"),
     "default_buildkitd_toml": Since("buildx", (0, 9), "buildx util/confutil/config.go"),
     "buildx_history": Since("buildx", (0, 20), "docker/buildx #2891"),
+    "upper_case_step_proxies": Since("compose", (2, 0), "with its legacy builder steps get HTTP_PROXY, not http_proxy: seen on 2.26, 2.40, 5.5, not on 1.29"),
     "socks5h": Since("go", (1, 23), "net/http/transport.go of Go 1.23"),
 }
 

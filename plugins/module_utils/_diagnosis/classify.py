@@ -64,8 +64,14 @@ def decide(log: Log, known: Evidence) -> Verdict:
         verdict = _timed_out(log, known, reference)
     else:
         verdict = _step(log, known) if log.failed_step else _engine(log, known, reference) or _rest(log, known)
-    asked = verdict.asked_by in ("daemon", "client")
-    return verdict._replace(role=verdict.role or (_role(verdict.host or "", reference, known) if asked else ""), instance=log.instance if asked else "")
+    if verdict.asked_by not in ("daemon", "client"):
+        return verdict
+    role = verdict.role or _role(verdict.host or "", reference, known)
+    return verdict._replace(role=role, instance=log.instance, mirror_named_by=_named_by(verdict.host or "", known) if role == "mirror" else "")
+
+
+def _named_by(host: str, known: Evidence) -> str:
+    return next((mirror.named_by for mirror in known.mirrors if host in (mirror.host, mirror.realm_host)), "")
 
 
 def _role(host: str, reference: t.Optional[str], known: Evidence) -> str:
@@ -304,6 +310,8 @@ def _placed(answer: Answer, log: Log, known: Evidence) -> Verdict:
 def _denied_token_host(host: str, token: bool, known: Evidence, reference: t.Optional[str]) -> str:
     if host and (token or not hosts.is_hub(host)):
         return host
+    if host and not reference:
+        return hosts.TOKEN_SERVER
     return _token_server(() if host else known.mirrors, reference)
 
 
@@ -358,9 +366,9 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
         if status and not hosts.is_hub(verdict.host or ""):  # only Docker Hub is known to send no pages
             return verdict._replace(cause="unknown", reason=f"status {status.group(1) or status.group(2)}")
         return verdict._replace(cause="proxy_refused", host=verdict.host or (hosts.TOKEN_SERVER if answer.of_token else None))
-    if hosts.of_hub(reference) or named:
-        for mirror in known.mirrors:
-            blamed = _blame(verdict, mirror, answer.line)
+    for mirror in known.mirrors:
+        if hosts.of_hub(reference) or named or mirror.named_by:
+            blamed = _blame(verdict, mirror, answer.line, reference or "")
             if blamed:
                 return blamed
     verdict = _without_its_name(verdict, answer, known)
@@ -426,12 +434,12 @@ def _with_words(reason: t.Optional[str], line: str) -> t.Optional[str]:
     return f"{reason}: not in the allowlist" if reason and _OWN_WORDS not in line and _ALLOWLIST.search(line) else reason
 
 
-def _blame(found: Verdict, mirror: Mirror, line: str) -> t.Optional[Verdict]:
+def _blame(found: Verdict, mirror: Mirror, line: str, reference: str) -> t.Optional[Verdict]:
     """The verdict about a configured mirror; None if the failure does not involve one."""
     named = found.host in (mirror.host, mirror.realm_host)
-    hub = not found.host or hosts.is_hub(found.host)
+    hub = not found.host or hosts.is_hub(found.host) or (bool(mirror.named_by) and found.host == hosts.registry_of(reference))
     lost = found.cause in UNREACHED or found.cause == "token_unreachable"
-    if mirror.sends_elsewhere and ((lost and found.host == mirror.realm_host) or (lost and hub and hosts.is_hub(mirror.realm_host))):
+    if mirror.sends_elsewhere and lost and (found.host == mirror.realm_host or (hub and hosts.is_hub(mirror.realm_host))):
         return found._replace(cause="mirror_sends_token_elsewhere", host=mirror.realm_host)
     if mirror.error and (named or hub):
         return found._replace(cause="mirror_error", host=mirror.host, reason=mirror.error, asked_by="daemon")
@@ -464,7 +472,8 @@ def _timed_out(log: Log, known: Evidence, reference: t.Optional[str]) -> Verdict
     if "[auth]" in waiting or any("failed to authorize" in line for line in log.lines):
         return Verdict("timeout", asked_by="client", host=hosts.TOKEN_SERVER, reason=reason)
     if re.search(r"load metadata for|resolve image config|\bFROM\b", waiting):
-        return Verdict("timeout", asked_by="daemon", host=hosts.asked_for(reference), reason=reason)
+        silent = (mirror.host for mirror in known.mirrors if mirror.reason == "timeout" and (mirror.named_by or hosts.of_hub(reference)))
+        return Verdict("timeout", asked_by="daemon", host=next(silent, hosts.asked_for(reference)), reason=reason)
     if re.search(r"\bRUN\b", waiting):
         return Verdict("timeout", asked_by="step", host=host_of(known.network_step) or None, reason=reason)
     return Verdict("timeout", reason=reason)
@@ -502,6 +511,8 @@ def named_in(log: Log, known: Evidence, reference: t.Optional[str]) -> str:
         return "builder"
     if known.image and hosts.familiar(known.image) == reference:
         return "probe"
+    if any(hosts.familiar(found.group(1)) == reference for found in map(_NAMED_CONTEXT.search, log.lines) if found):
+        return "context"
     asked = [hosts.familiar(found.group(1)) for found in map(_SYNTAX.search, log.lines) if found]
     if reference in asked:
         return "syntax"
@@ -509,6 +520,7 @@ def named_in(log: Log, known: Evidence, reference: t.Optional[str]) -> str:
     return "dockerfile" if log.builder and not pushed else ""
 
 
+_NAMED_CONTEXT = re.compile(r"\[context [^\]]+\] load metadata for (\S+)")
 _SYNTAX = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 # The first pattern that matches gives the image; the resolved name is complete, the Dockerfile's is not.
 _SAID_REFERENCE = tuple(
@@ -518,7 +530,7 @@ _SAID_REFERENCE = tuple(
         r"invalid from flag value ([^\s:]+(?::[\w.-]+)?(?:@sha256:\w+)?):",
         r"pull access denied for ([^\s,]+)",
         r"manifest for (\S+) (?:is )?not found",
-        r"failed to push (\S+?):? (?:unexpected status|failed to|server message)",
+        r"failed to push (\S+?):? (?:unexpected status|failed to|server message|denied|unauthorized)",
         r"The push refers to (?:a )?repository \[([^\]\s]+)\]",
         r"^(?:#\d+ |[ ]> )?(?:\[[^\]]*\] )?pushing ([\w.-]+/\S+) with docker",
         r"ERROR.{0,9} load metadata for (\S+)",

@@ -237,6 +237,23 @@ CURES = {
         "Set username and password of the mirror {host} in docker_registry_hosts registries, or correct them there.",
         "在 `docker_registry_hosts` 的 `registries` 里给镜像站 {host} 设置（或改正）`username` 和 `password`。",
     ),
+    # A mirror of any registry that a hosts.toml names.
+    "mirror of hosts.toml elsewhere": Cure(
+        "Name a mirror in {file} that serves images without a token (role registry_cache), or have the mirror's owner rewrite its realm.",
+        "在 {file} 里换一个不需要令牌的镜像站（角色 `registry_cache` 可以自建），或者请镜像站改写 realm。",
+    ),
+    "mirror of a foreign hosts.toml": Cure(
+        "Name another mirror in {file}, or remove {host} there: {reason}.",
+        "在 {file} 里换一个镜像站，或者删除其中的 {host}：{reason}。",
+    ),
+    "mirror of a foreign hosts.toml lacks": Cure(
+        "Correct the name or tag of {reference}, or name a mirror in {file} that has it: {host} does not.",
+        "改正 {reference} 的名字或标签，或者在 {file} 里换一个有它的镜像站：{host} 上没有。",
+    ),
+    "mirror of a foreign hosts.toml wants a login": Cure(
+        "Give the mirror {host} a login in {file} (header with Authorization), or correct it there.",
+        "在 {file} 里给镜像站 {host} 设置（或改正）登录信息（`header` 里的 `Authorization`）。",
+    ),
     "mirror wants a login": Cure(
         "Have the owner of the mirror {host} allow anonymous pulls, or set docker_daemon_proxy registry_mirrors to another one: Docker sends no "
         "credentials to mirrors.",
@@ -364,6 +381,13 @@ CURES = {
         "Set docker_build_env step_proxy, so that RUN steps reach {host}.",
         "设置 `docker_build_env` 的 `step_proxy`，让 RUN 步骤能访问 {host}。",
     ),
+    "step of compose": Cure(
+        "Set docker_build_env step_proxy and buildkit: true (it needs the buildx plugin), or name http_proxy and https_proxy in build.args of the compose "
+        "file: with the legacy builder docker compose gives RUN steps only HTTP_PROXY and HTTPS_PROXY, which apt and wget do not read.",
+        "设置 `docker_build_env` 的 `step_proxy` 和 `buildkit: true`（需要 buildx 插件），或者在 compose 文件的 `build.args` 里写上 "
+        "`http_proxy` 和 `https_proxy`：使用旧版构建器时，docker compose 只把 `HTTP_PROXY` 和 `HTTPS_PROXY` 传给 RUN 步骤，"
+        "而 apt 和 wget 不读它们。",
+    ),
     "step, unknown authority": Cure(
         "Trust the authority's certificate in the image, or pass it to the step with --mount=type=secret (docs/which-cure.md, Trust the CA in RUN steps): "
         "{host} was reached, but the image does not trust the CA of its certificate.",
@@ -418,6 +442,10 @@ CURES = {
         "Install the buildx plugin, or set docker_build_env buildkit: false.",
         "安装 buildx 插件，或者设置 `docker_build_env` 的 `buildkit: false`。",
     ),
+    "buildx_missing of a builder": Cure(
+        "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin): without it docker knows no builders and none of their options.",
+        "安装 buildx 插件（软件包 docker-buildx 或 docker-buildx-plugin）：没有它，docker 不认识构建器，也不认识它们的选项。",
+    ),
     "older than compose needs": Cure(
         "Upgrade the buildx plugin as the message says, or set docker_build_env buildkit: false.",
         "按报错信息升级 buildx 插件，或者设置 `docker_build_env` 的 `buildkit: false`。",
@@ -443,6 +471,10 @@ CURES = {
         "Build with docker build or docker buildx build: the program that started this build opened no session, through which BuildKit gets "
         "tokens from the client.",
         "改用 `docker build` 或 `docker buildx build`：发起构建的程序没有建立会话（session），BuildKit 要通过它向客户端取令牌。",
+    ),
+    "the cache of GitHub Actions": Cure(
+        "Try again later, or build without cache-to and cache-from of type=gha: the cache service of GitHub answers with an error.",
+        "稍后再试，或者构建时去掉 `type=gha` 的 cache-to 和 cache-from：GitHub 的缓存服务返回错误。",
     ),
     "cache of the builder": Cure(
         "Remove the cache of the builder (docker builder prune), and build again: it refers to content that no longer exists.",
@@ -482,6 +514,7 @@ CURES = {
 WHERE = {
     "dockerfile": Cure(" in the Dockerfile", " Dockerfile 里的"),
     "syntax": Cure(" after # syntax= or in BUILDKIT_SYNTAX", " `# syntax=` 后（或 `BUILDKIT_SYNTAX` 里）的"),
+    "context": Cure(" in the named context (--build-context, additional_contexts)", " 命名上下文（`--build-context`、`additional_contexts`）里的"),
     "probe": Cure(" in docker_build_check image", " `docker_build_check` 的 `image` 里的"),
     "builder": Cure(" in docker_builder image", " `docker_builder` 的 `image` 里的"),
     "": Cure("", ""),
@@ -496,9 +529,9 @@ def cure_name(found: Verdict, known: Evidence, anonymous: bool) -> str:
     """The row of the table. ``anonymous``: the refused token was requested without credentials."""
     reason = found.reason or ""
     if reason.startswith("no end within"):
-        return _of_our_timeout(found)
+        return _for_a_builder(_of_our_timeout(found), found)
     if found.asked_by == "step":
-        return _of_step(found)
+        return _OF_COMPOSE.get(_of_step(found), _of_step(found)) if known.upper_case_proxies else _of_step(found)
     if found.cause in UNREACHED:
         return _for_a_builder(_of_unreached(found, known, reason), found)
     special = _of_cause(found, known, anonymous)
@@ -523,7 +556,23 @@ _BUILDERS_OWN = {
 }
 
 
+# A mirror that hosts.toml names is not in daemon.json: the row of docker_registry_hosts, and that of a file of others.
+_IN_HOSTS_TOML = {
+    "mirror": ("mirror of another registry, unreached", "mirror of a foreign hosts.toml"),
+    "mirror_error": ("mirror of another registry", "mirror of a foreign hosts.toml"),
+    "mirror without the content": ("mirror of another registry", "mirror of a foreign hosts.toml"),
+    "mirror wants a login": ("mirror of another registry wants a login", "mirror of a foreign hosts.toml wants a login"),
+    "mirror lacks": ("mirror of another registry lacks", "mirror of a foreign hosts.toml lacks"),
+    "mirror elsewhere": ("mirror of hosts.toml elsewhere", "mirror of hosts.toml elsewhere"),
+}
+_IN_HOSTS_TOML.update({own: (own, foreign) for own, foreign in _IN_HOSTS_TOML.values()})
+_IN_HOSTS_TOML.update(dict.fromkeys(("http answer", "no SANs"), _IN_HOSTS_TOML["mirror"]))
+
+
 def _for_a_builder(name: str, found: Verdict) -> str:
+    if found.mirror_named_by:
+        own, foreign = _IN_HOSTS_TOML.get(name, (name, name))
+        return foreign if found.mirror_named_by.startswith("/") else own
     if not found.instance:
         return name
     if name == "rate_limited":
@@ -536,6 +585,10 @@ def _is_push(found: Verdict) -> bool:
     return any(PUSH.search(line) or " unexpected status: 40" in line for line in found.lines)
 
 
+# What only a proxy that the step reads can cure.
+_OF_COMPOSE = dict.fromkeys(("step", "step, unclear"), "step of compose")
+
+
 def _of_our_timeout(found: Verdict) -> str:
     if found.asked_by in ("client", "step"):
         return "timeout of the client" if found.asked_by == "client" else "timeout of a step"
@@ -543,6 +596,8 @@ def _of_our_timeout(found: Verdict) -> str:
         return "builder"
     if found.asked_by is None:
         return "timeout of the build"
+    if found.role == "mirror":
+        return _of_unreached_mirror(found)
     return "timeout" if found.role == "hub" else "timeout of a registry"
 
 
@@ -658,6 +713,8 @@ def _of_denied_token(found: Verdict, reason: str, anonymous: bool) -> str:
         return reason
     if found.host == TOKEN_SERVER and reason == "status 403":
         return "token_denied, forbidden"
+    if anonymous and any(map(PUSH.search, found.lines)):
+        return "denied a push"
     return "token_denied, anonymous" if anonymous else "token_denied"
 
 

@@ -22,6 +22,9 @@ _HINT = re.compile(
     r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|returned a non-zero|unable to|no space|Cannot|toomany|push refers|docker push ", re.I
 )
 
+# docker compose 2.40, which then uses its legacy builder.
+_BAKE_WITHOUT_BUILDKIT = re.compile(r"configured to build using Bake, but buildkit isn't enabled")
+
 
 def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     """The verdict on the output of a build, from the text alone or with additional facts about the host."""
@@ -30,6 +33,8 @@ def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     reference = reference_of(seen, known)
     if known.code == 0 and not known.cannot:
         return Verdict("ok", seen.builder, reference=reference, lines=tuple(proof_lines(seen.lines)), sentence="The build passed.")
+    if any(map(_BAKE_WITHOUT_BUILDKIT.search, seen.lines)):
+        known = known._replace(upper_case_proxies=True)
     verdict = decide(seen, known)
     where = named_in(seen, known, reference)
     verdict = verdict._replace(builder_used=seen.builder, reference=reference, named_in=where, lines=tuple(_decisive(seen.lines, verdict)))
@@ -58,6 +63,7 @@ def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
         reference=found.reference or unnamed[2],
         process=PROCESS[found.asked_by or "daemon"],
         builder=found.instance,
+        file=found.mirror_named_by if found.mirror_named_by.startswith("/") else f"{found.mirror_named_by} registries",
         registry=_registry(found, host),
         where=WHERE[found.named_in].chinese if chinese else WHERE[found.named_in].english,
     )

@@ -59,7 +59,7 @@ STEP_FAILED = re.compile(
     r"|building at step \{.* Message:RUN (?P<g>.*?) Original:.*\}: .*exit status (?P<cg>\d+)"
     r"|failed to execute command: waiting for process to exit: exit status (?P<ce>\d+)"
 )
-PUSH = re.compile(r"failed to push |The push refers to |\bdocker(?:\.exe)? (?:image )?push |^(?:\[[^]]*\] )?pushing \S+/")
+PUSH = re.compile(r"failed to push |error writing layer blob|The push refers to |\bdocker(?:\.exe)? (?:image )?push |^(?:\[[^]]*\] )?pushing \S+/")
 _CUT_STEP_FAILED = re.compile(r"executor failed ru|failed to solve: process \"/|process \"/bin/\w+ .*\" did not compl|The command '/bin/\w+ -c ")
 _VERTEX = re.compile(r"^#(\d+) ?(.*)$")
 _SECONDS = re.compile(r"^(\d+\.\d+)(?: (.*))?$")

@@ -148,6 +148,7 @@ ENGINE = (
         "the container did not start",
     ),
     Rule("engine", r"Error processing tar file", "unknown", "the context was not read"),
+    Rule("engine", r"failed to parse error response \d{3}: ", "unknown", "the cache of GitHub Actions"),
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client runs a credential helper before it uses the network.
     Rule(
@@ -342,6 +343,7 @@ STEP = (
         "proxy_refused",
         "status {1}",
     ),
+    Rule("step", r"\b(403|50[0234]) +[A-Z][\w ]+\[IP: [\d.:a-f]+ 3128\]", "proxy_refused", "status {1}"),  # apt; no repository has the port of squid
     Rule("step", r'(?:Get|Head) "https?://[^"\s]+": (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$', "proxy_refused", "{1}"),
     Rule("step", r"Proxy tunneling failed: ?(\w[\w ]*)|proxyconnect tcp: (Forbidden|Bad Gateway|Service Unavailable)", "proxy_refused", "{1}"),
     Rule(

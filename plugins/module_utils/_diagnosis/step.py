@@ -98,6 +98,7 @@ _SUCCESS = re.compile(
 _NO_TLS = re.compile(r"can't execute 'ssl_helper'")  # busybox wget ends with a reset then
 _HARMLESS = re.compile(r"npm (?:WARN|warn)|deprecat|[Rr]etrying|https?://\S+$")  # advice, and the addresses of help pages
 _END = 40  # lines
+_NEAR = 3  # lines
 # curl with -s or --silent, and without -S or --show-error.
 _SILENT_CURL = re.compile(r"\bcurl (?=(?:[^|;&]* )?(?:-[a-zA-Z]*s|--silent\b))(?!(?:[^|;&]* )?(?:-[a-zA-Z]*S|--show-error\b))")
 # Its exit codes: which error it did not print (man curl). The others end other programs too.
@@ -161,12 +162,18 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
         if failure and failure.reason in ("not connected", "no route"):
             vague = vague or failure
         elif failure and (vague is None or failure.host == vague.host):
-            return failure
+            return _closed_by_the_program(failure, output[max(index - _NEAR, start) : index])
     least = vague or _silent_curl([line for line in output[start:] if line.strip()], command, ended)
     if least:
         return least
     unclear = ((rule, line) for rule in rules.UNCLEAR for line in output[start:] if re.search(rule.pattern, line))
     return next((StepFailure(rule.cause, rule.reason, "", line) for rule, line in unclear), None)
+
+
+def _closed_by_the_program(failure: StepFailure, before: t.Sequence[str]) -> StepFailure:
+    """The certificate that a helper of wget refused just before wget itself reports only that the connection ended."""
+    refused = [match[0] for match in map(_match, before) if match and match[0].cause == "tls"] if failure.cause == "reset" else []
+    return failure._replace(cause="tls", reason=refused[-1].reason) if refused and "wget: " in failure.line else failure
 
 
 def _silent_curl(output: t.Sequence[str], command: str, ended: str) -> t.Optional[StepFailure]:

@@ -28,6 +28,7 @@ class Evidence(t.NamedTuple):
     client_proxy: str = ""  # the one in the build's environment
     mirrors: t.Tuple[Mirror, ...] = ()
     daemon_asked: bool = False  # the daemon returned its proxy and mirrors, so that there are no others
+    upper_case_proxies: bool = False  # RUN steps get the proxies of config.json as HTTP_PROXY and HTTPS_PROXY alone
     answers: bool = True  # the engine, queried after the build
     free: t.Optional[int] = None  # bytes on the engine's disk
 
@@ -44,7 +45,8 @@ class Verdict(t.NamedTuple):
     lines: t.Tuple[str, ...] = ()
     role: str = ""  # the kind of the host: hub, store (of layers), mirror, registry or other; for a step: proxy
     instance: str = ""  # the docker-container builder that sent the request, for the daemon or for itself
-    named_in: str = ""  # where the reference is written: dockerfile, syntax, probe (the option image) or builder (its own image)
+    named_in: str = ""  # where the reference is written: dockerfile, syntax, context (--build-context), probe (the option image) or builder (its own image)
+    mirror_named_by: str = ""  # docker_registry_hosts, or the hosts.toml of others that names the mirror; '' if neither is known
     cure_name: str = ""  # its row in the table of fixes
 
     @property

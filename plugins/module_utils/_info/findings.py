@@ -26,6 +26,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._proxy.values im
     plain_mirror_works,
     proxy,
 )
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import HostsFile, readers
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 SEVERITIES = ("error", "warning", "info")
@@ -128,7 +129,7 @@ class Facts(t.NamedTuple):
     runners: t.Tuple[Runner, ...] = ()
     nested: t.Tuple[str, ...] = ()  # containers that run an engine of their own
     readable: t.Tuple[str, ...] = ()  # files with a password that every user can read
-    hosts_files: t.Tuple[registry_hosts.HostsFile, ...] = ()
+    hosts_files: t.Tuple[HostsFile, ...] = ()
     hosts_mirrors: t.Tuple[t.Tuple[str, Mirror], ...] = ()  # what the mirrors of these files answered, by URL
     image_store: str = ""
     unsupported: str = ""  # why this collection cannot configure the engine, and what to do
@@ -447,7 +448,7 @@ def _hosts_files(facts: Facts) -> t.Iterator[Finding]:
     """The files themselves, and the answers of their mirrors."""
     for problem in registry_hosts.problems(facts.hosts_files, facts.engine, facts.image_store, facts.value("registry_mirrors")):
         yield Finding(*problem)
-    used = [file for file in facts.hosts_files if registry_hosts.readers(file, facts.engine, facts.image_store)]
+    used = [file for file in facts.hosts_files if readers(file, facts.engine, facts.image_store)]
     places = {mirror.url: f"{file.path}, line {mirror.line}" for file in used for mirror in file.mirrors}
     cure = "Set docker_registry_hosts to a mirror that works, or remove it there."
     for url, mirror in facts.hosts_mirrors:

@@ -14,7 +14,6 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build.build_use
 from ansible_collections.buildfleet.docker.plugins.module_utils._build.request import BuildUser, default_builder
 from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.settings import POLICY_VARIABLE, StepProxy
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start, unit_files, unknown_start
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe, unread_drop_ins
@@ -25,7 +24,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host, HostError
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.record import Record
-from ansible_collections.buildfleet.docker.plugins.module_utils._info import client_files, registry_hosts
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import client_files
 from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings import (
     Builder,
     Client,
@@ -38,7 +37,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._info.findings i
     variable,
     winning_layer,
 )
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_file
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror, ask_mirror
 
 # No other variable of a builder's environment is read.
@@ -87,7 +86,7 @@ def survey(host: Host, environment_of: t.Sequence[str], service: str, config_fil
     config_valid = not any(problem.id == "config_not_json" for problem in problems)
     effective = settings.effective(daemon, daemon.files) if config_valid else settings.Effective(dict.fromkeys(settings.PROXIES, ""), [], frozenset())
     running = settings.running(daemon.info) if daemon.up else None
-    hosts_files = list(_hosts_files(host))
+    hosts_files = list(hosts_file.all_files(host))
     urls = [url for url in dict.fromkeys([*effective.registry_mirrors, *(running.registry_mirrors if running else [])]) if "://" in url]
     asked = _ask(host, daemon, urls, environment_of, own, timeout, bool(daemon.up), hosts_files)
     client, client_go = asked.get("cli") or ("", "")
@@ -156,12 +155,12 @@ def _ask(
     own: t.Mapping[str, str],
     timeout: float,
     up: bool,
-    hosts_files: t.Sequence[registry_hosts.HostsFile],
+    hosts_files: t.Sequence[hosts_file.HostsFile],
 ) -> t.Dict[str, t.Any]:
     """Programs, logins and mirrors answer in parallel, so this takes as long as the slowest one."""
     mirrors = {url: functools.partial(ask_mirror, host.http_get, url, timeout) for url in urls}
     by_file = {
-        mirror.url: functools.partial(ask_mirror, _with_headers(host, mirror), mirror.url, timeout)
+        mirror.url: functools.partial(hosts_file.greet, host.http_get, mirror, timeout)
         for file in hosts_files
         for mirror in file.mirrors
         if "://" in mirror.url
@@ -188,24 +187,6 @@ def _validation_error(host: Host, daemon: Daemon) -> str:
         return preflight.validation_error(host, daemon, daemon.files)
     except daemon_json.NotJson:
         return ""
-
-
-def _with_headers(host: Host, mirror: registry_hosts.Mirror) -> t.Callable[[str, t.Mapping[str, str], float], Answer]:
-    """Requested as the engine does it: with the headers of the file, a login included."""
-    return lambda url, headers, timeout: host.http_get(url, {**headers, **dict(mirror.headers)}, timeout)
-
-
-def _hosts_files(host: Host) -> t.Iterator[registry_hosts.HostsFile]:
-    beside = {registry: host.names(f"{hosts_toml.FOLDER}/{registry}") for registry in host.names(hosts_toml.FOLDER)}
-    for registry, names in beside.items():
-        path = hosts_toml.path_of(registry)
-        file = host.read(path)
-        if file:
-            hosts_file = registry_hosts.read_file(path, registry, file.contents)
-            missing = [name for mirror in hosts_file.mirrors for name in mirror.ca if not host.exists(name)]
-            certificates = [f"{hosts_toml.FOLDER}/{registry}/{name}" for name in names if name.endswith(hosts_toml.CERTIFICATES)]
-            folders = [name for name in beside if beside[name] and name != registry] if registry == hosts_toml.DEFAULT else []
-            yield hosts_file._replace(missing=tuple(missing), certificates=tuple(certificates), folders=tuple(folders))
 
 
 def _nested(host: Host) -> t.List[str]:
@@ -468,7 +449,7 @@ def _result(facts: Facts, running: t.Optional[settings.Effective], daemon: Daemo
                 "registry": file.registry,
                 "mirrors": [mirror.url for mirror in file.mirrors],
                 "server": file.server,
-                "read_by": registry_hosts.readers(file, facts.engine, facts.image_store),
+                "read_by": hosts_file.readers(file, facts.engine, facts.image_store),
             }
             for file in facts.hosts_files
         ],

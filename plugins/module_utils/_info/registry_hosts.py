@@ -1,100 +1,18 @@
 # Copyright (c) 2026, The buildfleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hosts.toml files of a host: where each registry's requests go, who reads the files, and what is wrong with them. Pure."""
+"""What is wrong with the hosts.toml files of a host. Pure."""
 
 from __future__ import annotations
 
 import typing as t
-from urllib.parse import urlsplit
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
-from ansible_collections.buildfleet.docker.plugins.module_utils._formats import toml
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import UNREAD_NAMES, HostsFile
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_toml import DEFAULT, certificate_readers
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.image_name import DOCKER_HUB
 
-_CAPABILITIES = ("pull", "resolve", "push")
-_UNREAD_NAMES = ("registry-1.docker.io", "index.docker.io")
-
 Row = t.Tuple[str, str, str, str, str]  # the fields of a finding
-
-
-class Mirror(t.NamedTuple):
-    """One [host] table."""
-
-    url: str
-    line: int
-    capabilities: t.Tuple[str, ...] = _CAPABILITIES
-    headers: t.Tuple[t.Tuple[str, str], ...] = ()
-    ca: t.Tuple[str, ...] = ()  # files
-
-    @property
-    def serves(self) -> bool:
-        return "pull" in self.capabilities and "resolve" in self.capabilities
-
-
-class HostsFile(t.NamedTuple):
-    path: str
-    registry: str
-    mirrors: t.Tuple[Mirror, ...] = ()
-    server: str = ""
-    error: str = ""  # why the engine does not read it
-    missing: t.Tuple[str, ...] = ()  # certificates that it names and that do not exist
-    certificates: t.Tuple[str, ...] = ()  # others that are beside it
-    folders: t.Tuple[str, ...] = ()  # beside _default: registries that have one of their own
-
-    @property
-    def decides_docker_hub(self) -> bool:
-        return self.registry == DOCKER_HUB or (self.registry == DEFAULT and DOCKER_HUB not in self.folders)
-
-    @property
-    def replaces_the_registry(self) -> bool:
-        """The key server names another host."""
-        name = (urlsplit(self.server if "://" in self.server else f"//{self.server}").netloc).lower()
-        return bool(name) and name not in (self.registry, *(_UNREAD_NAMES if self.registry == DOCKER_HUB else ()))
-
-
-def read_file(path: str, registry: str, contents: bytes) -> HostsFile:
-    """How the engine reads a file; relative certificates are beside it."""
-    try:
-        document = toml.parse(contents.decode(), path)
-    except UnicodeDecodeError:
-        return HostsFile(path, registry, error=f"{path}: it is not UTF-8 text.")
-    except toml.NotToml as error:
-        return HostsFile(path, registry, error=str(error))
-    tables = document.value.get("host")
-    mirrors = [_mirror(path, str(url), table, document) for url, table in (tables.items() if isinstance(tables, dict) else ()) if isinstance(table, dict)]
-    for mirror in mirrors:
-        unknown = [name for name in mirror.capabilities if name not in _CAPABILITIES]
-        if unknown:
-            return HostsFile(path, registry, error=f"{path}, line {mirror.line}: the capability {unknown[0]!r} is unknown.")
-    server = document.value.get("server")
-    return HostsFile(path, registry, tuple(mirrors), server if isinstance(server, str) else "")
-
-
-def _mirror(path: str, url: str, table: t.Dict[str, t.Any], document: toml.Document) -> Mirror:
-    headers = table.get("header")
-    pairs = [(str(name), _first(value)) for name, value in (headers.items() if isinstance(headers, dict) else ())]
-    given = table.get("capabilities")
-    capabilities = tuple(str(name) for name in given) if isinstance(given, list) else _CAPABILITIES
-    folder = path.rpartition("/")[0]
-    files = tuple(name if name.startswith("/") else f"{folder}/{name}" for name in _texts(table.get("ca")))
-    return Mirror(url, document.lines.get(("host", url), 0), capabilities, tuple(pairs), files)
-
-
-def _texts(value: t.Any) -> t.List[str]:
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-
-
-def _first(value: t.Any) -> str:
-    return next(iter(_texts(value)), "")
-
-
-def readers(file: HostsFile, engine: str, store: str) -> t.List[str]:
-    """Who uses a file with this engine and image store (seen on 28.5 and 29)."""
-    if file.error or file.registry in _UNREAD_NAMES or not versions.has("hosts_toml", engine):
-        return []
-    return ["buildkit", "pull", "legacy"] if store == "containerd" else ["buildkit"]
 
 
 def problems(files: t.Sequence[HostsFile], engine: str, store: str, registry_mirrors: str) -> t.Iterator[Row]:
@@ -104,7 +22,7 @@ def problems(files: t.Sequence[HostsFile], engine: str, store: str, registry_mir
             instead = registry_mirrors if file.registry == DOCKER_HUB and registry_mirrors else f"{file.registry} itself"
             message = f"The engine does not read {file.path}, and uses {instead}: {file.error}"
             yield "registry_hosts_invalid", "error", "daemon", message, "Correct the file, or set docker_registry_hosts."
-        elif file.registry in _UNREAD_NAMES:
+        elif file.registry in UNREAD_NAMES:
             message = f"{file.path} is not read: the engine looks for Docker Hub's mirrors in {DOCKER_HUB}."
             yield "registry_hosts_unread", "warning", "daemon", message, f"Move it to the folder {DOCKER_HUB}, or set docker_registry_hosts for {DOCKER_HUB}."
         elif engine and not versions.has("hosts_toml", engine):

@@ -196,6 +196,12 @@ def with_block(contents: bytes, path: str, ours: str) -> bytes:
     return f"{before}{gap}{ours}{text[at:]}".encode()
 
 
+def lines_of_ours(text: str) -> t.Container[int]:
+    """The numbers of the lines between our marks."""
+    found = _BLOCK.search(text)
+    return range(text.count("\n", 0, found.start()) + 1, text.count("\n", 0, found.end()) + 1) if found else ()
+
+
 def without_block(contents: bytes) -> bytes:
     return _BLOCK.sub("", contents.decode("latin-1")).encode("latin-1")
 

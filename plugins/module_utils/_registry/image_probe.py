@@ -26,6 +26,10 @@ def ask_for_image(get: Get, url: str, reference: str, timeout: float = 5) -> Mir
 
 def manifest_url(base: str, path: str) -> str:
     """Where the manifest of a repository's tag or digest is; ``path`` as split_registry returns it."""
+    return f"{base}/v2/{manifest_path(path)}"
+
+
+def manifest_path(path: str) -> str:
     named, _at, digest = path.partition("@")
     repository, _colon, tag = named.partition(":")
-    return f"{base}/v2/{repository}/manifests/{(digest if not tag else '') or tag or 'latest'}"
+    return f"{repository}/manifests/{(digest if not tag else '') or tag or 'latest'}"

@@ -25,6 +25,8 @@ class Mirror(t.NamedTuple):
     manifest: int = 0
     reason: str = ""
     content: str = ""  # why it serves the manifest, but not the layers
+    named_by: str = ""  # docker_registry_hosts, or the hosts.toml of others; '' for a mirror of daemon.json
+    is_plain: bool = True  # requested below /v2 of its URL, as a mirror of daemon.json is
 
     @property
     def host(self) -> str:
@@ -50,7 +52,7 @@ class Mirror(t.NamedTuple):
             return WANTS_LOGIN
         if self.status >= 402 or self.status in (400,):
             return f"status {self.status}"
-        if self.status == 200 and (self.manifest >= 500 or self.manifest in (401, 403, 429)):
+        if self.status == 200 and self.manifest >= 400 and self.manifest != 404:
             return f"status {self.manifest}"
         return self.reason if self.status else ""
 

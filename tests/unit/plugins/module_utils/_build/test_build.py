@@ -21,6 +21,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._core.files impo
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._host import components
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import HostError, Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml
 
 LOGS = Path(__file__).parents[1] / "_diagnosis/logs"
 NAME = "buildfleet-check-1"
@@ -361,6 +362,44 @@ def test_the_compose_plugin_is_preferred():
     assert host.built[0][0][:2] == ["docker", "compose"]
 
 
+OF_COMPOSE = (
+    "Set docker_build_env step_proxy and buildkit: true (it needs the buildx plugin), or name http_proxy and https_proxy in build.args of the compose file: "
+    "with the legacy builder docker compose gives RUN steps only HTTP_PROXY and HTTPS_PROXY, which apt and wget do not read."
+)
+OF_STEPS = "Set docker_build_env step_proxy, so that RUN steps reach web.lab."
+WGET = "Step 2/2 : RUN wget -O /dev/null http://web.lab/\n ---> Running in 0123456789ab\nwget: bad address 'web.lab'\n"
+ENDED = "The command '/bin/sh -c wget -O /dev/null http://web.lab/' returned a non-zero code: 1\n"
+BUILDKIT_STEP = """#5 [2/2] RUN wget -O /dev/null http://web.lab/
+#5 0.2 wget: bad address 'web.lab'
+#5 ERROR: process "/bin/sh -c wget -O /dev/null http://web.lab/" did not complete successfully: exit code: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "wish", "cure"),
+    [
+        ("2.26.1", WGET + ENDED, {"compose_file": "/src/c.yml"}, OF_COMPOSE),
+        ("5.5.0", WGET + ENDED, {"compose_file": "/src/c.yml"}, OF_COMPOSE),
+        ("1.29.2", WGET + ENDED, {"compose_file": "/src/c.yml"}, OF_STEPS),
+        ("2.26.1", BUILDKIT_STEP, {"compose_file": "/src/c.yml"}, OF_STEPS),
+        ("2.26.1", WGET + ENDED, {"context": "/src"}, OF_STEPS),
+    ],
+    ids=["compose 2", "compose 5", "compose 1", "BuildKit", "docker build"],
+)
+def test_steps_of_compose_and_its_legacy_builder_need_more_than_step_proxy(version, text, wish, cure):
+    program = "docker-compose" if version.startswith("1") else "docker compose"
+    host = FakeHost(Engine(), text, 1, runs={f"{program} version": Run(0, version, "")})
+    verdict = checked(host, **wish).verdict
+    assert (verdict.asked_by, verdict.host, verdict.cure) == ("step", "web.lab", cure)
+
+
+def test_the_probe_s_own_step_is_not_built_by_compose():
+    host = FakeHost(Engine(), WGET + ENDED, 1, runs={"docker compose version": Run(0, "2.26.1", "")})
+    answers = iter([Run(0, "Successfully built 0123456789ab\n", ""), Run(1, WGET + ENDED, "")])
+    host.run_group = lambda *_arguments: next(answers)
+    assert checked(host, compose_file="/src/c.yml", network_step="http://web.lab/").verdict.cure == OF_STEPS
+
+
 def test_a_network_step_is_a_run_step_of_the_probe():
     host = FakeHost(Engine(), log("ok/28.5-buildkit"))
     checked(host, network_step="http://example.com/x")
@@ -572,6 +611,147 @@ def test_a_mirror_that_serves_the_manifest_and_no_layer_is_to_blame():
     host.http_get = lambda url, headers, timeout=5: Answer(200, {})
     verdict = checked(host, builder="legacy").verdict
     assert (verdict.cause, verdict.asked_by, verdict.host, verdict.reason) == ("mirror_error", "daemon", "empty.lab", "content missing")
+
+
+HOSTS = "/etc/docker/certs.d/docker.io/hosts.toml"
+GRAPH, SNAPSHOTTER = [["Backing Filesystem", "extfs"]], [["driver-type", "io.containerd.snapshotter.v1"]]
+OF_DAEMON_JSON = "https://o.lab/"
+
+
+@pytest.mark.parametrize(
+    ("builder", "store", "engine", "asked"),
+    [
+        ("buildkit", GRAPH, "28.5.2", ["https://m.lab/v2/library/busybox/manifests/1?ns=docker.io"]),
+        ("legacy", GRAPH, "28.5.2", ["https://o.lab/v2/", "https://o.lab/v2/library/busybox/manifests/1"]),
+        ("legacy", SNAPSHOTTER, "28.5.2", ["https://m.lab/v2/library/busybox/manifests/1?ns=docker.io"]),
+        ("buildkit", GRAPH, "26.1.5", ["https://o.lab/v2/", "https://o.lab/v2/library/busybox/manifests/1"]),
+    ],
+    ids=["BuildKit", "legacy", "legacy with the containerd store", "before 28"],
+)
+def test_after_a_failure_the_mirrors_that_decide_are_asked(builder, store, engine, asked):
+    api = Engine()
+    api.info = {"RegistryConfig": {"Mirrors": [OF_DAEMON_JSON]}, "ServerVersion": engine, "DriverStatus": store}
+    host = FakeHost(api, log(f"wall-reset/28.5-{builder}"), 1, files={HOSTS: '[host."https://m.lab"]\n'})
+    requests = []
+    host.http_get = lambda url, headers, timeout=5: requests.append(url) or Answer(200, {})
+    checked(host, builder=builder)
+    assert requests == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ('server = "https://registry-1.docker.io"\n', ["https://o.lab/v2/", "https://o.lab/v2/library/busybox/manifests/1"]),
+        ("[host\n", ["https://o.lab/v2/", "https://o.lab/v2/library/busybox/manifests/1"]),
+    ],
+    ids=["no [host] table", "no TOML"],
+)
+def test_a_hosts_toml_that_names_no_mirror_leaves_those_of_daemon_json(text, asked):
+    api = Engine()
+    api.info = {"RegistryConfig": {"Mirrors": [OF_DAEMON_JSON]}, "ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    host = FakeHost(api, log("wall-reset/28.5-buildkit"), 1, files={HOSTS: text})
+    requests = []
+    host.http_get = lambda url, headers, timeout=5: requests.append(url) or Answer(200, {})
+    checked(host, builder="buildkit")
+    assert requests == asked
+
+
+def test_a_hosts_toml_that_only_root_may_read_is_left_out():
+    api = Engine()
+    api.info = {"ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    host = FakeHost(api, log("wall-reset/28.5-buildkit"), 1, files={HOSTS: '[host."https://m.lab"]\n'})
+    read = host.read
+
+    def refused(path):
+        if path == HOSTS:
+            raise HostError(f"{path} cannot be read.")
+        return read(path)
+
+    host.read = refused
+    assert checked(host).verdict.host == "registry-1.docker.io"
+
+
+def test_a_builder_in_a_container_has_no_mirrors_of_the_daemon():
+    api = Engine()
+    api.info = {"RegistryConfig": {"Mirrors": [OF_DAEMON_JSON]}, "ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    text = '#0 building with "ci" instance using docker-container driver\n' + log("wall-reset/28.5-buildkit")
+    host = FakeHost(api, text, 1, files={HOSTS: '[host."https://m.lab"]\n'})
+    host.http_get = lambda url, headers, timeout=5: Answer(403, {})
+    outcome = checked(host, builder="ci")
+    assert (outcome.verdict.cause, outcome.verdict.host, outcome.mirrors) == ("reset", "registry-1.docker.io", ())
+
+
+FOREIGN, OWN = '[host."https://m.lab"]\n', hosts_toml.BEGIN + '[host."https://m.lab"]\n' + hosts_toml.END
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "cause", "reason", "cure"),
+    [
+        (
+            OWN,
+            Answer(200, {"Content-Type": "text/html"}),
+            "mirror_error",
+            "html page",
+            "Set docker_registry_hosts registries to a mirror that answers; m.lab answers html page, which only its owner can change.",
+        ),
+        (FOREIGN, Answer(403, {}), "mirror_error", "status 403", f"Name another mirror in {HOSTS}, or remove m.lab there: status 403."),
+        (FOREIGN, Answer(0, {}, "timeout"), "timeout", "timeout", f"Name another mirror in {HOSTS}, or remove m.lab there: timeout."),
+        (OWN, Answer(0, {}, "dns"), "dns", "dns", "Repair the mirror m.lab, or set docker_registry_hosts registries to another one."),
+        (
+            FOREIGN,
+            Answer(401, {}),
+            "mirror_error",
+            "wants a login",
+            f"Give the mirror m.lab a login in {HOSTS} (header with Authorization), or correct it there.",
+        ),
+        (
+            FOREIGN,
+            Answer(404, {}),
+            "not_found",
+            "status 404",
+            f"Correct the name or tag of busybox:1, or name a mirror in {HOSTS} that has it: m.lab does not.",
+        ),
+    ],
+    ids=["a page", "403", "no answer", "no name", "a login", "not there"],
+)
+def test_a_mirror_of_hosts_toml_is_to_blame_where_the_message_names_the_registry(text, answer, cause, reason, cure):
+    api = Engine()
+    api.info = {"ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    host = FakeHost(api, log("wall-reset/28.5-buildkit"), 1, files={HOSTS: text})
+    host.http_get = lambda url, headers, timeout=5: answer
+    verdict = checked(host).verdict
+    assert (verdict.cause, verdict.asked_by, verdict.host, verdict.reason, verdict.cure) == (cause, "daemon", "m.lab", reason, cure)
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer", "cause", "reason"),
+    [
+        ("mirror-html", Answer(200, {"Content-Type": "text/html"}), "mirror_error", "html page"),
+        ("mirror-lacks", Answer(404, {}), "not_found", "status 404"),
+    ],
+)
+def test_a_mirror_of_hosts_toml_is_to_blame_where_no_message_names_it(fault, answer, cause, reason):
+    api = Engine()
+    api.info = {"ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    host = FakeHost(api, log(f"{fault}/28.5-buildkit"), 1, files={HOSTS: OWN})
+    host.http_get = lambda url, headers, timeout=5: answer
+    verdict = checked(host).verdict
+    assert (verdict.cause, verdict.asked_by, verdict.host, verdict.reason) == (cause, "daemon", "m.lab", reason)
+    assert "docker_registry_hosts registries" in verdict.cure
+
+
+def test_a_mirror_of_another_registry_is_to_blame_for_its_images_alone():
+    api = Engine()
+    api.info = {"RegistryConfig": {"Mirrors": [OF_DAEMON_JSON]}, "ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    text = log("wall-reset/28.5-buildkit").replace("docker.io/library/busybox:1", "ghcr.io/a/b:1")
+    text = text.replace("registry-1.docker.io/v2/library/busybox", "ghcr.io/v2/a/b")
+    answers = []
+    for files in ({HOSTS.replace("docker.io", "ghcr.io"): OWN}, {}):
+        host = FakeHost(api, text, 1, files=files)
+        host.http_get = lambda url, headers, timeout=5: Answer(403, {})
+        found = check(host, BuildRequest(image="ghcr.io/a/b:1"), BuildUser("", {"HOME": "/root"}), {}, NAME)
+        answers.append((found.verdict.cause, found.verdict.host, [one.url for one in found.mirrors]))
+    assert answers == [("mirror_error", "m.lab", ["https://m.lab"]), ("reset", "ghcr.io", [])]
 
 
 @pytest.mark.parametrize("image", ["quay.io/a/b:1", "ghcr.io/a:1"])

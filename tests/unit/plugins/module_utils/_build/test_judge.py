@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, blame, judge, judge_text, several, with_content
+from ansible_collections.buildfleet.docker.plugins.module_utils._build.judge import Built, blame, judge, judge_text, requested_by, several, with_content
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence, Verdict
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.candidate import Candidate
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
@@ -111,3 +111,51 @@ def test_one_mirror_needs_no_comparison():
 def test_what_a_mirror_refuses_of_a_layer_is_known_afterwards(answer, content):
     known = Evidence(mirrors=(Mirror("https://a/", 200), Mirror("https://b/", 200)))
     assert [mirror.content for mirror in with_content(known, [Candidate("https://a/", content=answer)]).mirrors] == [content, ""]
+
+
+BUILDX = "Install the buildx plugin (package docker-buildx, or docker-buildx-plugin): without it docker knows no builders and none of their options."
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("unknown flag: --builder\nSee 'docker --help'.\n\nUsage:  docker [OPTIONS] COMMAND\n", "unknown flag: --builder"),
+        ("unknown flag: --builder\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n\nRun 'docker --help' for more information\n", "unknown flag: --builder"),
+        ("ERROR: unknown flag: --load\nSee 'docker build --help'.\n", "ERROR: unknown flag: --load"),
+        ("unknown shorthand flag: 't' in -t\nSee 'docker --help'.\n", "unknown shorthand flag: 't' in -t"),
+        ("docker: unknown command: docker buildx\n\nRun 'docker --help' for more information\n", "docker: unknown command: docker buildx"),
+    ],
+)
+def test_without_buildx_its_options_are_unknown(text, line):
+    found = judge(f"$ docker buildx build --builder ci .\n{text}", Evidence(code=125))
+    assert (found.cause, found.asked_by, found.cure, found.lines) == ("buildx_missing", None, BUILDX, (line,))
+    assert found.sentence == f"The buildx plugin is missing or broken. {BUILDX}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$ docker compose --progress plain build\nunknown flag: --progress\nSee 'docker --help'.\n",
+        "unknown flag: --chmod\nSee 'docker build --help'.\n",
+        '#5 [2/2] RUN tool --push\n#5 0.1 unknown flag: --push\n#5 ERROR: process "tool --push" did not complete successfully: exit code: 1\n',
+        "unknown flag: --tag\nSee 'docker buildx build --help'.\n",
+    ],
+    ids=["compose", "another option", "a step", "buildx itself"],
+)
+def test_an_option_that_something_else_does_not_know(text):
+    assert judge(text, Evidence(code=1)).cause != "buildx_missing"
+
+
+@pytest.mark.parametrize(
+    ("text", "who"),
+    [
+        (BOOT, "pull"),
+        (BOOTED, ""),
+        ("Step 1/2 : FROM busybox:1\n", "legacy"),
+        ("#2 [internal] load metadata for docker.io/library/busybox:1\n", "buildkit"),
+        ("", "buildkit"),
+    ],
+    ids=["the image of a builder", "a builder", "legacy", "BuildKit", "nothing"],
+)
+def test_who_requests_the_image(text, who):
+    assert requested_by(text) == who

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, WHERE
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.diagnosis import cure_text, diagnose
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import Evidence
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 HUB, TOKEN, CDN = "registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"
 OWN, MIRROR, GHCR_LAYERS, MCR = "registry.example.com", "mirror.example.com", "pkg-containers.githubusercontent.com", "mcr.microsoft.com"
@@ -236,6 +237,43 @@ SENTENCES = {
         {},
         f"Set docker_daemon_proxy https_proxy to a proxy that reaches {OWN}, or correct the name after # syntax= or in BUILDKIT_SYNTAX.",
     ),
+    "an anonymous token in the words of 20.10": (
+        build_log("busybox:1", "failed to authorize: rpc error: code = Unknown desc = failed to fetch anonymous token: unexpected status: 401 Unauthorized"),
+        {},
+        f"Correct the name of busybox:1 if it is wrong, or ask the owner of {TOKEN} why it issues no anonymous token: no credentials were sent.",
+    ),
+    "a push without a login": (
+        f"ERROR: failed to solve: failed to push team/app:1: {token('anonymous', '401 Unauthorized')}\n",
+        {},
+        "Log in (docker login) with a user that may push team/app:1, or push to another name.",
+    ),
+    "a push that is denied without the host": (
+        "ERROR: failed to solve: failed to push ghcr.io/team/app:1: denied: permission_denied: write_package\n",
+        {},
+        "Log in (docker login) with a user that may push ghcr.io/team/app:1, or push to another name.",
+    ),
+    "a cache that may not be written": (
+        "#9 exporting cache to registry\n#9 ERROR: error writing layer blob: server message: insufficient_scope: authorization failed\n"
+        "ERROR: failed to solve: error writing layer blob: server message: insufficient_scope: authorization failed\n",
+        {},
+        "Log in (docker login) with a user that may push the image, or push to another name.",
+    ),
+    "a page of GitHub's cache": (
+        "#9 exporting to GitHub Actions Cache\n#9 ERROR: failed to parse error response 400: <h2>Our services aren't available right now</h2>: invalid "
+        "character '<' looking for beginning of value\n",
+        {},
+        "Try again later, or build without cache-to and cache-from of type=gha: the cache service of GitHub answers with an error.",
+    ),
+    "a named context": (
+        build_log(APP, UNREACHED_APP).replace("[internal] load", "[context base] load"),
+        {},
+        f"Set docker_daemon_proxy https_proxy to a proxy that reaches {OWN}, or correct the name in the named context (--build-context, additional_contexts).",
+    ),
+    "a pull with a wrong password": (
+        f'Error response from daemon: Head "https://{HUB}/v2/team/app/manifests/1": unauthorized: incorrect username or password\n',
+        {},
+        f"Log in with the right credentials (docker login), or log out: the token server {TOKEN} does not accept what it was sent.",
+    ),
     "a builder's own image": (
         BOOT,
         {},
@@ -405,6 +443,41 @@ SENTENCES = {
         "Step 2/2 : ADD http://files.example.com/x.tgz /\nADD failed: failed to GET http://files.example.com/x.tgz with status 404 Not Found: no\n",
         {},
         "Correct the URL of ADD in the Dockerfile: its server answers status 404.",
+    ),
+    "stopped while the daemon waited for a mirror": (
+        "#2 [internal] load metadata for docker.io/library/busybox:1\n",
+        {"timed_out": True, "timeout": 9, "mirrors": (Mirror("https://m.lab", reason="timeout"),)},
+        "Repair the mirror m.lab, or set docker_daemon_proxy registry_mirrors to another one.",
+    ),
+    "stopped while the daemon waited for a mirror of hosts.toml": (
+        f"#2 [internal] load metadata for {APP}\n",
+        {"timed_out": True, "timeout": 9, "mirrors": (Mirror("https://m.lab", reason="timeout", named_by="docker_registry_hosts"),)},
+        "Repair the mirror m.lab, or set docker_registry_hosts registries to another one.",
+    ),
+    "a mirror of hosts.toml that sends clients elsewhere": (
+        build_log("busybox:1", f'failed to authorize: failed to fetch anonymous token: Get "https://{TOKEN}/token?scope=x&service=y": {RESET}'),
+        {"daemon_token": True, "mirrors": (Mirror("https://m.lab", 401, f"https://{TOKEN}/token", named_by="/etc/docker/certs.d/docker.io/hosts.toml"),)},
+        "Name a mirror in /etc/docker/certs.d/docker.io/hosts.toml that serves images without a token (role registry_cache), or have the mirror's owner "
+        "rewrite its realm.",
+    ),
+    "a mirror of docker_registry_hosts that sends clients elsewhere": (
+        build_log("busybox:1", f'failed to authorize: failed to fetch anonymous token: Get "https://{TOKEN}/token?scope=x&service=y": {RESET}'),
+        {"daemon_token": True, "mirrors": (Mirror("https://m.lab", 401, f"https://{TOKEN}/token", named_by="docker_registry_hosts"),)},
+        "Name a mirror in docker_registry_hosts registries that serves images without a token (role registry_cache), or have the mirror's owner "
+        "rewrite its realm.",
+    ),
+    "a mirror of hosts.toml without TLS": (
+        build_log("busybox:1", f'failed to do request: Head "https://m.lab/v2/library/busybox/manifests/1?ns=docker.io": {TRANSPORT["http answer"]}'),
+        {"mirrors": (Mirror("https://m.lab", reason="tls", named_by="docker_registry_hosts"),)},
+        "Repair the mirror m.lab, or set docker_registry_hosts registries to another one.",
+    ),
+    "a step of compose 2.40 with Bake and without BuildKit": (
+        'time="x" level=warning msg="Docker Compose is configured to build using Bake, but buildkit isn\'t enabled"\n'
+        "Step 2/2 : RUN wget http://web.lab/\n ---> Running in 0123456789ab\nwget: bad address 'web.lab'\n"
+        "The command '/bin/sh -c wget http://web.lab/' returned a non-zero code: 1\n",
+        {},
+        "Set docker_build_env step_proxy and buildkit: true (it needs the buildx plugin), or name http_proxy and https_proxy in build.args of the compose "
+        "file: with the legacy builder docker compose gives RUN steps only HTTP_PROXY and HTTPS_PROXY, which apt and wget do not read.",
     ),
     "stopped anywhere": ("", {"timed_out": True, "timeout": 9}, "Set a longer timeout here, or read the lines in log: they show what the build was doing."),
 }

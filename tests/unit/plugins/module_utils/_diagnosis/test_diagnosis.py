@@ -295,6 +295,7 @@ NOT_RECORDED = {
     "could not load ca: open /etc/docker/certs.d/docker.io/ca.crt: no such file or directory": "tls",
     "error parsing HTTP 413 response body: invalid character '<' looking for beginning of value": "unknown",
     "ERROR: failed to solve: DeadlineExceeded: context deadline exceeded": "unknown",
+    "ERROR: failed to build: failed to solve: failed to parse error response 400: <h2>Our services aren't available right now</h2>": "unknown",
 }
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem
 from ansible_collections.buildfleet.docker.plugins.module_utils._info import findings as f
-from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import HostsFile
-from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import Mirror as HostsMirror
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import HostsFile
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import Mirror as HostsMirror
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.probe import Mirror
 
 URL, LOOP, SOCKS5H = "http://proxy.lab:3128", "http://127.0.0.1:3128", "socks5h://proxy.lab:1080"

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import problems, read_file, readers
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import problems
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import read_file, readers
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_toml import certificate_readers, covers
 
 CELLS = list(csv.DictReader((Path(__file__).parent / "hosts_toml_cells.csv").open()))

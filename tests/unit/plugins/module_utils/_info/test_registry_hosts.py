@@ -5,68 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import HostsFile, Mirror, problems, read_file, readers
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.registry_hosts import problems
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import HostsFile, Mirror
 
 PATH = "/etc/docker/certs.d/docker.io/hosts.toml"
-BASIC = """
-server = "https://registry-1.docker.io"
-[host."https://m.lab"]
-  capabilities = ["pull", "resolve"]
-  ca = "m.pem"
-  [host."https://m.lab".header]
-    Authorization = ["Basic eA=="]
-    x = 1
-[host."https://n.lab"]
-  ca = ["/etc/n.pem", 1]
-"""
-ALL = ("pull", "resolve", "push")
 MIRRORED = HostsFile(PATH, "docker.io", (Mirror("https://m.lab", 1),))
-
-
-@pytest.mark.parametrize(
-    ("contents", "found"),
-    [
-        (
-            BASIC.encode(),
-            HostsFile(
-                PATH,
-                "docker.io",
-                (
-                    Mirror("https://m.lab", 3, ("pull", "resolve"), (("Authorization", "Basic eA=="), ("x", "")), ("/etc/docker/certs.d/docker.io/m.pem",)),
-                    Mirror("https://n.lab", 9, ALL, (), ("/etc/n.pem",)),
-                ),
-                "https://registry-1.docker.io",
-            ),
-        ),
-        (b"server = 1\nhost = 1\n", HostsFile(PATH, "docker.io")),
-        (b"[host]\nx = 1\n", HostsFile(PATH, "docker.io")),
-        (b"\xff", HostsFile(PATH, "docker.io", error=f"{PATH}: it is not UTF-8 text.")),
-        (
-            b'\n[host."https://m.lab"]\ncapabilities = ["fly"]\n',
-            HostsFile(PATH, "docker.io", error=f"{PATH}, line 2: the capability 'fly' is unknown."),
-        ),
-    ],
-)
-def test_a_file_is_read_as_the_engine_reads_it(contents, found):
-    assert read_file(PATH, "docker.io", contents) == found
-
-
-def test_a_file_that_is_no_toml_is_named_with_its_line():
-    assert read_file(PATH, "docker.io", b"a = 1\nx = [\n").error.startswith(f"{PATH}, line ")
-
-
-@pytest.mark.parametrize(
-    ("file", "engine", "store", "who"),
-    [
-        (MIRRORED, "28.5.2", "graphdriver", ["buildkit"]),
-        (MIRRORED, "28.5.2", "containerd", ["buildkit", "pull", "legacy"]),
-        (MIRRORED, "26.1.5", "graphdriver", []),
-        (MIRRORED._replace(registry="registry-1.docker.io"), "28.5.2", "containerd", []),
-        (MIRRORED._replace(error="x"), "28.5.2", "containerd", []),
-    ],
-)
-def test_who_reads_a_file(file, engine, store, who):
-    assert readers(file, engine, store) == who
 
 
 @pytest.mark.parametrize(

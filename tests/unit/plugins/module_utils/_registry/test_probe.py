@@ -43,6 +43,8 @@ def test_the_host_of_a_url(url, host):
         (Mirror("https://m.lab", 401, "https://m.lab/token"), False, ""),
         (Mirror("https://m.lab", 503), False, "status 503"),
         (Mirror("https://m.lab", 200, manifest=403), False, "status 403"),
+        (Mirror("https://m.lab", 200, manifest=402), False, "status 402"),
+        (Mirror("https://m.lab", 200, manifest=404), False, ""),
         (Mirror("https://m.lab", 200, reason="html page"), False, "html page"),
         (Mirror("m.lab", reason="dns"), False, ""),
     ],
