@@ -9,7 +9,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File, Files
+from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import Files
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import unsupported
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import (
     MANAGER,
@@ -27,7 +27,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._host import sys
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Host
 
 CONFIG_FILE = "/etc/docker/daemon.json"
-_UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _PROPERTIES = ("LoadState", "ActiveState", "FragmentPath", "DropInPaths", "MainPID", "NeedDaemonReload", "Environment", "EnvironmentFiles", "ExecStart")
 
 
@@ -120,29 +120,12 @@ def _loaded(drop_ins: t.Sequence[str], unit: t.Mapping[str, str]) -> bool:
 
 def _drop_ins(host: Host, service: str) -> t.Tuple[str, ...]:
     found: t.Dict[str, str] = {}
-    for folder in _UNIT_FOLDERS:
+    for folder in UNIT_FOLDERS:
         for kind in (f"{service}.service.d", "service.d"):
             for name in host.names(f"{folder}/{kind}"):
                 if name.endswith(".conf") and not host.is_folder(f"{folder}/{kind}/{name}"):  # systemd ignores a folder
                     found.setdefault(name, f"{folder}/{kind}/{name}")
     return tuple(found[name] for name in sorted(found))
-
-
-def unread_drop_ins(host: Host, service: str) -> t.Dict[str, File]:
-    """Files that look like drop-ins of the service and are none: by another name, or in another folder that belongs to no service."""
-    return {path: file for path, file in ((path, host.read(path)) for path in _unread_paths(host, service)) if file}
-
-
-def _unread_paths(host: Host, service: str) -> t.Iterator[str]:
-    others = {name for folder in _UNIT_FOLDERS for name in host.names(folder) if name.endswith(".service")} - {f"{service}.service"}
-    for top in ("/etc/systemd/system", "/run/systemd/system", "/etc/systemd"):
-        for name in host.names(top):
-            unit = name[: -len(".d")] if name.endswith(".d") else name
-            if not name.startswith(service) or unit in others or unit.endswith("-.service") or not host.is_folder(f"{top}/{name}"):
-                continue
-            read = name == f"{service}.service.d" and top in _UNIT_FOLDERS
-            paths = (f"{top}/{name}/{file}" for file in host.names(f"{top}/{name}") if not (read and file.endswith(".conf")))
-            yield from (path for path in paths if not host.is_folder(path))
 
 
 def _program_version(host: Host) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import typing as t
 
@@ -20,6 +21,11 @@ _KEPT = re.compile(  # names by which people keep files that systemd shall not r
     r"~$|/\.|^\.|(?:^|[._-])(?:bak|backup|old|orig|saved?|rpm\w+|dpkg-\w+|ucf-\w+|disabled?|off|sample|example|template|tmp|swp|dist|j2)(?![a-z])|[._-]\d+$",
     re.IGNORECASE,
 )
+_ASSIGNS_A_PROXY = re.compile(r"(?<![\w-])(?:https?|no|all|ftp)_proxy\s*[=:]", re.IGNORECASE)
+_MAY_ASSIGN = re.compile(r"(?:Pass|Unset)?Environment$|Exec[A-Z]\w*$|X-|(?:Condition|Assert)Environment$|Description$")
+_VARIABLES = ("environment", "environmentfile")
+_KEYS_OF_VARIABLES = ("Environment", "EnvironmentFile", "PassEnvironment", "UnsetEnvironment")
+_SIMILAR = 0.8
 _EXAMPLE = 'Environment="HTTPS_PROXY=value" "NO_PROXY=value"'
 
 
@@ -34,7 +40,7 @@ def unread_lines(daemon: Daemon) -> t.List[ConfigProblem]:
 def _outside_service(daemon: Daemon) -> t.Iterator[str]:
     for path in unit_files(daemon, daemon.files):
         file = daemon.files.get(path)
-        for number, why, right in environment_file.outside_service(file.contents if file else b""):
+        for number, why, right in _lines_outside_service(file.contents if file else b""):
             instead = "above it" if right else f"above it, and {_EXAMPLE} instead of it"
             yield f"{path}, line {number}: systemd ignores this line ({why}): write [Service] on a line of its own {instead}."
 
@@ -42,7 +48,7 @@ def _outside_service(daemon: Daemon) -> t.Iterator[str]:
 def _unknown_keys(daemon: Daemon) -> t.Iterator[str]:
     for path in unit_files(daemon, daemon.files):
         file = daemon.files.get(path)
-        for number, why, meant in environment_file.unknown_keys(file.contents if file else b""):
+        for number, why, meant in _lines_with_unknown_keys(file.contents if file else b""):
             yield f"{path}, line {number}: systemd ignores this line ({why}): write {_EXAMPLE if meant == 'Environment' else 'EnvironmentFile=path'}."
 
 
@@ -62,7 +68,7 @@ def unread_files(service: str, files: t.Mapping[str, File]) -> t.List[ConfigProb
             why, instead = f"it reads the drop-ins of {service}.service in {folder}", f"move it to {folder}"
         else:
             continue
-        if environment_file.is_drop_in_with_a_proxy(file.contents):
+        if _is_drop_in_with_a_proxy(file.contents):
             sentences.append(f"{path}: systemd does not read this file ({why}): {instead}.")
     return [ConfigProblem("file_ignored_by_systemd", False, sentence) for sentence in sentences]
 
@@ -105,3 +111,59 @@ def _unread_defaults(daemon: Daemon) -> t.Iterator[str]:
             f"{found[0].place}: systemd ignores this line (no EnvironmentFile= of {daemon.service}.service names {path}): "
             f'write Environment="{found[0].name}=value" below [Service] in {folder}/http-proxy.conf.'
         )
+
+
+# --- one text ---------------------------------------------------------------------------------------
+
+
+def _lines_outside_service(contents: bytes) -> t.List[t.Tuple[int, str, bool]]:
+    """Lines with Environment= or a proxy that systemd ignores because of their section: the number, why, and whether they are right otherwise."""
+    outside: t.List[t.Tuple[int, str, bool]] = []
+    section = ""
+    end = environment_file.broken_section(contents)
+    for number, line in environment_file.logical_lines(contents, unit=True):
+        text = line.strip()
+        broken = end if number >= end else 0
+        if text.startswith("["):
+            section = text
+        right = re.search(r"(?:^|[\s\]])Environment\s*=", text) is not None
+        if section.startswith("[X-") or not (right or _assigns_a_proxy(text)):
+            continue
+        if broken:
+            later = f"line {broken} is not a section header, so the file ends there"
+            outside.append((number, "it is on the line of its section" if number == broken else later, right))
+        elif section != "[Service]":
+            outside.append((number, f"it is in {section}" if section else "there is no section before it", right))
+    return outside
+
+
+def _assigns_a_proxy(text: str) -> bool:
+    """Whether a line of a unit sets a proxy in a way that cannot be meant as a command, a condition or a description."""
+    return _ASSIGNS_A_PROXY.search(text) is not None and not _MAY_ASSIGN.match(text.partition("=")[0].strip())
+
+
+def _lines_with_unknown_keys(contents: bytes) -> t.List[t.Tuple[int, str, str]]:
+    """Lines of [Service] that systemd ignores, and that are about variables or proxies: the number, why, and the key that was meant."""
+    unknown: t.List[t.Tuple[int, str, str]] = []
+    section = ""
+    for number, line in environment_file.logical_lines(contents, unit=True):
+        text = line.strip()
+        if text.startswith("["):
+            section = text
+            if not text.endswith("]"):
+                break
+        elif section == "[Service]":
+            key, equals, _value = text.partition("=")
+            key = key.strip()
+            meant = difflib.get_close_matches(key.lower(), _VARIABLES, 1, _SIMILAR) if key not in _KEYS_OF_VARIABLES else []
+            if meant or _assigns_a_proxy(text):
+                shown = key.partition("://")[0].partition(":")[0] if "://" in key else key  # the rest may be a password
+                why = f"systemd has no key {shown!r}" if equals else "a line without '='"
+                unknown.append((number, why, "EnvironmentFile" if meant == ["environmentfile"] else "Environment"))
+    return unknown
+
+
+def _is_drop_in_with_a_proxy(contents: bytes) -> bool:
+    """Whether a text is meant as a drop-in that sets a proxy; an environment file has no section."""
+    lines = [line for _number, line in environment_file.logical_lines(contents, unit=True)]
+    return any(re.match(r"\s*\[Service\]", line, re.IGNORECASE) for line in lines) and any(map(_ASSIGNS_A_PROXY.search, lines))

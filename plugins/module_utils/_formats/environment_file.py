@@ -9,7 +9,6 @@ Source: systemd.exec(5), systemd src/basic/env-file.c and extract-word.c.
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import typing as t
@@ -74,7 +73,7 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
     """What systemd, or a shell, reads from the file: systemd ignores a line that begins with 'export'."""
     export = r"(?:export\s+)?" if shell else ""
     settings = []
-    for number, line in _lines(contents):
+    for number, line in logical_lines(contents):
         assignment = re.match(rf"\s*{export}([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line, re.DOTALL)
         if assignment and not line.lstrip().startswith(("#", ";")):
             settings.append(Setting(assignment[1], _unquoted(assignment[2].replace("\n", ""), shell), path, number))
@@ -84,7 +83,7 @@ def environment_file(path: str, contents: bytes, shell: bool = False) -> t.List[
 def directives(contents: bytes) -> t.List[Directive]:
     """The directives in the [Service] section of a unit or drop-in; systemd reads nothing after a broken section header."""
     parsed, section = [], ""
-    for number, line in _lines(contents, unit=True):
+    for number, line in logical_lines(contents, unit=True):
         text = line.strip()
         if text.startswith("["):
             section = text
@@ -98,68 +97,8 @@ def directives(contents: bytes) -> t.List[Directive]:
 
 def broken_section(contents: bytes) -> int:
     """The line with a section header that systemd cannot read; 0 if there is none. It reads nothing after it, and asks for a daemon-reload for ever."""
-    headers = ((number, line.strip()) for number, line in _lines(contents, unit=True))
+    headers = ((number, line.strip()) for number, line in logical_lines(contents, unit=True))
     return next((number for number, text in headers if text.startswith("[") and not text.endswith("]")), 0)
-
-
-def outside_service(contents: bytes) -> t.List[t.Tuple[int, str, bool]]:
-    """Lines with Environment= or a proxy that systemd ignores because of their section: the number, why, and whether they are right otherwise."""
-    outside: t.List[t.Tuple[int, str, bool]] = []
-    section = ""
-    end = broken_section(contents)
-    for number, line in _lines(contents, unit=True):
-        text = line.strip()
-        broken = end if number >= end else 0
-        if text.startswith("["):
-            section = text
-        right = re.search(r"(?:^|[\s\]])Environment\s*=", text) is not None
-        if section.startswith("[X-") or not (right or _assigns_a_proxy(text)):
-            continue
-        if broken:
-            later = f"line {broken} is not a section header, so the file ends there"
-            outside.append((number, "it is on the line of its section" if number == broken else later, right))
-        elif section != "[Service]":
-            outside.append((number, f"it is in {section}" if section else "there is no section before it", right))
-    return outside
-
-
-_ASSIGNS_A_PROXY = re.compile(r"(?<![\w-])(?:https?|no|all|ftp)_proxy\s*[=:]", re.IGNORECASE)
-_MAY_ASSIGN = re.compile(r"(?:Pass|Unset)?Environment$|Exec[A-Z]\w*$|X-|(?:Condition|Assert)Environment$|Description$")
-_VARIABLES = ("environment", "environmentfile")
-_KEYS_OF_VARIABLES = ("Environment", "EnvironmentFile", "PassEnvironment", "UnsetEnvironment")
-_SIMILAR = 0.8
-
-
-def _assigns_a_proxy(text: str) -> bool:
-    """Whether a line of a unit sets a proxy in a way that cannot be meant as a command, a condition or a description."""
-    return _ASSIGNS_A_PROXY.search(text) is not None and not _MAY_ASSIGN.match(text.partition("=")[0].strip())
-
-
-def unknown_keys(contents: bytes) -> t.List[t.Tuple[int, str, str]]:
-    """Lines of [Service] that systemd ignores, and that are about variables or proxies: the number, why, and the key that was meant."""
-    unknown: t.List[t.Tuple[int, str, str]] = []
-    section = ""
-    for number, line in _lines(contents, unit=True):
-        text = line.strip()
-        if text.startswith("["):
-            section = text
-            if not text.endswith("]"):
-                break
-        elif section == "[Service]":
-            key, equals, _value = text.partition("=")
-            key = key.strip()
-            meant = difflib.get_close_matches(key.lower(), _VARIABLES, 1, _SIMILAR) if key not in _KEYS_OF_VARIABLES else []
-            if meant or _assigns_a_proxy(text):
-                shown = key.partition("://")[0].partition(":")[0] if "://" in key else key  # the rest may be a password
-                why = f"systemd has no key {shown!r}" if equals else "a line without '='"
-                unknown.append((number, why, "EnvironmentFile" if meant == ["environmentfile"] else "Environment"))
-    return unknown
-
-
-def is_drop_in_with_a_proxy(contents: bytes) -> bool:
-    """Whether a text is meant as a drop-in that sets a proxy; an environment file has no section."""
-    lines = [line for _number, line in _lines(contents, unit=True)]
-    return any(re.match(r"\s*\[Service\]", line, re.IGNORECASE) for line in lines) and any(map(_ASSIGNS_A_PROXY.search, lines))
 
 
 def assignments(directive: Directive, path: str) -> t.List[Setting]:
@@ -233,7 +172,7 @@ def _quoted(word: str) -> str:
     return word if re.match(r"[\w=:/.,%@+-]+$", word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _lines(contents: bytes, unit: bool = False) -> t.Iterator[t.Tuple[int, str]]:
+def logical_lines(contents: bytes, unit: bool = False) -> t.Iterator[t.Tuple[int, str]]:
     """Lines with the number of their first line; a backslash at the end joins the next one. In a unit, comments may stand between."""
     joined, first = "", 0
     for number, line in enumerate((line.decode(errors="replace") for line in contents.splitlines()), 1):

@@ -16,7 +16,7 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._build_env.setti
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon import preflight, settings
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import Daemon, flags, layers, next_start, unit_files, unknown_start
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe, unread_drop_ins
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import UNIT_FOLDERS, observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.problems import ConfigProblem, config_problems
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_files, unread_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import environment_file
@@ -238,6 +238,23 @@ def _pending(host: Host, daemon: Daemon, effective: settings.Effective, unreadab
         unreadable.append(str(error))
         return settings.differences(settings.running(daemon.info), effective, settings.SETTINGS)
     return settings.not_effective(daemon, record, effective)
+
+
+def unread_drop_ins(host: Host, service: str) -> t.Dict[str, File]:
+    """Files that look like drop-ins of the service and are none: by another name, or in another folder that belongs to no service."""
+    return {path: file for path, file in ((path, host.read(path)) for path in _unread_paths(host, service)) if file}
+
+
+def _unread_paths(host: Host, service: str) -> t.Iterator[str]:
+    others = {name for folder in UNIT_FOLDERS for name in host.names(folder) if name.endswith(".service")} - {f"{service}.service"}
+    for top in ("/etc/systemd/system", "/run/systemd/system", "/etc/systemd"):
+        for name in host.names(top):
+            unit = name[: -len(".d")] if name.endswith(".d") else name
+            if not name.startswith(service) or unit in others or unit.endswith("-.service") or not host.is_folder(f"{top}/{name}"):
+                continue
+            read = name == f"{service}.service.d" and top in UNIT_FOLDERS
+            paths = (f"{top}/{name}/{file}" for file in host.names(f"{top}/{name}") if not (read and file.endswith(".conf")))
+            yield from (path for path in paths if not host.is_folder(path))
 
 
 def _features(daemon: Daemon) -> t.Optional[bool]:

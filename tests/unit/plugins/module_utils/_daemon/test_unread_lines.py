@@ -9,9 +9,10 @@ import pytest
 from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.daemon import layers
-from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe, unread_drop_ins
+from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.observe import observe
 from ansible_collections.buildfleet.docker.plugins.module_utils._daemon.unread_lines import unread_files, unread_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
+from ansible_collections.buildfleet.docker.plugins.module_utils._info.info import unread_drop_ins
 
 UNIT, DEFAULTS = "/lib/systemd/system/docker.service", "/etc/default/docker"
 DROP_IN = "/etc/systemd/system/docker.service.d/http-proxy.conf"
