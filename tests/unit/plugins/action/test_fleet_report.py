@@ -170,6 +170,39 @@ def test_playbooks_tell_of_a_fleet_that_nobody_reaches(tmp_path, playbook, code)
     assert (tmp_path / "buildfleet-report.html").exists() is (playbook == "report")
 
 
+RECORDER = """
+from ansible.plugins.strategy import linear
+class StrategyModule(linear.StrategyModule):
+    def run(self, iterator, play_context, result=0):
+        with open("played", "a") as file:
+            file.write(f"{__name__.rpartition('.')[2]}: {iterator._play.name}\\n")
+        return super().run(iterator, play_context, result)
+"""
+
+
+@pytest.mark.parametrize(("playbook", "name"), [("verify", "Verify"), ("report", "Report")])
+@pytest.mark.parametrize(
+    ("configured", "plays_it"),
+    [
+        pytest.param("mitogen_linear", True, id="of Mitogen"),
+        pytest.param("mitogen_free", True, id="of Mitogen, not linear"),
+        pytest.param("free_hosts", False, id="not linear"),
+    ],
+)
+def test_playbooks_use_a_linear_strategy_and_that_of_mitogen_if_it_is_set(tmp_path, playbook, name, configured, plays_it):
+    (tmp_path / "strategies").mkdir()
+    for strategy in ("mitogen_linear", "mitogen_free", "free_hosts"):
+        (tmp_path / "strategies" / f"{strategy}.py").write_text(RECORDER)
+    (tmp_path / "hosts.json").write_text(json.dumps({"build_servers": {"hosts": {"a": GONE, "b": GONE}}}))
+    command = ["ansible-playbook", f"buildfleet.docker.{playbook}", "--inventory=hosts.json"]
+    environment = {**os.environ, "ANSIBLE_STRATEGY_PLUGINS": str(tmp_path / "strategies"), "ANSIBLE_STRATEGY": configured}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert "2 hosts: 2 unreachable." in result.stdout, result.stdout + result.stderr
+    played = (tmp_path / "played").read_text().splitlines()
+    assert f"{configured}: Check host pattern" in played
+    assert [line for line in played if line.endswith(f": {name}")] == ([f"mitogen_linear: {name}"] if plays_it else [])
+
+
 def test_slices_leave_artifacts_that_awx_can_merge(tmp_path):
     """What AWX stores is what ansible-runner finds in the last event; a slice is a run on some of the hosts."""
     found = {}
