@@ -173,23 +173,22 @@ def test_playbooks_tell_of_a_fleet_that_nobody_reaches(tmp_path, playbook, code)
 RECORDER = """
 from ansible.plugins.strategy import linear
 class StrategyModule(linear.StrategyModule):
-    def run(self, iterator, play_context, result=0):
+    def run(self, iterator, play_context):
         with open("played", "a") as file:
             file.write(f"{__name__.rpartition('.')[2]}: {iterator._play.name}\\n")
-        return super().run(iterator, play_context, result)
+        return super().run(iterator, play_context)
 """
 
 
-@pytest.mark.parametrize(("playbook", "name"), [("verify", "Verify"), ("report", "Report")])
 @pytest.mark.parametrize(
-    ("configured", "plays_it"),
+    ("configured", "playbook", "name", "plays_it"),
     [
-        pytest.param("mitogen_linear", True, id="of Mitogen"),
-        pytest.param("mitogen_free", True, id="of Mitogen, not linear"),
-        pytest.param("free_hosts", False, id="not linear"),
+        pytest.param("mitogen_linear", "report", "Report", True, id="of Mitogen"),
+        pytest.param("mitogen_free", "verify", "Verify", True, id="of Mitogen, not linear"),
+        pytest.param("free_hosts", "verify", "Verify", False, id="not linear"),
     ],
 )
-def test_playbooks_use_a_linear_strategy_and_that_of_mitogen_if_it_is_set(tmp_path, playbook, name, configured, plays_it):
+def test_playbooks_use_a_linear_strategy_and_that_of_mitogen_if_it_is_set(tmp_path, configured, playbook, name, plays_it):
     (tmp_path / "strategies").mkdir()
     for strategy in ("mitogen_linear", "mitogen_free", "free_hosts"):
         (tmp_path / "strategies" / f"{strategy}.py").write_text(RECORDER)
