@@ -56,3 +56,12 @@ def test_site_without_a_wish_is_an_error(engine, playbook):
     done = playbook("site", engine.name, "-ebuildfleet_proxy_https=", "-ebuildfleet_registry_mirrors=")
     assert done.returncode != 0
     assert "Nothing to configure" in done.stdout
+
+
+def test_a_password_without_a_user_name_is_an_error(engine, playbook):
+    done = playbook("site", engine.name, *PROXY, "-ebuildfleet_proxy_password=pa55")
+    assert done.returncode != 0
+    assert (
+        "The proxy has a password (buildfleet_proxy_password, or BUILDFLEET_PROXY_PASSWORD in the environment of the controller) and no user name. "
+        "Set buildfleet_proxy_username, or remove the password."
+    ) in re.sub(r"\s+", " ", done.stdout)
