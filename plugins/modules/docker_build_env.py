@@ -228,7 +228,7 @@ def _change(module: Module, options: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
     planned = change.plan(host, record, options, module.secrets.learn_url)
     if not module.check_mode:
         change.apply(host, record, planned, options)
-    for warning in change.warnings(host, planned):
+    for warning in change.all_warnings(host, planned):
         module.warn(warning)
     return {
         "changed": bool(planned.changes) or bool(planned.restarts),

@@ -208,8 +208,8 @@ def compose_dockerfiles(text: str) -> t.List[str]:
     return [path for path in paths if "$" not in path and "{" not in path]
 
 
-def _tagged(reference: str) -> str:
-    return reference if ":" in reference.rpartition("/")[2] or "@" in reference else f"{reference}:latest"
+def _tagged(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
 
 
 def _socket(environment: t.Mapping[str, str]) -> str:
@@ -243,17 +243,17 @@ def _left(sock: str) -> t.Tuple[str, ...]:
     return () if sock else ("The engine is not on this host (DOCKER_HOST or DOCKER_CONTEXT), so the image and the cache of this build remain there.",)
 
 
-def _with_facts(host: BuildHost, sock: str, known: Evidence, reference: str, log: str) -> Evidence:
+def _with_facts(host: BuildHost, sock: str, known: Evidence, image: str, log: str) -> Evidence:
     info = (host.engine_api("/info", sock=sock) if sock else None) or {}
     if sock:
         known = known._replace(answers=bool(info), free=_free(host, str(info.get("DockerRootDir") or "")))
     proxy = info.get("HttpsProxy") or info.get("HTTPSProxy") or ""
-    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(_mirrors(host, info, reference, log)) if info else ())
+    return known._replace(daemon_asked=bool(info), daemon_proxy=proxy, mirrors=tuple(_mirrors(host, info, image, log)) if info else ())
 
 
-def _mirrors(host: BuildHost, info: t.Mapping[str, t.Any], reference: str, log: str) -> t.Iterator[Mirror]:
+def _mirrors(host: BuildHost, info: t.Mapping[str, t.Any], image: str, log: str) -> t.Iterator[Mirror]:
     """The mirrors that were asked for an image, and their answers: those of its hosts.toml, or those of daemon.json."""
-    registry, who = split_registry(reference)[0], requested_by(log)
+    registry, who = split_registry(image)[0], requested_by(log)
     if not who:
         return
     try:
@@ -263,10 +263,10 @@ def _mirrors(host: BuildHost, info: t.Mapping[str, t.Any], reference: str, log: 
     if file and who not in hosts_file.readers(file, str(info.get("ServerVersion")), components.image_store(info)):
         file = None
     if file:
-        yield from (hosts_file.ask(host.http_get, file, mirror, reference) for mirror in file.asked(registry))
+        yield from (hosts_file.ask(host.http_get, file, mirror, image) for mirror in file.asked(registry))
     if not file or not file.mirrors:
         for url in (info.get("RegistryConfig") or {}).get("Mirrors") or []:
-            yield ask_for_image(host.http_get, url, reference)
+            yield ask_for_image(host.http_get, url, image)
 
 
 def _free(host: BuildHost, root: str) -> t.Optional[int]:

@@ -72,15 +72,15 @@ def request(params: t.Mapping[str, t.Any]) -> BuildRequest:
     )
 
 
-def build_environment(builder: BuildUser, request: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
+def build_environment(builder: BuildUser, wanted: BuildRequest, env: t.Mapping[str, str]) -> t.Dict[str, str]:
     """The environment of the process that builds, the user's variables over it, and what makes the log readable."""
     environment = dict(builder.environment, **env)
     environment["BUILDKIT_PROGRESS"] = "plain"  # in the environment, because 20.10's legacy builder has no --progress
-    if request.named:
-        environment["BUILDX_BUILDER"] = request.builder
-    elif request.builder != "default":
-        environment["DOCKER_BUILDKIT"] = "1" if request.builder == "buildkit" else "0"
-    if request.compose_file:
+    if wanted.named:
+        environment["BUILDX_BUILDER"] = wanted.builder
+    elif wanted.builder != "default":
+        environment["DOCKER_BUILDKIT"] = "1" if wanted.builder == "buildkit" else "0"
+    if wanted.compose_file:
         environment.setdefault("COMPOSE_DOCKER_CLI_BUILD", "1")
     return environment
 

@@ -83,7 +83,7 @@ def apply(host: Host, record: Record, change: Change, options: t.Mapping[str, t.
         record.save()
 
 
-def warnings(host: Host, change: Change) -> t.List[str]:
+def all_warnings(host: Host, change: Change) -> t.List[str]:
     """After the change: what the user should know."""
     return [*change.warnings, *change.services.warnings, *_foreign(host, change.environment, {**change.found, **change.changes}, change.wanted)]
 

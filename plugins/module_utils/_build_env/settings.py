@@ -221,14 +221,14 @@ class Block:
         self._lines = "".join(f"{line}\n" for line in lines).encode()
 
     def into(self, path: str, found: Bytes) -> bytes:
-        before, old, after = _split(found)
-        if not old and before and not before.endswith(b"\n"):
-            before += b"\n"
-        return before + self.BEGIN + self._lines + self.END + after
+        head, old, tail = _split(found)
+        if not old and head and not head.endswith(b"\n"):
+            head += b"\n"
+        return head + self.BEGIN + self._lines + self.END + tail
 
     @staticmethod
     def out_of(path: str, found: Bytes, first: Bytes) -> Bytes:
-        before, old, after = _split(found)
+        head, old, tail = _split(found)
         if not old:
             return found
         if first is not None:
@@ -236,7 +236,7 @@ class Block:
         gap = b"\n" if first and not first.endswith(b"\n") else b""
         if (first or b"") + gap + old == found:  # unchanged by others since
             return first
-        return before + after
+        return head + tail
 
     @staticmethod
     def shown(path: str, contents: Bytes) -> str:
@@ -271,8 +271,8 @@ def _split(contents: Bytes) -> t.Tuple[bytes, bytes, bytes]:
 
 def _foreign(contents: Bytes) -> str:
     """The text with our lines blanked, so that line numbers stay the same."""
-    before, old, after = _split(contents)
-    return (before + b"\n" * old.count(b"\n") + after).decode(errors="replace")
+    head, old, tail = _split(contents)
+    return (head + b"\n" * old.count(b"\n") + tail).decode(errors="replace")
 
 
 class StepProxy:

@@ -96,10 +96,10 @@ def _driver_opts(options: Options) -> t.Dict[str, str]:
             raise BuilderError(f"driver_opts: {name} has an option of its own. Set {variable or name} instead.")
         if name == _CERTIFICATES_OPTION and options.get("ca"):
             raise BuilderError(f"driver_opts: {name} is set by ca too. Remove one of the two.")
-        text = json.dumps(value) if isinstance(value, bool) else str(value)
-        if re.search(r"[\x00-\x1f\x7f]", text):
+        written = json.dumps(value) if isinstance(value, bool) else str(value)
+        if re.search(r"[\x00-\x1f\x7f]", written):
             raise BuilderError(f"driver_opts: the value of {name} contains a control character. Write it on one line.")
-        driver_opts[name] = text
+        driver_opts[name] = written
     return driver_opts
 
 
@@ -155,14 +155,13 @@ def _config(mirrors: hosts_toml.Registries, authority: str, read: _Read) -> t.Di
     return {"registry": tables} if tables else {}
 
 
-def _certificate(text: str, where: str, read: _Read) -> str:
-    if text.startswith("/"):
-        contents = read(text)
-        if contents is None:
-            raise BuilderError(f"{where}: the file {text} is not on this host. Correct the path.")
-        text = contents
+def _certificate(certificate: str, where: str, read: _Read) -> str:
+    """The option's PEM, or that of the file that it names."""
+    pem = read(certificate) if certificate.startswith("/") else certificate
+    if pem is None:
+        raise BuilderError(f"{where}: the file {certificate} is not on this host. Correct the path.")
     try:
-        return trust_store.wanted(text)
+        return trust_store.wanted(pem)
     except trust_store.NoCertificate as error:
         raise BuilderError(str(error).replace("certificate", where, 1)) from None
 
@@ -261,7 +260,7 @@ def instance(contents: bytes, path: str) -> Instance:
         nodes = document["Nodes"]
         node = nodes[0]
         options = {str(name): str(value) for name, value in (node.get("DriverOpts") or {}).items()}
-        kept = {str(name): base64.b64decode(text) for name, text in (node.get("Files") or {}).items()}
+        kept = {str(name): base64.b64decode(encoded) for name, encoded in (node.get("Files") or {}).items()}
         image = options.pop("image", "")
         definition = Definition(image, options, _without_added(node.get("Flags") or ()), _read_config(kept))
         return Instance(str(document["Driver"]), len(nodes), str(node["Name"]), str(node.get("Endpoint", "")), definition)

@@ -36,9 +36,9 @@ TABLE = {
 }
 
 
-def parse(text: str) -> Version:
+def parse(version: str) -> Version:
     """The leading numbers of '26.1.5+dfsg1', 'go1.24.4' or 'v0.13.1'; () without any."""
-    match = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", text.strip())
+    match = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", version.strip())
     return tuple(int(part) for part in match.group(1).split(".")) if match else ()
 
 

@@ -32,12 +32,12 @@ _PROPERTIES = ("LoadState", "ActiveState", "FragmentPath", "DropInPaths", "MainP
 
 
 def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
-    systemd = host.exists("/run/systemd/system")
-    unit, shown = _show(host, service) if systemd else ({}, None)
+    runs_systemd = host.exists("/run/systemd/system")
+    unit, shown = _show(host, service) if runs_systemd else ({}, None)
     version = {} if _asleep(host, service, unit) else host.engine_api("/version") or {}
     info = host.engine_api("/info", timeout=30) if version else None
     traces = set(filter(host.exists, unsupported.traces(host.names("/run/user"))))
-    drop_ins = _drop_ins(host, service) if systemd else ()
+    drop_ins = _drop_ins(host, service) if runs_systemd else ()
     fragment = unit.get("FragmentPath", "")
     files: Files = {path: host.read(path) for path in (fragment, *drop_ins) if path}
     reload_needed = _changed(host, unit) or not _loaded(drop_ins, unit)
@@ -46,7 +46,7 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         engine=version.get("Version", "") or _program_version(host),
         go=version.get("GoVersion", ""),
         info=info or {},
-        systemd=systemd and unit.get("LoadState", "not-found") != "not-found",
+        systemd=runs_systemd and unit.get("LoadState", "not-found") != "not-found",
         state=unit.get("ActiveState", "active" if version else "inactive"),
         pid=int(unit.get("MainPID") or 0) or pid_file(host, service),
         started=0,
@@ -56,8 +56,8 @@ def observe(host: Host, service: str, config_file: t.Optional[str]) -> Daemon:
         config_file="",
         files=files,
         changed={},
-        inherited=_inherited(host) if systemd else (),
-        unsupported=unsupported.unsupported_reason(version, info or {}, systemd, traces, host.read(unsupported.KERNEL)),
+        inherited=_inherited(host) if runs_systemd else (),
+        unsupported=unsupported.unsupported_reason(version, info or {}, runs_systemd, traces, host.read(unsupported.KERNEL)),
         loaded=None if reload_needed else shown,
     )
     daemon = daemon._replace(corrections=corrections(daemon))

@@ -66,13 +66,13 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = 
     proxies: t.Optional[t.Dict[str, str]] = None
     servers: t.Dict[str, proxy.Proxy] = {}
     user, password = options.get("proxy_username") or "", options.get("proxy_password") or ""
-    urls = {name: options[name] for name in ("http_proxy", "https_proxy") if options.get(name)}
-    if (user or password) and not urls:
+    given = {name: options[name] for name in ("http_proxy", "https_proxy") if options.get(name)}
+    if (user or password) and not given:
         raise proxy.ValueRefused("proxy_username, proxy_password: these need http_proxy or https_proxy, which is not set. Set the proxy's URL.")
-    if urls or options.get("no_proxy") is not None:
+    if given or options.get("no_proxy") is not None:
         exceptions = proxy.no_proxy(options.get("no_proxy") or [])
         proxies = {"http_proxy": "", "https_proxy": "", "no_proxy": ",".join(exceptions)}
-        for name, text in urls.items():
+        for name, text in given.items():
             server = proxy.proxy(text, name, user, password)
             if server.scheme == "socks5h" and go and not versions.has("socks5h", go):
                 raise proxy.ValueRefused(
@@ -86,7 +86,7 @@ def wanted(options: t.Mapping[str, t.Any], engine: str, go: str, relay: bytes = 
                 )
             proxies[name] = server.url()
             servers[name] = server
-        if urls and "https_proxy" not in urls:
+        if given and "https_proxy" not in given:
             warnings.append("https_proxy is not set: the daemon connects to Docker Hub by https, so without a proxy. Set https_proxy, usually to the same URL.")
         warnings += proxy.no_proxy_warnings(exceptions)
     mirrors = options.get("registry_mirrors")

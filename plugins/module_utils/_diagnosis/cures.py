@@ -42,20 +42,20 @@ CURES = {
         "修复镜像站 {host}，或者在 `docker_daemon_proxy` 的 `registry_mirrors` 里换一个。",
     ),
     "registry": Cure(
-        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}, or correct the name{where}.",
-        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理，或者改正{where}镜像名。",
+        "Set docker_daemon_proxy {scheme}_proxy to a proxy that reaches {host}, or correct the name{where}.",
+        "给 `docker_daemon_proxy` 的 `{scheme}_proxy` 设置能访问 {host} 的代理，或者改正{where}镜像名。",
     ),
     "way": Cure(
-        "Set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
-        "给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+        "Set docker_daemon_proxy {scheme}_proxy to a proxy that reaches {host}.",
+        "给 `docker_daemon_proxy` 的 `{scheme}_proxy` 设置能访问 {host} 的代理。",
     ),
     "cut off": Cure(
         "Build again. If the connection is cut off again, the lines in log show where: a proxy or a firewall may limit the size or the time of a transfer.",
         "再构建一次。如果连接又中断，`log` 中的行会显示中断的位置：中间的代理或防火墙可能限制了传输的大小或时间。",
     ),
     "client way": Cure(
-        "Set docker_build_env https_proxy to a proxy that reaches {host}.",
-        "给 `docker_build_env` 的 `https_proxy` 设置能访问 {host} 的代理。",
+        "Set docker_build_env {scheme}_proxy to a proxy that reaches {host}.",
+        "给 `docker_build_env` 的 `{scheme}_proxy` 设置能访问 {host} 的代理。",
     ),
     "no IPv6 route": Cure(
         "Configure an IPv6 route on this host, or make its resolver omit IPv6 addresses: {host} was requested by IPv6, which this host has no route for.",
@@ -214,12 +214,12 @@ CURES = {
         "改正{where}镜像名，换一个镜像站；{host} 返回 {reason}，需由其管理员处理。",
     ),
     "mirror in FROM, unreached": Cure(
-        "Use another mirror in the Dockerfile (dockerfile_mirror mirrors), or set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
-        "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`），或者给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+        "Use another mirror in the Dockerfile (dockerfile_mirror mirrors), or set docker_daemon_proxy {scheme}_proxy to a proxy that reaches {host}.",
+        "在 Dockerfile 里换一个镜像站（`dockerfile_mirror` 的 `mirrors`），或者给 `docker_daemon_proxy` 的 `{scheme}_proxy` 设置能访问 {host} 的代理。",
     ),
     "mirror in a name, unreached": Cure(
-        "Name another mirror{where}, or set docker_daemon_proxy https_proxy to a proxy that reaches {host}.",
-        "改正{where}镜像名，换一个镜像站；或者给 `docker_daemon_proxy` 的 `https_proxy` 设置能访问 {host} 的代理。",
+        "Name another mirror{where}, or set docker_daemon_proxy {scheme}_proxy to a proxy that reaches {host}.",
+        "改正{where}镜像名，换一个镜像站；或者给 `docker_daemon_proxy` 的 `{scheme}_proxy` 设置能访问 {host} 的代理。",
     ),
     "mirror of another registry": Cure(
         "Set docker_registry_hosts registries to a mirror that answers; {host} answers {reason}, which only its owner can change.",
@@ -519,8 +519,6 @@ WHERE = {
     "builder": Cure(" in docker_builder image", " `docker_builder` 的 `image` 里的"),
     "": Cure("", ""),
 }
-# These name the proxy for https, which is another setting for a URL without TLS.
-OF_THE_SCHEME = ("way", "registry", "client way", "mirror in FROM, unreached", "mirror in a name, unreached")
 PROCESS = {"client": "docker_build_env https_proxy", "step": "docker_build_env step_proxy", "daemon": "docker_daemon_proxy https_proxy"}
 _OPEN_TO_ALL = ("mcr.microsoft.com", "registry.k8s.io")
 

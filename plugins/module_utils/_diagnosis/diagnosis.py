@@ -13,14 +13,12 @@ import typing as t
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis import hosts
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.classify import decide, named_in, reference_of
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, OF_THE_SCHEME, PROCESS, WHERE, cure_name
-from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import read
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.cures import CURES, PROCESS, WHERE, cure_name
+from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.log import PUSH, read
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.proof import MOST_LINES, proof_lines
 from ansible_collections.buildfleet.docker.plugins.module_utils._diagnosis.values import UNREACHED, Evidence, Verdict
 
-_HINT = re.compile(
-    r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|returned a non-zero|unable to|no space|Cannot|toomany|push refers|docker push ", re.I
-)
+_HINT = re.compile(r"rror|ailed|enied|not found|refused|timeout|Get \"|Head \"|returned a non-zero|unable to|no space|Cannot|toomany", re.I)
 
 # docker compose 2.40, which then uses its legacy builder.
 _BAKE_WITHOUT_BUILDKIT = re.compile(r"configured to build using Bake, but buildkit isn't enabled")
@@ -30,14 +28,14 @@ def diagnose(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
     """The verdict on the output of a build, from the text alone or with additional facts about the host."""
     known = evidence or Evidence()
     seen = read(log)
-    reference = reference_of(seen, known)
+    image = reference_of(seen, known)
     if known.code == 0 and not known.cannot:
-        return Verdict("ok", seen.builder, reference=reference, lines=tuple(proof_lines(seen.lines)), sentence="The build passed.")
+        return Verdict("ok", seen.builder, reference=image, lines=tuple(proof_lines(seen.lines)), sentence="The build passed.")
     if any(map(_BAKE_WITHOUT_BUILDKIT.search, seen.lines)):
         known = known._replace(upper_case_proxies=True)
     verdict = decide(seen, known)
-    where = named_in(seen, known, reference)
-    verdict = verdict._replace(builder_used=seen.builder, reference=reference, named_in=where, lines=tuple(_decisive(seen.lines, verdict)))
+    where = named_in(seen, known, image)
+    verdict = verdict._replace(builder_used=seen.builder, reference=image, named_in=where, lines=tuple(_decisive(seen.lines, verdict)))
     name = cure_name(verdict, known, anonymous=any("anonymous token" in line for line in seen.engine))
     cure = cure_text(name, verdict)
     return verdict._replace(cure=cure, cure_name=name, sentence=" ".join(part for part in (_what(verdict, known), _why(verdict, known), cure) if part))
@@ -55,10 +53,10 @@ def cure_text(name: str, found: Verdict, chinese: bool = False) -> str:
         unnamed = ("网络" if chinese else "the network", *unnamed[1:])
     text = CURES[name].chinese if chinese else CURES[name].english
     host = found.host or unnamed[0]
-    if name in OF_THE_SCHEME and re.search(rf"http://{re.escape(host)}[:/]", "\n".join(found.lines)):
-        text = text.replace("https_proxy", "http_proxy")
+    without_tls = re.search(rf"http://{re.escape(host)}[:/]", "\n".join(found.lines))
     return text.format(
         host=host,
+        scheme="http" if without_tls else "https",
         reason=found.reason or unnamed[1],
         reference=found.reference or unnamed[2],
         process=PROCESS[found.asked_by or "daemon"],
@@ -158,7 +156,7 @@ def _why(found: Verdict, known: Evidence) -> str:
 def _decisive(lines: t.Sequence[str], found: Verdict) -> t.List[str]:
     chosen: t.List[str] = []
     for line in lines:
-        if _HINT.search(line) and line not in chosen and not line.startswith(("DEPRECATED", "------")):
+        if (_HINT.search(line) or PUSH.search(line)) and line not in chosen and not line.startswith(("DEPRECATED", "------")):
             chosen.append(line)
     if found.cause in ("unknown", "step_failed") or not chosen or found.asked_by == "step":
         chosen = [line for line in lines if line.strip()]

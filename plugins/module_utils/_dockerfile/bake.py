@@ -89,7 +89,7 @@ def read_bake(files: t.Mapping[str, bytes]) -> BakeFiles:
                     declared.setdefault(name, {})[key] = value
                     every.append((key, value))
                 declared.setdefault(name, {})
-        for key, _value in every:
+        for key, _attribute in every:
             if key.startswith("matrix."):
                 variables.pop(key[len("matrix.") :], None)
         return BakeFiles([_target(_resolved(name, declared, resolved)) for name in declared], every, variables, mentions)

@@ -156,7 +156,7 @@ def read(data: bytes, reading: FrontendDialect = READINGS[0]) -> File:
 def arguments_of_stages(data: bytes) -> t.Set[str]:
     """The names of arguments that stages declare, with or without a default."""
     start = len(BOM) if data.startswith(BOM) else 0
-    escape, _syntax = _directives(data, start)
+    escape, _frontend = _directives(data, start)
     every, _ambiguous = _instructions(data, start, escape, READINGS[0], with_arguments=True)
     instructions = itertools.dropwhile(lambda instruction: instruction.keyword != "FROM", every)
     return {word.partition("=")[0] for instruction in instructions if instruction.keyword == "ARG" for word in WORD[chr(escape[0])].findall(instruction.text)}

@@ -324,8 +324,8 @@ class Planner:
         reference = plan.reference
         if not plan.edits or not reference.own or not self._is_dockerfile:
             return True
-        literal = reference.spelling.find("$")
-        return literal < 0 or all(reference.word[0] <= edit.start and edit.end <= reference.word[literal] for edit in plan.edits)
+        variable = reference.spelling.find("$")
+        return variable < 0 or all(reference.word[0] <= edit.start and edit.end <= reference.word[variable] for edit in plan.edits)
 
     def _skip(self, reference: Reference, reason: str) -> None:
         self._skipped.append(Skip(self._lines.of(reference.at), reference.kind, _shown(reference.spelling), _shown(reason[:1].upper() + reason[1:] + ".")))

@@ -301,8 +301,8 @@ def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: st
     read = [] if kind == "task" else _service_layers(unit) if unit else list(_login_layers(host, home))
     process = {"task": "the environment of this task", "service": f"the running service {name}"}.get(kind, f"what runs when {user} logs in")
     variables = [variable(names, read, environment, process) for names in _VARIABLES]
-    settings = tuple(setting for setting in variables if setting.layers)
-    values = {setting.name: setting.value for setting in settings}
+    used = tuple(setting for setting in variables if setting.layers)
+    values = {setting.name: setting.value for setting in used}
     config = values.get("DOCKER_CONFIG") or f"{home}/.docker"
     document = _json(host, f"{config}/config.json")
     buildx = components.has_buildx(host, {"DOCKER_CONFIG": config})
@@ -315,7 +315,7 @@ def _client(host: Host, who: str, answer: t.Union[BuildUser, str, None], cli: st
         buildx=buildx,
         policy_missing=bool(policy) and not host.exists(policy),
         stale=_stale(unit, environment),
-        settings=settings,
+        settings=used,
         helpers_missing=tuple(_helpers_missing(host, document, f"{config}/config.json", (environment or {}).get("PATH") or components.PATH)),
     )
     return _Home(client, Steps(user, tuple(_steps(document, f"{config}/config.json", client.engine))), tuple(_builders(host, user, config, values)))

@@ -43,7 +43,7 @@ def configuration(relay: Relay, options: t.Mapping[str, t.Any]) -> str:
     lines = [f"http_port {address}:{relay.port}" for address in relay.addresses]
     lines += ["acl clients src " + " ".join(["127.0.0.0/8", *map(_network, relay.networks)]), "http_access deny manager", "http_access deny !clients"]
     exceptions = _exceptions(no_proxy(options.get("no_proxy") or ()))
-    lines += [line for acls, _names in exceptions for line in acls]
+    lines += [line for acls, _excepted in exceptions for line in acls]
     # Otherwise a container would reach the services on the loopback of its host.
     lines += [f"http_access deny {names} to_localhost" for _acls, names in exceptions]
     lines += ["http_access allow clients", *(f"always_direct allow {names}" for _acls, names in exceptions), "never_direct allow all"]

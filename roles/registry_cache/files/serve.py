@@ -87,12 +87,12 @@ def masked(text: str) -> str:
 class Front:
     """nginx in front of the registry, which it finds through a symbolic link to the socket of online.yml or offline.yml (KIND.sock)."""
 
-    def __init__(self, program: str, configuration: Path, sockets: Path, layers: Path) -> None:
+    def __init__(self, program: str, configuration: Path, sockets: Path, kept: Path) -> None:
         self.command = [program, "-c", str(configuration)]
         self.sockets = sockets
-        self.layers = layers
+        self.kept = kept
         self.process: t.Optional[subprocess.Popen[bytes]] = None
-        layers.mkdir(parents=True)
+        kept.mkdir(parents=True)
 
     def step(self, kind: str) -> bool:
         """Whether requests go to the registry of this kind, which is so as soon as it listens."""
@@ -112,11 +112,11 @@ class Front:
 
     def size(self) -> int:
         """Bytes of the layers that it keeps for the clients that wait."""
-        return sum(storage.size_of(Path(folder, file)) or 0 for folder, _folders, files in os.walk(self.layers) for file in files)
+        return sum(storage.size_of(Path(folder, file)) or 0 for folder, _folders, files in os.walk(self.kept) for file in files)
 
     def keep_below(self, limit: int) -> None:
         """At the limit nginx passes new layers on without keeping them (front.conf), until it has removed old ones."""
-        full = self.layers / "full"
+        full = self.kept / "full"
         if self.size() >= limit:
             full.touch()
         elif full.exists():
@@ -249,9 +249,9 @@ def main(arguments: t.Optional[t.List[str]] = None) -> None:
     options = parser.parse_args(arguments)
     stored = storage.Storage(options.storage, log)
     stored.repair()
-    layers = Path(options.storage, "front")
-    shutil.rmtree(layers, ignore_errors=True)
-    front = Front(options.front, options.folder / "front.conf", options.sockets, layers) if options.front else None
+    kept_by_front = Path(options.storage, "front")
+    shutil.rmtree(kept_by_front, ignore_errors=True)
+    front = Front(options.front, options.folder / "front.conf", options.sockets, kept_by_front) if options.front else None
     server = Server(options.program, options.folder, options.interval, front)
     ended = []
 
@@ -268,7 +268,7 @@ def main(arguments: t.Optional[t.List[str]] = None) -> None:
             stored.keep_below(options.max_size * 85 // 100 if front else options.max_size)
         time.sleep(TICK / 5 if stored.removes else TICK)
     server.stop()
-    shutil.rmtree(layers, ignore_errors=True)
+    shutil.rmtree(kept_by_front, ignore_errors=True)
 
 
 if __name__ == "__main__":
