@@ -48,8 +48,9 @@ WISH = {
 
 
 def test_verify_agrees(playbook):
-    done = playbook("verify", ",".join(table.HOSTS), f"-e{json.dumps(WISH)}")
+    done = playbook("verify", ",".join(table.HOSTS), f"-e{json.dumps(WISH)}", "-vvv")
     assert done.returncode == 0, done.stdout
+    assert "Pipelining is enabled." in done.stdout and " PUT " not in done.stdout
     assert not re.search(r"changed=[1-9]", done.stdout)
     assert f"{len(table.HOSTS)} hosts: {len(table.HOSTS)} work." in done.stdout
 
