@@ -247,6 +247,7 @@ def main(arguments: t.Optional[t.List[str]] = None) -> None:
     parser.add_argument("--sockets", type=Path, help="folder with the sockets of the registry behind the front")
     parser.add_argument("--interval", type=float, default=30.0, help="seconds between questions whether the upstream answers")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("OTEL_TRACES_EXPORTER", "none")  # version 3 of the registry else sends traces to port 4318 of this host, and logs that nobody listens
     stored = storage.Storage(options.storage, log)
     stored.repair()
     kept_by_front = Path(options.storage, "front")

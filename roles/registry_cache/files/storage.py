@@ -66,6 +66,7 @@ class Storage:
 
     def __init__(self, root: str, log: t.Callable[[str], None] = print, now: t.Callable[[], float] = time.time) -> None:
         self.root = Path(root) / "docker/registry/v2"
+        self.schedule = Path(root) / "scheduler-state.json"  # what expires when; the registry does not start if it cannot read it
         self.log = log
         self.now = now
         self.grace, self.shortest_grace = 2.0, 0.5  # seconds until every request that saw a link has opened the file; the second if the disk is full
@@ -256,9 +257,13 @@ class Storage:
     def repair(self) -> None:
         """Before the registry starts: remove what a killed registry left half written, which it would not repair itself.
 
-        Layers come by a rename after their digest was checked; links and manifests are written in place.
+        Layers come by a rename after their digest was checked; 2.8 writes links, manifests and its schedule in place, version 3 beside them (*.tmp).
         """
         removed = 0
+        if not _json(self.schedule):
+            removed += _unlink(self.schedule)
+        for unfinished in [*self.schedule.parent.glob("*.tmp"), *self.root.glob("**/*.tmp")]:
+            removed += _unlink(unfinished)
         for folder in self._repositories():
             shutil.rmtree(folder / "_uploads", ignore_errors=True)
             for link in sorted(folder.glob("_*/**/link")):
@@ -321,6 +326,14 @@ def _text(file: Path) -> str:
         return file.read_text(errors="replace")
     except OSError:
         return ""
+
+
+def _json(file: Path) -> bool:
+    try:
+        json.loads(_text(file))
+    except ValueError:
+        return False
+    return True
 
 
 def _read_unseen(file: Path) -> t.Optional[bytes]:

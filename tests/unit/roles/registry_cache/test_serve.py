@@ -19,6 +19,7 @@ import serve
 PROGRAM = """#!/bin/sh
 kind=$(basename "$2" .yml)
 echo "$kind" >>{folder}/started
+echo "$OTEL_TRACES_EXPORTER" >>{folder}/exporters
 if [ "$kind" != offline ] && [ ! -e {folder}/upstream ]; then
     echo 'time="now" level=fatal msg="Get \\\\"http://builder:secret@upstream/v2/\\\\": connection refused"' >&2
     exit 2
@@ -305,3 +306,14 @@ def test_the_program_runs_until_it_is_ended(folder):
     assert process.wait(10) == 0
     process.stdout.close()
     assert not upload.exists()
+
+
+@pytest.mark.parametrize(("given", "used"), [pytest.param({}, "none", id="not set"), pytest.param({"OTEL_TRACES_EXPORTER": "otlp"}, "otlp", id="set")])
+def test_version_3_sends_traces_only_if_asked(folder, given, used):
+    command = [sys.executable, "-B", serve.__file__, str(folder), str(folder / "storage"), f"--program={folder}/program"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"], **given})
+    assert process.stdout.readline() == "buildfleet: online: the upstream answers\n"
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(10) == 0
+    process.stdout.close()
+    assert set((folder / "exporters").read_text().splitlines()) == {used}

@@ -279,11 +279,44 @@ def test_what_a_killed_registry_left_half_written_is_removed(registry, written):
     assert registry.log == ["removed 3 files that were not completely written"]
 
 
+@pytest.mark.parametrize("content", ['{"library/a@sha256:0": {"Key": "library/a', ""], ids=["torn", "empty"])
+def test_a_schedule_that_the_registry_cannot_read_is_removed(registry, content):
+    """docker-registry 2.8.2 writes it in place, and ends with `unexpected end of JSON input` at its next start."""
+    schedule = registry.folder / "scheduler-state.json"
+    schedule.write_text(content)
+    registry.storage.repair()
+    assert not schedule.exists()
+    assert registry.log == ["removed 1 files that were not completely written"]
+
+
+def test_what_version_3_wrote_beside_its_files_before_it_was_killed(registry):
+    digest = registry.image("library/a", ["one"], used=0)
+    unfinished = [
+        registry.folder / "scheduler-state.json.2f1e.tmp",
+        registry.data(digest).with_name("data.2f1e.tmp"),
+        registry.data("b" * 64).with_name("data.2f1e.tmp"),
+        registry.root / "repositories/library/a/_manifests/tags/1/current/link.2f1e.tmp",
+    ]
+    for file in unfinished:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    left = registry.links(), registry.left()
+    registry.storage.repair()
+    assert [file for file in unfinished if file.exists()] == []
+    assert not registry.data("b" * 64).parent.exists()
+    assert (registry.links(), registry.left()) == left
+    assert registry.log == ["removed 4 files that were not completely written"]
+
+
 def test_a_whole_storage_is_left_alone(registry):
     registry.image("library/a", ["one"], used=0)
+    registry.image("library/not.tmp", ["one"], used=0)
+    schedule = registry.folder / "scheduler-state.json"
+    schedule.write_text("{}")
     before = registry.links(), registry.left()
     registry.storage.repair()
     assert (registry.links(), registry.left(), registry.log) == (*before, [])
+    assert schedule.read_text() == "{}"
 
 
 def test_what_disappears_while_it_is_read(registry, monkeypatch):
