@@ -619,11 +619,13 @@ def counts(program: str, wanted: int = 300) -> str:
     load.end()
     time.sleep(3)
     cache.stop()
-    counted = health.count(cache.log.read_text(errors="replace").splitlines())
+    log = cache.log.read_text(errors="replace").splitlines()
+    counted = health.count(log)
     missed = counted["layers"] - counted["from_storage"]
     downloads = upstream.requests["GET blobs"]
     manifests = {digest_of(manifest) for manifest in upstream.images.manifests.values()}
-    stored = sum(digest not in manifests for digest in re.findall(r"entry for \S+@(\S+) with ttl", cache.log.read_text()))
+    second = "\n".join(line for line in log if not health.OF_ONE_DOWNLOAD.search(line))  # 2.8 downloads a layer once more for its storage
+    stored = sum(digest not in manifests for digest in re.findall(r"entry for \S+@(\S+) with ttl", second))
     # A request that comes while the registry writes its line about the layer can be on either side of it.
     if counted["layers"] != seen.counted["bodies"] - seen.counted["manifests"] or abs(missed + stored - downloads) > downloads / 100:
         raise SystemExit(f"FAILED: {counted}, {missed} + {stored} != {downloads}; {seen}")
