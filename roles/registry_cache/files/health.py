@@ -4,8 +4,8 @@
 """What one cache did, counted from the log of its service, and what it has stored. Prints JSON.
 
 The counters that the registry itself publishes (2.8, /debug/vars) count a layer that is stored as one that is not. Its log has the truth:
-one line for each response, and one when a layer is stored. A layer that nginx passes on has a line of nginx: the client waited while the registry
-downloaded the layer for another one.
+one line for each response, and one when a layer is stored. A layer that nginx sends has a line of nginx: it was stored, or the client waited
+while the registry downloaded it for another one.
 """
 
 from __future__ import annotations
