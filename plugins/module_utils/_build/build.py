@@ -256,8 +256,9 @@ def _mirrors(host: BuildHost, info: t.Mapping[str, t.Any], image: str, log: str)
     registry, who = split_registry(image)[0], requested_by(log)
     if not who:
         return
+    rootless = any("rootless" in str(option) for option in info.get("SecurityOptions") or [])  # it reads its user's folder
     try:
-        file = hosts_file.file_for(host, registry)
+        file = None if rootless else hosts_file.file_for(host, registry)
     except HostError:  # only root may read a file with a login
         file = None
     if file and who not in hosts_file.readers(file, str(info.get("ServerVersion")), components.image_store(info)):

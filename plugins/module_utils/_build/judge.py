@@ -19,7 +19,7 @@ _NO_BUILDER = re.compile(r'no builder "([^"]+)" found')
 # Without the plugin the docker command itself reads the options of buildx.
 _NO_BUILDX = re.compile(
     r"(?:\bunknown flag: --(?:builder|platform|load|push|tag|output|progress|cache-(?:from|to)|secret|ssh|provenance|sbom|driver(?:-opt)?|use|bootstrap)"
-    r"|unknown shorthand flag: 't' in -t)\s+(?:See 'docker(?: (?:image )?build)? --help'|Usage:\s+docker \[OPTIONS\] COMMAND)"
+    r"|unknown shorthand flag: 't' in -t)\s+(?:See 'docker(?: (?:image )?build)? --help'|Usage:\s+docker (?:\[OPTIONS\] COMMAND|build \[OPTIONS\] PATH))"
     r"|unknown command: docker buildx\b"
 )
 _COMPOSE = re.compile(r"\bdocker compose\b")

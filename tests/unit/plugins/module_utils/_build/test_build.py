@@ -638,6 +638,20 @@ def test_after_a_failure_the_mirrors_that_decide_are_asked(builder, store, engin
     assert requests == asked
 
 
+def test_an_engine_of_a_user_does_not_read_the_folder_of_the_host():
+    api = Engine()
+    api.info = {"ServerVersion": "28.5.2", "DriverStatus": GRAPH, "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}
+    host = FakeHost(api, log("wall-reset/28.5-buildkit"), 1, files={HOSTS: FOREIGN})
+    host.http_get = lambda url, headers, timeout=5: Answer(403, {})
+    assert checked(host).verdict.host == "registry-1.docker.io"
+
+
+@pytest.mark.parametrize("text", ["unknown flag: --builder\nSee 'docker --help'.\n\nUsage:  docker [OPTIONS] COMMAND\n"], ids=["20.10.24"])
+def test_a_named_builder_needs_the_plugin(text):
+    outcome = checked(FakeHost(Engine(), text, 125), builder="ci")
+    assert (outcome.verdict.cause, outcome.verdict.asked_by) == ("buildx_missing", None)
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [

@@ -122,6 +122,7 @@ BUILDX = "Install the buildx plugin (package docker-buildx, or docker-buildx-plu
         ("unknown flag: --builder\nSee 'docker --help'.\n\nUsage:  docker [OPTIONS] COMMAND\n", "unknown flag: --builder"),
         ("unknown flag: --builder\n\nUsage:  docker [OPTIONS] COMMAND [ARG...]\n\nRun 'docker --help' for more information\n", "unknown flag: --builder"),
         ("ERROR: unknown flag: --load\nSee 'docker build --help'.\n", "ERROR: unknown flag: --load"),
+        ("unknown flag: --load\n\nUsage:  docker build [OPTIONS] PATH | URL | -\n\nRun 'docker build --help' for more information\n", "unknown flag: --load"),
         ("unknown shorthand flag: 't' in -t\nSee 'docker --help'.\n", "unknown shorthand flag: 't' in -t"),
         ("docker: unknown command: docker buildx\n\nRun 'docker --help' for more information\n", "docker: unknown command: docker buildx"),
     ],
@@ -139,8 +140,9 @@ def test_without_buildx_its_options_are_unknown(text, line):
         "unknown flag: --chmod\nSee 'docker build --help'.\n",
         '#5 [2/2] RUN tool --push\n#5 0.1 unknown flag: --push\n#5 ERROR: process "tool --push" did not complete successfully: exit code: 1\n',
         "unknown flag: --tag\nSee 'docker buildx build --help'.\n",
+        "unknown flag: --secret\n\nUsage:  docker buildx build [OPTIONS] PATH | URL | -\n",
     ],
-    ids=["compose", "another option", "a step", "buildx itself"],
+    ids=["compose", "another option", "a step", "buildx itself", "an old buildx"],
 )
 def test_an_option_that_something_else_does_not_know(text):
     assert judge(text, Evidence(code=1)).cause != "buildx_missing"
