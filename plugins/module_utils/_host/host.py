@@ -95,6 +95,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class _KeepsSecrets(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: t.Any) -> t.Optional[urllib.request.Request]:
+        """Without headers to another host: each may be a login."""
+        old, new = arguments[0], super().redirect_request(*arguments)
+        if new and (new.type, new.host) != (old.type, old.host):
+            new.headers = {"Accept": new.get_header("Accept", "*/*")}
+        return new
+
+
 class Host:
     """This machine. ``label`` gives a new file the SELinux context of the path that it will have.
 
@@ -359,7 +368,7 @@ class Host:
 
     def http_get(self, url: str, headers: t.Mapping[str, str], timeout: float = 5) -> Answer:
         """The response to a GET, requested directly, without any proxy."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _KeepsSecrets())
         try:
             with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=timeout) as answer:
                 return Answer(answer.status, dict(answer.headers.items()))

@@ -501,6 +501,24 @@ def web(answers):
         yield f"http://127.0.0.1:{server.server_port}"
 
 
+@pytest.mark.parametrize(("elsewhere", "sent"), [(False, "Basic eA=="), (True, None)], ids=["the same host", "another host"])
+def test_a_login_follows_no_redirect_to_another_host(elsewhere, sent):
+    seen = {}
+
+    class Target(Handler):
+        def do_GET(self):
+            seen.clear()
+            seen.update(self.headers.items())
+            super().do_GET()
+
+    answers = {"GET /end": (200, {}, b"")}
+    with serving(http.server.HTTPServer(("127.0.0.1", 0), Target), answers) as server:
+        answers["GET /start"] = (307, {"Location": f"http://{'localhost' if elsewhere else '127.0.0.1'}:{server.server_port}/end"}, b"")
+        headers = {"Authorization": "Basic eA==", "Accept": "x"}
+        assert Host().http_get(f"http://127.0.0.1:{server.server_port}/start", headers).status == 200
+    assert (seen.get("Authorization"), seen["Accept"]) == (sent, "x")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "most", "found"),
     [
