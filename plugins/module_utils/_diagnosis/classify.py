@@ -26,13 +26,17 @@ _PROXY = ("proxy_unreachable", "proxy_auth", "proxy_refused")
 _URL = re.compile(r"https?://[^\s\"'<>]+")
 _REQUESTED = re.compile(r"(?:(?:Get|Head|Post|Put|Patch|GET) \"?|request to |status code |content at |download )(https?://[^\s\"'<>]+)")
 _HELP = re.compile(r"https?://(?:www\.|docs\.|hub\.)docker\.com|/issues/\d|/docs?/")
-_ADVICE = re.compile(r"\b(?:[Vv]isit(?:ing)?|[Ss]ee|[Rr]efer to|[Ii]nstructions at|[Ii]nformation(?: at)?|[Hh]elp|[Dd]etails|[Mm]ore)[:,]? +\(?https?://\S+")
+_ADVICE = re.compile(
+    r"\b(?:[Vv]isit(?:ing)?|[Ss]ee|[Rr]efer to|[Ii]nstructions at|[Ii]nformation(?: at)?|[Hh]elp|[Dd]etails|[Mm]ore"
+    r"|(?:[Ii]nstructions|[Ss]teps|[Ii]nformation|[Dd]etails|[Dd]ocumentation)\b[\w ]{0,40})[:,]? +\(?https?://\S+"
+)
 _TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*service=")
 
 
 # An error of the engine's API: the engine itself did what failed.
 _BY_THE_ENGINE = re.compile(
     r"/manifests/[^\s\"]+\"?: (?:Get|Post) |Service '[^']+' failed to build ?: (?:Get|Head) |response from daemon|[Ss]erver [Ee]rror (?:- |for http\+docker)"
+    r"|check(?:ing)? push (?:permission|check)|docker://|retrieving image "  # kaniko and buildah have no client that fetches tokens
 )
 _NO_PROXY_HOST = re.compile(r"proxyconnect tcp: dial tcp :\d+: ")
 
@@ -150,7 +154,7 @@ _DOCKERS = re.compile(
 )
 _OF_THE_NETWORK = re.compile(r"time[ds]? ?-?out|unreachable|refused|handshake|certificat|\bSSL|socket|connect|\bDNS\b|proxy|network|offline|host\b", re.I)
 _DOCKERS_FILE = re.compile(r"docker[._](?:sock|engine)|bin/(?:docker|podman|buildah)|lib/(?:docker|containers?)|containerd|overlay2|moby|layer\.tar")
-_OF_CI = re.compile(r"Job failed|operation was cancell?ed|Process completed with exit code|system failure|^HTTP [45]\d\d |The process '")
+_OF_CI = re.compile(r"^(?:fatal|failed): \[|Job failed|operation was cancell?ed|Process completed with exit code|system failure|^HTTP [45]\d\d |The process '")
 _PATH = re.compile(r"(?:https?://|(?<![\w.:])/)\S+")
 _FETCHES = re.compile(r"urllib3?/|requests/|http/client\.py|(?:socket|ssl)\.py")  # a trace without its last line
 
@@ -219,6 +223,9 @@ def _git(log: Log) -> t.Optional[Verdict]:
         re.search(r"failed to fetch remote|load git source|error fetching default branch for repository", line) for line in (*log.engine, *log.failed)
     ):
         return None
+    no_url = next((found for found in map(_NO_REPOSITORY.search, (*log.git, *log.engine)) if found), None)
+    if no_url:
+        return Verdict("bad_dockerfile", reason=f"{no_url.group(1)} is not a git repository")
     failure = judge_step((*log.git, *log.engine), "", "")
     refused = None if failure else next((line for line in (*log.git, *log.engine) if _GIT_LOGIN.search(line)), None)
     if refused:
@@ -228,6 +235,7 @@ def _git(log: Log) -> t.Optional[Verdict]:
     return Verdict(failure.cause, asked_by="client" if client else "daemon", host=failure.host or None, reason=failure.reason) if failure else None
 
 
+_NO_REPOSITORY = re.compile(r"fatal: '([^']+)' does not appear to be a git repository")
 _GIT_LOGIN = re.compile(
     r"fatal: could not read (?:Username|Password) for|Authentication failed for 'http|Permission denied \(publickey|terminal prompts disabled"
     r"|remote: (?:Repository not found|HTTP Basic: Access denied|Invalid username or password)|Host key verification failed"
@@ -326,9 +334,11 @@ def _token_server(mirrors: t.Sequence[Mirror], reference: t.Optional[str]) -> st
 def _host_without_url(answer: Answer, known: Evidence) -> str:
     """The host, if the message contains no URL."""
     line, reference = answer.line, answer.reference
-    named = re.search(r"lookup ([\w-]+(?:\.[\w-]+)+)|pulling from host ([\w.-]+)|connecting to ([\w.-]+):\d+: ", line)
+    named = re.search(r"lookup ([\w-]+(?:\.[\w-]+)+)|pulling from host ([\w.-]+)|connecting to ([\w.-]+):\d+: |docker://((?:[\w-]+\.)+[\w-]+)(?::\d+)?/", line)
     if named:
         return next(part for part in named.groups() if part)
+    if _ASKED_A_MIRROR.search(line):
+        return ""  # its name is masked
     if answer.of_token:
         return _token_server(known.mirrors, reference)
     if "download failed after" in line or "error pulling image configuration" in line:
@@ -338,6 +348,9 @@ def _host_without_url(answer: Answer, known: Evidence) -> str:
     if re.search(r"status code \[", line) and hosts.of_hub(reference) and not known.daemon_asked:
         return ""  # old wording, which is also used for a mirror's answer
     return hosts.asked_for(reference) if reference else ""
+
+
+_ASKED_A_MIRROR = re.compile(r"\bv2/[^\s\"?]+\?ns=")  # on behalf of another registry
 
 
 def _layers_of(reference: t.Optional[str]) -> str:
@@ -357,6 +370,7 @@ def _through_mirrors(verdict: Verdict, answer: Answer, known: Evidence) -> Verdi
         return verdict
     named = _named_mirror(verdict.host or "", answer, known)
     named = named or "Attempting next endpoint for pull after error" in answer.line  # the daemon's own log: only a mirror has a next one
+    named = named or (not verdict.host and _ASKED_A_MIRROR.search(answer.line) is not None)
     if named:
         verdict = verdict._replace(role="mirror")
     if verdict.cause == "token_unreachable" and not hosts.of_hub(reference) and verdict.host == hosts.TOKEN_SERVER:
@@ -532,11 +546,17 @@ _SAID_REFERENCE = tuple(
         r"manifest for (\S+) (?:is )?not found",
         r"failed to push (\S+?):? (?:unexpected status|failed to|server message|denied|unauthorized)",
         r"The push refers to (?:a )?repository \[([^\]\s]+)\]",
+        r"^[Pp]ush(?:ing)? (?:for )?(?:image )?([\w.-]+(?::\d+)?/[\w./-]+(?::[\w.-]+)?) (?:image|failed)",
+        r"^Error pulling ([\w.-]+(?::\d+)?/[\w./-]+(?::[\w.-]*\w)?)\. ",
+        r"no child with platform \{[^}]*\} in index (\S+?),?$",
+        r"push permission for \"([^\s\"]+)\"",
+        r"failed to put manifest (\S+?):? errors?:",
+        r"docker://([\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?):? ",
         r"^(?:#\d+ |[ ]> )?(?:\[[^\]]*\] )?pushing ([\w.-]+/\S+) with docker",
         r"ERROR.{0,9} load metadata for (\S+)",
         r"pulling image (\S+)$",
         r"Unable to find image '(\S+)' locally",
         r"failed to solve: (?:[A-Z]\w+: )*([a-z\d][\w./-]*(?::[\w./-]+)?(?:@sha256:\w+)?): (?:failed|error|pull|no match|unexpected)",
-        r"(?<![\w./-])((?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?): not found",
+        r"(?<![\w./-])((?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?):? not found",
     )
 )

@@ -9,6 +9,7 @@ prefixes of CI systems, cut off at either end.
 
 from __future__ import annotations
 
+import ast
 import collections
 import itertools
 import json
@@ -31,13 +32,14 @@ _PREFIX = re.compile(
     r"|(?:build|error)\t\d\d-[A-Z][a-z]{2}-\d{4} [\d:]+\t"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?[ \t]+(?:[\w.-]+ [\w./-]+\[\d+\]: )?"
     r"|[\w./-]+\.(?:log|txt):\d+:"
+    r"|(?:TRACE|DEBUG|INFO|WARN|ERROR) +[\w.$-]+:\d+ +- (?:\[STD(?:ERR|OUT)\] ?)?"
     r"|(?:DEBUG|INFO|WARN|ERROR) \[[0-9a-f]{6,8}\][ \t]+"
     r"|\[[\w./-]+:\d+\][ \t]"
     r'|Step #\d+(?: - "[^"]*")?: ?'
     r"|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z][\w.]*(?: [\w.]+)*:(?=\S| --->)"
     r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
     r"|[ \t]*\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
-    r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|time=|failed to solve|> \[|Step \d)"
+    r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|error: failed to |time=|failed to solve|> \[|Step \d|-{6}$)"
     r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
     r"|`{1,3}(?=Step \d|#\d+ |=> |\[\+\] )|> (?==> )"  # marks of a form
     r"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [\w.-]+\.go:\d+\] "
@@ -49,6 +51,8 @@ _LOGGER = re.compile(r'^(?:time="[^"]*" )?level=\w+ msg="((?:[^"\\]|\\.)*)"(?: \
 _BOLD = re.compile(r"\*\*(?=[^\s*])([^*\n]{1,200})(?<=\S)\*\*")  # in Markdown
 _PADDED = re.compile(r" {8,}(?=#\d+ (?:\d+\.\d+ |ERROR))")  # a copy of a terminal's rows without its line ends
 _ROWS_IN_ONE = re.compile(r"^.*(?: #\d+ \d+\.\d+ .*){2}$", re.M)  # a copy without any line end
+_TASK_FAILED = re.compile(r"(.{0,80}?)\b(?:fatal|failed): \[[^\]]+\](?:: [A-Z]+!| \(item=.*\)) => (\{.*\})\s*$")
+_BUILT_BY_ANSIBLE = re.compile(r"Error building .* message: (.*), logs: (\[.*\])\s*$")
 _JSON_ERROR = re.compile(r'"(?:error|err|msg)": ?"((?:[^"\\]|\\.)*)"')
 
 STEP_FAILED = re.compile(
@@ -85,8 +89,9 @@ _LEGACY_MARK = re.compile(
 )
 # Messages of the engine between the lines of a legacy step.
 _ENGINES = re.compile(
-    r"^(?:OCI runtime|oci runtime error|shim error|unexpected EOF$|Error response from daemon|error during connect|[Cc]annot connect to the Docker"
-    r"|the --\w+ (?:option|flag) requires BuildKit|failed to (?:register|export|create|start|copy files)|The command ')"
+    r"^(?:OCI runtime|oci runtime error|shim error|hcsshim::|unexpected EOF$|Error response from daemon|error during connect|[Cc]annot connect to the Docker"
+    r"|the --\w+ (?:option|flag) requires BuildKit|(?:ERROR: )?Service '[^']+' failed to build"
+    r"|failed to (?:register|export|create|start|copy files)|The command ')"
 )
 _PULLED = re.compile(r"^(?:[0-9a-f]{12}: |Digest: |Status: |\S+: Pulling from )")
 _LEGACY = re.compile(r"^(?:Sending build context to Docker daemon|Step \d+(?:/\d+)?\s?: |.*The command '.*' returned a non-zero code: \d)", re.M)
@@ -131,6 +136,7 @@ class Log(t.NamedTuple):
 
 def clean(text: str) -> t.Tuple[str, ...]:
     """The lines without colours, JSON and prefixes."""
+    text = "\n".join(map(_of_ansible, text.split("\n")))
     text = _ANSI.sub("", _unescaped(text))
     if text.count("\\n") > 2 * text.count("\n"):  # a whole log in one line of JSON
         text = text.replace("\\r", "\n").replace("\\n", "\n")
@@ -186,6 +192,34 @@ def _close(lines: t.Sequence[str]) -> t.Sequence[str]:
     return written if len(written) > _FEWEST and 2 * len(written) <= len(lines) + 1 else lines
 
 
+def _of_ansible(row: str) -> str:
+    """What a module returned, from the row that Ansible prints about a failed task."""
+    result = _TASK_FAILED.match(row)
+    text = _returned(result.group(2)) if result else ""
+    before = result.group(1) if result and text else ""
+    return "\n".join(before + part for line in (text or row).split("\n") for part in _built(line))
+
+
+def _returned(result: str) -> str:
+    try:
+        value = json.loads(result)
+    except ValueError:
+        return ""
+    return "\n".join(value[name] for name in ("stdout", "stderr", "msg") if isinstance(value.get(name), str))
+
+
+def _built(line: str) -> t.Sequence[str]:
+    """The log and the error in the message of community.docker.docker_image, which has the lines of the log as a list of Python."""
+    built = _BUILT_BY_ANSIBLE.match(line)
+    if built is None:
+        return [line]
+    try:
+        log = ast.literal_eval(built.group(2))
+    except (SyntaxError, ValueError):
+        return [line]
+    return [*"".join(map(str, log)).split("\n"), built.group(1)]
+
+
 def _unescaped(text: str) -> str:
     """The rows of a terminal, where they are in one line of JSON."""
     return "\n".join(row.replace("\\r", "\n").replace("\\n", "\n") if "\\r" in row and "\\u001b" in row else row for row in text.split("\n"))
@@ -214,7 +248,7 @@ def _unwrapped(line: str) -> t.List[str]:
         except ValueError:
             value = None
         if isinstance(value, dict):
-            output = value.get("stream") or value.get("error") or value.get("message") or value.get("status")
+            output = value.get("stream") or value.get("error") or value.get("message") or value.get("msg") or value.get("status")
             return [part for row in _ANSI.sub("", str(output or "")).splitlines() for part in _unwrapped(row)]
     for _times in range(4):
         shorter = _PREFIX.sub("", line, count=1)

@@ -28,7 +28,8 @@ _PROXY_WORDS = (
 _STATUS = (
     r"(?:unexpected status(?: code)? (?:from \w+ request to )?https?://\S+?: "
     r"|(?:GET|HEAD|PUT|POST|PATCH) https?://\S+: unexpected status code |received unexpected HTTP status: |status code \[[^\]]*\]: "
-    r"|failed with status: |failed to push \S+: unexpected status: )"
+    r"|failed with status: |failed to push \S+: unexpected status: |failed to copy: unexpected response: "
+    r"|\bStatus (?=\d{3} trying to )|unexpected (?=\d{3} response status))"
 )
 _BUILDKIT_FLAGS = r"(?:mount|link|chmod|network|security|checksum|exclude|parents|keep-git-dir|unpack)"
 
@@ -62,7 +63,7 @@ CLIENT = (
         r"|Is (?:the docker daemon|'docker daemon') running|failed to connect to the docker API"
         r"|[Cc]ould(?:n't| not) connect to Docker daemon|request returned (?:\d+ )?Internal Server Error for API route|docker daemon is not running"
         r"|Error while fetching server API version|dial unix \S*docker\S*: connect: (?:no such file|connection refused)"
-        r"|dial unix \S*buildkitd\.sock: connect|->unix://localhost(?::\d+)?: (?!Connection reset)"
+        r"|dial unix \S*buildkitd\.sock: connect|->unix://localhost(?::\d+)?: (?!Connection reset)|Unable to reach Docker Daemon"
         r"|failed to list workers|failed to dial gRPC: unable to upgrade"
         r"|docker[/\\]transport[/\\](?:unixconn|npipe\w+|sshconn)|pipe[/\\]+docker\w*: The system cannot find|http\+docker://\S+/version"
         r"|pywintypes\.error: \(\d+, '(?:CreateFile|WaitNamedPipe)'"
@@ -106,7 +107,7 @@ CLIENT = (
         r"|[Nn]o build stage in current context|circular dependency detected on stage: \S+|(?:[Tt]arget stage|build target"
         r"|target stage) \S+ (?:could not be found|in \S+)"
         r"|failed to reach build target \S+|failed to parse stage name \S+|failed to process \"[^\"]*\": .*|Forbidden path outside the build context.*"
-        r"|When using (?:COPY|ADD) with more than one source file.*|max depth exceeded)",
+        r"|When using (?:COPY|ADD) with more than one source file.*|max depth exceeded|cannot (?:copy|mount) from stage .*|invalid reserved stage name .*)",
         "bad_dockerfile",
         "{1}",
     ),
@@ -133,7 +134,8 @@ CLIENT = (
     Rule("engine", r"(?:COPY|ADD) failed: (?!.*https?://)(.*)", "bad_dockerfile", "{1}"),
     Rule(
         "engine",
-        r'failed to (?:calculate checksum|compute cache key)[^"]*("[^"]+"):? not found|failed to walk \S+: lstat (\S+?):|("/[^"]+"):? not found: not found',
+        r'failed to (?:calculate checksum|compute cache key)[^"]*("[^"]+"):? not found|failed to walk \S+: lstat (\S+?):|("/[^"]+"):? not found: not found'
+        r"|failed to build ?: lstat (\S+): no such file or directory$",
         "bad_dockerfile",
         "{1} is not in the context",
     ),
@@ -143,11 +145,17 @@ CLIENT = (
 ENGINE = (
     Rule(
         "engine",
-        r"OCI runtime (?:create|exec|start)|oci runtime error|shim error: |failed to create (?:shim|runc|task)",
+        r"OCI runtime (?:create|exec|start)|oci runtime error|shim error: |failed to create (?:shim|runc|task)|(?:read|write|dial) unix .*shim"
+        r"|hcsshim::\w+",
         "unknown",
         "the container did not start",
     ),
-    Rule("engine", r"Error processing tar file", "unknown", "the context was not read"),
+    Rule(
+        "engine",
+        r"Error processing tar file|\(HTTP code 500\) server error - unexpected EOF|Handler for POST \S*/build returned error: unexpected EOF",
+        "unknown",
+        "the context was not read",
+    ),
     Rule("engine", r"failed to parse error response \d{3}: ", "unknown", "the cache of GitHub Actions"),
     Rule("engine", r"failed to copy to tar: ", "unknown", "no image was written"),
     # The client runs a credential helper before it uses the network.
@@ -160,7 +168,7 @@ ENGINE = (
     ),
     Rule(
         "engine",
-        r"error getting credentials|[Cc]redentials store docker-credential-\S+ exited|docker-credential-\S+ not installed or not available",
+        r"error (?:getting|storing) credentials|[Cc]redentials store docker-credential-\S+ exited|docker-credential-\S+ not installed or not available",
         "unknown",
         "credential helper",
     ),
@@ -223,8 +231,13 @@ ENGINE = (
         "rate_limited",
         "status 429",
     ),
-    Rule("engine", r"no match for platform in manifest|no matching manifest for (?!unknown)|does not match the specified platform", "not_found", "platform"),
-    Rule("engine", r"content at https?://\S+ not found|could not fetch content descriptor \S+|blob unknown|unknown blob", "not_found", "content missing"),
+    Rule(
+        "engine",
+        r"no match for platform in manifest|no child with platform |no matching manifest for (?!unknown)|does not match the specified platform",
+        "not_found",
+        "platform",
+    ),
+    Rule("engine", r"content at .* not found|could not fetch content descriptor \S+|blob unknown|unknown blob", "not_found", "content missing"),
     Rule("engine", _STATUS + r"(5\d\d)", "registry_error", "status {1}"),
     Rule("engine", _STATUS + r"(402)", "registry_error", "status {1}"),
     Rule("engine", _STATUS + r"404", "not_found", "status 404"),
@@ -242,7 +255,7 @@ ENGINE = (
     Rule("engine", r"no basic auth credentials", "denied", "no login"),
     Rule(
         "engine",
-        r"pull access denied|insufficient_scope|^Authentication is required\.$|registry: authentication required"
+        r"pull access denied|insufficient_scope|(?:^|[=:] ?)Authentication is required\.|registry: authentication required"
         r"|requested access to the resource is denied|authorization failed|(?::|^) ?(?:denied|unauthorized"
         r"|UNAUTHORIZED|DENIED)\b(?!.*dial tcp)",
         "denied",
@@ -251,7 +264,8 @@ ENGINE = (
     Rule(
         "engine",
         r"manifest unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN|manifest for \S+ (?:is )?not found|name unknown|repository \S+ not found|no matching manifest for"
-        r"|(?<![\w./-])(?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?:[:@][\w.:-]+)?: not found|failed to resolve source metadata for .*: not found",
+        r"|(?<![\w./-])(?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?:[:@][\w.:-]+)?: not found|failed to resolve source metadata for .*: not found"
+        r"|^(?:[\w-]+\.)+[\w-]+(?::\d+)?/[\w./-]+(?:[:@][\w.-]+)? not found$",
         "not_found",
         "not found",
     ),
@@ -298,10 +312,11 @@ ENGINE = (
     ),
     Rule("engine", _ASKED + r".*connection refused|No connection could be made because the target machine actively refused", "refused", "refused"),
     Rule("engine", r"network is unreachable|no route to host|host is unreachable|host is down|unreachable (?:network|host)", "refused", "no route"),
+    Rule("engine", r"Could not reach any registry endpoint", "refused", "not connected"),
     Rule(
         "engine",
         r"^(?!" + _BARE_END + r")(?:.*?)(?:i/o timeout|timeout awaiting response headers|(?:context )?deadline exceeded|DeadlineExceeded|Client\.Timeout"
-        r"|connection timed out|operation timed out|request canceled"
+        r"|connection timed out|operation timed out|request canceled|Network timed out while trying to connect to"
         r"|connected host has failed to respond|unable to connect to \S+\. Do you need an HTTP proxy)",
         "timeout",
         "timeout",
@@ -534,7 +549,7 @@ UNCLEAR = (
         r"error (?:NU1301)?: Unable to load the service index|Failed to retrieve information about .* from remote source|Transfer failed for https?://\S+$"
         r"|Could not fetch specs from|HTTP 000 CONNECTION FAILED|Failed to fetch .* from Google Fonts"
         r"|All attempts to connect to \S+ failed|unable to access index for repository|Unexpected token '?<'? |does the network require authentication"
-        r"|keyserver receive failed: (?:Server indicated a failure|No data)|^Website may be down",
+        r"|keyserver receive failed: (?:Server indicated a failure|No data)|^Website may be down|could not be downloaded\W*$",
         "step_failed",
         "a download that failed without saying why",
     ),

@@ -74,6 +74,7 @@ _ENDED_BADLY = re.compile(
     r"^\s*(?:npm (?:ERR!|error) |ERROR: unsatisfiable constraints|ERROR: unable to select packages|E: |error: subprocess-exited-with-error"
     r"|ERROR: (?:Could not find a version|No matching distribution)|FAILURE: Build failed|BUILD FAILED|\[INFO\] BUILD FAILURE|make(?:\[\d+\])?: \*\*\* "
     r"|curl: \(22\)|CondaHTTPError: HTTP [45]\d\d|HTTP error [45]\d\d|\*\* \(Mix\) .*bad_status_code|\[error\] SERVER ERROR|14: PYCURL ERROR 22"
+    r"|go: .*https?://\S+: [45]\d\d [A-Z]"
     r"|ninja: build stopped|error Command failed| ?ERR_PNPM_|error: build failed|go: .*: exit status \d+:|\w+Error: .*HTTP Error [45]\d\d"
     r"|[45]\d\d +[A-Z][a-z]+(?: [A-Z][a-z]+)* +\[IP: |\[ERROR\] Failed to execute goal |ERROR:  While executing gem |error: failed retrieving file )"
     # git, where the server answered
@@ -97,6 +98,8 @@ _SUCCESS = re.compile(
 )
 _NO_TLS = re.compile(r"can't execute 'ssl_helper'")  # busybox wget ends with a reset then
 _HARMLESS = re.compile(r"npm (?:WARN|warn)|deprecat|[Rr]etrying|https?://\S+$")  # advice, and the addresses of help pages
+_FETCHES = re.compile(r'\s*File "[^"]*(?:urllib3?/|requests/|http/client\.py|(?:socket|ssl)\.py)')  # in a trace of Python
+_CUT_TRACE = 4  # lines at the end, if the exception behind the trace is missing
 _END = 40  # lines
 _NEAR = 3  # lines
 # curl with -s or --silent, and without -S or --show-error.
@@ -162,7 +165,7 @@ def judge_step(output: t.Sequence[str], command: str, ended: str, log: t.Sequenc
         if failure and failure.reason in ("not connected", "no route"):
             vague = vague or failure
         elif failure and (vague is None or failure.host == vague.host):
-            return _closed_by_the_program(failure, output[max(index - _NEAR, start) : index])
+            return _towards_a_proxy(_closed_by_the_program(failure, output[max(index - _NEAR, start) : index]), output)
     least = vague or _silent_curl([line for line in output[start:] if line.strip()], command, ended)
     if least:
         return least
@@ -174,6 +177,13 @@ def _closed_by_the_program(failure: StepFailure, before: t.Sequence[str]) -> Ste
     """The certificate that a helper of wget refused just before wget itself reports only that the connection ended."""
     refused = [match[0] for match in map(_match, before) if match and match[0].cause == "tls"] if failure.cause == "reset" else []
     return failure._replace(cause="tls", reason=refused[-1].reason) if refused and "wget: " in failure.line else failure
+
+
+def _towards_a_proxy(failure: StepFailure, output: t.Sequence[str]) -> StepFailure:
+    """An answer without TLS is the proxy's, if another program names it: https:// before a plain proxy."""
+    if failure.reason == "http answer" and any("proxyconnect tcp: tls: first record" in line for line in output):
+        return failure._replace(cause="proxy_unreachable", reason="tls", host="")
+    return failure
 
 
 def _silent_curl(output: t.Sequence[str], command: str, ended: str) -> t.Optional[StepFailure]:
@@ -216,9 +226,16 @@ def may_be_the_network(output: t.Sequence[str]) -> bool:
     """Whether a step without a known message speaks of the network in its last lines, and shows no fault of its own."""
     if any(_TESTS.search(line) or _OWN_FAULT.search(line) or _OWN_CODE.search(line) or _NO_TLS.search(line) for line in output):
         return False
+    if _trace_of_a_fetch([line for line in output if line.strip()][-_CUT_TRACE:]):
+        return True
     start = max((index + 1 for index, line in enumerate(output) if _SUCCESS.search(line)), default=0)
     named = any(_NETWORK.search(line) and not (_DIAGNOSTIC.search(line) or _HARMLESS.search(line)) for line in output[start:][-_END:])
     return named and not answered(output) and not any(_OWN_SERVICE.search(line) for line in output[-_END:])
+
+
+def _trace_of_a_fetch(end: t.Sequence[str]) -> bool:
+    """Whether a trace of Python ends in a library of the network, without its exception."""
+    return bool(end) and end[-1].startswith(" ") and any(map(_FETCHES.match, end))
 
 
 def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:

@@ -244,6 +244,7 @@ def test_every_fault_was_recorded_on_every_engine_with_both_builders():
 
 # Rules whose words the lab has not said yet: each with a line from the documentation of the program that says it.
 NOT_RECORDED = {
+    "Could not reach any registry endpoint": "refused",
     "Error response from daemon: Error processing tar file(exit status 1): unexpected EOF": "unknown",
     "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat /srv/Dockerfile: no such file or directory": "bad_dockerfile",
     "docker-compose: command not found": "engine_down",
@@ -1010,3 +1011,48 @@ def test_a_mirror_of_another_registry_is_set_in_docker_registry_hosts(status, cu
     log = f"failed to solve: {image}: failed to resolve source metadata for {image}: unexpected status from HEAD request to {asked}: {status}\n"
     found = diagnose(f"ERROR: failed to build: {log}")
     assert (found.cause, found.host, found.reference, found.cure) == ("mirror_error", "harbor.lab", image, cure)
+
+
+BUILDING = "Error building app - code: None, message: "
+DENIED = "pull access denied for team/app, repository does not exist or may require 'docker login'"
+STEP = "The command '/bin/sh -c apk add curl' returned a non-zero code: 1"
+APK = "['Step 2/2 : RUN apk add curl', '\\n', ' ---> Running in 00aa11bb22cc\\n', 'ERROR: https://apk.example.org/main: DNS lookup error\\n']"
+
+
+def failed_task(result, before="", host="ci-7"):
+    return f"{before}fatal: [{host}]: FAILED! => {json.dumps(result)}\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "verdict"),
+    [
+        pytest.param(failed_task({"changed": False, "msg": f"{BUILDING}{DENIED}, logs: ['Step 1/1 : FROM team/app']"}), ("denied", "daemon", HUB), id="pull"),
+        pytest.param(failed_task({"msg": f"{BUILDING}{STEP}, logs: {APK}"}), ("dns", "step", "apk.example.org"), id="a step and its list of lines"),
+        pytest.param(f"{BUILDING}{STEP}, logs: {APK}\n", ("dns", "step", "apk.example.org"), id="the message alone"),
+        pytest.param(f"{BUILDING}{DENIED}, logs: ['Step 1/1 : FROM team/app', ...\n", ("denied", "daemon", HUB), id="a list that is cut off"),
+        pytest.param(f"{BUILDING}{DENIED}, logs: [Step 1/1]\n", ("denied", "daemon", HUB), id="no list of Python"),
+        pytest.param(
+            failed_task({"rc": 1, "stdout": "Sending build context to Docker daemon 2kB\nStep 1/1 : FROM app:1", "stderr": f'Get "https://{HUB}/v2/": EOF'}),
+            ("reset", "daemon", HUB),
+            id="a command",
+        ),
+        pytest.param(
+            failed_task({"msg": f"{BUILDING}{DENIED}, logs: []"}, before="2026-03-04 05:06:07,123 p=99 u=ci n=ansible | "),
+            ("denied", "daemon", HUB),
+            id="ansible.log",
+        ),
+        pytest.param(f"failed: [ci-7] (item=app) => {json.dumps({'msg': DENIED})}\n", ("denied", "daemon", HUB), id="an item"),
+        pytest.param(failed_task({"rc": 2}), ("unknown", None, None), id="a result without text"),
+        pytest.param('fatal: [ci-7]: FAILED! => {"msg": "cut}\n', ("unknown", None, None), id="a result that is cut off"),
+        pytest.param(
+            "#7 [2/2] RUN ansible-playbook site.yml\n"
+            + failed_task({"msg": "Failed to connect to the host via ssh: Connection refused"}, before="#7 3.210 ", host="localhost")
+            + '#7 ERROR: process "/bin/sh -c ansible-playbook site.yml" did not complete successfully: exit code: 2\n',
+            ("refused", "step", None),
+            id="a playbook that a step runs",
+        ),
+    ],
+)
+def test_a_task_of_ansible_that_failed(log, verdict):
+    found = diagnose(log)
+    assert (found.cause, found.asked_by, found.host) == verdict

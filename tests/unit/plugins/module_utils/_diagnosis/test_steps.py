@@ -93,3 +93,37 @@ SILENT = {
 def test_a_silent_curl_is_judged_by_its_exit_code(command, output, code, verdict, form):
     found = diagnose(form(command, output, code))
     assert (found.cause, found.asked_by, found.host) == verdict
+
+
+TRACE = """ERROR: Exception:
+Traceback (most recent call last):
+  File "/usr/lib/python3.10/site-packages/pip/_vendor/urllib3/response.py", line 438, in _error_catcher
+    yield
+  File "/usr/lib/python3.10/ssl.py", line 1307, in recv_into
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        pytest.param(TRACE, "unknown", id="the exception is missing"),
+        pytest.param(TRACE + "KeyError: 'name'", "step_failed", id="an error of its own"),
+        pytest.param(
+            TRACE + 'ValueError: one\nTraceback (most recent call last):\n  File "/app/main.py", line 3, in main\n    run()',
+            "step_failed",
+            id="another trace",
+        ),
+    ],
+)
+def test_a_trace_of_a_download_without_its_end(output, cause):
+    assert diagnose(terminal_log_of("pip install tool", output)).cause == cause
+
+
+def test_an_answer_without_tls_is_the_host_s_if_nothing_names_a_proxy():
+    found = diagnose(log_of("git clone https://git.example.org/a", "fatal: unable to access 'https://git.example.org/a/': wrong version number"))
+    assert (found.cause, found.reason, found.host) == ("tls", "http answer", "git.example.org")
+
+
+def test_a_download_that_was_answered_is_the_step_s():
+    output = 'The "https://php.example.org/packages.json" file could not be downloaded (HTTP/1.1 404 Not Found)'
+    assert diagnose(log_of("composer install", output)).sentence == "A RUN step failed (exit code 1). Correct the RUN step: it ended with exit code 1."
