@@ -38,13 +38,14 @@ _PREFIX = re.compile(
     r'|Step #\d+(?: - "[^"]*")?: ?'
     r"|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):[A-Za-z][\w.]*(?: [\w.]+)*:(?=\S| --->)"
     r"|(?:##\[|::)(?:error|warning|group|command|debug|notice)[^\]:]*(?:\]|::)"
-    r"|[ \t]*\[INFO\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
+    r"|[ \t]*\[(?:INFO|WARN|WARNING|ERROR)\] DOCKER> |remote:[ \t]|[\w@/.-]+:[\w-]+:[ \t](?=#\d+ )|\d+>(?=#\d+ |=> |Step \d| )"
     r"|(?:--\d+|\d\d [A-Z]{3,4}|[ \t]*)[ \t]*\|[ \t](?=#\d+ |ERROR|error: failed to |time=|failed to solve|> \[|Step \d|-{6}$)"
     r"|(?:INFO|WARN|ERRO|FATA|DEBU)\[\d+\][ \t]"
     r"|`{1,3}(?=Step \d|#\d+ |=> |\[\+\] )|> (?==> )"  # marks of a form
     r"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [\w.-]+\.go:\d+\] "
     r"|\d{1,6} \| (?=[^\s>])"  # a Dockerfile that BuildKit quotes has blanks before the number or behind the bar
-    r"|\[(?:INFO|WARN|WARNING|ERROR|FATAL|DEBUG)\](?=[ \t]+(?:#\d+ |=> |Step \d|The command|failed to solve|ERROR: ))[ \t]+"
+    r"|\[(?:INFO|WARN|WARNING|ERROR|FATAL|DEBUG)\](?=[ \t]+(?:#\d+ |=> |Step \d| ?---> |The command|failed to solve|ERROR: "
+    r"|invalid from flag value |pull access denied ))[ \t]+"
     r")"
 )
 _LOGGER = re.compile(r'^(?:time="[^"]*" )?level=\w+ msg="((?:[^"\\]|\\.)*)"(?: \w+=.*)?\s*$')

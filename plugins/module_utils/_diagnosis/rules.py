@@ -134,7 +134,8 @@ CLIENT = (
     Rule("engine", r"(?:COPY|ADD) failed: (?!.*https?://)(.*)", "bad_dockerfile", "{1}"),
     Rule(
         "engine",
-        r'failed to (?:calculate checksum|compute cache key)[^"]*("[^"]+"):? not found|failed to walk \S+: lstat (\S+?):|("/[^"]+"):? not found: not found'
+        r'failed to (?:calculate checksum|compute cache key)[^"]*("[^"]+"):? not found|failed to walk \S+: lstat (?:\S*/buildkit-mount\d+(?=/))?(\S+?):'
+        r'|("/[^"]+"):? not found: not found'
         r"|failed to build ?: lstat (\S+): no such file or directory$",
         "bad_dockerfile",
         "{1} is not in the context",

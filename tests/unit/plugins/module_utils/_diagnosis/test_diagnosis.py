@@ -1056,3 +1056,11 @@ def failed_task(result, before="", host="ci-7"):
 def test_a_task_of_ansible_that_failed(log, verdict):
     found = diagnose(log)
     assert (found.cause, found.asked_by, found.host) == verdict
+
+
+def test_a_path_outside_the_context_is_named_as_in_the_dockerfile():
+    log = (
+        "ERROR: failed to solve: failed to compute cache key: failed to walk /tmp/buildkit-mount81/out/libs: lstat /tmp/buildkit-mount81/out/libs: no such file"
+    )
+    verdict = diagnose(log, Evidence())
+    assert (verdict.cause, verdict.reason) == ("bad_dockerfile", "/out/libs is not in the context")
