@@ -185,14 +185,15 @@ class Server:
     def _serve(self, online: bool) -> None:
         """The old process stops listening at once and finishes its downloads (draintimeout); the new one may have to wait for the port.
 
-        Behind a front both have a socket, and the old one goes on until the new one listens.
+        Behind a front both have a socket, and the old one goes on until the new one listens. If the upstream changes before that, the old one is
+        the right one again: a second process would lose its socket when the old one ends, which then removes the file of that name.
         """
-        if self.registry:
-            self.retiring.append(self.registry)
+        former = [process for process in self.retiring if process.poll() is None]
+        self.retiring = [self.registry] if self.registry else []
         if not self.front:
             self._retire()
         self.online = online
-        self.registry = subprocess.Popen(self.command(self.kind), stdin=subprocess.DEVNULL)
+        self.registry = former[0] if former else subprocess.Popen(self.command(self.kind), stdin=subprocess.DEVNULL)
 
     def _retire(self) -> None:
         for process in self.retiring:

@@ -201,6 +201,40 @@ def test_behind_nginx_the_old_registry_serves_until_the_new_one_listens(behind, 
     assert len(fronts(folder)) == 1
 
 
+@pytest.fixture()
+def undecided(behind, folder, listen):
+    """It served online, and the registry that serves offline does not listen yet."""
+    wait_until(behind, lambda: behind.online and started(folder, "online"))
+    time.sleep(0.2)  # it has looked for its upstream
+    listen("online")
+    wait_until(behind, lambda: len(fronts(folder)) == 1)
+    old = behind.registry
+    (folder / "upstream").unlink()
+    wait_until(behind, lambda: behind.online is False and started(folder, "offline"))
+    return old, behind.registry
+
+
+def test_an_upstream_that_is_back_at_once_keeps_its_registry_which_would_remove_the_socket_of_another_one(undecided, behind, folder):
+    old, never_listened = undecided
+    (folder / "upstream").touch()
+    wait_until(behind, lambda: never_listened.poll() is not None)
+    assert behind.online
+    assert behind.registry is old
+    assert old.poll() is None
+    assert (started(folder, "online"), behind.retiring) == (1, [])
+    assert os.readlink(folder / "registry.sock") == "online.sock"
+
+
+def test_a_registry_that_ended_before_its_upstream_was_back_is_started_again(undecided, behind, folder):
+    old, never_listened = undecided
+    old.kill()
+    old.wait()
+    (folder / "upstream").touch()
+    wait_until(behind, lambda: behind.online and started(folder, "online") == 2)
+    wait_until(behind, lambda: never_listened.poll() is not None)
+    assert behind.registry.poll() is None
+
+
 def test_a_socket_that_a_killed_registry_left_is_no_registry(folder, listen):
     assert not serve.listens(folder / "online.sock")
     listen("online")
