@@ -331,6 +331,28 @@ def pull(port: int, name: str, images: Images, counts: Counts, tag: str = "lates
     return True
 
 
+def unstored(cache: Cache, name: str, images: Images) -> t.List[str]:
+    """The blobs of an image that the registry has not stored for its repository."""
+    parsed = json.loads(images.manifest(name))
+    digests = [blob["digest"].partition(":")[2] for blob in (parsed["config"], *parsed["layers"])]
+    layers = cache.storage / "docker/registry/v2/repositories" / name / "_layers/sha256"
+    return [digest for digest in digests if not (layers / digest / "link").exists() or not (layers / digest / "link").read_bytes()]
+
+
+def pull_and_store(cache: Cache, names: t.List[str], images: Images, counts: Counts) -> int:
+    """Pull each image and wait until all of it is stored, which can be after its client has it (docs/which-cure.md)."""
+    pulled = 0
+    for name in names:
+        pulled += pull(cache.port, name, images, counts)
+        counts.add("stored later" if unstored(cache, name, images) else "stored at once")
+        deadline = time.monotonic() + 10
+        while left := unstored(cache, name, images):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"FAILED: 10 seconds after its pull {name} is not stored: {left}")
+            time.sleep(0.02)
+    return pulled
+
+
 class Load:
     """Pulls of random images, a few of them often, in several threads."""
 
@@ -413,7 +435,7 @@ def outage(program: str) -> str:
     cache = Cache(program, upstream.url, "--interval", "1")
     cache.start()
     names = [f"team/app{number}" for number in range(50)]
-    before = sum(pull(cache.port, name, upstream.images, counts) for name in names)
+    before = pull_and_store(cache, names, upstream.images, counts)
     upstream.shutdown()
     upstream.server_close()
     running = sum(pull(cache.port, name, upstream.images, counts) for name in names)
@@ -438,7 +460,11 @@ def outage(program: str) -> str:
     faultless(counts)
     if (before, running, restarted, missing) != (50, 50, 50, False) or pushed.stdout != b"405" or not any("OFFLINE" in message for message in messages):
         raise SystemExit(f"FAILED: {before} {running} {restarted} {missing} {pushed.stdout!r} {counts.examples[:5]} {messages}")
-    return f"{running} of 50 images while it is down, {restarted} of 50 after a restart ({seconds:.1f} s), online again after {back:.1f} s; {messages[-2:]}"
+    late = counts.counted["stored later"]
+    return (
+        f"{running} of 50 images while it is down, {restarted} of 50 after a restart ({seconds:.1f} s), online again after {back:.1f} s; "
+        f"{late} of them not completely stored yet when their client had them; {messages[-2:]}"
+    )
 
 
 def kills(program: str, wanted: int = 40) -> str:
@@ -456,8 +482,7 @@ def kills(program: str, wanted: int = 40) -> str:
     upstream.bytes_per_second = 0
     cache.start()
     names = [f"team/app{number}" for number in range(20 + 5 * wanted)]
-    whole = sum(pull(cache.port, name, upstream.images, counts) for name in names)
-    time.sleep(1)
+    whole = pull_and_store(cache, names, upstream.images, counts)
     upstream.shutdown()
     upstream.server_close()
     cache.stop()
@@ -512,6 +537,69 @@ def _herd(program: str, front: str, clients: int) -> str:
     cache.stop()
     faultless(counts, "status", "not connected")
     return f"{clients} pulls at once{' through nginx' if front else ''}: " + "; ".join(lines)
+
+
+SLOW = '''#!{python}
+"""A registry that writes the first 4096 bytes of each response, as Go does, and the rest a second later."""
+import pathlib, socketserver, sys, time
+
+file = pathlib.Path(sys.argv[2])
+if file.stem == "probe":
+    print("listening on", flush=True)
+    time.sleep(3600)
+
+
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        while self.rfile.readline().strip():
+            while self.rfile.readline().strip():
+                pass
+            response = b"HTTP/1.1 200 OK\\r\\nContent-Length: {length}\\r\\n\\r\\n" + bytes({length})
+            self.request.sendall(response[:4096])
+            time.sleep(1)
+            self.request.sendall(response[4096:])
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+
+Server(str(file.with_suffix(".sock")), Answer).serve_forever()
+'''
+
+
+def stops(program: str, wanted: int = 20) -> str:
+    """The service is stopped between two writes of the registry."""
+    if not FRONT:
+        return "only with nginx"
+    counts = Counts()
+    for _number in range(wanted):
+        _stop_between_writes(counts)
+    faultless(counts, "status", "not connected")
+    return f"{wanted} stops; {counts}"
+
+
+def _stop_between_writes(counts: Counts) -> None:
+    """Six layers that are stored: nginx has no other timer that would let it wait for them."""
+    cache = Cache("", "http://127.0.0.1:1")
+    program = cache.folder / "registry"
+    program.write_text(SLOW.format(python=sys.executable, length=LAYER_BYTES))
+    program.chmod(0o755)
+    cache.options[cache.options.index("--program") + 1] = str(program)
+    digests = [digest_of(str(number).encode()) for number in range(6)]
+    for digest in digests:
+        link = cache.storage / "docker/registry/v2/repositories/team/app/_layers/sha256" / digest.partition(":")[2] / "link"
+        link.parent.mkdir(parents=True)
+        link.write_text(digest)
+    cache.start()
+    threads = [threading.Thread(target=get, args=(cache.port, f"/v2/team/app/blobs/{digest}", counts)) for digest in digests]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)  # the first writes
+    cache.stop()
+    for thread in threads:
+        thread.join()
 
 
 SPEED_LAYERS, SPEED_BYTES = 3, 32 << 20
@@ -665,6 +753,7 @@ PARTS: t.Dict[str, t.Callable[[str], str]] = {
     "expiries": expiries,
     "outage": outage,
     "kills": kills,
+    "stops": stops,
     "upstreams": upstreams,
     "herd": herd,
     "speed": speed,
