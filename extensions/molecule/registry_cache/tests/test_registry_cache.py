@@ -138,7 +138,8 @@ def test_what_nginx_keeps_for_a_second_is_what_the_registry_answers():
     assert first == second
     assert f"content-length: {size}\n" in first.lower()
     url, _digest, size = layer_of("library/busybox:1")
-    assert on(CACHE, f"curl -sk -H 'Range: bytes=1000-' -o /dev/null -w '%{{http_code}} %{{size_download}}' {url}").log == f"206 {size - 1000}"
+    for _layer in ("not stored", "kept by nginx"):
+        assert on(CACHE, f"curl -sk -H 'Range: bytes=1000-' -o /dev/null -w '%{{http_code}} %{{size_download}}' {url}").log == f"206 {size - 1000}"
 
 
 @pytest.fixture()
