@@ -581,7 +581,7 @@ def stops(program: str, wanted: int = 20) -> str:
 
 
 def _stop_between_writes(counts: Counts) -> None:
-    """Six layers that are stored: nginx has no other timer that would let it wait for them."""
+    """Six layers whose files are gone: nginx passes them on, and has no other timer that would let it wait for them."""
     cache = Cache("", "http://127.0.0.1:1")
     program = cache.folder / "registry"
     program.write_text(SLOW.format(python=sys.executable, length=LAYER_BYTES))
