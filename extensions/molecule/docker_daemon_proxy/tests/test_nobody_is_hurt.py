@@ -35,12 +35,9 @@ def result(done):
     return json.loads(done.stdout.partition("=>")[2])
 
 
-def until(engine, test, seconds=20):
-    for _rest in range(seconds * 10):
-        if engine.host.run(test).rc == 0:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{test}\n{engine.host.run('cat /var/tmp/work.log').stdout}")
+def until(engine, test, seconds=60):
+    script = f"for n in $(seq {seconds * 10}); do ({test}) >/dev/null 2>&1 && exit; sleep 0.1; done; exit 1"
+    assert engine.host.run(script).rc == 0, f"{test}\n{engine.host.run('cat /var/tmp/work.log').stdout}"
 
 
 @pytest.fixture()
