@@ -28,6 +28,11 @@ from typing import Any, Iterator, Mapping, NamedTuple
 
 TOP = Path(__file__).resolve().parents[3]
 TREE = "/opt/buildfleet-doomed"
+# At how many points runs are killed. `make faults` takes all, `make test` a twentieth; BUILDFLEET_FAULT_PART=2/4 takes the second quarter of them.
+ALL_POINTS = 200
+POINTS = int(os.environ.get("BUILDFLEET_FAULT_POINTS", ALL_POINTS // 20))
+PART, PARTS = map(int, os.environ.get("BUILDFLEET_FAULT_PART", "1/1").split("/"))
+SEED = 7
 MARK = "BUILDFLEET_DOOMED"
 # System calls that change the disk, start a program or communicate with one.
 CALLS = (
@@ -66,6 +71,10 @@ def inside(host: str, *command: str, check: bool = True) -> str:
 
 def shell(host: str, script: str, check: bool = True) -> str:
     return inside(host, "sh", "-c", script, check=check)
+
+
+def of_this_part(rounds: int) -> range:
+    return range((PART - 1) * rounds // PARTS, PART * rounds // PARTS)
 
 
 def processes() -> set[str]:

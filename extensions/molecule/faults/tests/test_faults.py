@@ -1,11 +1,7 @@
 # Copyright (c) 2026, The buildfleet authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever happens to a run: files are old or new, the daemon is up as before or as wanted, and the next run finishes.
-
-BUILDFLEET_FAULT_POINTS says at how many points runs are killed; `make faults` takes 200, `make test` a twentieth.
-BUILDFLEET_FAULT_PART=2/4 takes the second quarter of them.
-"""
+"""Whatever happens to a run: files are old or new, the daemon is up as before or as wanted, and the next run finishes."""
 
 from __future__ import annotations
 
@@ -21,10 +17,6 @@ import doomed
 import pytest
 import table
 
-FULL = 200
-POINTS = int(os.environ.get("BUILDFLEET_FAULT_POINTS", FULL // 20))
-PART, PARTS = map(int, os.environ.get("BUILDFLEET_FAULT_PART", "1/1").split("/"))
-SEED = 7
 LOCK = "/run/buildfleet-docker.lock"
 
 
@@ -60,11 +52,12 @@ MIRRORS = (
 FOREIGN = '# of others\nserver = "https://ghcr.io"\n\n[host."https://others.lab"]\n  capabilities = ["pull"]\n'
 
 
+FEATURES = {feature[0]: feature for feature in (MIRRORS, CLIENT, DAEMON)}
+
+
 def features(name):
-    """With the share of the points of each."""
     version = doomed.shell(name, "docker version --format '{{.Server.Version}}'")
-    newer = ((MIRRORS, POINTS // 2),) if int(version.partition(".")[0]) >= 28 else ()
-    return ((DAEMON, POINTS), (CLIENT, POINTS // 2), *newer)
+    return [feature for feature in FEATURES.values() if feature is not MIRRORS or int(version.partition(".")[0]) >= 28]
 
 
 def folders(name, places):
@@ -113,7 +106,7 @@ def given_back(name):
 def name(engine, request):
     """Each fault on one of the engines, on all of them in `make faults`."""
     engines = sorted(table.HOSTS)
-    if POINTS < FULL and engines[zlib.crc32(request.node.name.replace(engine.name, "").encode()) % len(engines)] != engine.name:
+    if doomed.POINTS < doomed.ALL_POINTS and engines[zlib.crc32(request.node.name.replace(engine.name, "").encode()) % len(engines)] != engine.name:
         pytest.skip("make faults has this fault on every engine")
     prepared(engine.name)
     yield engine.name
@@ -160,49 +153,52 @@ class Ring:
             yield f"left behind: {left}"
 
 
-def killed_at_points(name):
-    """Errors by feature."""
+@pytest.mark.parametrize("module", FEATURES)
+def test_killed_anywhere(engine, module):
+    name, feature = engine.name, FEATURES[module]
+    if feature not in features(name):
+        pytest.skip("this engine does not read hosts.toml")
+    points = doomed.POINTS if feature is DAEMON else doomed.POINTS // 2
     prepared(name)
-    wrong = []
-    for feature, points in features(name):
-        dice = random.Random(SEED)
-        ring = Ring(name, feature)
-        rows = [dice.sample(calls, len(calls)) for calls in ring.calls]
-        killed, kinds, found = 0, set(), []
-        rounds = -(-points // len(ring.steps))  # whole rounds, so that it ends with nothing
-        chosen = range((PART - 1) * rounds // PARTS * len(ring.steps), PART * rounds // PARTS * len(ring.steps))
-        for point in chosen:
-            number = point % len(ring.steps)
-            dice = random.Random(f"{SEED} {point}")
-            if point % 5 == 4:
-                run = doomed.Run(name, ring.module, ring.steps[number])
-                run.go()
-                at = dice.random() * ring.seconds[number]
-                time.sleep(at)
-                run.send(signal.SIGKILL, everyone=point % 2 == 0)
-                ended, where = run.wait(), f"after {at:.2f} s"
-            else:
-                call = rows[number][point // len(ring.steps) % len(rows[number])]
-                ended, where = doomed.killed(name, ring.module, ring.steps[number], call), f"{call.name} {call.number}: {call.line[:120]}"
-                kinds.add(call.name)
-            killed += ended.code == 137
-            found += [f"{name}, {ring.module}, step {number}, killed at {where}: {fault}" for fault in ring.faults(number)]
-            if point % 20 == 19:
-                print(f"{name}: {ring.module}: {point + 1 - chosen.start} points, {killed} killed, {len(found)} faults", file=sys.__stderr__, flush=True)
-        words = f"{killed} of {len(chosen)} runs killed before they ended (seed {SEED}, at {len(kinds)} kinds of system calls and by the clock)"
-        print(f"{name}: {ring.module}: {words}: {len(found)} faults", file=sys.__stderr__, flush=True)
+    dice = random.Random(doomed.SEED)
+    ring = Ring(name, feature)
+    rows = [dice.sample(calls, len(calls)) for calls in ring.calls]
+    ran, killed, kinds, wrong = 0, 0, set(), []
+    chosen = doomed.of_this_part(-(-points // len(ring.steps)))  # whole rounds, so that it ends with nothing
+    for point in range(chosen.start * len(ring.steps), chosen.stop * len(ring.steps)):
+        number = point % len(ring.steps)
+        dice = random.Random(f"{doomed.SEED} {point}")
+        if point % 5 == 4:
+            run = doomed.Run(name, module, ring.steps[number])
+            run.go()
+            at = dice.random() * ring.seconds[number]
+            time.sleep(at)
+            run.send(signal.SIGKILL, everyone=point % 2 == 0)
+            ended, where = run.wait(), f"after {at:.2f} s"
+        else:
+            call = rows[number][point // len(ring.steps) % len(rows[number])]
+            ended, where = doomed.killed(name, module, ring.steps[number], call), f"{call.name} {call.number}: {call.line[:120]}"
+            kinds.add(call.name)
+        ran += 1
+        killed += ended.code == 137
+        found = [f"{name}, {module}, step {number}, point {point}, killed at {where}: {fault}" for fault in ring.faults(number)]
         wrong += found
+        report(*found, *([f"{name}: {module}: {ran} points, {killed} killed, {len(wrong)} faults"] if ran % 10 == 0 else []))
+    words = f"{killed} of {ran} runs killed before they ended (seed {doomed.SEED}, at {len(kinds)} kinds of system calls and by the clock)"
+    report(f"{name}: {module}: {words}: {len(wrong)} faults")
     given_back(name)
-    return wrong
+    assert wrong == []
 
 
-def test_killed_anywhere(engine):
-    assert killed_at_points(engine.name) == []
+def report(*lines):
+    """At once: all points take long."""
+    for line in lines:
+        print(line, file=sys.__stderr__, flush=True)
 
 
 def test_power_can_fail_at_any_time(name):
     """fsync of the file, rename, fsync of the directory, for every file; and the record is safe before the first of them."""
-    for feature, _points in features(name):
+    for feature in features(name):
         for calls in Ring(name, feature).calls:
             lines = [call.line for call in calls]
             renames = [number for number, line in enumerate(lines) if line.startswith("rename")]
@@ -210,9 +206,8 @@ def test_power_can_fail_at_any_time(name):
                 source, target = lines[number].split('"')[1::2]
                 assert any(line.startswith("fsync(") and f"<{source}>" in line for line in lines[:number]), lines[number]
                 rest = lines[number:]
-                assert any(line.startswith("fsync(") and f"<{os.path.dirname(target)}>" in line for line in rest[: rest.index(next_change(rest))]), lines[
-                    number
-                ]
+                synced = (line for line in rest[: rest.index(next_change(rest))] if line.startswith("fsync("))
+                assert any(f"<{os.path.dirname(target)}>" in line for line in synced), lines[number]
             for number, line in enumerate(lines):
                 if line.startswith("unlink(") and line.endswith("= 0"):
                     folder = os.path.dirname(line.split('"')[1])

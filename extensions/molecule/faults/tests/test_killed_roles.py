@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import sys
@@ -17,11 +16,7 @@ import pytest
 import table
 
 SAMPLE = 1  # of the cache and the relay on each engine; BUILDFLEET_SAMPLE=all, as in make faults, kills all
-FULL = 200
-POINTS = int(os.environ.get("BUILDFLEET_FAULT_POINTS", FULL // 20))
-PART, PARTS = map(int, os.environ.get("BUILDFLEET_FAULT_PART", "1/1").split("/"))
-ROUNDS = max(1, POINTS // 20)
-SEED = 7
+ROUNDS = max(1, doomed.POINTS // 20)
 SNAPSHOT = Path(__file__).resolve().parents[2] / "proxy_relay" / "snapshot.sh"
 LOGIN = {"username": table.USERNAME, "password": table.PASSWORD}
 
@@ -129,9 +124,9 @@ def difference(wanted, found):
 def test_a_role_killed_in_any_task(own_hosts, plain_environment, tmp_path, suite):
     host = f"killed-{suite}"
     roles = Roles(host, ALL[suite], tmp_path, plain_environment, lambda: own_hosts(**{host: suite}))
-    dice = random.Random(f"{SEED} {suite} {PART}")
+    dice = random.Random(f"{doomed.SEED} {suite} {doomed.PART}")
     wrong, killed = [], 0
-    for _turn in range((PART - 1) * ROUNDS // PARTS, PART * ROUNDS // PARTS):
+    for _turn in doomed.of_this_part(ROUNDS):
         for number, undo in ((0, True), (0, False), (1, False), (2, False)):
             among = [point for point in roles.points[number] if point.changes or dice.random() < 0.1]  # most tasks only read
             point = dice.choice(among)
@@ -145,5 +140,6 @@ def test_a_role_killed_in_any_task(own_hosts, plain_environment, tmp_path, suite
             if found:
                 roles.repair(-1 if undo else number)
             print(f"{where}: {found or 'no fault'}, {time.monotonic() - begun:.0f} s", file=sys.__stderr__, flush=True)
-    print(f"{host}: {roles.feature['role']}: {killed} runs killed (seed {SEED}, part {PART}/{PARTS}): {len(wrong)} faults", file=sys.__stderr__, flush=True)
+    part = f"seed {doomed.SEED}, part {doomed.PART}/{doomed.PARTS}"
+    print(f"{host}: {roles.feature['role']}: {killed} runs killed ({part}): {len(wrong)} faults", file=sys.__stderr__, flush=True)
     assert wrong == []
