@@ -66,7 +66,7 @@ molecule-more: ## the scenarios that `make test` leaves out to stay short
 	$(IN) molecule test $(MORE:%=--scenario-name=%)
 
 faults: ## runs killed at 200 points on each engine, disconnected or refused; daemons that do not start (half an hour; make test runs a sample)
-	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_SAMPLE=all BUILDFLEET_FAULT_POINTS=200 pytest -q -s -n 3 faults/tests'
+	$(IN) sh -c '$(LAB) up && cd extensions/molecule && BUILDFLEET_SAMPLE=all BUILDFLEET_FAULT_POINTS=200 pytest -q -s -n 4 faults/tests'
 
 wild: ## real configurations from the field, each on every engine: configured and undone, or refused before a write (45 minutes; make test runs a sample)
 	$(IN) python extensions/molecule/lab/wild.py

@@ -6,7 +6,7 @@
     python tests/fuzz/cores.py [--inputs 100000] [--seed 7] [CORE...]
 
 An input that is accepted must also hold what its core promises: foreign settings stay, a second run changes nothing,
-undo gives the first bytes back. (dockerfile_mirror has a program of its own.)
+undo gives the first bytes back. (readers.py has more cores; dockerfile_mirror has a program of its own.)
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ TOKENS = [
     b"::1", b"[::1]", b"://", b"http://", b"socks5://u:p@h:1", b"?", b"*", b"~", b"..", b"/", b"-", b"--", b"export ", b"[Service]\n",
     b"[Service]\nEnvironment=", b"EnvironmentFile=", b"EnvironmentFile=-/etc/default/docker\n", b"ExecStart=", b"HTTP_PROXY=", b"https_proxy=",
     b'"proxies":', b'"http-proxy":', b'"default":', b'"files":', b'"notes":', b"[registry]", b"[[registry]]\n", b"# buildfleet.docker", b"a" * 300,
-    build_env.Block.BEGIN, build_env.Block.END, b"[" * 150,
+    build_env.Block.BEGIN, build_env.Block.END, b"[" * 150, b"[" * 600, b"9" * 5000,
 ]  # fmt: skip
 
 
@@ -381,6 +381,9 @@ class Machine(Host):
     def sleep(self, seconds: float) -> None:
         pass
 
+    def sweep(self, paths: t.Iterable[str]) -> None:
+        pass
+
     def remove_folder(self, path: str) -> None:
         pass
 
@@ -589,22 +592,22 @@ def fault(core: Core, data: bytes, dice: random.Random) -> str:
     return found or (f"{seconds:.1f} s" if seconds > SLOW else "")
 
 
-def _share(job: t.Tuple[str, int, int]) -> t.List[t.Tuple[bytes, str]]:
-    name, seed, inputs = job
+def _share(job: t.Tuple[str, Core, int, int]) -> t.List[t.Tuple[bytes, str]]:
+    name, core, seed, inputs = job
     build_env_change.account = {"jane": Account("jane", HOME, os.geteuid(), os.getegid())}.get  # type: ignore[assignment]
     dice = random.Random(f"{name} {seed}")
     found = []
     for _rest in range(inputs):
-        data = mutant(dice.choice(CORES[name].seeds), dice)
-        wrong = fault(CORES[name], data, dice)
+        data = mutant(dice.choice(core.seeds), dice)
+        wrong = fault(core, data, dice)
         if wrong:
             found.append((data, wrong))
     return found
 
 
-def main() -> int:
+def main(cores: t.Mapping[str, Core]) -> int:
     options = argparse.ArgumentParser()
-    options.add_argument("cores", nargs="*", default=list(CORES), metavar="CORE", help=", ".join(CORES))
+    options.add_argument("cores", nargs="*", default=list(cores), metavar="CORE", help=", ".join(cores))
     options.add_argument("--inputs", type=int, default=100_000)
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--here", action="store_true", help="in this process alone")
@@ -614,7 +617,7 @@ def main() -> int:
         each = map if given.here else stack.enter_context(multiprocessing.Pool()).imap
         for name in given.cores:
             started = time.monotonic()
-            jobs = [(name, given.seed * 1000 + part, given.inputs // 20) for part in range(20)]
+            jobs = [(name, cores[name], given.seed * 1000 + part, given.inputs // 20) for part in range(20)]
             faults = [found for share in each(_share, jobs) for found in share]
             for data, found in faults[:5]:
                 print(ascii(found), ascii(data[:600]), sep="\n    ")
@@ -624,4 +627,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(CORES))

@@ -25,6 +25,7 @@ _MENTION = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 _BEYOND = re.compile(r"['\"\\]|\$\(")  # compose evaluates these by its own rules
 
 Edits = t.Tuple[t.Tuple[str, Edit], ...]  # each with the path of its file
+_NOT_EVALUATED = written("x", [UNKNOWN])
 _ZONE = 1 << 40  # the places of each file are counted from a multiple of it, beyond those of any compose file
 
 
@@ -172,20 +173,21 @@ class EnvFile:
         names = mentioned(value) if group != 2 else []
         self._within[name] = {each for other in names for each in (other, *self._within.get(other, ()))}
         self._values[name] = self._evaluated(value, start, is_literal=group == 2)
+        if name in self._definitions:  # the line before gives nothing but parts of these
+            self._values.update({other: _NOT_EVALUATED for other, within in self._within.items() if name in within})
         self._definitions[name] = _Definition(name, start, end)
 
     def _evaluated(self, value: str, start: int, is_literal: bool) -> Text:
         word = written(value, range(start, start + len(value)))
-        unknown = written("x", [UNKNOWN])
         if is_literal or not re.search(r"[$\\]", value):
             return word
         if _BEYOND.search(value):
-            return unknown
+            return _NOT_EVALUATED
         try:
             evaluated, _empty, unset = expand(word, "\0", self._values.get)
         except ShellError:
-            return unknown
-        return unknown if unset else evaluated
+            return _NOT_EVALUATED
+        return _NOT_EVALUATED if unset else evaluated
 
     def _objection(self, edits: Edits, uses: t.Sequence[t.Tuple[str, EnvUse]]) -> str:
         names = self.defined_by(edits)

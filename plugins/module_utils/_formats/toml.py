@@ -27,6 +27,9 @@ _FLOAT = re.compile(r"[+-]?(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9](?:_?[0-9])*)?(?:[eE
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
 _DATE = re.compile(rf"\d{{4}}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[Tt ]{_TIME}(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)?)?|{_TIME}")
 
+_DEEPEST = 100
+_LONGEST_INTEGER = 100  # characters; Python limits those that it reads, and TOML has 64 bits
+
 Table = t.Dict[str, t.Any]
 Span = t.Tuple[int, int]
 
@@ -72,10 +75,12 @@ class _Reader:
         self._value: Table = {}
         self._headers: t.List[Header] = []
         self._lines: t.Dict[t.Tuple[str, ...], int] = {}
-        self._defined: t.Set[t.Tuple[str, ...]] = set()  # tables in brackets
+        self._defined: t.Set[t.Tuple[str, ...]] = set()  # tables in brackets, and those of dotted keys above the last brackets
+        self._dotted: t.Set[t.Tuple[str, ...]] = set()  # those of dotted keys below them
         self._closed: t.Set[int] = set()  # ids of inline tables and of arrays written as values
         self._pairs: t.List[Pair] = []
         self._items: t.Dict[int, t.List[Span]] = {}  # by the id of their array
+        self._depth = 0
 
     def document(self) -> Document:
         table, keys = self._value, ()  # type: t.Tuple[Table, t.Tuple[str, ...]]
@@ -96,6 +101,8 @@ class _Reader:
         self._expect("]]" if several else "]", "closes the name of the table")
         self._headers.append(Header(keys, self._line(start), start))
         self._lines.setdefault(keys, self._line(start))
+        self._defined |= self._dotted
+        self._dotted.clear()
         table = self._inside(self._value, keys[:-1], start)
         if several:
             rows = table.setdefault(keys[-1], [])
@@ -120,17 +127,21 @@ class _Reader:
             table = inner
         return table
 
-    def _pair(self, table: Table, outer: t.Tuple[str, ...]) -> Pair:
+    def _pair(self, table: Table, outer: t.Optional[t.Tuple[str, ...]]) -> Pair:
+        """A key with its value; ``outer`` is None in an inline table."""
         place = self._at
         keys = self._keys()
         self._expect("=", f"is missing after the key {'.'.join(keys)!r}")
         self._skip(_BLANKS)
         target = self._inside(table, keys[:-1], place)
-        if keys[-1] in target or (len(keys) > 1 and (*outer, *keys[:-1]) in self._defined):
+        dotted = {(*outer, *keys[:size]) for size in range(1, len(keys))} if outer is not None else set()
+        if keys[-1] in target or dotted & self._defined:
             raise self._error(place, f"the key {keys[-1]!r} is defined twice. Remove one of the two")
+        self._dotted |= dotted
         start = self._at
-        value = target[keys[-1]] = self._read_value()
-        self._lines[(*outer, *keys)] = self._line(place)
+        value = target[keys[-1]] = self._read_value(len(keys))
+        if outer is not None:
+            self._lines[(*outer, *keys)] = self._line(place)
         return Pair(len(self._headers), keys, place, value, (start, self._at), tuple(self._items.get(id(value), ())))
 
     def _keys(self) -> t.Tuple[str, ...]:
@@ -140,8 +151,10 @@ class _Reader:
             keys.append(self._key())
             self._skip(_BLANKS)
             if self._here() != ".":
-                return tuple(keys)
+                break
             self._at += 1
+        self._stop_below_the_deepest(len(keys))
+        return tuple(keys)
 
     def _key(self) -> str:
         bare = _BARE.match(self._text, self._at)
@@ -152,7 +165,19 @@ class _Reader:
             return self._string()
         raise self._error(self._at, "a key is missing. Put a key with characters other than letters, digits, '_' and '-' in double quotes")
 
-    def _read_value(self) -> t.Any:
+    def _stop_below_the_deepest(self, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise self._error(self._at, f"values are nested more than {_DEEPEST} deep, and no setting of Docker is. Simplify it")
+
+    def _read_value(self, deeper: int) -> t.Any:
+        """A value that is this much deeper than what it is in."""
+        self._depth += deeper
+        self._stop_below_the_deepest(self._depth)
+        value = self._value_here()
+        self._depth -= deeper
+        return value
+
+    def _value_here(self) -> t.Any:
         first = self._here()
         if first in ("'", '"'):
             long = _LONG.match(self._text, self._at)
@@ -194,7 +219,7 @@ class _Reader:
             if self._here() == "]":
                 break
             start = self._at
-            values.append(self._read_value())
+            values.append(self._read_value(1))
             self._items.setdefault(id(values), []).append((start, self._at))
             self._skip(_BETWEEN)
             if self._here() != ",":
@@ -209,7 +234,7 @@ class _Reader:
         self._at += 1
         self._skip(_BLANKS)
         while self._here() != "}":
-            self._pair(table, ("",))
+            self._pair(table, None)
             self._skip(_BLANKS)
             if self._here() != ",":
                 break
@@ -238,12 +263,18 @@ class _Reader:
         if word in values:
             value: t.Any = values[word]
         elif _INTEGER.match(word):
-            value = int(word.replace("_", ""), 0)
+            value = self._integer(word)
         elif _FLOAT.match(word):
             value = float(word.replace("_", ""))
         else:
             raise self._error(self._at, "this is not a TOML value. Strings need quotes; the only words are true and false")
         self._at += len(word)
+        return value
+
+    def _integer(self, word: str) -> int:
+        value = int(word.replace("_", ""), 0) if len(word) < _LONGEST_INTEGER else 1 << 63
+        if not -(1 << 63) <= value < 1 << 63:
+            raise self._error(self._at, "an integer of TOML has 64 bits, and this one needs more. Write a smaller one")
         return value
 
     def _end_of_line(self) -> None:

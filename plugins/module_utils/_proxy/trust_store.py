@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import typing as t
 
@@ -51,7 +50,7 @@ def certificates(pem: str) -> t.List[bytes]:
     for body in _CERTIFICATE.findall(pem):
         try:
             der = base64.b64decode("".join(body.split()), validate=True)
-        except binascii.Error:
+        except ValueError:  # no base64, or not ASCII
             der = b""
         if not _whole(der):
             raise NoCertificate("certificate: the text between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Use the authority's file unchanged.")

@@ -23,10 +23,13 @@ DEFAULT = "_default"
 CERTIFICATES = (".crt", ".cert", ".key")  # what the engine reads in a folder without hosts.toml
 BEGIN = "# begin: set by buildfleet.docker docker_registry_hosts\n"
 END = "# end: buildfleet.docker docker_registry_hosts\n"
-_BLOCK = re.compile(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)
+_BLOCK = re.compile(rf"{re.escape(BEGIN)}(?:(?!{re.escape(BEGIN)}).)*?{re.escape(END)}", re.S)  # not from a mark whose end somebody removed
 _KEYS = ("url", "username", "password", "ca", "skip_verify", "override_path", "capabilities")
 _CAPABILITIES = ("pull", "resolve", "push")
+_HALF_A_CHARACTER = "[\ud800-\udfff]"
+_NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f\"\\?#\ud800-\udfff]")
 _FLAGS = ("skip_verify", "override_path")
+_NO_TABLE = '{} sets host in a way that no table can be put before. Write each mirror there as a table, such as [host."https://mirror.example.com"].'
 _ALIASES = ("registry-1.docker.io", "index.docker.io")  # the engine looks for neither (seen on 28.5 and 29)
 
 
@@ -100,6 +103,9 @@ def _mirror(entry: t.Any, where: str) -> Mirror:
     for key in given:
         if key not in _KEYS:
             raise RegistryHostsError(f"{where}: {key!r} is not a key of a mirror. Use {', '.join(_KEYS)}.")
+    for key in ("username", "password", "ca"):
+        if re.search(_HALF_A_CHARACTER, str(given.get(key) or "")):
+            raise RegistryHostsError(f"{where}: {key} contains half of a surrogate pair, which is not a character. Correct it.")
     parts = _url(given["url"], where)
     username = str(given.get("username") or unquote(parts.username or ""))
     password = str(given.get("password") or unquote(parts.password or ""))
@@ -122,7 +128,7 @@ def _url(text: str, where: str) -> t.Any:
         port = parts.port
     except ValueError:
         port, parts = -1, urlsplit("")
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == -1 or "@" in parts.path or re.search(r"[\s\x00-\x1f\x7f\"\\?#]", text):
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or port == -1 or "@" in parts.path or _NOT_IN_A_URL.search(text):
         raise RegistryHostsError(f"{where}: {mask.login(text)!r} is not the URL of a mirror. Write https://host, https://host:port or https://host/path.")
     return parts
 
@@ -178,22 +184,31 @@ def authorization(mirror: Mirror) -> str:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value)  # JSON strings are valid in TOML
+    """A JSON string is valid in TOML, unless it has half a pair of an escaped character, or DEL as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def with_block(contents: bytes, path: str, ours: str) -> bytes:
     """The file with our lines; raises RegistryHostsError if lines of others conflict."""
     text = _BLOCK.sub("", _decoded(contents, path))
     others, own = _parsed(text, path), _parsed(ours, path)
+    if any(pair.keys[0] == "host" and not pair.header for pair in others.pairs):
+        raise RegistryHostsError(_NO_TABLE.format(path))
+    urls = {url.rstrip("/") for url in own.value.get("host", {})}
     for keys, line in others.lines.items():
-        if keys == ("host", *keys[1:]) and len(keys) == 2 and keys[1].rstrip("/") in {url.rstrip("/") for url in own.value.get("host", {})}:
+        if keys[0] == "host" and keys[1:] and keys[1].rstrip("/") in urls:
             raise RegistryHostsError(f"{path}, line {line} sets {keys[1]} too. Remove that table, or remove the mirror from registries.")
-        if len(keys) == 1 and keys[0] != "host" and keys[0] in own.value:
+        if keys[0] != "host" and keys[0] in own.value:
             raise RegistryHostsError(f"{path}, line {line} sets {keys[0]!r}, which fallback: false sets too. Remove that line, or set fallback: true.")
     at = others.headers[0].start if others.headers else len(text)
     before = text[:at]
     gap = "\n" if before and not before.endswith("\n") else ""
-    return f"{before}{gap}{ours}{text[at:]}".encode()
+    together = f"{before}{gap}{ours}{text[at:]}"
+    try:
+        toml.parse(together, path)
+    except toml.NotToml as error:
+        raise RegistryHostsError(_NO_TABLE.format(path)) from error
+    return together.encode()
 
 
 def lines_of_ours(text: str) -> t.Container[int]:

@@ -31,6 +31,10 @@ VALID = [
     "a = 0x1F\nb = 0o17\nc = 0b1_0\n",
     "[a.b]\nx = 1\n[a]\ny = 2\n",
     " \t key\t=\t'v'\t\n",
+    "a.b = 1\n[a.c]\n[d]\ne.f = 1\n[d.e.g]\n",
+    "[a.b.c]\n[a]\nb.d = 1\n",
+    "a = {x.y = 1}\n[b]\na = {x.y = 1}\n['']\nx.z = 1\n",
+    "[[a]]\nb.c = 1\n[[a]]\nb.c = 2\n",
 ]
 WRONG = [
     "server = https://registry-1.docker.io\n",
@@ -59,6 +63,9 @@ WRONG = [
     "= 1\n",
     "a = True\n",
     "a.b = 1\na = 2\n",
+    "a.b = 1\n[a]\n",
+    "a.b.c = 1\n[a.b]\n",
+    "[a.b]\n[a]\nb.c.d = 1\n",
     "[a.b]\n[a]\nb.c = 1\n",
     "a = 'x\ny'\n",
     "a = [{x = 1}]\n[a.b]\n",
@@ -101,6 +108,35 @@ def test_what_the_judge_refuses_is_refused_with_its_place(text):
     assert judged(text) is None
     with pytest.raises(NotToml, match=r"^/hosts\.toml, line \d+, column \d+: .*\.$"):
         parse(text, "/hosts.toml")
+
+
+TOO_DEEP = "values are nested more than 100 deep, and no setting of Docker is. Simplify it."
+TOO_LARGE = "an integer of TOML has 64 bits, and this one needs more. Write a smaller one."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(f"a = {'[' * 2000}", f"/hosts.toml, line 1, column 105: {TOO_DEEP}", id="arrays"),
+        pytest.param(f"a = {'{x = ' * 2000}", f"/hosts.toml, line 1, column 505: {TOO_DEEP}", id="inline tables"),
+        pytest.param(f"a = [{{{'a.' * 60}a = {{{'a.' * 60}a = 1}}}}]", f"/hosts.toml, line 1, column 256: {TOO_DEEP}", id="dotted keys in inline tables"),
+        pytest.param(f"{'a.' * 100}a = 1", f"/hosts.toml, line 1, column 203: {TOO_DEEP}", id="a dotted key"),
+        pytest.param(f"[{'a.' * 100}a]", f"/hosts.toml, line 1, column 203: {TOO_DEEP}", id="a table"),
+        pytest.param(f"a = {'9' * 5000}", f"/hosts.toml, line 1, column 5: {TOO_LARGE}", id="a long integer"),
+        pytest.param("\na = 0xFFFFFFFFFFFFFFFF", f"/hosts.toml, line 2, column 5: {TOO_LARGE}", id="unsigned"),
+        pytest.param("a = 9_223_372_036_854_775_808", f"/hosts.toml, line 1, column 5: {TOO_LARGE}", id="one too large"),
+        pytest.param("a = -9223372036854775809", f"/hosts.toml, line 1, column 5: {TOO_LARGE}", id="one too small"),
+    ],
+)
+def test_what_no_file_of_docker_has_is_refused(text, message):
+    with pytest.raises(NotToml) as refused:
+        parse(text, "/hosts.toml")
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("text", [f"a = {'[' * 99}1{']' * 99}", f"{'a.' * 99}a = 1", "a = [9223372036854775807, -9223372036854775808, 0x7FFFFFFFFFFFFFFF]"])
+def test_the_deepest_and_the_largest_are_read(text):
+    assert parse(text, "/hosts.toml").value == tomllib.loads(text)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ def test_the_certificates_alone_are_kept(given, kept):
             pem(ONE).replace("EB", "**"),
             "certificate: the text between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Use the authority's file unchanged.",
         ),
+        (
+            pem(ONE).replace("EB", "\u00e9B"),
+            "certificate: the text between BEGIN CERTIFICATE and END CERTIFICATE is damaged. Use the authority's file unchanged.",
+        ),
     ],
 )
 def test_what_is_no_certificate_is_refused(given, sentence):

@@ -99,6 +99,14 @@ def test_the_option(option, expected):
             {"ghcr.io": [{"url": "https://m", "capabilities": ["pull"]}]},
             "registries: ghcr.io: a mirror without the capabilities pull and resolve is never used for an image by its tag. Add the other one.",
         ),
+        (
+            {"ghcr.io": {"url": "https://m.lab", "username": "b", "password": "x\ud800"}},
+            "registries: ghcr.io: password contains half of a surrogate pair, which is not a character. Correct it.",
+        ),
+        (
+            {"ghcr.io": "https://m.lab/\ud800"},
+            "registries: ghcr.io: 'https://m.lab/\\ud800' is not the URL of a mirror. Write https://host, https://host:port or https://host/path.",
+        ),
     ],
 )
 def test_a_bad_option_is_refused_with_what_to_write(option, message):
@@ -143,6 +151,14 @@ OTHERS = [
 ]
 
 
+def test_characters_beyond_ascii_are_read_as_they_were_set():
+    tomllib = pytest.importorskip("tomllib")
+    mirrors = [Mirror("https://m.lab/\U0001f433/\u4e2d", ca="/etc/\U0001f433\x7f.pem")]
+    text = block("ghcr.io", mirrors, True)
+    assert tomllib.loads(text)["host"] == {mirrors[0].url: {"capabilities": ["pull", "resolve"], "ca": mirrors[0].ca}}
+    assert with_block(b"", PATH, text).decode() == text
+
+
 @pytest.mark.parametrize("contents", OTHERS)
 @pytest.mark.parametrize("again", [1, 2])
 def test_the_lines_of_others_are_kept_and_come_behind_ours(contents, again):
@@ -156,9 +172,21 @@ def test_the_lines_of_others_are_kept_and_come_behind_ours(contents, again):
     assert without_block(after) == contents
 
 
+def test_a_mark_whose_end_somebody_removed_is_kept():
+    contents = f'{hosts_toml.BEGIN}[host."https://others.lab"]\n'.encode()
+    ours = block("ghcr.io", MIRRORS, True)
+    after = with_block(contents, PATH, ours)
+    assert after == f'{hosts_toml.BEGIN}{ours}[host."https://others.lab"]\n'.encode()
+    assert with_block(after, PATH, ours) == after
+    assert hosts_toml.without_block(after) == contents
+
+
 def test_a_last_line_without_an_end_is_ended():
     after = with_block(b'server = "https://ghcr.io"', PATH, block("ghcr.io", MIRRORS[:1], True))
     assert after.startswith(b'server = "https://ghcr.io"\n# begin')
+
+
+NO_TABLE = f'{PATH} sets host in a way that no table can be put before. Write each mirror there as a table, such as [host."https://mirror.example.com"].'
 
 
 @pytest.mark.parametrize(
@@ -177,6 +205,27 @@ def test_a_last_line_without_an_end_is_ended():
             id="the last server",
         ),
         pytest.param(
+            b'host."https://m.lab/hub".skip_verify = false\n',
+            True,
+            NO_TABLE,
+            id="a mirror in a dotted key, which would come first",
+        ),
+        pytest.param(
+            b'[host]\n"https://m.lab/hub".skip_verify = false\n',
+            True,
+            f"{PATH}, line 2 sets https://m.lab/hub too. Remove that table, or remove the mirror from registries.",
+            id="our mirror in a dotted key",
+        ),
+        pytest.param(
+            b'# x\nheader.X = "1"\n',
+            False,
+            f"{PATH}, line 2 sets 'header', which fallback: false sets too. Remove that line, or set fallback: true.",
+            id="a dotted key of the last server",
+        ),
+        pytest.param(b"host = {}\n", True, NO_TABLE, id="host in one line"),
+        pytest.param(b"host = 1\n", True, NO_TABLE, id="host is a number"),
+        pytest.param(b"[[host]]\n", True, NO_TABLE, id="host is a list"),
+        pytest.param(
             b"server = https://ghcr.io\n",
             True,
             f"{PATH}, line 1, column 10: this is not a TOML value. Strings need quotes; the only words are true and false. "
@@ -193,7 +242,7 @@ def test_a_last_line_without_an_end_is_ended():
 )
 def test_what_stands_in_the_way_is_named(contents, fallback, message):
     with pytest.raises(RegistryHostsError) as refused:
-        with_block(contents, PATH, block("ghcr.io", MIRRORS, fallback))
+        with_block(contents, PATH, block("ghcr.io", MIRRORS if fallback else MIRRORS[::-1], fallback))
     assert str(refused.value) == message
 
 
