@@ -448,7 +448,7 @@ def relay_fault(data: bytes, dice: random.Random) -> str:
     text = relay.configuration(relay.Relay(["127.0.0.1", "::1"], 3128, [dice.choice([*words, "172.18.0.0/16"])]), options)
     known = ("http_port", "acl", "http_access", "always_direct", "never_direct", "cache_peer", "cache_peer_access")
     for line in text.partition("shutdown_lifetime 1 seconds\n")[2].splitlines():
-        if line.split(" ")[0] not in known or re.search(r"[^\x20-\x7e]", line) or " #" in line:
+        if line.split(" ")[0] not in known or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", line) or " #" in line:
             return f"more than one word: {line!r}"
     return ""
 

@@ -119,7 +119,7 @@ def no_proxy(entries: t.Sequence[str], option: str = "no_proxy") -> t.Tuple[str,
     distinct: t.List[str] = []
     for entry in ",".join(entries).split(","):
         entry = entry.strip()
-        if re.search(r"[\s\x00-\x1f\x7f\"'`$\\;]", entry):
+        if re.search(r"[\s\x00-\x1f\x7f\"'`$\\;\ud800-\udfff]", entry):
             raise ValueRefused(
                 f"{option}: the entry {entry[:60]!r} contains a space, a quote or another character that cannot be in a "
                 f"host name. Write one host, domain, address or network per entry."

@@ -297,10 +297,16 @@ class _Visit:
             target = answer.header("Location")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 return answer, url
-            before, url = url, urljoin(url, target)
+            before, url = url, self._redirected(url, target)
             if host_of(before) != host_of(url):
                 sent.pop("Authorization", None)
         raise _Problem("mirror_error", "redirects without end", self._host, "The mirror redirects endlessly.")
+
+    def _redirected(self, url: str, target: str) -> str:
+        try:
+            return urljoin(url, target)
+        except ValueError:
+            raise _Problem("mirror_error", "invalid redirect", self._host, "The mirror redirects to a URL that is not valid.") from None
 
     # --- refusals ------------------------------------------------------------------------------------
 

@@ -174,8 +174,16 @@ def test_exceptions_that_docker_understands_are_not(entry):
 def test_exceptions_are_a_set():
     assert proxy.no_proxy([" a,b", "a"]) == ("a", "b")
     assert proxy.no_proxy_set("B, a") == proxy.no_proxy_set("a,b")
-    with pytest.raises(proxy.ValueRefused):
-        proxy.no_proxy(["a\nHTTP_PROXY=x"])
+
+
+@pytest.mark.parametrize("entry", ["a\nHTTP_PROXY=x", "a\ud800"], ids=["two lines", "half a character"])
+def test_an_exception_with_a_character_that_no_host_name_has_is_refused(entry):
+    with pytest.raises(proxy.ValueRefused) as refused:
+        proxy.no_proxy([entry])
+    assert str(refused.value) == (
+        f"no_proxy: the entry {entry!r} contains a space, a quote or another character that cannot be in a host name. "
+        "Write one host, domain, address or network per entry."
+    )
 
 
 @pytest.mark.parametrize(

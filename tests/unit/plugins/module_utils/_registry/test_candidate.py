@@ -295,6 +295,15 @@ OTHER_TOKEN = "GET https://auth.m.lab/token?scope=repository%3Alibrary%2Fbusybox
             (),
             "The mirror redirects endlessly.",
         ),
+        (
+            {HELLO: Answer(301, {"Location": "https://[::1"})},
+            "mirror_error",
+            "invalid redirect",
+            "m.lab",
+            "nothing",
+            (),
+            "The mirror redirects to a URL that is not valid.",
+        ),
         ({HELLO: Answer(302, {})}, "mirror_error", "status 302", "m.lab", "nothing", (), "The mirror answers /v2/ with an error (status 302)."),
         (
             {HELLO: Answer(401, HUB), HUB_TOKEN: Answer(0, {}, "reset")},
