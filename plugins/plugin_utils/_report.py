@@ -329,7 +329,7 @@ def _tally(values: t.Sequence[str], names: t.Sequence[str]) -> t.Dict[str, int]:
 
 def _natural(name: str) -> t.List[t.Tuple[int, str]]:
     """web2 before web10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"([0-9]+)", name)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _first_line(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import re
 import ssl
 import time
 import typing as t
@@ -51,7 +52,7 @@ def _read(answer: t.Any, most: int, until: float) -> Answer:
     except (OSError, http.client.HTTPException) as error:
         reason = "cut off" if isinstance(error, http.client.IncompleteRead) else transport(error)
     length = answer.headers.get("Content-Length") or ""
-    if not reason and length.isdigit() and len(body) < min(most, int(length)):
+    if not reason and re.fullmatch(r"[0-9]{1,18}", length) and len(body) < min(most, int(length)):
         reason = "cut off"
     return Answer(answer.status, dict(answer.headers.items()), reason, body)
 

@@ -100,9 +100,14 @@ def _address(text: str, refuse: t.Callable[[str], ValueRefused]) -> str:
             raise refuse(f"'{address}' has more than one ':'. Write an IPv6 address in brackets: [2001:db8::1]:3128.")
         if not _HOST.match(host):
             raise refuse(f"'{host}' is not a host name. Use letters, digits, '-' and '.'.")
-    if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if colon and not _is_port(port):
         raise refuse(f"the port '{port}' is not a number between 1 and 65535. Write it as scheme://host:3128.")
     return address
+
+
+def _is_port(text: str) -> bool:
+    digits = text.lstrip("0")
+    return text.isascii() and text.isdigit() and len(digits) < 6 and 0 < int(digits or 0) < 65536
 
 
 def is_loopback(proxy_: Proxy) -> bool:

@@ -207,12 +207,13 @@ class _Visit:
         manifest = self._document(url, repository, image)
         if head.status != 200:
             raise self._refusal(head, url, f"HEAD for the manifest of {image}")
-        if manifest.get("manifests"):
-            digest = str(manifest["manifests"][0].get("digest"))
+        manifests = _entries(manifest, "manifests")
+        if manifests:
+            digest = str(manifests[0].get("digest"))
             manifest = self._document(f"{self._base}/v2/{repository}/manifests/{digest}", repository, image)
-        layers = manifest.get("layers") or []
+        layers = _entries(manifest, "layers")
         if layers:
-            largest = max(layers, key=lambda layer: int(layer.get("size") or 0))
+            largest = max(layers, key=_size)
             try:
                 self._layer(f"{self._base}/v2/{repository}/blobs/{largest.get('digest')}", repository, image, most)
             except _Problem as problem:
@@ -345,6 +346,16 @@ def _parse(body: bytes) -> t.Dict[str, t.Any]:
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _entries(document: t.Mapping[str, t.Any], key: str) -> t.List[t.Dict[str, t.Any]]:
+    entries = document.get(key)
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _size(layer: t.Mapping[str, t.Any]) -> int:
+    size = layer.get("size")
+    return size if isinstance(size, int) else 0
 
 
 def _own_message(answer: Answer) -> str:

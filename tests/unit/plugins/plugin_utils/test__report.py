@@ -181,9 +181,9 @@ def test_counts_add_up():
 
 
 def test_what_does_not_work_comes_first_and_names_count_as_people_count():
-    names = ["web10", "web2", "web1.b", "1a", "café", "10.0.0.2", "10.0.0.10"]
+    names = ["web10", "web2", "web1.b", "1a", "café", "web²", "10.0.0.2", "10.0.0.10"]
     shown = report({**{name: Observed(fleet.PASSED) for name in names}, "z": Observed(fleet.FAILURES[0])}, NOW)
-    assert [host["name"] for host in shown["hosts"]] == ["z", "1a", "10.0.0.2", "10.0.0.10", "café", "web1.b", "web2", "web10"]
+    assert [host["name"] for host in shown["hosts"]] == ["z", "1a", "10.0.0.2", "10.0.0.10", "café", "web1.b", "web2", "web10", "web²"]
 
 
 def test_slices_have_keys_of_their_own():

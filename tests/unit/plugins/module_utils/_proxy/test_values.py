@@ -226,6 +226,11 @@ def test_an_exception_means_what_it_means_to_go(exceptions, host, port, direct):
         ("joe:s3/cret@m.lab", "'xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
         ("http://joe:s3/cret@m.lab", "'http://xxxxx:xxxxx@m.lab': it contains a login, which Docker does not accept here. Write only the host."),
         ("m_lab:x", "'m_lab:x': the port 'x' is not a number between 1 and 65535. Write it as scheme://host:3128."),
+        pytest.param(
+            f"m.lab:{'9' * 5000}",
+            f"'m.lab:{'9' * 5000}': the port '{'9' * 5000}' is not a number between 1 and 65535. Write it as scheme://host:3128.",
+            id="more digits than Python reads",
+        ),
     ],
 )
 def test_a_registry_that_is_none_is_refused(text, message):

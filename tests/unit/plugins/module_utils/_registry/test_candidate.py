@@ -69,6 +69,19 @@ def tried(answers=None, images=("busybox",), most=9):
     return try_candidate(URL, images, most, mirror, mirror.clock)
 
 
+@pytest.mark.parametrize("sizes", [(None, 9), ("big", 9), ([1], 9), (-1e999, 9)], ids=["none", "a word", "a list", "infinity"])
+def test_a_size_that_is_not_a_number_is_none(sizes):
+    layers = [{"digest": f"sha256:{name}", "size": size} for name, size in zip("ab", sizes)]
+    manifest = json.dumps({"layers": ["x", *layers]}).encode()
+    assert tried({f"GET {URL}{BUSYBOX}/manifests/latest": Answer(200, {}, body=manifest)}).usable
+
+
+@pytest.mark.parametrize("manifest", [b'{"manifests": {"0": 1}, "layers": 1}', b'{"manifests": ["x"], "layers": {"a": 1}}', b'{"manifests": 1}'])
+def test_a_manifest_of_another_shape_has_no_layers(manifest):
+    found = tried({f"GET {URL}{BUSYBOX}/manifests/latest": Answer(200, {}, body=manifest)})
+    assert (found.usable, found.bytes_per_second) == (True, None)
+
+
 def test_a_mirror_is_asked_as_docker_asks():
     mirror = FakeMirror()
     found = try_candidate(f"{URL}/", ["busybox"], 9, mirror, mirror.clock)
