@@ -39,7 +39,7 @@ TABLE = {
 def parse(version: str) -> Version:
     """The leading numbers of '26.1.5+dfsg1', 'go1.24.4' or 'v0.13.1'; () without any."""
     match = re.match(r"\D{0,3}(\d+(?:\.\d+)*)", version.strip())
-    return tuple(int(part[:9]) for part in match.group(1).split(".")) if match else ()  # Python refuses numbers of thousands of digits
+    return tuple(int(part[:9]) for part in match.group(1).split(".")) if match else ()  # of any length
 
 
 def has(feature: str, version: str) -> bool:
