@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import NamedTuple
 
@@ -136,3 +137,31 @@ def test_nobody_reads_a_certificate_beside_default(bare, wall):
         bare.host.check_output(f"mv /var/tmp/lab-ca.crt {ca} && update-ca-certificates")
     bare.forget()
     assert content(bare, "buildkit", GHCR) == GHCR
+
+
+# A mirror that hosts.toml alone names -> the cause and the reason, where the builder reads the file
+BROKEN = {
+    "https://page.lab": ("mirror_error", "html page"),
+    "https://allowlist.lab": ("mirror_error", "status 403"),
+}
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["ours", "of others"])
+@pytest.mark.parametrize("url", BROKEN)
+def test_a_broken_mirror_is_reported_to_whoever_reads_the_file(bare, url, ours):
+    path = f"{FOLDER}/docker.io/hosts.toml"
+    if ours:
+        assert bare.module("docker_registry_hosts", registries={"docker.io": url}).returncode == 0
+    else:
+        bare.write(path, f'[host."{url}"]\n')
+    bare.forget()
+    cause, reason = BROKEN[url]
+    for builder in ("buildkit", "legacy"):
+        done = bare.module("docker_build_check", "--one-line", builder=builder, required=False, image="alpine:3.19")
+        found = json.loads(done.stdout.partition(" => ")[2])
+        if builder == "legacy" and bare.store == "graphdriver":
+            assert (found["cause"], found["host"]) == ("reset", "registry-1.docker.io")
+            continue
+        seen = (found["cause"], found["asked_by"], found["host"], found["reason"])
+        assert seen == (cause, "daemon", url.partition("://")[2], reason), found["log"]
+        assert ("docker_registry_hosts" if ours else path) in found["cure"]
