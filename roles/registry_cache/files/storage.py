@@ -243,6 +243,7 @@ class Storage:
         for removal in due:
             for digest in removal.digests - self._linked(LAYERS, REVISIONS):
                 self._remove(self._data(digest))
+                self._sizes.pop(digest[:2], None)  # its time of change stays the same
         old = [folder for since, folder in self._empty if since + EMPTY_SECONDS <= self.now()]
         self._empty = self._empty[len(old) :]
         for folder in old:

@@ -118,6 +118,20 @@ def test_the_size_counts_blobs_once_and_running_downloads(registry):
     assert registry.storage.size() == before - size
 
 
+def test_a_layer_is_removed_and_counted_once(registry):
+    """The folder of a removed layer stays for a minute, and that of 256 of them does not change with it."""
+    for number in range(4):
+        registry.image("library/a", [f"layer {number}"], used=number, tag=str(number))
+    for folder in registry.root.glob("blobs/sha256/*"):
+        os.utime(folder, (0, 0))
+    registry.storage.keep_below(4000)
+    registry.wait(2, 4000)
+    left = sum(file.stat().st_size for file in registry.root.glob("blobs/sha256/*/*/data"))
+    assert registry.storage.size() == left
+    registry.wait(2, 4000)
+    assert len(registry.log) == 1, registry.log
+
+
 def test_an_empty_storage(registry):
     registry.storage.repair()
     registry.storage.keep_below(1)
