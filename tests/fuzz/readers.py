@@ -33,10 +33,9 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._dockerfile.rewr
 from ansible_collections.buildfleet.docker.plugins.module_utils._formats import toml
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.host import Run
 from ansible_collections.buildfleet.docker.plugins.module_utils._host.tree import BAKE_FILES, matches
-from ansible_collections.buildfleet.docker.plugins.module_utils._info import info
-from ansible_collections.buildfleet.docker.plugins.module_utils._info import registry_hosts as hosts_files
+from ansible_collections.buildfleet.docker.plugins.module_utils._info import info, registry_hosts
 from ansible_collections.buildfleet.docker.plugins.module_utils._proxy import relay, trust_store
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry import candidate, hosts_toml, probe
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry import candidate, hosts_file, hosts_toml, probe
 from ansible_collections.buildfleet.docker.plugins.modules import docker_daemon_proxy, docker_registry_hosts
 
 try:
@@ -130,9 +129,9 @@ def hosts_toml_fault(data: bytes, dice: random.Random) -> str:
     path = hosts_toml.path_of("ghcr.io")
     hosts_toml.secrets(data, path)
     registry = dice.choice(["ghcr.io", "docker.io", "_default", "index.docker.io"])
-    file = hosts_files.read_file(path, registry, data)
+    file = hosts_file.read_file(path, registry, data)
     engine, store = dice.choice([("28.5.2", "containerd"), ("28.5.2", "graphdriver"), ("26.1.5", "graphdriver"), ("", "")])
-    for _id, _severity, _process, message, cure in hosts_files.problems([file], engine, store, dice.choice(["", "https://m.example"])):
+    for _id, _severity, _process, message, cure in registry_hosts.problems([file], engine, store, dice.choice(["", "https://m.example"])):
         if not (message.endswith(".") and cure.endswith(".")):
             return f"no sentence: {message!r}"
     ours = hosts_toml.block("ghcr.io", dice.choice(REGISTRY_MIRRORS), dice.random() < 0.5)
@@ -173,7 +172,7 @@ def registries_fault(data: bytes, dice: random.Random) -> str:
         return cores.fault_of_words(error)
     for registry, asked in registries.items():
         fallback = dice.random() < 0.5
-        file = hosts_files.read_file(hosts_toml.path_of(registry), registry, hosts_toml.block(registry, asked, fallback).encode())
+        file = hosts_file.read_file(hosts_toml.path_of(registry), registry, hosts_toml.block(registry, asked, fallback).encode())
         urls = [mirror.url for mirror in file.mirrors] + ([] if fallback else [file.server])
         if file.error or urls != [mirror.url for mirror in asked]:
             return f"the engine reads something else: {file}"
