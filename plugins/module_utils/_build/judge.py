@@ -27,6 +27,7 @@ _USED_BUILDER = re.compile(r'^#0 building with "([^"]+)" instance using .*$', re
 _BOOTING = re.compile(r"\[internal\] booting buildkit")
 _BOOT_IMAGE = re.compile(r"^#\d+ pulling image (\S+)", re.M)
 _FAILED = re.compile(r"ERROR|failed to solve|returned a non-zero code|^The command .* returned|Error response from daemon|^error(?:ing)?\b", re.M)
+_WITHOUT_BUILDKIT = re.compile(r"removing the DOCKER_BUILDKIT=0")  # the option is one of BuildKit, and buildx was not asked
 _PASSED = re.compile(r"^Successfully built [0-9a-f]+|^#\d+ (?:writing image|naming to|exporting (?:manifest|layers))\b.*\bdone\b", re.M)
 
 
@@ -39,7 +40,7 @@ def judge(log: str, evidence: t.Optional[Evidence] = None) -> Verdict:
         sentence = f"The user who builds has no builder {name}."
         return Verdict("buildx_missing", reason=f"no builder {name}", cure=cure, sentence=f"{sentence} {cure}", lines=(_line_of(log, missing),))
     without = _NO_BUILDX.search(log)
-    if without and not _COMPOSE.search(log):
+    if without and not _COMPOSE.search(log) and not _WITHOUT_BUILDKIT.search(log):
         cure = CURES["buildx_missing of a builder"].english
         sentence = f"The buildx plugin is missing or broken. {cure}"
         return Verdict("buildx_missing", cure=cure, cure_name="buildx_missing of a builder", sentence=sentence, lines=(_line_of(log, without),))

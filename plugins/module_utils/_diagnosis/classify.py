@@ -28,7 +28,7 @@ _REQUESTED = re.compile(r"(?:(?:Get|Head|Post|Put|Patch|GET) \"?|request to |sta
 _HELP = re.compile(r"https?://(?:www\.|docs\.|hub\.)docker\.com|/issues/\d|/docs?/")
 _ADVICE = re.compile(
     r"\b(?:[Vv]isit(?:ing)?|[Ss]ee|[Rr]efer to|[Ii]nstructions at|[Ii]nformation(?: at)?|[Hh]elp|[Dd]etails|[Mm]ore"
-    r"|(?:[Ii]nstructions|[Ss]teps|[Ii]nformation|[Dd]etails|[Dd]ocumentation)\b[\w ]{0,40})[:,]? +\(?https?://\S+"
+    r"|(?:[Ii]nstructions|[Ss]teps|[Ii]nformation|[Dd]etails|[Dd]ocumentation)\b(?:(?! (?:from|of) )[\w ]){0,40})[:,]? +\(?https?://\S+"
 )
 _TOKEN = re.compile(r"fetch (?:anonymous|oauth) token|[?&]scope=|/token\b[^ ]*service=")
 
@@ -75,7 +75,9 @@ def decide(log: Log, known: Evidence) -> Verdict:
 
 
 def _named_by(host: str, known: Evidence) -> str:
-    return next((mirror.named_by for mirror in known.mirrors if host in (mirror.host, mirror.realm_host)), "")
+    """The file that names the mirror; '' if the log does not tell which mirror it was."""
+    names = {mirror.named_by for mirror in known.mirrors if not host or host in (mirror.host, mirror.realm_host)}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _role(host: str, reference: t.Optional[str], known: Evidence) -> str:
@@ -235,7 +237,7 @@ def _git(log: Log) -> t.Optional[Verdict]:
     return Verdict(failure.cause, asked_by="client" if client else "daemon", host=failure.host or None, reason=failure.reason) if failure else None
 
 
-_NO_REPOSITORY = re.compile(r"fatal: '([^']+)' does not appear to be a git repository")
+_NO_REPOSITORY = re.compile(r"fatal: '(?!origin')([^']+)' does not appear to be a git repository")
 _GIT_LOGIN = re.compile(
     r"fatal: could not read (?:Username|Password) for|Authentication failed for 'http|Permission denied \(publickey|terminal prompts disabled"
     r"|remote: (?:Repository not found|HTTP Basic: Access denied|Invalid username or password)|Host key verification failed"
@@ -551,7 +553,7 @@ _SAID_REFERENCE = tuple(
         r"no child with platform \{[^}]*\} in index (\S+?),?$",
         r"push permission for \"([^\s\"]+)\"",
         r"failed to put manifest (\S+?):? errors?:",
-        r"docker://([\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?):? ",
+        r"docker://((?:[\w.-]+:\d+/)?[\w./-]+(?::[\w.-]+)?(?:@sha256:\w+)?):? ",
         r"^(?:#\d+ |[ ]> )?(?:\[[^\]]*\] )?pushing ([\w.-]+/\S+) with docker",
         r"ERROR.{0,9} load metadata for (\S+)",
         r"pulling image (\S+)$",

@@ -195,7 +195,7 @@ def _close(lines: t.Sequence[str]) -> t.Sequence[str]:
 
 def _of_ansible(row: str) -> str:
     """What a module returned, from the row that Ansible prints about a failed task."""
-    result = _TASK_FAILED.match(row)
+    result = _TASK_FAILED.match(_ANSI.sub("", row))
     text = _returned(result.group(2)) if result else ""
     before = result.group(1) if result and text else ""
     return "\n".join(before + part for line in (text or row).split("\n") for part in _built(line))
@@ -204,21 +204,23 @@ def _of_ansible(row: str) -> str:
 def _returned(result: str) -> str:
     try:
         value = json.loads(result)
-    except ValueError:
+    except (RecursionError, ValueError):
         return ""
     return "\n".join(value[name] for name in ("stdout", "stderr", "msg") if isinstance(value.get(name), str))
 
 
 def _built(line: str) -> t.Sequence[str]:
     """The log and the error in the message of community.docker.docker_image, which has the lines of the log as a list of Python."""
-    built = _BUILT_BY_ANSIBLE.match(line)
+    built = _BUILT_BY_ANSIBLE.match(_ANSI.sub("", line))
     if built is None:
         return [line]
     try:
         log = ast.literal_eval(built.group(2))
-    except (SyntaxError, ValueError):
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         return [line]
-    return [*"".join(map(str, log)).split("\n"), built.group(1)]
+    parts = [str(part) for part in log]
+    end = "" if any(part.endswith("\n") for part in parts) else "\n"  # newer versions remove the line ends
+    return [*end.join(parts).split("\n"), built.group(1)]
 
 
 def _unescaped(text: str) -> str:
@@ -246,7 +248,7 @@ def _unwrapped(line: str) -> t.List[str]:
     if line.startswith("{") and '"' in line:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (RecursionError, ValueError):
             value = None
         if isinstance(value, dict):
             output = value.get("stream") or value.get("error") or value.get("message") or value.get("msg") or value.get("status")

@@ -359,7 +359,7 @@ STEP = (
         "proxy_refused",
         "status {1}",
     ),
-    Rule("step", r"\b(403|50[0234]) +[A-Z][\w ]+\[IP: [\d.:a-f]+ 3128\]", "proxy_refused", "status {1}"),  # apt; no repository has the port of squid
+    Rule("step", r"\b(403|50[0234]) +[A-Z][\w ]+\[IP: [\d.:a-f]+ 3128\]", "proxy_refused", "status {1}"),  # apt names its peer: the proxy's port
     Rule("step", r'(?:Get|Head) "https?://[^"\s]+": (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out)$', "proxy_refused", "{1}"),
     Rule("step", r"Proxy tunneling failed: ?(\w[\w ]*)|proxyconnect tcp: (Forbidden|Bad Gateway|Service Unavailable)", "proxy_refused", "{1}"),
     Rule(

@@ -98,7 +98,7 @@ _SUCCESS = re.compile(
 )
 _NO_TLS = re.compile(r"can't execute 'ssl_helper'")  # busybox wget ends with a reset then
 _HARMLESS = re.compile(r"npm (?:WARN|warn)|deprecat|[Rr]etrying|https?://\S+$")  # advice, and the addresses of help pages
-_FETCHES = re.compile(r'\s*File "[^"]*(?:urllib3?/|requests/|http/client\.py|(?:socket|ssl)\.py)')  # in a trace of Python
+_FRAME_OF_A_FETCH = re.compile(r'\s*File "[^"]*(?:urllib3?/|requests/|http/client\.py|(?:socket|ssl)\.py)')  # in a trace of Python
 _CUT_TRACE = 4  # lines at the end, if the exception behind the trace is missing
 _END = 40  # lines
 _NEAR = 3  # lines
@@ -235,7 +235,7 @@ def may_be_the_network(output: t.Sequence[str]) -> bool:
 
 def _trace_of_a_fetch(end: t.Sequence[str]) -> bool:
     """Whether a trace of Python ends in a library of the network, without its exception."""
-    return bool(end) and end[-1].startswith(" ") and any(map(_FETCHES.match, end))
+    return bool(end) and end[-1].startswith(" ") and any(map(_FRAME_OF_A_FETCH.match, end))
 
 
 def _match(line: str) -> t.Optional[t.Tuple[rules.Rule, t.Match[str]]]:

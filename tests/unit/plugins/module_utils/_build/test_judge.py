@@ -141,8 +141,10 @@ def test_without_buildx_its_options_are_unknown(text, line):
         '#5 [2/2] RUN tool --push\n#5 0.1 unknown flag: --push\n#5 ERROR: process "tool --push" did not complete successfully: exit code: 1\n',
         "unknown flag: --tag\nSee 'docker buildx build --help'.\n",
         "unknown flag: --secret\n\nUsage:  docker buildx build [OPTIONS] PATH | URL | -\n",
+        "DEPRECATED: The legacy builder is deprecated and will be removed in a future release.\nBuildKit is currently disabled; enable it by removing "
+        "the DOCKER_BUILDKIT=0\n            environment-variable.\n\nunknown flag: --load\nSee 'docker build --help'.\n",
     ],
-    ids=["compose", "another option", "a step", "buildx itself", "an old buildx"],
+    ids=["compose", "another option", "a step", "buildx itself", "an old buildx", "the legacy builder"],
 )
 def test_an_option_that_something_else_does_not_know(text):
     assert judge(text, Evidence(code=1)).cause != "buildx_missing"

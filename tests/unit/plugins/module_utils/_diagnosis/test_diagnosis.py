@@ -1029,6 +1029,14 @@ def failed_task(result, before="", host="ci-7"):
         pytest.param(failed_task({"changed": False, "msg": f"{BUILDING}{DENIED}, logs: ['Step 1/1 : FROM team/app']"}), ("denied", "daemon", HUB), id="pull"),
         pytest.param(failed_task({"msg": f"{BUILDING}{STEP}, logs: {APK}"}), ("dns", "step", "apk.example.org"), id="a step and its list of lines"),
         pytest.param(f"{BUILDING}{STEP}, logs: {APK}\n", ("dns", "step", "apk.example.org"), id="the message alone"),
+        pytest.param(f"{BUILDING}{STEP}, logs: {APK}\n".replace("\\n'", "'"), ("dns", "step", "apk.example.org"), id="lines without their ends"),
+        pytest.param(f"\x1b[0;31m{BUILDING}{STEP}, logs: {APK}\x1b[0m\n", ("dns", "step", "apk.example.org"), id="the message alone, in colour"),
+        pytest.param(
+            "\x1b[0;31m" + failed_task({"msg": f"{BUILDING}{STEP}, logs: {APK}"}).rstrip() + "\x1b[0m\n", ("dns", "step", "apk.example.org"), id="in colour"
+        ),
+        pytest.param(f"{BUILDING}{DENIED}, logs: [{{[]: 1}}]\n", ("denied", "daemon", HUB), id="a dictionary that Python does not take"),
+        pytest.param(f'fatal: [ci-7]: FAILED! => {{"a": {"[" * 100_000}{"]" * 100_000}}}\n{DENIED}\n', ("denied", "daemon", HUB), id="a deep result"),
+        pytest.param(f'{{"a": {"[" * 100_000}{"]" * 100_000}}}\n{DENIED}\n', ("denied", "daemon", HUB), id="a deep row of JSON"),
         pytest.param(f"{BUILDING}{DENIED}, logs: ['Step 1/1 : FROM team/app', ...\n", ("denied", "daemon", HUB), id="a list that is cut off"),
         pytest.param(f"{BUILDING}{DENIED}, logs: [Step 1/1]\n", ("denied", "daemon", HUB), id="no list of Python"),
         pytest.param(
@@ -1064,3 +1072,34 @@ def test_a_path_outside_the_context_is_named_as_in_the_dockerfile():
     )
     verdict = diagnose(log, Evidence())
     assert (verdict.cause, verdict.reason) == ("bad_dockerfile", "/out/libs is not in the context")
+
+
+@pytest.mark.parametrize(
+    ("log", "found"),
+    [
+        pytest.param(
+            "failed to get image information from https://reg.lab/v2/app/manifests/1: dial tcp 192.0.2.1:443: connect: connection refused",
+            ("refused", "reg.lab", None),
+            id="information from an address is no advice",
+        ),
+        pytest.param(
+            "error creating container: initializing source docker://reg.lab:5000/team/app:1: reading manifest 1 in reg.lab:5000/team/app: manifest unknown",
+            ("not_found", "reg.lab", "reg.lab:5000/team/app:1"),
+            id="a registry with a port",
+        ),
+        pytest.param("fatal: 'origin' does not appear to be a git repository", ("step_failed", None, None), id="the name of a remote is nobody's address"),
+    ],
+)
+def test_what_a_message_names(log, found):
+    verdict = diagnose(f"{log}\n")
+    assert (verdict.cause, verdict.host, verdict.reference) == found
+
+
+def test_a_file_is_named_only_if_the_log_tells_which_mirror_failed():
+    mirrors = (
+        Mirror("https://a.lab", 200, named_by="/etc/docker/certs.d/docker.io/hosts.toml"),
+        Mirror("https://b.lab", 200, named_by="docker_registry_hosts"),
+    )
+    log = "failed to resolve source metadata for app:1: unexpected status from HEAD request to https://***/v2/library/app/manifests/1?ns=docker.io: 403"
+    assert diagnose(f"ERROR: failed to solve: app:1: {log} Forbidden\n", Evidence(mirrors=mirrors)).mirror_named_by == ""
+    assert diagnose(f"ERROR: failed to solve: app:1: {log} Forbidden\n", Evidence(mirrors=mirrors[1:])).mirror_named_by == "docker_registry_hosts"
