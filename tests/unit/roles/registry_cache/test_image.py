@@ -22,6 +22,7 @@ case $1 in
 create) echo c1 ;;
 cp) [ ! -e {folder}/no-program ] && [ "$2" = c1:/bin/registry ] && echo new >"$3" ;;
 inspect) echo sha256:12 ;;
+rm | rmi) [ ! -e {folder}/no-removal ] ;;
 esac
 """
 
@@ -33,12 +34,13 @@ def take(tmp_path):
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o755)
     (block,) = (task["block"] for task in yaml.safe_load(TASKS.read_text()) if "block" in task)
+    (command,) = (task["ansible.builtin.shell"] for task in block if "ansible.builtin.shell" in task)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["quote"] = shlex.quote
 
     def run(there):
         found = {"rc": 0 if there else 1}
-        script = environment.from_string(block[0]["ansible.builtin.shell"]).render(
+        script = environment.from_string(command).render(
             registry_cache_image="registry:3", __registry_cache_program=f"{tmp_path}/registry", __registry_cache_image=found
         )
         return subprocess.run(["sh", "-c", script], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, check=False)
@@ -66,3 +68,10 @@ def test_an_image_without_the_program_changes_nothing(take, tmp_path):
     assert (tmp_path / "registry").read_text() == "old\n"
     assert not (tmp_path / "registry.image").exists()
     assert (tmp_path / "asked").read_text().splitlines()[-1] == "rm c1"
+
+
+def test_a_container_or_image_that_docker_does_not_remove_is_no_failure(take, tmp_path):
+    (tmp_path / "no-removal").touch()
+    done = take(False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "asked").read_text().splitlines()[-2:] == ["rm c1", "rmi registry:3"]
