@@ -43,10 +43,9 @@ def without_molecule() -> dict[str, str]:
 
 
 def ansible(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run an Ansible command and keep its output as a user sees it. With pipelining a module needs one process in the host, not five."""
-    return subprocess.run(
-        command, env={**without_molecule(), "ANSIBLE_PIPELINING": "true"}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    """Run an Ansible command and keep its output as a user sees it. A module alone gets pipelining here; the playbooks set it themselves."""
+    pipelining = {} if command[0] == "ansible-playbook" else {"ANSIBLE_PIPELINING": "true"}
+    return subprocess.run(command, env={**without_molecule(), **pipelining}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 class Engine:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 DERIVED = Path(__file__).resolve().parents[2] / "playbooks/vars/derived.yml"
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+# The variables of the caller's shell are not those of the tests, nor is the way in which it wants to see results.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("BUILDFLEET_") and name != "ANSIBLE_STDOUT_CALLBACK"}
 
 
 def values(tmp_path, hosts, expression, *arguments):
@@ -21,7 +24,7 @@ def values(tmp_path, hosts, expression, *arguments):
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     task = {"ansible.builtin.debug": {"msg": f"{{{{ inventory_hostname }}}} has <{{{{ {expression} }}}}>"}}
     play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "vars_files": [str(DERIVED)], "tasks": [task]}]))
-    done = subprocess.run([ANSIBLE, "--inventory", inventory, play, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([ANSIBLE, "--inventory", inventory, play, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return dict(re.findall(r'"msg": "(\w+) has <(.*)>"', done.stdout))
 

@@ -24,6 +24,7 @@ if [ "$kind" != offline ] && [ ! -e {folder}/upstream ]; then
     echo 'time="now" level=fatal msg="Get \\\\"http://builder:secret@upstream/v2/\\\\": connection refused"' >&2
     exit 2
 fi
+echo "$kind" >>{folder}/looked
 echo 'msg="listening on 127.0.0.1:5000"' >&2
 exec sleep 30
 """
@@ -56,6 +57,10 @@ def wait_until(server, condition):
 
 def started(folder, kind):
     return (folder / "started").read_text().split().count(kind)
+
+
+def found_upstream(folder, kind):
+    return kind in (folder / "looked").read_text().split()
 
 
 def test_it_serves_with_its_upstream(server, folder, capfd):
@@ -186,8 +191,7 @@ def test_nginx_ends_after_its_last_request(behind, front, folder, listen):
 
 
 def test_behind_nginx_the_old_registry_serves_until_the_new_one_listens(behind, folder, listen):
-    wait_until(behind, lambda: behind.online and started(folder, "online"))
-    time.sleep(0.2)  # it has looked for its upstream
+    wait_until(behind, lambda: behind.online and found_upstream(folder, "online"))
     listen("online")
     wait_until(behind, lambda: len(fronts(folder)) == 1)
     old = behind.registry
@@ -204,8 +208,7 @@ def test_behind_nginx_the_old_registry_serves_until_the_new_one_listens(behind, 
 @pytest.fixture()
 def undecided(behind, folder, listen):
     """It served online, and the registry that serves offline does not listen yet."""
-    wait_until(behind, lambda: behind.online and started(folder, "online"))
-    time.sleep(0.2)  # it has looked for its upstream
+    wait_until(behind, lambda: behind.online and found_upstream(folder, "online"))
     listen("online")
     wait_until(behind, lambda: len(fronts(folder)) == 1)
     old = behind.registry
