@@ -17,12 +17,15 @@ from ansible_collections.buildfleet.docker.plugins.module_utils._formats import 
 _PROXY = re.compile(r"(?:https?|no|all|ftp)_proxy$", re.IGNORECASE)
 _SEVERAL = re.compile(r"[\s,;]\"?(?:https?|no|all|ftp)_proxy=", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{\w+\}|(?:^|(?<=,))\$[A-Za-z_]\w*")
-_KEPT = re.compile(  # names by which people keep files that systemd shall not read
+_KEPT = re.compile(  # names by which people keep files that systemd must not read
     r"~$|/\.|^\.|(?:^|[._-])(?:bak|backup|old|orig|saved?|rpm\w+|dpkg-\w+|ucf-\w+|disabled?|off|sample|example|template|tmp|swp|dist|j2)(?![a-z])|[._-]\d+$",
     re.IGNORECASE,
 )
 _ASSIGNS_A_PROXY = re.compile(r"(?<![\w-])(?:https?|no|all|ftp)_proxy\s*[=:]", re.IGNORECASE)
-_MAY_ASSIGN = re.compile(r"(?:Pass|Unset)?Environment$|Exec[A-Z]\w*$|X-|(?:Condition|Assert)Environment$|Description$")
+_MAY_ASSIGN = re.compile(  # keys whose values may contain such words
+    r"(?:Pass|Unset)?Environment$|Exec[A-Z]\w*$|X-|(?:Condition|Assert)Environment$|Description$|Documentation$"
+    r"|(?:Load|Set|Import)Credential\w*$|LogExtraFields$|StandardInput\w+$|Bind\w*Paths$|\w+Directory$"
+)
 _VARIABLES = ("environment", "environmentfile")
 _KEYS_OF_VARIABLES = ("Environment", "EnvironmentFile", "PassEnvironment", "UnsetEnvironment")
 _SIMILAR = 0.8
@@ -157,7 +160,7 @@ def _lines_with_unknown_keys(contents: bytes) -> t.List[t.Tuple[int, str, str]]:
             key = key.strip()
             meant = difflib.get_close_matches(key.lower(), _VARIABLES, 1, _SIMILAR) if key not in _KEYS_OF_VARIABLES else []
             if meant or _assigns_a_proxy(text):
-                shown = key.partition("://")[0].partition(":")[0] if "://" in key else key  # the rest may be a password
+                shown = re.split(r"(?<=:)|\s", key)[0] if ":" in key or "@" in key else key  # the rest may be a password
                 why = f"systemd has no key {shown!r}" if equals else "a line without '='"
                 unknown.append((number, why, "EnvironmentFile" if meant == ["environmentfile"] else "Environment"))
     return unknown

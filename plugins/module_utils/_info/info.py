@@ -250,7 +250,8 @@ def _unread_paths(host: Host, service: str) -> t.Iterator[str]:
     for top in ("/etc/systemd/system", "/run/systemd/system", "/etc/systemd"):
         for name in host.names(top):
             unit = name[: -len(".d")] if name.endswith(".d") else name
-            if not name.startswith(service) or unit in others or unit.endswith("-.service") or not host.is_folder(f"{top}/{name}"):
+            template = re.sub(r"@.*\.service$", "@.service", unit)  # systemd starts an instance from it, without a file of the instance
+            if not name.startswith(service) or {unit, template} & others or unit.endswith("-.service") or not host.is_folder(f"{top}/{name}"):
                 continue
             read = name == f"{service}.service.d" and top in UNIT_FOLDERS
             paths = (f"{top}/{name}/{file}" for file in host.names(f"{top}/{name}") if not (read and file.endswith(".conf")))

@@ -99,7 +99,12 @@ FOUND = [
     pytest.param(drop_in("EnvironmentFiles=-/etc/proxy.env"), [ignores(2, no_key("EnvironmentFiles", "EnvironmentFile=path"))], id="a misspelt file"),
     pytest.param(drop_in(f"HTTPS_PROXY={PROXY}"), [ignores(2, no_key("HTTPS_PROXY"))], id="a variable without its key"),
     pytest.param(drop_in(f"export no_proxy={PROXY}"), [ignores(2, no_key("export no_proxy"))], id="a line of a shell"),
-    pytest.param(drop_in("HTTP_PROXY: http://u:pass=word@p"), [ignores(2, no_key("HTTP_PROXY"))], id="a line of YAML"),
+    pytest.param(drop_in("HTTP_PROXY: http://u:pass=word@p"), [ignores(2, no_key("HTTP_PROXY:"))], id="a line of YAML"),
+    pytest.param(drop_in("HTTPS_PROXY: bob:secret@proxy:3128 NO_PROXY=localhost"), [ignores(2, no_key("HTTPS_PROXY:"))], id="YAML, two on a line"),
+    pytest.param(drop_in("https_proxy: bob:se=cret@proxy:3128"), [ignores(2, no_key("https_proxy:"))], id="YAML, a password with an equals sign"),
+    pytest.param(drop_in("https_proxy:bob:se=cret@proxy:3128"), [ignores(2, no_key("https_proxy:"))], id="YAML without a blank"),
+    pytest.param(drop_in("Environment: bob:secret@p:3128 HTTP_PROXY=x"), [ignores(2, no_key("Environment:"))], id="a key with a colon"),
+    pytest.param(drop_in("HTTPS_PROXY secret@p NO_PROXY=x"), [ignores(2, no_key("HTTPS_PROXY"))], id="a login without a colon"),
     pytest.param(drop_in("Environment HTTP_PROXY: on"), [ignores(2, f"a line without '='): write {EXAMPLE}.")], id="no equals sign"),
     pytest.param(
         drop_in(f'Environment="HTTP_PROXY={PROXY}"', f'"HTTPS_PROXY={PROXY}"'), [ignores(3, no_key('"HTTPS_PROXY'))], id="a line that is not continued"
@@ -117,6 +122,15 @@ FOUND = [
         [],
         id="what is meant so",
     ),
+    pytest.param(
+        {DROP_IN: "[Unit]\nDocumentation=https://wiki.lab/?http_proxy=1\n[Service]\nLoadCredential=https_proxy:/etc/proxy\n"
+        "LoadCredentialEncrypted=https_proxy:/etc/proxy\nSetCredential=https_proxy:a\nSetCredentialEncrypted=https_proxy:a\nImportCredential=no_proxy:a\n"
+        "LogExtraFields=HTTP_PROXY=a\nStandardInputText=http_proxy=1\nStandardInputData=http_proxy=\nBindReadOnlyPaths=/etc/http_proxy:/x\n"
+        "BindPaths=/etc/http_proxy:/x\nRuntimeDirectory=http_proxy:foo\nStateDirectory=http_proxy:foo\n"},
+        [],
+        id="keys whose values name proxies",
+    ),
+    pytest.param(drop_in("Documentations=http_proxy=1"), [ignores(2, no_key("Documentations"))], id="a key that only begins like one"),
 ]  # fmt: skip
 
 
@@ -192,6 +206,7 @@ TEXT = f"[Service]\nEnvironment=HTTP_PROXY={PROXY}\n"
         ("/etc/systemd/system/dockerd.service.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
         ("/etc/systemd/system/docker.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
         ("/etc/systemd/system/docker.service/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
+        ("/etc/systemd/system/docker-stack@app.service.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
         ("/etc/systemd/system/docker.socket.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
         ("/etc/systemd/docker.service.d/proxy.conf", f"it reads the drop-ins of docker.service in {FOLDER}): move it to {FOLDER}."),
     ],
@@ -217,6 +232,9 @@ def test_a_file_that_systemd_does_not_read_is_named_with_where_it_belongs(path, 
         ("/etc/systemd/system/docker.service.d.bak/http-proxy.conf", TEXT),
         ("/etc/systemd/system/docker.service.wants/notes", TEXT),
         ("/etc/systemd/system/docker-registry.service.d/proxy.conf", TEXT),
+        ("/etc/systemd/system/docker-compose@app.service.d/proxy.conf", TEXT),
+        ("/etc/systemd/system/docker-compose@bob@app.service.d/proxy.conf", TEXT),
+        ("/etc/systemd/system/docker-compose@.service.d/proxy.conf", TEXT),
         ("/etc/systemd/system/docker-.service.d/proxy.conf", TEXT),
         ("/etc/systemd/system/gitlab-runner.service.d/proxy.conf", TEXT),
         ("/run/systemd/system/docker.service.d/proxy.conf", TEXT),
@@ -224,5 +242,6 @@ def test_a_file_that_systemd_does_not_read_is_named_with_where_it_belongs(path, 
     ],
 )
 def test_a_file_that_is_read_or_kept_on_purpose_is_no_finding(path, text):
-    host = Files({path: text, "/usr/lib/systemd/system/docker-registry.service": "[Service]\n"})
+    others = ("/usr/lib/systemd/system/docker-registry.service", "/etc/systemd/system/docker-compose@.service")
+    host = Files({path: text, **dict.fromkeys(others, "[Service]\n")})
     assert unread_files("docker", unread_drop_ins(host, "docker")) == []
