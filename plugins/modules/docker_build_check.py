@@ -155,7 +155,7 @@ mirrors:
   description:
     - What each mirror answered for the image of a failed build, as in M(buildfleet.docker.registry_mirror_info). For Docker Hub these are the
       C(registry-mirrors) of the daemon. From engine 28.0 they are the mirrors of the registry's C(hosts.toml), if the engine reads it for this build;
-      those with a login, a path or a certificate of their own are left out here.
+      those with a login, a path or a certificate of their own, and those of C(_default), are left out here.
   type: list
   elements: dict
   returned: when a build failed and its image has mirrors

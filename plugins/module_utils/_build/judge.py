@@ -103,14 +103,14 @@ _CONTENT = {"status 404": "content missing", "layer cut off": "incomplete layers
 
 
 def with_content(known: Evidence, asked: t.Sequence[Candidate]) -> Evidence:
-    """Also which of the daemon's mirrors serve the manifest of the image and refuse its layers."""
+    """Also which of the mirrors of the image serve its manifest and refuse its layers."""
     content = {mirror.url: _CONTENT.get(mirror.content, mirror.content) for mirror in asked}
     return known._replace(mirrors=tuple(mirror._replace(content=content.get(mirror.url, "")) for mirror in known.mirrors))
 
 
 def blame(verdict: Verdict, mirrors: t.Sequence[Candidate]) -> Verdict:
-    """What each of the daemon's mirrors answers for the image of a failed build."""
+    """What each of the mirrors of the image of a failed build answers for it."""
     if len(mirrors) < 2:
         return verdict
     answers = [f"{mirror.url} {'serves this image' if mirror.usable else 'does not: ' + mirror.message.rstrip('.')}" for mirror in mirrors]
-    return verdict._replace(sentence=f"{verdict.sentence} Of the daemon's mirrors, asked directly: {'; '.join(answers)}.")
+    return verdict._replace(sentence=f"{verdict.sentence} Of the mirrors of this image, asked directly: {'; '.join(answers)}.")

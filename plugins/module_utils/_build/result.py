@@ -19,7 +19,7 @@ class Outcome(t.NamedTuple):
     seconds: float = 0.0
     proved: t.Optional[t.Dict[str, str]] = None
     left: t.Tuple[str, ...] = ()  # what could not be removed, in sentences
-    mirrors: t.Tuple[Candidate, ...] = ()  # the daemon's mirrors, checked for the image of a failed build
+    mirrors: t.Tuple[Candidate, ...] = ()  # the mirrors of the image of a failed build, checked for it
 
 
 def shown(outcome: Outcome) -> t.Dict[str, t.Any]:

@@ -189,7 +189,7 @@ def _hub_conflicts(host: Host, registries: Registries, files: Changes, info: Inf
     """Whether the daemon's registry-mirrors or these mirrors are used for Docker Hub; _default is used for it if it has no folder."""
     mirrors = ", ".join(_registry_mirrors(info))
     name = DOCKER_HUB if DOCKER_HUB in registries else DEFAULT
-    if not mirrors or name not in registries or (name == DEFAULT and host.names(f"{FOLDER}/{DOCKER_HUB}")):
+    if not mirrors or name not in registries or (name == DEFAULT and host.exists(f"{FOLDER}/{DOCKER_HUB}")):
         return []
     path = hosts_toml.path_of(name)
     asking = "with its containerd image store everything asks" if containerd else "BuildKit asks"
@@ -211,7 +211,7 @@ def _conflicts(host: Host, registries: Registries, info: Info, containerd: bool)
                 "Set ca of the mirror, or name the file in a [host] table of your own."
             )
     if DEFAULT in registries:
-        named = [name for name in host.names(FOLDER) if name != DEFAULT and name not in registries and host.names(f"{FOLDER}/{name}")]
+        named = [name for name in host.names(FOLDER) if name != DEFAULT and name not in registries and host.is_folder(f"{FOLDER}/{name}")]
         conflicts += [f"{FOLDER}/{name} exists, so the mirrors of {DEFAULT} are not used for {name}." for name in named]
     no_proxy = info.get("NoProxy") or ""
     for mirror in {mirror.url: mirror for some in registries.values() for mirror in some}.values():

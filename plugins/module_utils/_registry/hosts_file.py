@@ -9,7 +9,6 @@ The caller passes the functions that read files and send requests.
 from __future__ import annotations
 
 import typing as t
-from urllib.parse import urlsplit
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core import versions
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.files import File
@@ -37,6 +36,9 @@ class Tree(t.Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file or folder."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is such a folder."""
 
 
 class Mirror(t.NamedTuple):
@@ -110,7 +112,7 @@ def read_file(path: str, registry: str, contents: bytes) -> HostsFile:
 
 
 def _is_another_host(server: str, registry: str) -> bool:
-    name = urlsplit(server if "://" in server else f"//{server}").netloc.lower()
+    name = probe.split_url(server if "://" in server else f"//{server}").netloc.lower()
     return bool(name) and name not in (registry, *(UNREAD_NAMES if registry == DOCKER_HUB else ()))
 
 
@@ -152,9 +154,9 @@ def all_files(tree: Tree) -> t.Iterator[HostsFile]:
 
 
 def file_for(tree: Tree, registry: str) -> t.Optional[HostsFile]:
-    """The file that decides where images of a registry are requested: its own folder, even without a file, comes before _default."""
+    """The file that decides where images of a registry are requested: its own folder, even an empty one, comes before _default."""
     beside = {name: tree.names(f"{hosts_toml.FOLDER}/{name}") for name in (registry, DEFAULT)}
-    return _with_neighbours(tree, registry if beside[registry] else DEFAULT, beside)
+    return _with_neighbours(tree, registry if tree.exists(f"{hosts_toml.FOLDER}/{registry}") else DEFAULT, beside)
 
 
 def _with_neighbours(tree: Tree, registry: str, beside: t.Mapping[str, t.Sequence[str]]) -> t.Optional[HostsFile]:
@@ -165,7 +167,8 @@ def _with_neighbours(tree: Tree, registry: str, beside: t.Mapping[str, t.Sequenc
     found = read_file(path, registry, file.contents)
     missing = [name for mirror in found.mirrors for name in mirror.ca if not tree.exists(name)]
     certificates = [f"{hosts_toml.FOLDER}/{registry}/{name}" for name in beside[registry] if name.endswith(hosts_toml.CERTIFICATES)]
-    folders = [name for name in beside if beside[name] and name != registry] if registry == DEFAULT else []
+    own = [name for name in beside if name != DEFAULT and tree.is_folder(f"{hosts_toml.FOLDER}/{name}")]
+    folders = own if registry == DEFAULT else []
     return found._replace(missing=tuple(missing), certificates=tuple(certificates), folders=tuple(folders))
 
 
@@ -191,7 +194,8 @@ def ask(get: Get, file: HostsFile, mirror: Mirror, reference: str, timeout: floa
     """The answer for an image, requested as the engine does it: without a greeting, with the headers of the file, a login included."""
     registry, path = split_registry(reference)
     answer = get(f"{_base(mirror)}/{manifest_path(path)}?ns={registry}", {"Accept": MANIFESTS, **dict(mirror.headers)}, timeout)
-    asked = probe.Mirror(mirror.url, named_by=OF_THE_MODULE if mirror.ours else file.path, is_plain=mirror.is_plain)
+    is_plain = mirror.is_plain and file.registry != DEFAULT  # a mirror of all registries needs to know which one is meant
+    asked = probe.Mirror(mirror.url, named_by=OF_THE_MODULE if mirror.ours else file.path, is_plain=is_plain)
     if not answer.status:
         return asked._replace(reason="" if _may_be_trusted(mirror, answer.reason) else answer.reason)
     if answer.status == 401:

@@ -26,7 +26,7 @@ class Mirror(t.NamedTuple):
     reason: str = ""
     content: str = ""  # why it serves the manifest, but not the layers
     named_by: str = ""  # docker_registry_hosts, or the hosts.toml of others; '' for a mirror of daemon.json
-    is_plain: bool = True  # requested below /v2 of its URL, as a mirror of daemon.json is
+    is_plain: bool = True  # requested below /v2 of its URL, as a mirror of daemon.json is; one with settings of its own, or of `_default`, is not
 
     @property
     def host(self) -> str:

@@ -351,6 +351,16 @@ def test_who_reads_it_and_what_else_decides(files, info, registries, covers, con
     assert done["conflicts"] == conflicts
 
 
+def test_an_empty_folder_of_a_registry_comes_before_default():
+    info = {**CONTAINERD, "RegistryConfig": {"Mirrors": ["https://hub.lab/"]}}
+    files = {"/etc/docker/certs.d/README": "x"}
+    host = MemoryHost(files, ["/run/systemd/system", "/etc/docker/certs.d/docker.io", "/etc/docker/certs.d/quay.io"], api=engine(**info))
+    assert run(host, registries={"_default": "https://m.lab"})["conflicts"] == [
+        "/etc/docker/certs.d/docker.io exists, so the mirrors of _default are not used for docker.io.",
+        "/etc/docker/certs.d/quay.io exists, so the mirrors of _default are not used for quay.io.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("mirrors", "info", "conflict"),
     [

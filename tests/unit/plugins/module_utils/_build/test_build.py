@@ -597,9 +597,20 @@ def test_after_a_failure_each_mirror_is_asked_for_the_image():
     outcome = checked(host)
     assert [(one.url, one.problem) for one in outcome.mirrors] == [("https://good.lab/", ""), ("https://bad.lab/", "dns"), ("https://late.lab/", "timeout")]
     assert outcome.verdict.sentence.endswith(
-        " Of the daemon's mirrors, asked directly: https://good.lab/ serves this image; https://bad.lab/ does not: bad.lab could not be reached (dns); "
+        " Of the mirrors of this image, asked directly: https://good.lab/ serves this image; https://bad.lab/ does not: bad.lab could not be reached (dns); "
         "https://late.lab/ does not: late.lab did not answer within 8 seconds."
     )
+
+
+@pytest.mark.parametrize(("folder", "asked"), [("docker.io", ["https://m.lab"]), ("_default", [])])
+def test_a_mirror_of_default_is_not_asked_for_content_without_the_name_of_the_registry(folder, asked):
+    api = Engine()
+    api.info = {"ServerVersion": "28.5.2", "DriverStatus": GRAPH}
+    host = FakeHost(api, log("wall-reset/28.5-buildkit"), 1, files={f"/etc/docker/certs.d/{folder}/hosts.toml": FOREIGN})
+    requests = []
+    host.http_get = lambda url, headers, timeout=5: requests.append(url) or Answer(200, {})
+    assert [one.url for one in checked(host).mirrors] == asked
+    assert requests == ["https://m.lab/v2/library/busybox/manifests/1?ns=docker.io"]
 
 
 def test_a_mirror_that_serves_the_manifest_and_no_layer_is_to_blame():

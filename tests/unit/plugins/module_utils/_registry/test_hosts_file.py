@@ -8,7 +8,16 @@ from memory_host import MemoryHost
 
 from ansible_collections.buildfleet.docker.plugins.module_utils._core.web import Answer
 from ansible_collections.buildfleet.docker.plugins.module_utils._registry import hosts_toml, probe
-from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import HostsFile, Mirror, ask, file_for, greet, read_file, readers
+from ansible_collections.buildfleet.docker.plugins.module_utils._registry.hosts_file import (
+    HostsFile,
+    Mirror,
+    all_files,
+    ask,
+    file_for,
+    greet,
+    read_file,
+    readers,
+)
 
 PATH = "/etc/docker/certs.d/docker.io/hosts.toml"
 BASIC = """
@@ -93,11 +102,17 @@ def test_lines_of_the_module_are_told_from_those_of_others():
         ('server = "https://s.lab"\n', "docker.io", ["https://s.lab"]),
         ('server = "ghcr.io"\n', "ghcr.io", []),
         ('server = "https://ghcr.io"\n', "quay.io", ["https://ghcr.io"]),
+        ('server = "https://[bad"\n', "docker.io", []),
         ("", "docker.io", []),
     ],
 )
 def test_who_is_asked_for_an_image(file, registry, urls):
     assert [one.url for one in read_file(PATH, "_default", file.encode()).asked(registry)] == urls
+
+
+@pytest.mark.parametrize(("server", "replaced"), [("https://s.lab", True), ("https://registry-1.docker.io", False), ("https://[bad", False)])
+def test_whether_a_server_replaces_the_registry(server, replaced):
+    assert read_file(PATH, "docker.io", f'server = "{server}"\n'.encode()).replaces_the_registry is replaced
 
 
 CERTS = "/etc/docker/certs.d"
@@ -117,6 +132,18 @@ HOST = '[host."https://m.lab"]\n'
 def test_the_file_that_decides_for_a_registry(files, registry, path):
     found = file_for(MemoryHost(files), registry)
     assert (found.path if found else "") == path
+
+
+EMPTY = MemoryHost({f"{CERTS}/_default/hosts.toml": HOST, f"{CERTS}/README": "x"}, [f"{CERTS}/ghcr.io"])
+
+
+def test_an_empty_folder_of_a_registry_comes_before_default():
+    assert file_for(EMPTY, "ghcr.io") is None
+    assert file_for(EMPTY, "quay.io") == HostsFile(f"{CERTS}/_default/hosts.toml", "_default", (Mirror("https://m.lab", 1),))
+
+
+def test_registries_with_a_folder_of_their_own_are_named_beside_default_and_files_are_not():
+    assert [file.folders for file in all_files(EMPTY)] == [("ghcr.io",)]
 
 
 PLAIN = Mirror("https://m.lab", 1)
@@ -159,6 +186,11 @@ def test_a_mirror_is_asked_for_an_image_as_the_engine_asks_it(mirror, answer, ur
     answered = ask(lambda url, headers, timeout: asked.append(url) or answer, HostsFile(PATH, "docker.io"), mirror, "busybox:1")
     assert asked == [url]
     assert answered == probe.Mirror(mirror.url)._replace(**{"named_by": PATH, **found})
+
+
+@pytest.mark.parametrize(("registry", "is_plain"), [("ghcr.io", True), ("_default", False)])
+def test_a_mirror_of_all_registries_is_not_asked_without_their_name(registry, is_plain):
+    assert ask(lambda url, headers, timeout: Answer(200, {}), HostsFile(PATH, registry), PLAIN, "ghcr.io/a/b").is_plain is is_plain
 
 
 def test_an_image_of_another_registry_is_asked_for_with_the_headers_of_the_file():
