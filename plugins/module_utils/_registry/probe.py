@@ -24,9 +24,9 @@ class Mirror(t.NamedTuple):
     realm: str = ""
     manifest: int = 0
     reason: str = ""
-    content: str = ""  # why it serves the manifest, but not the layers
+    content: str = ""  # why it serves no layers
     named_by: str = ""  # docker_registry_hosts, or the hosts.toml of others; '' for a mirror of daemon.json
-    is_plain: bool = True  # requested below /v2 of its URL, as a mirror of daemon.json is; one with settings of its own, or of `_default`, is not
+    is_plain: bool = True  # requested as one of daemon.json is: without `ns`
 
     @property
     def host(self) -> str:
