@@ -75,6 +75,7 @@ class Storage:
         self._removals: t.List[Removal] = []
         self._seen: t.Optional[t.Tuple[float, int]] = None  # when the size was looked at, and the size
         self._rate = 0.0  # bytes a second that arrive
+        self._pause = 1.0  # seconds until this is called again; more on a busy machine
         self._empty: t.List[t.Tuple[float, Path]] = []
         self._reread = 0.0
 
@@ -184,10 +185,11 @@ class Storage:
         now, size = self.now(), self.size()
         if self._seen and now > self._seen[0]:
             self._rate = max((size - self._seen[1]) / (now - self._seen[0]), self._rate * 0.9)
+            self._pause = max(1.0, now - self._seen[0], self._pause * 0.9)
         self._finish(self.grace if size < limit * 0.9 else self.shortest_grace)
         size = self.size()
         self._seen = now, size
-        most = max(min(limit * 0.9, limit - self._rate * (self.shortest_grace + 1)), limit * 0.25)
+        most = max(min(limit * 0.9, limit - self._rate * (self.shortest_grace + self._pause)), limit * 0.25)
         size -= sum(removal.size for removal in self._removals)
         if size > most:
             self._begin(size, int(most - limit * 0.05))

@@ -153,7 +153,7 @@ def one_cache():
 @pytest.fixture()
 def proxy_lost(one_cache):
     """The proxy of the cache's host stops answering, after the cache got the image (a test before this empties its storage)."""
-    assert build(next(iter(table.HOSTS)), "pull", "busybox:1").ok
+    assert build(list(table.HOSTS)[0], "pull", "busybox:1").ok
     time.sleep(3)  # the registry can store the end of a layer after a client has it
     rule = f"OUTPUT -d {table.SERVICES['auth-proxy'].address} -j REJECT"
     assert on(CACHE, f"iptables -A {rule}").ok

@@ -181,6 +181,17 @@ def test_what_will_arrive_meanwhile_has_room(registry):
     assert registry.log == ["evicting 1 images, 3 blobs, 0.0 MB"]
 
 
+def test_on_a_busy_machine_the_next_look_is_expected_as_late_as_this_one(registry):
+    registry.image("library/old", ["one", "two"], used=10)
+    registry.storage.keep_below(9000)
+    registry.image("library/new", ["three", "four"], used=20)  # more than 2,000 bytes in four seconds, so 2,600 in four and a half
+    registry.wait(4, 9000)
+    assert registry.log == []
+    registry.image("library/newer", ["five", "six"], used=30)
+    registry.wait(4, 9000)
+    assert registry.log == ["evicting 1 images, 3 blobs, 0.0 MB"]
+
+
 def test_below_the_limit_nothing_goes(registry):
     registry.image("library/a", ["base", "one"], used=0)
     before = registry.links(), registry.left()

@@ -116,17 +116,21 @@ FOUND = [
         id="a file of a shell",
     ),
     pytest.param(
-        {DROP_IN: f"[Unit]\nDescription=no_proxy=a\n[X-Ours]\nEnvironment=HTTP_PROXY={PROXY}\nHTTP_PROXY=a\n[Service]\nX-HTTP_PROXY=a\nUMask=0\n"
-        f"UnsetEnvironment=HTTP_PROXY={PROXY}\nPassEnvironment=HTTP_PROXY\nExecStartPre=/usr/bin/env HTTP_PROXY={PROXY} true\n"
-        f'ExecStartPost=/bin/sh -c \\\n  "https_proxy={PROXY} true"\n'},
+        {
+            DROP_IN: f"[Unit]\nDescription=no_proxy=a\n[X-Ours]\nEnvironment=HTTP_PROXY={PROXY}\nHTTP_PROXY=a\n[Service]\nX-HTTP_PROXY=a\nUMask=0\n"
+            f"UnsetEnvironment=HTTP_PROXY={PROXY}\nPassEnvironment=HTTP_PROXY\nExecStartPre=/usr/bin/env HTTP_PROXY={PROXY} true\n"
+            f'ExecStartPost=/bin/sh -c \\\n  "https_proxy={PROXY} true"\n'
+        },
         [],
         id="what is meant so",
     ),
     pytest.param(
-        {DROP_IN: "[Unit]\nDocumentation=https://wiki.lab/?http_proxy=1\n[Service]\nLoadCredential=https_proxy:/etc/proxy\n"
-        "LoadCredentialEncrypted=https_proxy:/etc/proxy\nSetCredential=https_proxy:a\nSetCredentialEncrypted=https_proxy:a\nImportCredential=no_proxy:a\n"
-        "LogExtraFields=HTTP_PROXY=a\nStandardInputText=http_proxy=1\nStandardInputData=http_proxy=\nBindReadOnlyPaths=/etc/http_proxy:/x\n"
-        "BindPaths=/etc/http_proxy:/x\nRuntimeDirectory=http_proxy:foo\nStateDirectory=http_proxy:foo\n"},
+        {
+            DROP_IN: "[Unit]\nDocumentation=https://wiki.lab/?http_proxy=1\n[Service]\nLoadCredential=https_proxy:/etc/proxy\n"
+            "LoadCredentialEncrypted=https_proxy:/etc/proxy\nSetCredential=https_proxy:a\nSetCredentialEncrypted=https_proxy:a\nImportCredential=no_proxy:a\n"
+            "LogExtraFields=HTTP_PROXY=a\nStandardInputText=http_proxy=1\nStandardInputData=http_proxy=\nBindReadOnlyPaths=/etc/http_proxy:/x\n"
+            "BindPaths=/etc/http_proxy:/x\nRuntimeDirectory=http_proxy:foo\nStateDirectory=http_proxy:foo\n"
+        },
         [],
         id="keys whose values name proxies",
     ),
