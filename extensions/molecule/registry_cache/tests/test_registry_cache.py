@@ -153,7 +153,8 @@ def one_cache():
 @pytest.fixture()
 def proxy_lost(one_cache):
     """The proxy of the cache's host stops answering, after the cache got the image (a test before this empties its storage)."""
-    assert build(list(table.HOSTS)[0], "pull", "busybox:1").ok
+    first, *_others = table.HOSTS
+    assert build(first, "pull", "busybox:1").ok
     time.sleep(3)  # the registry can store the end of a layer after a client has it
     rule = f"OUTPUT -d {table.SERVICES['auth-proxy'].address} -j REJECT"
     assert on(CACHE, f"iptables -A {rule}").ok
